@@ -1,0 +1,86 @@
+"""The closed table of networks and tokens: what is not in assets.toml is never paid.
+
+Decimals and signing domains come from here, never from a seller. Network names are matched exactly: CAIP-2 and the
+short names of x402 v1 map through this one table and are never built by joining strings.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from .model import Asset, Network
+
+__all__ = ["asset", "asset_by_id", "assets", "network", "networks"]
+
+_NAMESPACE = {"eip155": "erc20"}  # CAIP-2 namespace -> CAIP-19 asset namespace (CAIP-19, "erc20" in CAIP-21)
+
+
+class _Tables:
+    """assets.toml, read once."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.networks: dict[str, Network] = {}
+        self.names: dict[str, Network] = {}
+        self.assets: dict[tuple[str, str], Asset] = {}
+        self.ids: dict[str, Asset] = {}
+        for caip, row in data["networks"].items():
+            made = Network(caip, row["name"], row.get("testnet", False), tuple(row.get("aliases", ())))
+            self.networks[caip] = made
+            for name in (caip, made.name, *made.aliases):
+                if self.names.setdefault(name, made) is not made:
+                    raise ValueError(f"assets.toml: {name} names two networks")
+        for row in data["assets"]:
+            self._add(row)
+
+    def _add(self, row: dict[str, Any]) -> None:
+        where = self.networks[row["network"]]
+        domain = row.get("eip712")
+        made = Asset(
+            id=f"{where.id}/{_NAMESPACE[where.namespace]}:{row['address']}",
+            network=where,
+            address=row["address"],
+            symbol=row["symbol"],
+            decimals=row["decimals"],
+            peg=row.get("peg", ""),
+            eip712=(domain[0], domain[1]) if domain else None,
+        )
+        self.assets[where.id, _fold(where, made.address)] = made
+        self.ids[made.id] = made
+
+
+def _fold(where: Network, address: str) -> str:
+    """EVM addresses are equal whatever their case; all others are compared as they are."""
+    return address.lower() if where.namespace == "eip155" else address
+
+
+@cache
+def _tables() -> _Tables:
+    return _Tables(tomllib.loads(files(__package__).joinpath("assets.toml").read_text("utf-8")))
+
+
+def network(name: str) -> Network | None:
+    """The network with exactly this CAIP-2 id or short name, or None."""
+    return _tables().names.get(name)
+
+
+def networks() -> tuple[Network, ...]:
+    """Every network of the table."""
+    return tuple(_tables().networks.values())
+
+
+def asset(where: Network, address: str) -> Asset | None:
+    """The token at this address of this network, or None. ASCII only: a homoglyph is another address."""
+    return _tables().assets.get((where.id, _fold(where, address))) if address.isascii() else None
+
+
+def asset_by_id(caip19: str) -> Asset | None:
+    """The token with exactly this CAIP-19 id, or None."""
+    return _tables().ids.get(caip19)
+
+
+def assets() -> tuple[Asset, ...]:
+    """Every token of the table."""
+    return tuple(_tables().assets.values())

@@ -1,0 +1,163 @@
+"""The payment conversation, written once: a generator of steps. No socket, no await, no clock, no HTTP library.
+
+A driver (transport.py) performs each step and sends the result back in. Rules that the code below keeps: one
+frozen Offer is judged, held, signed and ledgered; one Ask presents one proof until that proof is provably dead;
+nothing leaves before a durable row names it; a cancellation stays a cancellation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from .errors import PaymentError, PaymentInDoubt
+from .steps import BUSY, Approve, Close, Commit, Find, Hold, Keep, Presented, Reply, Send, Sign, Sleep, Steps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from . import model
+
+__all__ = ["Dialect", "Kit", "pay"]
+
+RESENDS = 2
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+BUSY_PAUSE = 0.05
+
+
+class Dialect(Protocol):
+    """How one family of sellers asks. Pure: it does no I/O but by yielding steps, and never signs."""
+
+    name: str
+
+    def read(self, reply: Reply, ask: model.Ask) -> model.Challenge | None:
+        """The challenge in a 402, None when it is not this dialect's; raises ChallengeInvalid when it is broken."""
+
+    def present(self, hold: model.Hold, proof: model.Proof) -> Steps[Presented]:
+        """Headers that carry the proof, byte for byte the same for the same hold and proof."""
+
+    def receipt(self, reply: Reply, offer: model.Offer) -> model.Claim:
+        """What the seller says happened; never raises: a broken receipt is an empty claim."""
+
+
+class Kit(Protocol):
+    """The rooms, as the conversation sees them; payer.py puts them together."""
+
+    def credential(self, ask: model.Ask) -> model.Credential | None:
+        """A live credential for this origin and path, from memory."""
+
+    def read(self, reply: Reply, ask: model.Ask) -> model.Challenge | None:
+        """Ask each dialect in its order of trust; None when nobody understands."""
+
+    def choose(self, ask: model.Ask, challenge: model.Challenge) -> tuple[model.Offer, tuple[model.Limit, ...]]:
+        """The cheapest offer that policy allows; raises PolicyDenied, NoAcceptableOffer, NotReplayable."""
+
+    def dialect(self, name: str) -> Dialect:
+        """The dialect that read the offer."""
+
+    def fate(self, hold: model.Hold) -> Steps[str]:
+        """What the chain says of an open proof: settled, dead or unknown (also when no node is known)."""
+
+
+def pay(ask: model.Ask, kit: Kit) -> Steps[Reply]:
+    """One request, paid for if it must be and may be. Ends in the reply that the caller gets."""
+    credential = kit.credential(ask)
+    reply = yield Send(credential.headers if credential else {})
+    if credential:
+        yield Keep(credential, used=1, refused=reply.status == 402)
+    if reply.status != 402 or (challenge := kit.read(reply, ask)) is None:
+        return reply
+    while True:
+        hold = yield from _open_hold(ask, kit)
+        if hold is None:
+            offer, limits = kit.choose(ask, challenge)
+            hold = yield Hold(ask, offer, limits)
+        committed = yield from _prove(hold)
+        if committed is not None:  # None: another process opened this very purchase first; its proof is the only one
+            return (yield from _present(*committed, kit))
+
+
+def _open_hold(ask: model.Ask, kit: Kit) -> Steps[model.Hold | None]:
+    """The open payment for this Ask, unless the chain shows that it can never settle."""
+    while (hold := (yield Find(ask))) is BUSY:
+        yield Sleep(BUSY_PAUSE)
+    if hold is None:
+        return None
+    fate = yield from kit.fate(hold)
+    if fate == "dead":
+        yield Close(hold, "DEAD", note="unused on chain past its expiry")
+        return None
+    if fate == "settled":
+        yield Close(hold, "CONFIRMED", note="found on chain")
+    found: model.Hold = hold
+    return found
+
+
+def _prove(hold: model.Hold) -> Steps[tuple[model.Hold, model.Proof] | None]:
+    """Sign in memory, then write it down. Whatever fails here, nothing has left this machine in this call."""
+    try:
+        if not hold.resumed:
+            yield Approve(hold)
+        proof = yield Sign(hold)
+        committed = yield Commit(hold, proof)
+    except BaseException:
+        yield Close(hold, "RELEASED")
+        raise
+    return None if committed is None else (committed, proof)
+
+
+def _present(hold: model.Hold, proof: model.Proof, kit: Kit) -> Steps[Reply]:
+    """From here money may move: every way out closes the hold with what is known, and frees nothing."""
+    dialect = kit.dialect(hold.offer.dialect)
+    try:
+        presented = yield from dialect.present(hold, proof)
+        reply = yield from _send(hold.ask, presented.headers)
+    except BaseException as cause:
+        yield Close(hold, "UNKNOWN", refused=hold.refused, note=type(cause).__name__)
+        if isinstance(cause, Exception):
+            raise in_doubt(hold, cause) from cause
+        raise
+    claim = dialect.receipt(reply, hold.offer)
+    state, refused = judge(reply.status, claim, hold)
+    reply.receipt = model_receipt(hold, claim, state, refused=refused)
+    yield Close(hold, state, refused=refused, status=reply.status, receipt=reply.receipt)
+    if presented.credential is not None and state == "CLAIMED":
+        yield Keep(presented.credential)
+    return reply
+
+
+def _send(ask: model.Ask, headers: Mapping[str, str]) -> Steps[Reply]:
+    """The paid leg. The same bytes go out again, twice at most, where repeating the request itself is harmless."""
+    tries = RESENDS if ask.method in IDEMPOTENT else 0
+    while True:
+        try:
+            reply = yield Send(headers, paid=True)
+        except ConnectionError:
+            if not tries:
+                raise
+            pause = 0.2
+        else:
+            again = retry_after(reply)
+            if not tries or again is None:
+                return reply
+            pause = again
+        tries -= 1
+        yield Sleep(pause)
+
+
+def retry_after(reply: Reply) -> float | None:
+    """Seconds to wait before the same bytes go again: for 429, 502, 503 and 504 that ask for at most five."""
+    if reply.status not in (429, 502, 503, 504):
+        return None
+    text = (reply.headers.get_list("retry-after") or ["1"])[0]
+    if not (text.isascii() and text.isdigit()) or len(text) > 3 or int(text) > 5:
+        return None
+    return max(0.2, float(text))
+
+
+def judge(status: int, claim: model.Claim, hold: model.Hold) -> tuple[str, bool]:
+    """The ledger state after an answer to a proof, and whether that answer was a refusal."""
+    if status < 400:
+        return "CLAIMED", False
+    if claim.success and status != 402:
+        return "PAID_UNDELIVERED", False
+    return "UNKNOWN", status == 402 and (hold.refused or not hold.resumed)  # "already used" is no refusal

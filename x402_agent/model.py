@@ -1,0 +1,289 @@
+"""The nouns every room shares: frozen, standard library only, money in integers of atomic units."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = [
+    "Ask",
+    "Asset",
+    "Challenge",
+    "Claim",
+    "Credential",
+    "Hold",
+    "Limit",
+    "Money",
+    "Network",
+    "Offer",
+    "Outcome",
+    "Proof",
+    "Receipt",
+    "Terms",
+]
+
+Outcome = Literal["released", "spent", "refused", "in_doubt"]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One chain of the closed table. `id` is CAIP-2, `name` what people and x402 v1 call it."""
+
+    id: str
+    name: str
+    testnet: bool
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def namespace(self) -> str:
+        """The CAIP-2 namespace: `eip155`, `solana`, `stacks`, `tron`."""
+        return self.id.partition(":")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One token of the closed table. `id` is CAIP-19; `eip712` is the (name, version) of its signing domain."""
+
+    id: str
+    network: Network
+    address: str
+    symbol: str
+    decimals: int
+    peg: str = ""
+    eip712: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An integer amount of atomic units of one asset."""
+
+    amount: int
+    asset: Asset
+
+    @property
+    def decimal(self) -> Decimal:
+        """The amount in whole units, for people. Never used to compute."""
+        return Decimal(self.amount).scaleb(-self.asset.decimals)
+
+    @property
+    def micros(self) -> int | None:
+        """Millionths of a US dollar, rounded up; None when the asset has no peg to the dollar."""
+        if self.asset.peg != "USD":
+            return None
+        shift = self.asset.decimals - 6
+        return self.amount * 10**-shift if shift <= 0 else -(-self.amount // 10**shift)
+
+    @property
+    def text(self) -> str:
+        """The number alone, at least four decimals: `0.0100`."""
+        places = max(4, -int(self.decimal.normalize().as_tuple().exponent))
+        return f"{self.decimal:.{places}f}"
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.asset.symbol} ({self.asset.network.name})"
+
+
+class Ask:
+    """Our request, as the conversation knows it: method, canonical URL, body digest, caller's key.
+
+    `digest_body` is called only once somebody asks for money; it raises NotReplayable for a one-shot body.
+    """
+
+    __slots__ = ("_digest_body", "_key", "again", "caller_key", "has_body", "host", "max_micros", "method", "origin",
+                 "path", "task", "url")  # fmt: skip
+
+    def __init__(
+        self,
+        method: str,
+        url: str,
+        origin: str,
+        host: str,
+        path: str,
+        *,
+        digest_body: Callable[[], bytes] = lambda: b"",
+        has_body: bool = False,
+        caller_key: str = "",
+        max_micros: int | None = None,
+        task: str = "",
+        again: bool | None = None,
+    ) -> None:
+        self.method = method
+        self.url = url
+        self.origin = origin
+        self.host = host
+        self.path = path
+        self.has_body = has_body
+        self.caller_key = caller_key
+        self.max_micros = max_micros
+        self.task = task
+        self.again = again
+        self._digest_body = digest_body
+        self._key = ""
+
+    @property
+    def key(self) -> str:
+        """The identity of the purchase: sha256 of method, canonical URL, body digest and caller's key."""
+        if not self._key:
+            parts = (self.method, self.url, self._digest_body().hex(), self.caller_key)
+            self._key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return self._key
+
+    def __repr__(self) -> str:
+        return f"Ask({self.method} {self.origin}{self.path})"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One way to pay, normalised and frozen: what policy judged is what is held, signed and ledgered.
+
+    `amount` is in atomic units of `asset`; `lifetime` is what the seller asks for, in seconds; `wire` belongs to
+    the dialect alone and is text that a ledger row can keep (the requirement to echo, byte for byte).
+    """
+
+    dialect: str
+    scheme: str
+    asset: Asset
+    amount: int
+    pay_to: str
+    lifetime: int
+    resource: str = ""
+    description: str = ""
+    flow: str = "authorization"
+    fee_cap: int = 0
+    wire: tuple[str, ...] = ()
+
+    @property
+    def network(self) -> Network:
+        """The chain it is paid on."""
+        return self.asset.network
+
+    @property
+    def money(self) -> Money:
+        """Amount and fee cap together: what every budget counts."""
+        return Money(self.amount + self.fee_cap, self.asset)
+
+    @property
+    def digest(self) -> str:
+        """sha256 over every field: travels with the hold, the approval, the proof and the ledger row."""
+        parts = (self.dialect, self.scheme, self.asset.id, str(self.amount), self.pay_to, str(self.lifetime),
+                 self.resource, self.description, self.flow, str(self.fee_cap), *self.wire)  # fmt: skip
+        return hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """Their 402, as read by one dialect: the offers it holds and why each other entry was passed over."""
+
+    dialect: str
+    offers: tuple[Offer, ...]
+    passed_over: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What we chose ourselves, never the seller: payer, nonce (0x + 32 bytes hex), validity in unix seconds."""
+
+    payer: str
+    nonce: str
+    valid_after: int
+    valid_before: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One ceiling that the ledger enforces while it writes the row.
+
+    `scope` is `all` or `host:NAME`; `window` is `day` (UTC) or `total`; `micros` are millionths of a US dollar;
+    `rule` names the file and line, `hint` the command that changes it.
+    """
+
+    scope: str
+    window: Literal["day", "total"]
+    micros: int
+    rule: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Budget set aside for one Offer. `state` is the ledger's word (docs/safety.md); `planned` exists only in memory."""
+
+    payment_id: str
+    ask: Ask
+    offer: Offer
+    terms: Terms
+    limits: tuple[Limit, ...] = ()
+    state: str = "planned"
+    resumed: bool = False
+    refused: bool = False
+    identifier: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What we send. `payload` is a bearer secret until it has settled: it appears in no repr, log or error."""
+
+    payload: Mapping[str, Any] = field(repr=False)
+    payer: str
+    nonce: str
+    expires: int
+
+    def __repr__(self) -> str:
+        return f"Proof({self.nonce[2:6]}…{self.nonce[-2:]})"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Something bought earlier that still opens the door: sent on the first try to `origin` below `path`."""
+
+    origin: str
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    payment_id: str = ""
+    uses_left: int | None = None
+    expires: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A seller's receipt as decoded: `success` is None when there was none or it could not be read."""
+
+    success: bool | None = None
+    transaction: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What they say happened: a claim until the chain confirms it. Stands in `response.extensions["payment"]`.
+
+    `outcome` is released, spent, refused or in_doubt, or None when nothing was held: then `reason` is the error.
+    `transaction` is the seller's claim. `claim` is their whole decoded receipt, untrusted.
+    """
+
+    outcome: Outcome | None
+    offer: Offer | None = None
+    payment_id: str = ""
+    transaction: str = ""
+    milliseconds: int = 0
+    sandbox: bool = False
+    claim: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    reason: Exception | None = field(default=None, repr=False)
+
+    @property
+    def money(self) -> Money | None:
+        """What was authorised: amount and asset of the offer that was signed."""
+        return self.offer.money if self.offer else None
+
+    def __repr__(self) -> str:
+        if self.offer is None:
+            return f"Receipt(nothing paid, {type(self.reason).__name__ if self.reason else 'free'})"
+        where = f"{self.offer.network.id}{' (sandbox)' if self.sandbox else ''}"
+        tail = f", tx {self.transaction[:10]}…" if self.transaction else ""
+        amount = f"{self.offer.money.decimal.normalize():f} {self.offer.asset.symbol}"
+        return f"Receipt({amount}, {where}, {self.outcome}{tail}, {self.milliseconds} ms)"

@@ -1,0 +1,208 @@
+"""The vocabulary of the conversation: what a generator may ask its driver to do, and what a reply looks like.
+
+Dialects and chains yield these too, with `yield from`, so that everything they need of the outside world
+(a node, a token endpoint, a pause) is sans-IO, tested without a socket, and serves sync and async alike.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Generator, Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from .errors import ChallengeInvalid
+from .model import Ask, Credential, Hold as HeldBudget, Limit, Offer, Proof, Receipt
+
+__all__ = [
+    "BUSY",
+    "MAX_BODY",
+    "Approve",
+    "Close",
+    "Commit",
+    "Fetch",
+    "Fetched",
+    "Find",
+    "Hold",
+    "Keep",
+    "Presented",
+    "Reply",
+    "Send",
+    "Sign",
+    "Sleep",
+    "Step",
+    "Steps",
+]
+
+MAX_BODY = 64 * 1024
+T = TypeVar("T")
+
+
+class Send(NamedTuple):
+    """Our request with these headers added. -> Reply. `paid` marks the leg that carries a proof."""
+
+    headers: Mapping[str, str] = {}
+    paid: bool = False
+
+    def __repr__(self) -> str:
+        return f"Send({', '.join(self.headers)})"
+
+
+class Find(NamedTuple):
+    """An open payment for this very Ask. -> Hold to present again, BUSY (its owner lives), or None."""
+
+    ask: Ask
+
+
+class Hold(NamedTuple):
+    """Set budget aside for one Offer. -> model.Hold; raises BudgetExceeded, PolicyDenied, LedgerError."""
+
+    ask: Ask
+    offer: Offer
+    limits: tuple[Limit, ...]
+
+
+class Approve(NamedTuple):
+    """Let a person or a hook say no. -> None; raises PolicyDenied."""
+
+    hold: HeldBudget
+
+
+class Sign(NamedTuple):
+    """Make the proof from the hold's own terms. The same hold gives the same bytes. -> Proof."""
+
+    hold: HeldBudget
+
+
+class Commit(NamedTuple):
+    """Write it down, durably: from here money may move. -> Hold, or None when another process was faster."""
+
+    hold: HeldBudget
+    proof: Proof
+
+
+class Close(NamedTuple):
+    """What came of it. `state` is a ledger state, or RELEASED for "nothing left this machine in this call"."""
+
+    hold: HeldBudget
+    state: str
+    refused: bool = False
+    status: int = 0
+    receipt: Receipt | None = None
+    note: str = ""
+
+
+class Fetch(NamedTuple):
+    """One HTTP call to a node, facilitator, monitor or token endpoint, by a client that never pays. -> Fetched."""
+
+    method: str
+    url: str
+    content: bytes = b""
+    headers: Mapping[str, str] = {}
+    timeout: float = 10.0
+
+    def __repr__(self) -> str:
+        return f"Fetch({self.method})"
+
+
+class Fetched(NamedTuple):
+    """The answer to a Fetch, at most MAX_BODY bytes. Status 0 means that there was none."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class Sleep(NamedTuple):
+    """Wait. -> None."""
+
+    seconds: float
+
+
+class Keep(NamedTuple):
+    """Keep a credential, count one use of it, or forget it. -> None."""
+
+    credential: Credential
+    used: int = 0
+    refused: bool = False
+
+
+class Busy:
+    """A live process or thread is presenting the proof of this very purchase right now."""
+
+    def __repr__(self) -> str:
+        return "BUSY"
+
+
+BUSY = Busy()
+Step = Send | Find | Hold | Approve | Sign | Commit | Close | Fetch | Sleep | Keep
+Steps = Generator[Step, Any, T]
+
+
+class Presented(NamedTuple):
+    """How a dialect presents a proof: the headers to add, and a credential when it bought one."""
+
+    headers: Mapping[str, str]
+    credential: Credential | None = None
+
+    def __repr__(self) -> str:
+        return f"Presented({', '.join(self.headers)})"
+
+
+class _Headers(Protocol):
+    def get_list(self, key: str, /) -> list[str]: ...
+
+
+class Reply:
+    """An answer as dialects see it: status, headers, and at most MAX_BODY bytes of body, inflated on demand.
+
+    `response` is the HTTP library's own object; only the driver touches it.
+    """
+
+    __slots__ = ("_content", "complete", "headers", "raw", "receipt", "response", "status")
+
+    def __init__(
+        self, status: int, headers: _Headers, raw: bytes = b"", *, complete: bool = True, response: Any = None
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.raw = raw
+        self.complete = complete
+        self.response = response
+        self.receipt: Receipt | None = None
+        self._content: bytes | None = None
+
+    def header(self, name: str) -> str | None:
+        """The one value of a header, or None. Two of them is a challenge we refuse."""
+        values = self.headers.get_list(name)
+        if len(values) > 1:
+            raise ChallengeInvalid(f"the answer carries {len(values)} {name} headers", rule=f"one {name} header (W7)")
+        return values[0] if values else None
+
+    @property
+    def content(self) -> bytes:
+        """The body, inflated, at most MAX_BODY bytes; raises ChallengeInvalid when it is larger or unreadable."""
+        if self._content is None:
+            self._content = self._inflate()
+        return self._content
+
+    def _inflate(self) -> bytes:
+        if not self.complete:
+            raise ChallengeInvalid(f"the 402 body is larger than {MAX_BODY} bytes", rule="402 body at most 64 KiB (S2)")
+        coding = ",".join(self.headers.get_list("content-encoding")).strip().lower()
+        if coding in ("", "identity"):
+            return self.raw
+        if coding not in ("gzip", "x-gzip", "deflate"):
+            raise ChallengeInvalid(f"the 402 body is encoded as {coding[:40]!r}", rule="gzip, deflate or plain (S8)")
+        try:
+            inflater = zlib.decompressobj(wbits=47 if "gzip" in coding else _deflate_bits(self.raw))
+            content = inflater.decompress(self.raw, MAX_BODY)
+            if inflater.unconsumed_tail:
+                raise ChallengeInvalid("the 402 body inflates past 64 KiB", rule="402 body at most 64 KiB (S3)")
+        except zlib.error as cause:
+            raise ChallengeInvalid("the 402 body does not inflate", rule="gzip, deflate or plain (W10)") from cause
+        return content
+
+
+def _deflate_bits(raw: bytes) -> int:
+    """HTTP's deflate is zlib-wrapped; some servers send it raw."""
+    return 15 if len(raw) > 1 and (raw[0] * 256 + raw[1]) % 31 == 0 and raw[0] & 15 == 8 else -15
