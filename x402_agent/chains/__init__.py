@@ -1,0 +1,68 @@
+"""How a proof is made. A chain knows domains, contracts and clocks of its own; it never reads what sellers write.
+
+Third-party chains are entry points of the group `x402_agent.chains`; found is not trusted: only named ones load.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Protocol
+
+from ..errors import SettingsError
+from .evm import Evm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..model import Offer, Proof, Terms
+    from ..steps import Steps
+
+__all__ = ["Chain", "Evm", "Signer", "builtin", "load"]
+
+GROUP = "x402_agent.chains"
+
+
+class Signer(Protocol):
+    """Where a key lives: in this process, in a keyring, behind a service."""
+
+    def address(self, namespace: str) -> str:
+        """The account that signs on this CAIP-2 namespace, "" when there is none."""
+
+    def sign_digest(self, namespace: str, digest: bytes) -> bytes:
+        """The signature over 32 bytes: for `eip155` 65 bytes r, s, v (27 or 28). Raises SigningFailed."""
+
+
+class Chain(Protocol):
+    """One family of chains. Pure: it does no I/O but by yielding steps; the only secret it touches is a Signer."""
+
+    namespace: str
+
+    def refuses(self, offer: Offer, payer: str) -> str:
+        """Why this offer cannot be paid from `payer`, in words, or ""."""
+
+    def terms(self, offer: Offer, payer: str, *, now: int, nonce: bytes, max_lifetime: int) -> Terms:
+        """What we choose ourselves: nonce (32 fresh bytes) and validity in unix seconds around `now`."""
+
+    def prove(self, offer: Offer, terms: Terms, signer: Signer) -> Proof:
+        """The proof: the same bytes for the same offer and terms. Raises SigningFailed."""
+
+    def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
+        """What the chain says: `settled`, `dead` (it can never settle) or `unknown`."""
+
+
+def builtin() -> tuple[Chain, ...]:
+    """Our own chains."""
+    return (Evm(),)
+
+
+def load(names: Iterable[str]) -> tuple[Chain, ...]:
+    """The chains named in settings, ours or plug-ins; raises SettingsError for a name that nobody provides."""
+    known = {chain.namespace: chain for chain in builtin()}
+    return tuple(known.get(name) or _plugin(name) for name in names)
+
+
+def _plugin(name: str) -> Chain:
+    for point in entry_points(group=GROUP, name=name):
+        made: Chain = point.load()()
+        return made
+    raise SettingsError(f"no chain is called {name!r}", rule=f"entry points {GROUP}", hint="x402-agent doctor")

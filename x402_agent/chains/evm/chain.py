@@ -1,0 +1,98 @@
+"""The chain door of EVM: may it be paid, on which terms, with which proof, and what became of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ... import assets
+from ...errors import SigningFailed
+from ...model import Proof, Terms
+from ...primitives import checksum
+from .eip3009 import address_bytes, digest
+from .fate import fate
+
+if TYPE_CHECKING:
+    from ...model import Offer
+    from ...steps import Steps
+    from .. import Signer
+
+__all__ = ["MAX_LIFETIME", "SKEW", "Evm"]
+
+SKEW = 600
+MAX_LIFETIME = 3600
+_PRECOMPILES = (0xA00).to_bytes(20, "big")
+_HALF_ORDER = bytes.fromhex("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0")
+
+
+class Evm:
+    """EIP-3009 on every `eip155` network of the table. Stateless: one instance serves every thread."""
+
+    namespace = "eip155"
+
+    def refuses(self, offer: Offer, payer: str) -> str:
+        """Why this offer cannot be paid from `payer`, in words, or "" (rows A1, D1, P2, R1, R2)."""
+        asset = offer.asset
+        if assets.asset_by_id(asset.id) != asset or asset.network.namespace != self.namespace:
+            return f"{asset.symbol} on {asset.network.id} is not a token of the table (A1)"
+        if offer.scheme != "exact":
+            return f"scheme {offer.scheme} is not one we sign on EVM (A7)"
+        if asset.eip712 is None:
+            return f"{asset.symbol} on {asset.network.name} has no EIP-3009 signing domain in the table (D1)"
+        if not 0 < offer.amount < 1 << 256:
+            return "the amount is outside uint256 (P2)"
+        try:
+            target = address_bytes(offer.pay_to)
+        except ValueError as why:
+            return f"payTo {why}"
+        if target < _PRECOMPILES:
+            return "payTo is the zero address or a precompile (R1)"
+        if target == address_bytes(asset.address):
+            return "payTo is the token contract (R1)"
+        try:
+            own = address_bytes(payer)
+        except ValueError as why:
+            return f"our own account {why}"
+        return "payTo is our own account (R1)" if target == own else ""
+
+    def terms(self, offer: Offer, payer: str, *, now: int, nonce: bytes, max_lifetime: int) -> Terms:
+        """Valid from `now` - 600 s until the shortest of what the seller asks, `max_lifetime` and one hour (D5, D8).
+
+        `nonce` is 32 fresh random bytes (D13); raises SigningFailed for another length or an empty window.
+        """
+        seconds = min(offer.lifetime, max_lifetime, MAX_LIFETIME)
+        if len(nonce) != 32 or seconds <= 0 or now < SKEW:
+            raise SigningFailed("an authorisation needs a nonce of 32 bytes and a lifetime", rule="lifetime above 0 s (D6)")
+        return Terms(checksum(payer), "0x" + nonce.hex(), now - SKEW, now + seconds)
+
+    def prove(self, offer: Offer, terms: Terms, signer: Signer) -> Proof:
+        """The signed authorisation, payload as x402 scheme `exact` on EVM has it (numbers as decimal strings).
+
+        Raises SigningFailed when the offer cannot be paid on these terms or the signer's answer is no signature.
+        """
+        if reason := self.refuses(offer, terms.payer):
+            raise SigningFailed(f"nothing was signed: {reason}")
+        if not 0 <= terms.valid_after < terms.valid_before <= terms.valid_after + SKEW + MAX_LIFETIME:
+            raise SigningFailed("the terms are valid for longer than an hour", rule="lifetime at most 3600 s (D5)")
+        window = (terms.valid_after, terms.valid_before)
+        nonce = bytes.fromhex(terms.nonce[2:])
+        if len(nonce) != 32:
+            raise SigningFailed("the nonce of the terms is not 32 bytes", rule="own nonce (D13)")
+        payer, pay_to = checksum(terms.payer), checksum(offer.pay_to)
+        message = digest(offer.asset.id, payer, pay_to, offer.amount, window, nonce)
+        signature = signer.sign_digest(self.namespace, message)
+        if len(signature) != 65 or signature[64] not in (27, 28) or signature[32:64] > _HALF_ORDER:
+            raise SigningFailed("the signer did not answer with r, s, v and a low s", rule="65 bytes, v 27 or 28")
+        authorization = {
+            "from": payer,
+            "to": pay_to,
+            "value": str(offer.amount),
+            "validAfter": str(terms.valid_after),
+            "validBefore": str(terms.valid_before),
+            "nonce": "0x" + nonce.hex(),
+        }
+        payload = {"signature": "0x" + signature.hex(), "authorization": authorization}
+        return Proof(payload, payer, terms.nonce, terms.valid_before)
+
+    def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
+        """`settled`, `dead` or `unknown`, by the JSON-RPC node at this URL (see fate.py)."""
+        return fate(offer, terms, node)

@@ -1,0 +1,39 @@
+"""How sellers ask. A dialect reads bytes and writes headers; it holds no key and opens no socket.
+
+Third-party dialects are entry points of the group `x402_agent.dialects`; found is not trusted: only named ones load.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from ..errors import SettingsError
+from .x402 import X402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..flow import Dialect
+
+__all__ = ["X402", "builtin", "load"]
+
+GROUP = "x402_agent.dialects"
+
+
+def builtin() -> tuple[Dialect, ...]:
+    """Our own dialects, in their order of trust."""
+    return (X402(),)
+
+
+def load(names: Iterable[str]) -> tuple[Dialect, ...]:
+    """The dialects named in settings, ours or plug-ins; raises SettingsError for a name that nobody provides."""
+    known = {dialect.name: dialect for dialect in builtin()}
+    return tuple(known.get(name) or _plugin(name) for name in names)
+
+
+def _plugin(name: str) -> Dialect:
+    for point in entry_points(group=GROUP, name=name):
+        made: Dialect = point.load()()
+        return made
+    raise SettingsError(f"no dialect is called {name!r}", rule=f"entry points {GROUP}", hint="x402-agent doctor")

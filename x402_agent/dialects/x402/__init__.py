@@ -1,0 +1,9 @@
+"""x402, versions 1 and 2: one challenge, one rule for where it stands, one header back.
+
+A PAYMENT-REQUIRED header, when there is one, decides alone: its x402Version says 1 or 2 and the body is not even read.
+Else the body decides when it is a JSON object with x402Version 1 or 2 (version 2 in the body too). The two are never merged.
+"""
+
+from .dialect import X402
+
+__all__ = ["X402"]
