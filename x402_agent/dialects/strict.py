@@ -22,7 +22,6 @@ __all__ = ["MAX_BYTES", "MAX_DEPTH", "Document", "compact", "decode64", "encode6
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
 MAX_DIGITS = 80
-_TO_STANDARD = str.maketrans("-_", "+/")
 _SPACE = re.compile(r"[ \t\n\r]*").match
 _HAZARD = re.compile(r"\\u(?:0000|[dD][89a-fA-F])").search
 _SURROGATE = re.compile("[\ud800-\udfff]").search
@@ -61,7 +60,8 @@ def decode64(text: str) -> bytes:
     if len(text) - len(core) > 2:
         _refuse("a header is not base64", "base64, padding optional (W1)")
     try:
-        return binascii.a2b_base64(core.translate(_TO_STANDARD) + "=" * (-len(core) % 4), strict_mode=True)
+        standard = core.replace("-", "+").replace("_", "/")
+        return binascii.a2b_base64(standard + "=" * (-len(core) % 4), strict_mode=True)
     except ValueError:  # binascii.Error is one
         _refuse("a header is not base64", "base64, padding optional (W1)")
 
@@ -149,6 +149,8 @@ _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignor
 
 def _space(text: str, at: int) -> int:
     """The next position that is not white space."""
+    if text[at : at + 1] > " ":
+        return at
     return _SPACE(text, at).end()  # type: ignore[union-attr]  # matches the empty string too
 
 

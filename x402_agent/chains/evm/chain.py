@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ... import assets
@@ -21,6 +22,7 @@ __all__ = ["MAX_LIFETIME", "SKEW", "Evm"]
 SKEW = 600
 MAX_LIFETIME = 3600
 _PRECOMPILES = (0xA00).to_bytes(20, "big")
+_NONCE = re.compile(r"0x[0-9a-f]{64}").fullmatch
 _HALF_ORDER = bytes.fromhex("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0")
 
 
@@ -74,9 +76,9 @@ class Evm:
         if not 0 <= terms.valid_after < terms.valid_before <= terms.valid_after + SKEW + MAX_LIFETIME:
             raise SigningFailed("the terms are valid for longer than an hour", rule="lifetime at most 3600 s (D5)")
         window = (terms.valid_after, terms.valid_before)
-        nonce = bytes.fromhex(terms.nonce[2:])
-        if len(nonce) != 32:
+        if not _NONCE(terms.nonce):
             raise SigningFailed("the nonce of the terms is not 32 bytes", rule="own nonce (D13)")
+        nonce = bytes.fromhex(terms.nonce[2:])
         payer, pay_to = checksum(terms.payer), checksum(offer.pay_to)
         message = digest(offer.asset.id, payer, pay_to, offer.amount, window, nonce)
         signature = signer.sign_digest(self.namespace, message)
@@ -88,7 +90,7 @@ class Evm:
             "value": str(offer.amount),
             "validAfter": str(terms.valid_after),
             "validBefore": str(terms.valid_before),
-            "nonce": "0x" + nonce.hex(),
+            "nonce": terms.nonce,
         }
         payload = {"signature": "0x" + signature.hex(), "authorization": authorization}
         return Proof(payload, payer, terms.nonce, terms.valid_before)
