@@ -25,7 +25,9 @@ def domain(asset):
     return {"name": name, "version": version, "chainId": chain_id, "verifyingContract": asset.address}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     key=KEYS,
     asset=st.sampled_from(SIGNABLE),
@@ -44,7 +46,14 @@ def test_signatures_equal_eth_account(
         return
     terms = Terms(signer.address("eip155"), "0x" + nonce.hex(), after, after + span)
     proof = evm.prove(offer(asset.id, pay_to=to, amount=amount), terms, signer)
-    message = {"from": terms.payer, "to": to, "value": amount, "validAfter": after, "validBefore": after + span, "nonce": nonce}
+    message = {
+        "from": terms.payer,
+        "to": to,
+        "value": amount,
+        "validAfter": after,
+        "validBefore": after + span,
+        "nonce": nonce,
+    }
     theirs = oracle.Account.sign_typed_data(key, domain(asset), TYPES, message)
     assert proof.payload["signature"] == "0x" + bytes(theirs.signature).hex()
     assert oracle.Account.from_key(key).address == terms.payer
@@ -54,7 +63,14 @@ def test_signatures_equal_eth_account(
 def test_D2_domain_separator_equals_eth_account_s(asset, oracle):
     from eth_account.messages import encode_typed_data
 
-    message = {"from": "0x" + "11" * 20, "to": "0x" + "22" * 20, "value": 1, "validAfter": 0, "validBefore": 1, "nonce": bytes(32)}
+    message = {
+        "from": "0x" + "11" * 20,
+        "to": "0x" + "22" * 20,
+        "value": 1,
+        "validAfter": 0,
+        "validBefore": 1,
+        "nonce": bytes(32),
+    }
     assert domain_separator(asset.id) == bytes(encode_typed_data(domain(asset), TYPES, message).header)
 
 

@@ -15,7 +15,13 @@ CHAIN = "0x14a34"
 
 
 def block(time, number="0x64", **more):
-    return {"number": number, "timestamp": hex(time), "hash": "0x" + "1" * 64, "transactions": ["0x" + "2" * 64], **more}
+    return {
+        "number": number,
+        "timestamp": hex(time),
+        "hash": "0x" + "1" * 64,
+        "transactions": ["0x" + "2" * 64],
+        **more,
+    }
 
 
 @pytest.fixture
@@ -86,7 +92,9 @@ ODD = [
     pytest.param(Fetched(200, {}, b"[" * 60000), id="S5-deep"),
     pytest.param(Fetched(200, {}, b'{"result":"' + b"0" * 60000 + b'"}'), id="long"),
     pytest.param(Fetched(200, {}, b"\xff\xfe"), id="not-text"),
-    pytest.param(Fetched(200, {}, json.dumps({"error": {"code": -32000}, "result": YES}).encode()), id="error-and-result"),
+    pytest.param(
+        Fetched(200, {}, json.dumps({"error": {"code": -32000}, "result": YES}).encode()), id="error-and-result"
+    ),
     pytest.param(Fetched(200, {}, b"[]"), id="array"),
 ]
 
@@ -106,7 +114,13 @@ def test_an_odd_answer_at_the_final_block_is_unknown(odd, fate):
 
 @pytest.mark.parametrize(
     "change",
-    [{"timestamp": None}, {"timestamp": 2001}, {"number": None}, {"number": "latest"}, {"parent": {"timestamp": "0x1"}}],
+    [
+        {"timestamp": None},
+        {"timestamp": 2001},
+        {"number": None},
+        {"number": "latest"},
+        {"parent": {"timestamp": "0x1"}},
+    ],
     ids=["no-time", "time-is-a-number", "pending", "number-is-text", "two-times"],
 )
 def test_odd_blocks_are_unknown(change, fate):

@@ -46,7 +46,11 @@ def from_wire(**changes):
         **changes,
     }
     raw = json.dumps({"x402Version": 2, "accepts": [entry]}).encode()
-    (offer,) = X402().read(Reply(402, Body(), raw), Ask("GET", "https://a.example/", "https://a.example", "a.example", "/")).offers
+    (offer,) = (
+        X402()
+        .read(Reply(402, Body(), raw), Ask("GET", "https://a.example/", "https://a.example", "a.example", "/"))
+        .offers
+    )
     return offer
 
 
@@ -173,12 +177,16 @@ def test_bad_recipients_are_refused_and_never_signed(pay_to, row, evm, offer, si
         prove(made)
 
 
-@pytest.mark.parametrize("form", [str, str.lower, lambda text: "0x" + text[2:].upper()], ids=["checksum", "lower", "upper"])
+@pytest.mark.parametrize(
+    "form", [str, str.lower, lambda text: "0x" + text[2:].upper()], ids=["checksum", "lower", "upper"]
+)
 def test_R1_own_address_in_any_case(form, evm, offer, signer):
     assert "(R1)" in evm.refuses(offer(pay_to=form(signer.address("eip155"))), signer.address("eip155"))
 
 
-@pytest.mark.parametrize("form", [str, str.lower, lambda text: "0x" + text[2:].upper()], ids=["checksum", "lower", "upper"])
+@pytest.mark.parametrize(
+    "form", [str, str.lower, lambda text: "0x" + text[2:].upper()], ids=["checksum", "lower", "upper"]
+)
 def test_R2_honest_recipients_in_any_honest_case_are_the_same_bytes(form, evm, offer, signer, prove):
     honest = "0x209693Bc6afc0C5328bA36FaF03C514EF312287C"
     assert evm.refuses(offer(pay_to=form(honest)), signer.address("eip155")) == ""

@@ -43,7 +43,8 @@ ODD_ENTRY = (
 def test_v2_echoes_accepted_and_resource_byte_for_byte(present, in_header):
     resource = '{"url" : "https:\\/\\/api.example.com\\/weather", "tags":[ "a" ] }'
     text = _text(
-        present(in_header(f'{{"x402Version":2,"resource": {resource} ,"accepts":[ {ODD_ENTRY} , 7]}}')), "PAYMENT-SIGNATURE"
+        present(in_header(f'{{"x402Version":2,"resource": {resource} ,"accepts":[ {ODD_ENTRY} , 7]}}')),
+        "PAYMENT-SIGNATURE",
     )
     assert f'"accepted":{ODD_ENTRY},' in text
     assert f'"resource":{resource},' in text
@@ -66,7 +67,9 @@ def test_a_resource_that_is_no_object_is_not_echoed(resource, present, v2, in_he
 @pytest.mark.parametrize("name", ["eip155:84532", "base-sepolia"])
 def test_v1_names_the_network_as_advertised(name, present, v1, entry1, in_body):
     text = _text(present(in_body(v1(accepts=[entry1(network=name)]))), "X-PAYMENT")
-    assert text == json.dumps({"x402Version": 1, "scheme": "exact", "network": name, "payload": PAYLOAD}, separators=(",", ":"))
+    assert text == json.dumps(
+        {"x402Version": 1, "scheme": "exact", "network": name, "payload": PAYLOAD}, separators=(",", ":")
+    )
 
 
 def test_v2_in_the_body_is_answered_in_v2(present, v2, in_body):
@@ -86,18 +89,25 @@ def test_extensions_are_echoed_word_for_word(present, in_header, v2):
 
 
 def test_the_payment_identifier_is_added_only_where_advertised(present, v2, in_header):
-    advertised = {"payment-identifier": {"info": {"required": True}, "schema": {"type": "object"}}, "bazaar": {"info": {"a": 1}}}
+    advertised = {
+        "payment-identifier": {"info": {"required": True}, "schema": {"type": "object"}},
+        "bazaar": {"info": {"a": 1}},
+    }
     text = _text(present(in_header(v2(extensions=advertised)), identifier="pay_0123456789abcdef"), "PAYMENT-SIGNATURE")
     sent = json.loads(text)["extensions"]
     assert sent["payment-identifier"]["info"] == {"required": True, "id": "pay_0123456789abcdef"}
     sent["payment-identifier"]["info"].pop("id")
     assert sent == advertised
-    assert "extensions" not in json.loads(_text(present(in_header(v2()), identifier="pay_0123456789abcdef"), "PAYMENT-SIGNATURE"))
+    assert "extensions" not in json.loads(
+        _text(present(in_header(v2()), identifier="pay_0123456789abcdef"), "PAYMENT-SIGNATURE")
+    )
 
 
 @pytest.mark.parametrize("odd", [None, [], {}, {"info": None}, {"info": []}])
 def test_an_odd_payment_identifier_is_left_as_it_is(odd, present, v2, in_header):
-    text = _text(present(in_header(v2(extensions={"payment-identifier": odd})), identifier="i" * 32), "PAYMENT-SIGNATURE")
+    text = _text(
+        present(in_header(v2(extensions={"payment-identifier": odd})), identifier="i" * 32), "PAYMENT-SIGNATURE"
+    )
     assert json.loads(text)["extensions"] == {"payment-identifier": odd}
 
 

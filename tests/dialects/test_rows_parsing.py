@@ -201,7 +201,8 @@ def test_W15_a_required_extension_that_we_lack(extension, dialect, ask, v2, in_h
 
 
 @pytest.mark.parametrize(
-    "extension", [{"info": {"required": False}}, {"info": {}}, {}, None, 7, {"info": None}, {"info": {"required": "true"}}]
+    "extension",
+    [{"info": {"required": False}}, {"info": {}}, {}, None, 7, {"info": None}, {"info": {"required": "true"}}],
 )
 def test_W15_optional_or_odd_extensions_are_only_echoed(extension, dialect, ask, v2, in_header):
     (offer,) = dialect.read(in_header(v2(extensions={"operation-binding": extension})), ask).offers

@@ -100,7 +100,9 @@ def test_P11_the_other_version_s_field_alone_is_no_amount(dialect, ask, v2, entr
         dialect.read(in_header(v2(accepts=[entry2(amount=..., maxAmountRequired="1")])), ask)
 
 
-@pytest.mark.parametrize("where", ['"amount": "10000"', '"x402Version": 2', '"name": "USDC"'], ids=["entry", "top", "extra"])
+@pytest.mark.parametrize(
+    "where", ['"amount": "10000"', '"x402Version": 2', '"name": "USDC"'], ids=["entry", "top", "extra"]
+)
 def test_P12_duplicate_keys_are_refused(where, dialect, ask, v2, in_header):
     text = json.dumps(v2())
     assert where in text
@@ -136,8 +138,12 @@ NOT_OURS = [
     pytest.param({"scheme": "upto"}, "A7", id="A7-upto"),
     pytest.param({"scheme": "Exact"}, "A7", id="A7-other-case"),
     pytest.param({"scheme": "direct-transfer"}, "A7", id="W9-send-on-chain"),
-    pytest.param({"network": "eip155:8453", "asset": "0xd9aAEc86B65D86f6A7B5B1b0c42FFA531710b6CA"}, "A1", id="A12-USDbC"),
-    pytest.param({"network": "eip155:137", "asset": "0x2791Bca1f2de4661ED88A30C99A7a9449Aa84174"}, "A1", id="A12-USDC.e"),
+    pytest.param(
+        {"network": "eip155:8453", "asset": "0xd9aAEc86B65D86f6A7B5B1b0c42FFA531710b6CA"}, "A1", id="A12-USDbC"
+    ),
+    pytest.param(
+        {"network": "eip155:137", "asset": "0x2791Bca1f2de4661ED88A30C99A7a9449Aa84174"}, "A1", id="A12-USDC.e"
+    ),
     pytest.param({"extra": {"assetTransferMethod": "permit2"}}, "D4", id="D4-permit2"),
     pytest.param({"extra": {"assetTransferMethod": 7}}, "D4", id="D4-odd-method"),
     pytest.param({"extra": {"paymentFlow": "later"}}, "paymentFlow", id="unknown-flow"),

@@ -63,7 +63,9 @@ class Evm:
         """
         seconds = min(offer.lifetime, max_lifetime, MAX_LIFETIME)
         if len(nonce) != 32 or seconds <= 0 or now < SKEW:
-            raise SigningFailed("an authorisation needs a nonce of 32 bytes and a lifetime", rule="lifetime above 0 s (D6)")
+            raise SigningFailed(
+                "an authorisation needs a nonce of 32 bytes and a lifetime", rule="lifetime above 0 s (D6)"
+            )
         return Terms(checksum(payer), "0x" + nonce.hex(), now - SKEW, now + seconds)
 
     def prove(self, offer: Offer, terms: Terms, signer: Signer) -> Proof:

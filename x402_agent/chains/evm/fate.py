@@ -28,7 +28,10 @@ _NUMBER = re.compile(rb'"number"\s*:\s*"(0x[0-9a-fA-F]{1,16})"').findall
 
 def fate(offer: Offer, terms: Terms, node: str) -> Steps[str]:
     """`settled`, `dead` or `unknown`. At most four calls; a node of another chain is not believed."""
-    call = {"to": offer.asset.address, "data": _SELECTOR + "00" * 12 + address_bytes(terms.payer).hex() + terms.nonce[2:]}
+    call = {
+        "to": offer.asset.address,
+        "data": _SELECTOR + "00" * 12 + address_bytes(terms.payer).hex() + terms.nonce[2:],
+    }
     chain = yield from _result(node, "eth_chainId")
     if chain is None or chain.lower() != hex(int(offer.network.id.partition(":")[2])):
         return "unknown"

@@ -136,7 +136,9 @@ def _extensions(found: strict.Document) -> str:
     for key, value in advertised.items():
         if _required(value) and (key != IDENTIFIER or len(raw) > MAX_EXTENSIONS):
             raise ChallengeInvalid(
-                f"the seller requires the extension {strict.plain(key, 60)!r}", rule="extension we lack (W15)", hint=_HINT
+                f"the seller requires the extension {strict.plain(key, 60)!r}",
+                rule="extension we lack (W15)",
+                hint=_HINT,
             )
     return raw if len(raw) <= MAX_EXTENSIONS else ""
 

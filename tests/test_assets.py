@@ -1,0 +1,106 @@
+"""The closed table: exact names, no look-alikes, and nothing inconsistent in it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from x402_agent import assets
+from x402_agent.primitives import checksum
+
+
+@pytest.mark.parametrize(
+    ("name", "caip"), [("base", "eip155:8453"), ("base-sepolia", "eip155:84532"), ("eip155:1", "eip155:1")]
+)
+def test_networks_by_either_spelling(name, caip):
+    found = assets.network(name)
+    assert found is not None
+    assert found.id == caip
+
+
+V1_NAMES = {
+    "base": 8453, "base-sepolia": 84532, "ethereum": 1, "polygon": 137, "polygon-amoy": 80002, "avalanche": 43114,
+    "avalanche-fuji": 43113, "abstract": 2741, "abstract-testnet": 11124, "iotex": 4689, "sei": 1329, "sei-testnet": 1328,
+    "peaq": 3338, "story": 1513, "educhain": 656476, "skale-base-sepolia": 1444673419, "megaeth": 4326, "monad": 143,
+    "monad-testnet": 10143, "stable": 988, "stable-testnet": 2201, "celo": 42220, "flare": 14,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "chain_id"), V1_NAMES.items(), ids=V1_NAMES)
+def test_every_evm_name_of_x402_v1_is_known(name, chain_id):
+    assert assets.network(name) is assets.network(f"eip155:{chain_id}") is not None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "Base",
+        "base ",
+        " base",
+        "eip155:084532",
+        "eip155:84532 ",
+        "EIP155:8453",
+        "8453",
+        "eip155:",
+        "eip155:*",
+        "base-sepolia-2",
+    ],
+)
+def test_A5_near_names_are_unknown(name):
+    assert assets.network(name) is None
+
+
+def test_A3_testnets_are_marked():
+    marked = {network.name for network in assets.networks() if network.testnet}
+    suspicious = {n.name for n in assets.networks() if re.search(r"test|sepolia|fuji|amoy|apothem", n.name)}
+    assert marked == suspicious
+
+
+USDC = "0x036CbD53842c5426634e7929541eC2318f3dCF7e"
+
+
+def test_an_asset_by_address_in_any_case():
+    where = assets.network("base-sepolia")
+    assert (
+        assets.asset(where, USDC) is assets.asset(where, USDC.lower()) is assets.asset(where, "0x" + USDC[2:].upper())
+    )
+    assert assets.asset(where, USDC).id == f"eip155:84532/erc20:{USDC}"
+
+
+@pytest.mark.parametrize(
+    "address", ["", USDC[:-1], USDC + "0", USDC + " ", USDC[2:], USDC.replace("0x", "0х"), "ſ" + USDC, "USDC"]
+)
+def test_A2_look_alike_addresses_are_unknown(address):
+    assert assets.asset(assets.network("base-sepolia"), address) is None
+
+
+def test_A4_a_token_of_another_chain_is_unknown_here():
+    assert assets.asset(assets.network("base"), USDC) is None
+
+
+def test_ids_are_caip_19_and_find_their_row():
+    for asset in assets.assets():
+        assert assets.asset_by_id(asset.id) is asset
+        assert asset.id == f"{asset.network.id}/erc20:{asset.address}"
+    assert len({asset.id.lower() for asset in assets.assets()}) == len(assets.assets())
+    assert assets.asset_by_id(assets.assets()[0].id.lower()) is None
+
+
+@pytest.mark.parametrize("asset", assets.assets(), ids=lambda asset: asset.id)
+def test_each_row_is_sound(asset):
+    assert checksum(asset.address) == asset.address
+    assert asset.decimals in (6, 18)
+    assert asset.peg in ("", "USD")
+    assert int(asset.network.id.removeprefix("eip155:")) > 0
+    if asset.eip712 is not None:
+        assert all(part and part.isprintable() for part in asset.eip712)
+
+
+def test_networks_are_unique():
+    ids = [network.id for network in assets.networks()]
+    names = [network.name for network in assets.networks()]
+    assert len(set(ids)) == len(ids)
+    assert len(set(names)) == len(names)
+    assert not set(ids) & set(names)
