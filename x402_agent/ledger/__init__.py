@@ -1,0 +1,11 @@
+"""What happened: every payment is written down before it can happen. No journal, no signature."""
+
+from __future__ import annotations
+
+from .reports import Event, Left, Total
+from .rows import Payment
+from .sqlite import SqliteLedger
+from .states import MOVES, legal
+from .writer import Job
+
+__all__ = ["MOVES", "Event", "Job", "Left", "Payment", "SqliteLedger", "Total", "legal"]

@@ -1,0 +1,40 @@
+"""Hourly sums per chain, and throwing away what has expired."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .budget import dollars
+from .tokens import forget_expired
+
+if TYPE_CHECKING:
+    from .store import Store
+
+__all__ = ["cleanup", "update"]
+
+_SUMS = (
+    "SELECT p.chain, COUNT(*), SUM(p.micros), COUNT(DISTINCT p.from_address), "
+    "(SELECT COUNT(*) FROM x402_usage u JOIN x402_payments q ON q.payment_id = u.payment_id "
+    " WHERE u.created_at >= ?1 AND u.created_at < ?1 + 3600 AND q.chain = p.chain) "
+    "FROM x402_payments p WHERE p.created_at >= ?1 AND p.created_at < ?1 + 3600 "
+    "AND p.state NOT IN ('RELEASED', 'DEAD') GROUP BY p.chain"
+)
+_PUT = "INSERT OR REPLACE INTO x402_analytics VALUES (?,?,?,?,?,?,?,?)"
+
+
+def update(store: Store, hours: int) -> int:
+    """Write the last `hours` hour buckets, the running one included; running it again changes nothing."""
+    now, written = int(store.clock()), 0
+    for back in range(hours):
+        bucket = now // 3600 * 3600 - back * 3600
+        store.db.execute("DELETE FROM x402_analytics WHERE hour_bucket = ?", (bucket,))
+        for chain, payments, micros, payers, requests in store.db.execute(_SUMS, (bucket,)).fetchall():
+            average = dollars(micros // payments)
+            store.db.execute(_PUT, (bucket, chain, payments, dollars(micros), requests, payers, average, now))
+            written += 1
+    return written
+
+
+def cleanup(store: Store) -> int:
+    """Expired credentials and dead owners' files go."""
+    return forget_expired(store, store.clock()) + store.owners.sweep()

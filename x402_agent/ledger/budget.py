@@ -1,0 +1,141 @@
+"""Counting: every counted row stands in `all` and in `host:NAME` of its realm, on the UTC day it was made.
+
+Only RELEASED and DEAD take anything out. An open row of an earlier day counts today as well, until a day after it
+expires (X7). Realms keep test money and real money apart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import BudgetExceeded, LedgerError
+from ..model import Money
+
+if TYPE_CHECKING:
+    from ..model import Ask, Limit, Offer
+    from .store import Store
+
+__all__ = ["GRACE", "add", "check", "micros_of", "realm_of", "room", "scopes", "spent"]
+
+GRACE = 86400  # seconds after its expiry during which an open row still counts and blocks (no node: X7)
+_ADD = (
+    "INSERT INTO x402_counters (scope, day, micros) VALUES (?,?,?) "
+    "ON CONFLICT (scope, day) DO UPDATE SET micros = micros + excluded.micros"
+)
+_CARRY = (
+    "SELECT host, realm, micros, valid_before FROM x402_payments "
+    "WHERE is_open = 1 AND day < ? AND state IN ('RESERVED', 'INFLIGHT', 'UNKNOWN', 'QUARANTINE')"
+)
+
+
+def realm_of(offer: Offer, *, sandbox: bool) -> str:
+    """Which purse: `sandbox`, `test` or `real`."""
+    return "sandbox" if sandbox else "test" if offer.asset.network.testnet else "real"
+
+
+def scopes(realm: str, host: str) -> tuple[str, str]:
+    """The counters that a payment to `host` stands in."""
+    return f"{realm}/all", f"{realm}/host:{host}"
+
+
+def micros_of(offer: Offer, limits: tuple[Limit, ...]) -> int:
+    """Millionths of a dollar to count; raises BudgetExceeded when a dollar limit meets a token without a peg."""
+    micros = offer.money.micros
+    if micros is None:
+        if limits:
+            raise BudgetExceeded(
+                f"{offer.money} has no value in dollars, and a limit is in dollars",
+                rule=limits[0].rule,
+                hint=limits[0].hint,
+            )
+        return 0
+    return micros
+
+
+def add(store: Store, realm: str, host: str, day: str, micros: int) -> None:
+    """Count (or, negative, uncount) a payment; keeps memory in step."""
+    cache = store.cache
+    for scope in scopes(realm, host):
+        store.db.execute(_ADD, (scope, day, micros))
+        if (scope, day) in cache.counters:
+            cache.counters[scope, day] += micros
+        if scope in cache.totals:
+            cache.totals[scope] += micros
+
+
+def spent(store: Store, realm: str, limit: Limit, day: str, now: float, *, fresh: bool = False) -> int:
+    """Micro-dollars counted against a limit now; from memory where memory knows."""
+    scope = f"{realm}/{limit.scope}"
+    cache = store.cache
+    if limit.window == "total":
+        if fresh or scope not in cache.totals:
+            found = store.db.execute("SELECT COALESCE(SUM(micros), 0) FROM x402_counters WHERE scope = ?", (scope,))
+            cache.totals[scope] = found.fetchone()[0]
+        return cache.totals[scope]
+    if fresh or (scope, day) not in cache.counters:
+        row = store.db.execute("SELECT micros FROM x402_counters WHERE scope = ? AND day = ?", (scope, day)).fetchone()
+        cache.counters[scope, day] = row[0] if row else 0
+    if fresh or day not in cache.carry:
+        cache.carry = {day: store.db.execute(_CARRY, (day,)).fetchall()}
+    carried = cache.carry[day]  # it can only shrink, so an old copy counts too much, never too little
+    total = cache.counters[scope, day]
+    for host, purse, micros, valid_before in carried:
+        if purse == realm and limit.scope in ("all", f"host:{host}") and now < valid_before + GRACE:
+            total += micros
+    return total
+
+
+def applies(limit: Limit, ask: Ask) -> bool:
+    """Whether a limit is about this Ask; raises LedgerError for a scope or window that nothing here counts."""
+    if limit.window not in ("day", "total") or not (limit.scope == "all" or limit.scope.startswith("host:")):
+        raise LedgerError(f"nothing counts a limit of scope {limit.scope!r} per {limit.window!r}", rule=limit.rule)
+    return limit.scope in ("all", f"host:{ask.host}")
+
+
+def check(store: Store, realm: str, ask: Ask, offer: Offer, limits: tuple[Limit, ...], day: str, now: float) -> int:
+    """Raise BudgetExceeded when a limit has no room for this offer. -> its micros."""
+    micros = micros_of(offer, limits)
+    for limit in limits:
+        if not applies(limit, ask) or spent(store, realm, limit, day, now) + micros <= limit.micros:
+            continue
+        used = spent(store, realm, limit, day, now, fresh=True)
+        if used + micros > limit.micros:
+            raise _exceeded(ask, offer, limit, used)
+    return micros
+
+
+def room(store: Store, realm: str, ask: Ask, offer: Offer, limits: tuple[Limit, ...], day: str, now: float) -> bool:
+    """Whether memory alone shows ample room: after this payment every limit still has as much again, and a tenth."""
+    micros = offer.money.micros
+    if micros is None:
+        return not limits
+    cache = store.cache
+    for limit in limits:
+        if not applies(limit, ask):
+            continue
+        scope = f"{realm}/{limit.scope}"
+        known = scope in cache.totals if limit.window == "total" else (scope, day) in cache.counters
+        if not known or (limit.window == "day" and day not in cache.carry):
+            return False
+        left = limit.micros - spent(store, realm, limit, day, now) - micros
+        if left < micros or left * 10 < limit.micros:
+            return False
+    return True
+
+
+def _exceeded(ask: Ask, offer: Offer, limit: Limit, used: int) -> BudgetExceeded:
+    """`api.example.com asks 0.2500 USDC (base), the limit per day for all hosts is 5.0000 USD, left today 0.1000 USD`."""
+    whom = "all hosts" if limit.scope == "all" else limit.scope.partition(":")[2]
+    per, left = ("per day ", "left today") if limit.window == "day" else ("in total ", "left")
+    return BudgetExceeded(
+        f"{ask.host} asks {Money(offer.amount + offer.fee_cap, offer.asset)}, the limit {per}for {whom} is "
+        f"{dollars(limit.micros)} USD, {left} {dollars(max(0, limit.micros - used))} USD",
+        rule=limit.rule,
+        hint=limit.hint,
+    )
+
+
+def dollars(micros: int) -> str:
+    """Micro-dollars for people, at least four decimals: `0.2500`."""
+    text = f"{micros // 1_000_000}.{micros % 1_000_000:06d}"
+    return text[:-2] if text.endswith("00") else text

@@ -1,0 +1,63 @@
+"""The journal: one append-only row per transition, each holding the hash of the row before it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
+
+__all__ = ["GENESIS", "Journal", "canonical", "digest"]
+
+GENESIS = "0" * 64
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+_INSERT = "INSERT INTO x402_events VALUES (?,?,?,?,?,?,?,?,?)"
+
+
+def canonical(data: Any) -> str:
+    """JSON with sorted keys, no spaces, ASCII only: the same data is the same text."""
+    return _encode(data)
+
+
+def digest(prev_hash: str, row: tuple[int, str, int, str, str, int, str]) -> str:
+    """sha256 over the hash before and (seq, payment_id, before, from_state, state, at, data) as canonical JSON."""
+    return hashlib.sha256((prev_hash + _encode(row)).encode()).hexdigest()
+
+
+class Journal:
+    """The head of the chain in memory, and appending to it. Used under the ledger's lock only."""
+
+    __slots__ = ("at", "db", "head", "seq")
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self.forget()
+
+    def forget(self) -> None:
+        """Know nothing; `load` before the next append."""
+        self.seq = -1
+        self.head = GENESIS
+        self.at = 0
+
+    def load(self) -> None:
+        """Read the head from the file."""
+        row = self.db.execute("SELECT seq, hash, at FROM x402_events ORDER BY seq DESC LIMIT 1").fetchone()
+        self.seq, self.head, self.at = row or (0, GENESIS, 0)
+
+    def append(self, payment_id: str, before: int, moved: tuple[str, str], at: int, data: Mapping[str, Any]) -> int:
+        """Write one event; `before` is the seq of this payment's last one, `at` unix milliseconds. -> its seq."""
+        seq, head = self.seq + 1, self.head
+        row = (seq, payment_id, before, moved[0], moved[1], at, _encode(data))
+        made = digest(head, row)
+        self.db.execute(_INSERT, (*row, head, made))
+        self.seq, self.head = seq, made
+        self.at = max(self.at, at)
+        return seq
+
+    def hash_at(self, seq: int) -> str:
+        """The hash of one event, "" when there is none."""
+        row = self.db.execute("SELECT hash FROM x402_events WHERE seq = ?", (seq,)).fetchone()
+        return str(row[0]) if row else ""

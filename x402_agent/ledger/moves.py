@@ -1,0 +1,106 @@
+"""Moving one payment: compare-and-swap on its row, one event, and the counters when money is given back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import LedgerError
+from . import budget, states
+
+if TYPE_CHECKING:
+    from .store import Store
+
+__all__ = ["Answer", "Known", "Overtaken", "known", "move"]
+
+_READ = (
+    "SELECT payment_id, ask_key, state, is_open, delivered, refused, owner, status_code, tx_hash, note, realm, host, "
+    "day, micros, last_event, method, origin || path FROM x402_payments WHERE payment_id = ?"
+)
+_UPDATE = (
+    "UPDATE x402_payments SET state=?, is_open=?, delivered=?, refused=?, owner=?, status_code=?, tx_hash=?, note=?, "
+    "updated_at=?, last_event=? WHERE payment_id=? AND last_event=?"
+)
+_USAGE = (
+    "INSERT INTO x402_usage (payment_id, endpoint, method, status_code, response_time_ms, created_at) "
+    "VALUES (?,?,?,?,?,?)"
+)
+
+
+class Overtaken(LedgerError):
+    """The row is no longer what memory had: read it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for a proof: the last answer's status (0 = none), the seller's claim, our note."""
+
+    refused: bool = False
+    status: int = 0
+    transaction: str = ""
+    note: str = ""
+    milliseconds: int = 0
+
+
+@dataclass(slots=True)
+class Known:
+    """The moving part of a row, as memory or the file has it."""
+
+    payment_id: str
+    ask_key: str
+    state: str
+    is_open: int
+    delivered: int
+    refused: int
+    owner: str
+    status: int
+    transaction: str
+    note: str
+    realm: str
+    host: str
+    day: str
+    micros: int
+    last_event: int
+    method: str
+    endpoint: str
+
+
+def known(store: Store, payment_id: str) -> Known | None:
+    """The row's moving part from the file, None when there is no such payment."""
+    row = store.db.execute(_READ, (payment_id,)).fetchone()
+    return Known(*row) if row else None
+
+
+def move(store: Store, row: Known, state: str, *, answer: Answer | None = None, note: str = "") -> None:
+    """Write the move and its event; raises LedgerError when it is not legal. Staying is recorded, and moves nothing."""
+    before = row.state
+    if before != state and not states.legal(before, state):
+        raise LedgerError(
+            f"a payment does not move from {before} to {state}", rule="states.MOVES", payment_id=row.payment_id
+        )
+    now = store.clock()
+    delivered, refused = row.delivered, row.refused
+    status, transaction = row.status, row.transaction
+    if answer is not None:
+        refused = int(answer.refused)
+        status, transaction = answer.status or status, answer.transaction or transaction
+        note = note or answer.note
+        delivered = int(delivered or state == "CLAIMED" or (state == "CONFIRMED" and 200 <= answer.status < 400))
+    if state == "PAID_UNDELIVERED":
+        delivered = 0
+    is_open = int(states.is_open(state, delivered=bool(delivered)))
+    journal = store.journal
+    values = (state, is_open, delivered, refused, store.owner, status, transaction, note, int(now), journal.seq + 1,
+              row.payment_id, row.last_event)  # fmt: skip
+    if store.db.execute(_UPDATE, values).rowcount != 1:
+        raise Overtaken("the row has moved meanwhile", rule="compare and swap", payment_id=row.payment_id)
+    data: dict[str, Any] = {"note": note, "refused": refused, "status": status, "tx": transaction}
+    seq = journal.append(row.payment_id, row.last_event, (before, state), int(now * 1000), data)
+    if answer is not None and answer.status:
+        store.db.execute(_USAGE, (row.payment_id, row.endpoint, row.method, answer.status, answer.milliseconds, int(now)))
+    if state not in states.COUNTED and before in states.COUNTED:
+        budget.add(store, row.realm, row.host, row.day, -row.micros)
+    if is_open != row.is_open:
+        store.cache.opened(row.ask_key, 1 if is_open else -1)
+    row.state, row.is_open, row.delivered, row.refused, row.owner = state, is_open, delivered, refused, store.owner
+    row.status, row.transaction, row.note, row.last_event = status, transaction, note, seq

@@ -1,0 +1,138 @@
+"""What opening a ledger does: give back what provably never left, and check what is still counted. Idempotent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import budget
+from .events import GENESIS, canonical, digest
+from .moves import known, move
+from .rows import COLUMNS, SELECT, facts
+from .store import day_of
+
+if TYPE_CHECKING:
+    from .store import Store
+
+__all__ = ["nothing", "recover", "trust", "verify"]
+
+RECENT = 5000  # rows whose sums are compared at open; `verify` compares all
+
+
+def nothing(_store: Store) -> None:
+    """A job that only waits for its turn."""
+
+
+def recover(store: Store) -> int:
+    """RESERVED rows of owners that are gone -> RELEASED: nothing of them left this machine. -> how many."""
+    found = 0
+    query = "SELECT payment_id, owner FROM x402_payments WHERE is_open = 1 AND state = 'RESERVED'"
+    for payment_id, owner in store.db.execute(query).fetchall():
+        row = None if store.owners.alive(owner) else known(store, payment_id)
+        if row is not None and row.state == "RESERVED":
+            move(store, row, "RELEASED", note="its process ended before anything was signed")
+            found += 1
+    store.owners.sweep()
+    return found
+
+
+def trust(store: Store) -> None:
+    """Compare the open rows with the journal, and recent days' counters with their rows; marks the store broken."""
+    problems: list[str] = []
+    for row in store.db.execute(f"{SELECT} WHERE is_open = 1").fetchall():
+        problems += _row_problems(store, row)
+    problems += _recent_counters(store)
+    if problems and not store.broken:
+        store.broken = f"{store.path} has been changed or damaged: {problems[0]}"
+
+
+def verify(store: Store) -> list[str]:
+    """Walk the whole chain, every row and every counter. -> what is wrong, in words; [] when all is well."""
+    problems: list[str] = []
+    head, expected = GENESIS, 1
+    states: dict[str, tuple[int, str]] = {}
+    for row in store.db.execute("SELECT * FROM x402_events ORDER BY seq"):
+        *event, prev_hash, made = row
+        if event[0] != expected or prev_hash != head or digest(head, tuple(event)) != made:
+            problems.append(f"entry {event[0]} of the journal does not follow from the one before")
+        last = states.get(event[1], (0, ""))
+        if (event[2], event[3]) != last:
+            problems.append(f"entry {event[0]} does not continue payment {event[1]}")
+        states[event[1]] = (event[0], event[4])
+        head, expected = made, event[0] + 1
+    ids = set()
+    for row in store.db.execute(SELECT).fetchall():
+        ids.add(row[0])
+        problems += _row_problems(store, row)
+    problems += [f"payment {each} is in the journal and has no row" for each in states if each not in ids]
+    problems += _all_counters(store)
+    problems += [str(row[0]) for row in store.db.execute("PRAGMA integrity_check") if row[0] != "ok"]
+    return problems
+
+
+def _row_problems(store: Store, row: tuple[Any, ...]) -> list[str]:
+    """A row must say what its first event said, and stand where its last event left it."""
+    named = dict(zip(COLUMNS, row, strict=True))
+    payment_id, seq = named["payment_id"], named["last_event"]
+    event = _event(store, seq)
+    if event is None or event[1] != payment_id or event[4] != named["state"]:
+        return [f"payment {payment_id} is {named['state']}, its journal does not say so"]
+    while event[2]:
+        if event[2] >= event[0]:
+            return [f"the journal of payment {payment_id} runs backwards"]
+        earlier = _event(store, event[2])
+        if earlier is None or earlier[1] != payment_id:
+            return [f"the journal of payment {payment_id} has a hole"]
+        event = earlier
+    if event[6] != canonical(facts(row)):
+        return [f"the row of payment {payment_id} is not what its journal says"]
+    return []
+
+
+def _event(store: Store, seq: int) -> tuple[Any, ...] | None:
+    """One event whose own hash is right, else None."""
+    row = store.db.execute("SELECT * FROM x402_events WHERE seq = ?", (seq,)).fetchone()
+    if row is None or digest(row[7], tuple(row[:7])) != row[8]:
+        return None
+    found: tuple[Any, ...] = tuple(row)
+    return found
+
+
+def _recent_counters(store: Store) -> list[str]:
+    first = day_of(store.clock() - 86400)
+    sums: dict[tuple[str, str], int] = {}
+    query = "SELECT realm, host, day, micros, state FROM x402_payments ORDER BY id DESC LIMIT ?"
+    seen = 0
+    for realm, host, day, micros, state in store.db.execute(query, (RECENT,)):
+        if day < first:
+            break
+        seen += 1
+        for scope in budget.scopes(realm, host):
+            counted = micros if state not in ("RELEASED", "DEAD") else 0
+            sums[scope, day] = sums.get((scope, day), 0) + counted
+    if seen == RECENT:
+        return []
+    query = "SELECT scope, day, micros FROM x402_counters WHERE day >= ?"
+    have = {(scope, day): micros for scope, day, micros in store.db.execute(query, (first,))}
+    return _differences(sums, have)
+
+
+def _all_counters(store: Store) -> list[str]:
+    sums: dict[tuple[str, str], int] = {}
+    query = (
+        "SELECT realm, host, day, SUM(CASE WHEN state IN ('RELEASED', 'DEAD') THEN 0 ELSE micros END) "
+        "FROM x402_payments GROUP BY realm, host, day"
+    )
+    for realm, host, day, micros in store.db.execute(query):
+        for scope in budget.scopes(realm, host):
+            sums[scope, day] = sums.get((scope, day), 0) + micros
+    have = {(row[0], row[1]): row[2] for row in store.db.execute("SELECT scope, day, micros FROM x402_counters")}
+    return _differences(sums, have)
+
+
+def _differences(sums: dict[tuple[str, str], int], have: dict[tuple[str, str], int]) -> list[str]:
+    keys = sorted(set(sums) | set(have))
+    return [
+        f"the counter {scope} of {day} is {have.get((scope, day), 0)}, its rows make {sums.get((scope, day), 0)}"
+        for scope, day in keys
+        if sums.get((scope, day), 0) != have.get((scope, day), 0)
+    ]

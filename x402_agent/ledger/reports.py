@@ -1,0 +1,212 @@
+"""The reading side: plain values for the CLI and for people. Nothing here changes a payment."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import LedgerError
+from ..model import Hold, Limit, Outcome
+from . import analytics, budget, recovery
+from .rows import SELECT, Payment, hold_of, payment_of
+from .store import day_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .store import Store
+    from .writer import Job
+
+__all__ = ["Event", "Left", "Reports", "Total", "select"]
+
+_WHERE = {
+    "spent": "state IN ('CLAIMED', 'CONFIRMED', 'PAID_UNDELIVERED')",
+    "released": "state IN ('RELEASED', 'DEAD')",
+    "refused": "state = 'UNKNOWN' AND refused = 1",
+    "in_doubt": "(state IN ('RESERVED', 'INFLIGHT', 'QUARANTINE') OR (state = 'UNKNOWN' AND refused = 0))",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One move of a payment. `at` is unix milliseconds."""
+
+    seq: int
+    from_state: str
+    state: str
+    at: int
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What is counted for one host, agent or day, in one realm (real, test, sandbox)."""
+
+    name: str
+    realm: str
+    payments: int
+    micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """One limit and what is counted against it now, in micro-dollars."""
+
+    limit: Limit
+    spent: int
+
+    @property
+    def left(self) -> int:
+        """Micro-dollars that may still be spent; never negative."""
+        return max(0, self.limit.micros - self.spent)
+
+
+def select(store: Store, where: str, values: Iterable[object]) -> list[sqlite3.Row]:
+    """Rows of x402_payments by column name."""
+    cursor = store.db.cursor()
+    cursor.row_factory = sqlite3.Row  # type: ignore[assignment]
+    return cursor.execute(f"{SELECT} WHERE {where}", tuple(values)).fetchall()
+
+
+class Reports:
+    """The part of the ledger that only reads."""
+
+    sandbox: bool
+
+    def _job(self, operation: Callable[[Store], Any], *, write: bool, full: bool = False) -> Job[Any]:
+        raise NotImplementedError
+
+    def _read(self, operation: Callable[[Store], Any]) -> Any:
+        return self._job(operation, write=False).run()
+
+    def payments(
+        self,
+        *,
+        today: bool = False,
+        host: str = "",
+        outcome: Outcome | Literal[""] = "",
+        in_doubt: bool = False,
+        limit: int = 1000,
+    ) -> list[Payment]:
+        """Payments, newest first. `in_doubt` takes refused ones too: their money may still move."""
+
+        def read(store: Store) -> list[Payment]:
+            where, values = ["1"], list[object]()
+            if today:
+                where.append("day = ?")
+                values.append(day_of(store.clock()))
+            if host:
+                where.append("host = ?")
+                values.append(host)
+            if outcome:
+                where.append(_WHERE[outcome])
+            if in_doubt:
+                where.append(f"({_WHERE['in_doubt']} OR {_WHERE['refused']})")
+            found = select(store, f"{' AND '.join(where)} ORDER BY id DESC LIMIT ?", (*values, limit))
+            return [payment_of(row) for row in found]
+
+        return list(self._read(read))
+
+    def payment(self, prefix: str) -> Payment:
+        """The one payment whose id begins so (at least 4 characters); raises LedgerError for none or several."""
+
+        def read(store: Store) -> Payment:
+            if len(prefix) < 4 or not prefix.isalnum():
+                raise LedgerError(f"{prefix[:20]!r} is no payment id", rule="at least 4 characters of the id")
+            found = select(store, "payment_id >= ? AND payment_id < ? LIMIT 2", (prefix, prefix + "g"))
+            if len(found) != 1:
+                many = "more than one payment begins" if found else "no payment begins"
+                raise LedgerError(f"{many} with {prefix}", hint="x402-agent log")
+            return payment_of(found[0])
+
+        made: Payment = self._read(read)
+        return made
+
+    def events(self, payment_id: str) -> list[Event]:
+        """Every move of one payment, oldest first."""
+
+        def read(store: Store) -> list[Event]:
+            row = store.db.execute("SELECT last_event FROM x402_payments WHERE payment_id = ?", (payment_id,)).fetchone()
+            found: list[Event] = []
+            seq = row[0] if row else 0
+            query = "SELECT seq, from_state, state, at, data, before FROM x402_events WHERE seq = ?"
+            while seq and (event := store.db.execute(query, (seq,)).fetchone()) is not None:
+                found.append(Event(*event[:4], json.loads(event[4])))
+                seq = event[5] if event[5] < seq else 0
+            return found[::-1]
+
+        return list(self._read(read))
+
+    def open_payments(self) -> list[Hold]:
+        """What may still settle or is paid and undelivered, as Holds to present again; oldest first.
+
+        The Ask of a Hold with a body carries no body: the caller must repeat it.
+        """
+
+        def read(store: Store) -> list[Hold]:
+            found = select(store, "is_open = 1 AND state <> 'RESERVED' ORDER BY id", ())
+            return [hold_of(row) for row in found if not self._busy(store, row)]
+
+        return list(self._read(read))
+
+    def _busy(self, store: Store, row: sqlite3.Row) -> bool:
+        raise NotImplementedError
+
+    def totals(self, by: Literal["host", "agent", "day"]) -> list[Total]:
+        """What is counted, by host, agent or UTC day; the largest first, days in their order."""
+        order = "name" if by == "day" else "micros DESC"
+        if by not in ("host", "agent", "day"):
+            raise LedgerError(f"there are no totals by {by!r}", rule="host, agent or day")
+        query = (
+            f"SELECT {by} AS name, realm, COUNT(*), SUM(micros) AS micros FROM x402_payments "
+            f"WHERE state NOT IN ('RELEASED', 'DEAD') GROUP BY name, realm ORDER BY {order}"
+        )
+        return [Total(*row) for row in self._read(lambda store: store.db.execute(query).fetchall())]
+
+    def spent(self, limits: Iterable[Limit], *, realm: str = "") -> list[Left]:
+        """What is counted against each limit now; `realm` is real, test or sandbox (real, or this sandbox's own)."""
+        purse = realm or ("sandbox" if self.sandbox else "real")
+        wanted = tuple(limits)
+
+        def read(store: Store) -> list[Left]:
+            now = store.clock()
+            day = day_of(now)
+            return [Left(each, budget.spent(store, purse, each, day, now, fresh=True)) for each in wanted]
+
+        return list(self._read(read))
+
+    def pins(self) -> list[tuple[str, str, str]]:
+        """Recipients pinned on first use: (origin, network, pay_to)."""
+        query = "SELECT origin, network, pay_to FROM x402_pins ORDER BY origin, network"
+        return [tuple(row) for row in self._read(lambda store: store.db.execute(query).fetchall())]
+
+    def unpin(self, origin: str) -> int:
+        """Forget the recipients of an origin: the next payment pins anew. -> how many."""
+
+        def write(store: Store) -> int:
+            store.cache.pins.clear()
+            return store.db.execute("DELETE FROM x402_pins WHERE origin = ?", (origin,)).rowcount
+
+        found: int = self._job(write, write=True).run()
+        return found
+
+    def verify(self) -> list[str]:
+        """Walk the whole journal, every row and counter. -> what is wrong, [] when all is well."""
+
+        def read(store: Store) -> list[str]:
+            return ([store.broken] if store.broken else []) + recovery.verify(store)
+
+        return list(self._read(read))
+
+    def update_analytics(self, hours: int = 2) -> int:
+        """Refresh x402_analytics for the last `hours` hours. -> rows written."""
+        found: int = self._job(lambda store: analytics.update(store, hours), write=True).run()
+        return found
+
+    def cleanup(self) -> int:
+        """Forget expired credentials and the files of owners that are gone. Payments and events stay. -> how many."""
+        found: int = self._job(analytics.cleanup, write=True).run()
+        return found
+

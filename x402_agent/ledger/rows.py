@@ -1,0 +1,148 @@
+"""Between nouns and rows: what a payment's row holds, and how an Offer, Ask and Hold come back out of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ..assets import asset_by_id
+from ..errors import LedgerError
+from ..model import Ask, Hold, Limit, Money, Offer, Outcome, Terms
+from . import states
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["COLUMNS", "INSERT", "SELECT", "Payment", "caller_hash", "clean_url", "facts", "hold_of", "offer_of",
+           "payment_of", "row_of"]  # fmt: skip
+
+COLUMNS = (
+    "payment_id", "ask_key", "caller_key", "method", "url", "origin", "host", "path", "has_body", "task", "agent",
+    "realm", "chain", "network", "asset", "amount", "fee_cap", "micros", "from_address", "to_address", "nonce",
+    "valid_after", "valid_before", "offer_digest", "dialect", "scheme", "flow", "lifetime", "resource", "description",
+    "wire", "identifier", "proof_digest", "state", "is_open", "delivered", "refused", "owner", "status_code",
+    "tx_hash", "note", "day", "created_at", "updated_at", "last_event",
+)  # fmt: skip
+INSERT = f"INSERT INTO x402_payments ({', '.join(COLUMNS)}) VALUES ({','.join('?' * len(COLUMNS))})"
+SELECT = f"SELECT {', '.join(COLUMNS)} FROM x402_payments"
+_AT = {name: number for number, name in enumerate(COLUMNS)}
+_FACTS = ("ask_key", "caller_key", "host", "realm", "network", "asset", "amount", "fee_cap", "micros", "from_address",
+          "to_address", "nonce", "valid_before", "offer_digest", "day")  # fmt: skip
+_FACTS_AT = tuple((name, _AT[name]) for name in _FACTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """One payment as the reading side shows it. Times are unix seconds, `transaction` is the seller's claim."""
+
+    payment_id: str
+    state: str
+    outcome: Outcome
+    method: str
+    url: str
+    host: str
+    task: str
+    agent: str
+    network: str
+    amount: int
+    asset_id: str
+    money: Money | None
+    micros: int
+    payer: str
+    pay_to: str
+    nonce: str
+    valid_before: int
+    status: int
+    transaction: str
+    note: str
+    delivered: bool
+    day: str
+    created_at: int
+    updated_at: int
+
+
+def caller_hash(key: str) -> str:
+    """How the caller's own key is stored: it may be a secret of his."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest() if key else ""
+
+
+def clean_url(url: str) -> str:
+    """The URL with path and query, so that the Ask can be repeated, but without userinfo and fragment."""
+    if "@" not in url and "#" not in url:
+        return url
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+
+
+def row_of(hold: Hold, state: str, *, owner: str, agent: str, realm: str, day: str, now: int,
+           proof_digest: str, micros: int) -> list[Any]:  # fmt: skip
+    """The row of a new payment, in the order of COLUMNS; `last_event` is filled in by whoever writes it."""
+    ask, offer, terms = hold.ask, hold.offer, hold.terms
+    network = offer.asset.network
+    return [
+        hold.payment_id, ask.key, caller_hash(ask.caller_key), ask.method, clean_url(ask.url), ask.origin, ask.host,
+        ask.path, ask.has_body, ask.task, agent, realm, network.name, network.id, offer.asset.id, str(offer.amount),
+        str(offer.fee_cap), micros, terms.payer, offer.pay_to, terms.nonce, terms.valid_after, terms.valid_before,
+        offer.digest, offer.dialect, offer.scheme, offer.flow, offer.lifetime, offer.resource, offer.description,
+        json.dumps(offer.wire), hold.identifier, proof_digest, state, 1, 0, 0, owner, 0, "", "", day, now, now, 0,
+    ]  # fmt: skip
+
+
+def facts(row: list[Any] | tuple[Any, ...]) -> dict[str, Any]:
+    """What never changes in a row: it stands in the payment's first event and is compared when a ledger opens."""
+    return {name: row[at] for name, at in _FACTS_AT}
+
+
+def offer_of(row: sqlite3.Row | dict[str, Any]) -> Offer:
+    """The Offer that was signed; raises LedgerError when its asset left the table or its digest does not match."""
+    asset = asset_by_id(row["asset"])
+    if asset is None:
+        raise LedgerError(
+            f"payment {row['payment_id']} is in {row['asset']}, which assets.toml no longer lists",
+            rule="what is not in assets.toml is never paid",
+            payment_id=row["payment_id"],
+        )
+    offer = Offer(
+        dialect=row["dialect"], scheme=row["scheme"], asset=asset, amount=int(row["amount"]), pay_to=row["to_address"],
+        lifetime=row["lifetime"], resource=row["resource"], description=row["description"], flow=row["flow"],
+        fee_cap=int(row["fee_cap"]), wire=tuple(json.loads(row["wire"])),
+    )  # fmt: skip
+    if offer.digest != row["offer_digest"]:
+        raise LedgerError(
+            f"the row of payment {row['payment_id']} has been changed",
+            rule="the offer's digest stands in its row (Z1)",
+            hint="x402-agent ledger verify",
+            payment_id=row["payment_id"],
+        )
+    return offer
+
+
+def hold_of(row: sqlite3.Row | dict[str, Any], ask: Ask | None = None, limits: tuple[Limit, ...] = ()) -> Hold:
+    """The Hold of a row, to present its proof again; without `ask` the Ask is rebuilt from the row."""
+    if ask is None:
+        ask = Ask(row["method"], row["url"], row["origin"], row["host"], row["path"], has_body=bool(row["has_body"]),
+                  task=row["task"])  # fmt: skip
+        ask._key = row["ask_key"]
+    terms = Terms(row["from_address"], row["nonce"], row["valid_after"], row["valid_before"])
+    return Hold(
+        row["payment_id"], ask, offer_of(row), terms, limits, row["state"],
+        resumed=True, refused=bool(row["refused"]), identifier=row["identifier"],
+    )  # fmt: skip
+
+
+def payment_of(row: sqlite3.Row) -> Payment:
+    """A row for people."""
+    asset = asset_by_id(row["asset"])
+    total = int(row["amount"]) + int(row["fee_cap"])
+    return Payment(
+        payment_id=row["payment_id"], state=row["state"],
+        outcome=states.outcome(row["state"], refused=bool(row["refused"])),
+        method=row["method"], url=row["url"], host=row["host"], task=row["task"], agent=row["agent"],
+        network=row["network"], amount=total, asset_id=row["asset"], money=Money(total, asset) if asset else None,
+        micros=row["micros"], payer=row["from_address"], pay_to=row["to_address"], nonce=row["nonce"],
+        valid_before=row["valid_before"], status=row["status_code"], transaction=row["tx_hash"], note=row["note"],
+        delivered=bool(row["delivered"]), day=row["day"], created_at=row["created_at"], updated_at=row["updated_at"],
+    )  # fmt: skip

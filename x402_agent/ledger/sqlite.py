@@ -1,0 +1,369 @@
+"""SqliteLedger: what happened, written down before it happens. No journal, no signature.
+
+One row per payment, moved only along states.MOVES, each move one event in a hash chain, each batch one transaction
+under a lock between processes. Commit is durable before it returns; everything else may be lost only in the
+direction that keeps money counted.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import os
+import secrets
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import LedgerError, PaymentError, PolicyDenied, SigningFailed
+from ..model import Ask, Hold, Limit, Offer, Terms
+from ..steps import BUSY, Busy
+from . import budget, recovery, rows, states
+from .moves import Answer, Known, Overtaken, known, move
+from .reports import Reports, select
+from .store import Store, day_of
+from .tokens import Tokens
+from .writer import Job, Writer, done_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    import sqlite3
+    from pathlib import Path
+
+__all__ = ["SqliteLedger"]
+
+log = logging.getLogger("x402_agent.ledger")
+_DIGEST = "UPDATE x402_payments SET proof_digest = ? WHERE payment_id = ?"
+_STORED = "SELECT proof_digest FROM x402_payments WHERE payment_id = ?"
+_SPENT = ("CLAIMED", "CONFIRMED", "PAID_UNDELIVERED")
+_LEDGERS: weakref.WeakSet[SqliteLedger] = weakref.WeakSet()
+
+
+class SqliteLedger(Reports, Tokens):
+    """The ledger in one SQLite file. `clock` gives unix seconds; `journal="normal"` is for benchmarks and tests only.
+
+    Opening raises LedgerError when the file cannot be locked, read, migrated or trusted.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        sandbox: bool = False,
+        clock: Callable[[], float] = time.time,
+        journal: Literal["full", "normal"] = "full",
+        agent: str = "",
+    ) -> None:
+        self.path = path
+        self.sandbox = sandbox
+        self.clock = clock
+        self.agent = agent
+        self._durable = journal == "full"
+        self._open()
+        _LEDGERS.add(self)
+
+    def _open(self) -> None:
+        self._store: Store | None = Store(self.path, self.clock, durable=self._durable)
+        self._writer = Writer(self._store.perform)
+        self._live: dict[str, Known] = {}  # our payments in progress, and what Close needs of their rows
+        self._committing: set[str] = set()  # handed to the writer, perhaps not written yet
+        self._forked = False
+        self._job(recovery.recover, write=True).run()
+        self._job(recovery.trust, write=False).run()
+
+    def _job(self, operation: Callable[[Store], Any], *, write: bool, full: bool = False) -> Job[Any]:
+        if self._forked:
+            self._open()
+        if self._store is None:
+            raise LedgerError("the ledger is closed", rule="no journal, no signature")
+        return Job(self._writer, operation, write=write, full=full)
+
+    # -- the four calls of the conversation -----------------------------------------------------------------------
+
+    def find(self, ask: Ask) -> Job[Hold | Busy | None]:
+        """The open payment for this very Ask, BUSY when a live owner is at it under the same caller's key, or None.
+
+        Raises PolicyDenied when the caller's key was used for another request (X8).
+        """
+        store = self._store
+        if store is not None and not self._forked and not ask.caller_key and ask.again is not False:
+            if store.current() and ask.key not in store.cache.open_keys:
+                return done_job(None)
+        return self._job(lambda opened: self._find(opened, ask), write=False)
+
+    def hold(
+        self, ask: Ask, offer: Offer, terms: Terms, limits: tuple[Limit, ...], *, reserve: bool = False
+    ) -> Job[Hold]:
+        """Set budget aside: a plan in memory where there is ample room, else a RESERVED row.
+
+        Raises BudgetExceeded, PolicyDenied (another recipient than pinned), LedgerError.
+        """
+        payment_id = secrets.token_hex(8)
+        store = self._store
+        if store is None or self._forked:
+            self._job(recovery.nothing, write=False)
+            store = self._store
+        assert store is not None
+        name = "pay_" + hmac.digest(store.secret, payment_id.encode(), "sha256").hex()[:32]
+        plan = Hold(payment_id, ask, offer, terms, limits, "planned", identifier=name)
+        if not reserve and store.current():
+            now = store.now()
+            realm = budget.realm_of(offer, sandbox=self.sandbox)
+            pin = store.cache.pins.get((ask.origin, offer.asset.network.id))
+            if pin == offer.pay_to and budget.room(store, realm, ask, offer, limits, day_of(now), now):
+                return done_job(plan)
+        return self._job(lambda opened: self._hold(opened, plan, reserve=reserve), write=True)
+
+    def commit(self, hold: Hold, proof_digest: str = "") -> Job[Hold | None]:
+        """Make it durable that this proof may leave. -> the Hold, or None when its purchase is open elsewhere.
+
+        Raises BudgetExceeded, PolicyDenied, LedgerError; SigningFailed when a proof to be presented again is not
+        the stored one, byte for byte.
+        """
+        self._committing.add(hold.payment_id)
+        return self._job(lambda store: self._commit(store, hold, proof_digest), write=True, full=True)
+
+    def close(
+        self,
+        hold: Hold,
+        state: str,
+        *,
+        refused: bool = False,
+        status: int = 0,
+        transaction: str = "",
+        note: str = "",
+        milliseconds: int = 0,
+        claim: Mapping[str, Any] | None = None,  # noqa: ARG002
+    ) -> Job[None]:
+        """Write down what came of it. RELEASED means that nothing left in this call; it frees only a RESERVED row.
+
+        A move that is not legal, and a write that fails, are logged and change nothing: the row stays counted.
+        """
+        answer = Answer(refused, status, transaction[:200], note[:500], milliseconds)
+        if state == "RELEASED" and hold.state == "planned" and hold.payment_id not in self._committing:
+            return done_job(None)
+
+        def operation(store: Store) -> None:
+            try:
+                self._close(store, hold, state, answer)
+            except PaymentError as cause:
+                log.error("payment %s stays counted: %s", hold.payment_id, cause.what)
+
+        return Forgiving(self._writer, operation, write=True, full=False)
+
+    # -- inside the transaction -----------------------------------------------------------------------------------
+
+    def _find(self, store: Store, ask: Ask, besides: str = "") -> Hold | Busy | None:
+        now = store.clock()
+        keyed = bool(ask.caller_key)
+        if keyed:
+            self._conflict(store, ask)
+        where = "ask_key = ?" if keyed or ask.again is False else "is_open = 1 AND ask_key = ?"
+        for row in select(store, f"{where} AND payment_id <> ? ORDER BY id", (ask.key, besides)):
+            state = row["state"]
+            if state in ("RESERVED", "INFLIGHT") and self._at_work(store, row):
+                if keyed:
+                    return BUSY
+                continue
+            if _same_purchase(row, ask, now):
+                return rows.hold_of(row, ask)
+        return None
+
+    def _busy(self, store: Store, row: sqlite3.Row) -> bool:
+        return row["state"] == "INFLIGHT" and self._at_work(store, row)
+
+    def _at_work(self, store: Store, row: sqlite3.Row) -> bool:
+        """Whether somebody is presenting this very proof now: another live process, or a call of ours."""
+        if row["owner"] == store.owner:
+            return row["payment_id"] in self._live
+        return store.owners.alive(row["owner"])
+
+    def _conflict(self, store: Store, ask: Ask) -> None:
+        query = "caller_key = ? AND ask_key <> ? AND state <> 'RELEASED' ORDER BY id LIMIT 1"
+        for row in select(store, query, (rows.caller_hash(ask.caller_key), ask.key)):
+            raise PolicyDenied(
+                f"this key was used for {row['method']} {row['origin']}{row['path']}, not for this request",
+                rule="one key, one request (X8)",
+                hint="use a new key for a new purchase",
+                payment_id=row["payment_id"],
+            )
+
+    def _admit(self, store: Store, hold: Hold) -> tuple[int, float, str]:
+        """Pin and limits, checked before anything is written. -> micros, now, realm."""
+        now = store.now()
+        ask, offer = hold.ask, hold.offer
+        realm = budget.realm_of(offer, sandbox=self.sandbox)
+        pin = self._pin(store, ask.origin, offer.asset.network.id)
+        if pin not in ("", offer.pay_to):
+            raise PolicyDenied(
+                f"{ask.host} wants the money at {offer.pay_to}, so far it was {pin}",
+                rule=f"recipient pinned for {ask.origin} on {offer.asset.network.name} (R4)",
+                hint=f"x402-agent budget unpin {ask.origin}",
+            )
+        return budget.check(store, realm, ask, offer, hold.limits, day_of(now), now), now, realm
+
+    def _pin(self, store: Store, origin: str, network: str) -> str:
+        pin = store.cache.pins.get((origin, network))
+        if pin is None:
+            row = store.db.execute("SELECT pay_to FROM x402_pins WHERE origin = ? AND network = ?", (origin, network))
+            found = row.fetchone()
+            if found is None:
+                return ""
+            pin = store.cache.pins[origin, network] = found[0]
+        return pin
+
+    def _hold(self, store: Store, plan: Hold, *, reserve: bool) -> Hold:
+        micros, now, realm = self._admit(store, plan)
+        limits, day = plan.limits, day_of(now)
+        if not reserve and budget.room(store, realm, plan.ask, plan.offer, limits, day, now):
+            return plan
+        self._insert(store, plan, "RESERVED", micros, now, realm, "")
+        return _as(plan, "RESERVED")
+
+    def _insert(
+        self, store: Store, hold: Hold, state: str, micros: int, now: float, realm: str, proof_digest: str
+    ) -> None:
+        day, seconds, ask, offer = day_of(now), int(now), hold.ask, hold.offer
+        row = rows.row_of(hold, state, owner=store.owner, agent=self.agent, realm=realm, day=day, now=seconds,
+                          proof_digest=proof_digest, micros=micros)  # fmt: skip
+        seq = store.journal.append(hold.payment_id, 0, ("", state), int(now * 1000), rows.facts(row))
+        row[-1] = seq
+        store.db.execute(rows.INSERT, row)
+        network = offer.asset.network.id
+        if store.cache.pins.get((ask.origin, network)) is None and not self._pin(store, ask.origin, network):
+            pin = (ask.origin, network, offer.pay_to, seconds)
+            store.db.execute("INSERT INTO x402_pins (origin, network, pay_to, created_at) VALUES (?,?,?,?)", pin)
+            store.cache.pins[ask.origin, network] = offer.pay_to
+        budget.add(store, realm, ask.host, day, micros)
+        store.cache.opened(ask.key, 1)
+        self._live[hold.payment_id] = Known(
+            hold.payment_id, ask.key, state, 1, 0, 0, store.owner, 0, "", "", realm, ask.host, day, micros, seq,
+            ask.method, ask.origin + ask.path,
+        )  # fmt: skip
+
+    def _commit(self, store: Store, hold: Hold, proof_digest: str) -> Hold | None:
+        if hold.resumed:
+            return self._again(store, hold, proof_digest)
+        ask = hold.ask
+        free = not (ask.caller_key or ask.again is False) and not store.cache.open_keys.get(ask.key, 0)
+        if hold.state == "planned":
+            if not free and self._find(store, ask) is not None:
+                return None
+            micros, now, realm = self._admit(store, hold)
+            self._insert(store, hold, "INFLIGHT", micros, now, realm, proof_digest)
+            return _as(hold, "INFLIGHT")
+        row = known(store, hold.payment_id)
+        if row is None or row.state != "RESERVED" or row.owner != store.owner:
+            return None
+        store.now()
+        if not free and self._find(store, ask, besides=hold.payment_id) is not None:
+            move(store, row, "RELEASED", note="its purchase is open elsewhere")
+            self._live.pop(hold.payment_id, None)
+            return None
+        move(store, row, "INFLIGHT")
+        store.db.execute(_DIGEST, (proof_digest, hold.payment_id))
+        self._live[hold.payment_id] = row
+        return _as(hold, "INFLIGHT")
+
+    def _again(self, store: Store, hold: Hold, proof_digest: str) -> Hold | None:
+        """The same proof is presented once more: we are its owner now, and nothing else changes."""
+        store.now()
+        row = known(store, hold.payment_id)
+        if row is None or row.state in ("RELEASED", "DEAD", "RESERVED"):
+            return None
+        if row.state == "INFLIGHT" and row.owner != store.owner and store.owners.alive(row.owner):
+            return None
+        stored = store.db.execute(_STORED, (hold.payment_id,)).fetchone()[0]
+        if proof_digest and stored and proof_digest != stored:
+            raise SigningFailed(
+                "the signer made other bytes than the first time, so they were not sent",
+                rule="one Ask, one proof",
+                hint="use the signer that made the first proof, or wait until it has expired",
+                payment_id=hold.payment_id,
+            )
+        move(store, row, row.state, note="presented again")
+        self._live[hold.payment_id] = row
+        return _as(hold, row.state)
+
+    def _close(self, store: Store, hold: Hold, state: str, answer: Answer) -> None:
+        self._committing.discard(hold.payment_id)
+        row = self._live.pop(hold.payment_id, None)
+        if row is not None:
+            try:
+                self._settle(store, row, state, answer)
+                return
+            except Overtaken:
+                pass
+        row = known(store, hold.payment_id)
+        if row is not None:
+            self._settle(store, row, state, answer)
+
+    def _settle(self, store: Store, row: Known, state: str, answer: Answer) -> None:
+        if state == "RELEASED":
+            if row.state == "RESERVED":
+                move(store, row, "RELEASED", note=answer.note)
+            return
+        if row.state in _SPENT and row.state != state and not states.legal(row.state, state):
+            state = row.state  # a later, worse answer takes nothing back
+        move(store, row, state, answer=answer)
+
+    # -- ending and forking ---------------------------------------------------------------------------------------
+
+    def recover(self) -> int:
+        """Release the RESERVED rows of owners that are gone: nothing of them ever left. -> how many."""
+        found: int = self._job(recovery.recover, write=True).run()
+        return found
+
+    def shut(self) -> None:
+        """Finish what waits and close the file. Jobs made later raise LedgerError."""
+        if self._store is None or self._forked:
+            return
+        self._job(recovery.nothing, write=False).run()
+        store, self._store = self._store, None
+        self._writer.stop()
+        store.close()
+
+    def _after_fork(self) -> None:
+        if self._store is not None and not self._forked:
+            self._store.forked()
+            self._forked = True
+
+
+class Forgiving(Job[None]):
+    """A Close: what it cannot write it logs, since the row it leaves behind stays counted."""
+
+    __slots__ = ()
+
+    def result(self) -> None:
+        """Nothing, whatever happened."""
+        if self.finished and isinstance(self.error, PaymentError):
+            log.error("a payment stays counted as it stood: %s", self.error.what)
+            return
+        super().result()
+
+
+def _as(hold: Hold, state: str) -> Hold:
+    return Hold(hold.payment_id, hold.ask, hold.offer, hold.terms, hold.limits, state, hold.resumed, hold.refused,
+                hold.identifier)  # fmt: skip
+
+
+def _same_purchase(row: sqlite3.Row, ask: Ask, now: float) -> bool:
+    """Whether this row's proof is the one to present for `ask`, rather than a new one (decisions.md 4)."""
+    state = row["state"]
+    if state in ("RESERVED", "RELEASED", "DEAD"):
+        return False
+    timely = now < row["valid_before"] + budget.GRACE or ask.again is False
+    if state in states.IN_DOUBT:
+        return timely
+    if ask.again is True:
+        return False
+    return bool(ask.caller_key) or ask.again is False or (timely and not row["delivered"])
+
+
+def _after_fork() -> None:
+    for ledger in list(_LEDGERS):
+        ledger._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

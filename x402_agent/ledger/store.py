@@ -1,0 +1,380 @@
+"""The file itself: opened privately, migrated forward only, one connection, one batch of jobs per transaction.
+
+Beside the database lie `.lock` (the lock between processes; it also holds a batch number, so that what memory knows
+can be trusted, and the head of the journal after the last durable commit), `.owners/` and `.secret`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import stat
+import struct
+import sys
+import threading
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from ..errors import LedgerError, PaymentError
+from . import lock
+from .events import Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from .writer import Job
+
+__all__ = ["SCHEMA", "Cache", "Store", "day_of"]
+
+SCHEMA = 1
+CLOCK_SLACK = 300  # seconds the clock may stand behind the newest row
+_HEAD = struct.Struct("<QQ64s")
+_GRAVEYARD: list[sqlite3.Connection] = []  # connections inherited by fork: closing one would harm the parent's
+
+
+@lru_cache(maxsize=8)
+def _day(number: int) -> str:
+    return datetime.fromtimestamp(number * 86400, UTC).strftime("%Y-%m-%d")
+
+
+def day_of(seconds: float) -> str:
+    """The UTC day of a unix time: `2026-11-21`."""
+    return _day(int(seconds) // 86400)
+
+
+class Cache:
+    """What memory knows of the file. Exact while the batch number in the lock file is the one we wrote."""
+
+    __slots__ = ("carry", "counters", "generation", "open_keys", "pins", "totals")
+
+    def __init__(self) -> None:
+        self.generation = -1
+        self.open_keys: dict[str, int] = {}
+        self.counters: dict[tuple[str, str], int] = {}
+        self.totals: dict[str, int] = {}
+        self.pins: dict[tuple[str, str], str] = {}
+        self.carry: dict[str, list[tuple[str, str, int, int]]] = {}
+
+    def forget(self) -> None:
+        """The file may have changed behind our back: know nothing."""
+        self.generation = -1
+        for each in (self.open_keys, self.counters, self.totals, self.pins, self.carry):
+            each.clear()
+
+    def opened(self, ask_key: str, by: int) -> None:
+        """One more (or one fewer) open row for this purchase."""
+        left = self.open_keys.get(ask_key, 0) + by
+        if left > 0:
+            self.open_keys[ask_key] = left
+        else:
+            self.open_keys.pop(ask_key, None)
+
+
+class Store:
+    """One open ledger file of one process."""
+
+    def __init__(self, path: Path, clock: Callable[[], float], *, durable: bool) -> None:
+        self.path = path
+        self.clock = clock
+        self.durable = durable
+        self.pid = os.getpid()
+        self.broken = ""
+        self.cache = Cache()
+        self.guard = threading.Lock()
+        self._synchronous = ""
+        self._open_files()
+
+    # -- opening ------------------------------------------------------------------------------------------------
+
+    def _open_files(self) -> None:
+        _prepare_folder(self.path.parent)
+        self.fd = lock.open_private(self._beside(".lock"))
+        try:
+            lock.acquire(self.fd)
+            try:
+                lock.prove(self._beside(".lock"), self.fd)
+                self.owner = secrets.token_hex(8)
+                self.owners = lock.Owners(self._beside(".owners"), self.owner)
+                self.secret = self._read_secret()
+                self.db = self._connect()
+                migrate(self.db)
+                self.journal = Journal(self.db)
+                self._check_mirror()
+            finally:
+                lock.unlock(self.fd)
+        except sqlite3.Error as cause:
+            self._abandon()
+            raise failed(cause, self.path) from cause
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _abandon(self) -> None:
+        if hasattr(self, "owners"):
+            self.owners.close()
+        if hasattr(self, "db"):
+            self.db.close()
+        os.close(self.fd)
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+    def _connect(self) -> sqlite3.Connection:
+        if not os.path.lexists(self.path):
+            os.close(lock.open_private(self.path))  # so that it is born 0600; its -wal and -shm inherit that
+        made = os.lstat(self.path)
+        if not stat.S_ISREG(made.st_mode) or (hasattr(os, "getuid") and made.st_uid != os.getuid()):
+            raise LedgerError(f"{self.path} is not a plain file of this user", rule="never through a link (Z13)")
+        if sys.platform != "win32" and made.st_mode & 0o077:
+            os.chmod(self.path, 0o600)
+        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30, cached_statements=128)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA wal_autocheckpoint=2000")
+        db.execute("PRAGMA trusted_schema=OFF")
+        self._set_synchronous(db, "NORMAL")
+        return db
+
+    def _read_secret(self) -> bytes:
+        fd = lock.open_private(self._beside(".secret"))
+        try:
+            found = os.read(fd, 64)
+            if not found:
+                found = secrets.token_bytes(32)
+                os.write(fd, found)
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        if len(found) != 32:
+            raise LedgerError(f"{self._beside('.secret')} is damaged", rule="the ledger's secret is 32 bytes")
+        return found
+
+    def _check_mirror(self) -> None:
+        """The head written down after the last durable commit must still be in the journal (Z3: an old copy)."""
+        _, seq, digest = self._read_head()
+        if seq and self.journal.hash_at(seq) != digest:
+            self.broken = f"{self.path} is older than its own last commit (entry {seq} is missing or changed)"
+
+    # -- the lock file's 80 bytes -------------------------------------------------------------------------------
+
+    def _read_head(self) -> tuple[int, int, str]:
+        raw = _read_at_start(self.fd, _HEAD.size)
+        if len(raw) < _HEAD.size:
+            return 0, 0, ""
+        generation, seq, digest = _HEAD.unpack(raw)
+        return generation, seq, digest.rstrip(b"\0").decode("ascii", "replace")
+
+    def generation(self) -> int:
+        """The number of the last batch that any process began."""
+        raw = _read_at_start(self.fd, 8)
+        return int.from_bytes(raw, "little") if len(raw) == 8 else 0
+
+    def current(self) -> bool:
+        """Whether what memory knows is exactly what the file holds."""
+        return self.cache.generation == self.generation()
+
+    # -- batches ------------------------------------------------------------------------------------------------
+
+    def perform(self, jobs: Sequence[Job[Any]]) -> None:
+        """Run a batch: reads as they come, writes in one transaction; fills each job's value or error."""
+        with self.guard:
+            if not any(job.write for job in jobs):
+                for job in jobs:
+                    self._one(job)
+                return
+            try:
+                self._transaction(jobs)
+            except PaymentError as cause:
+                _fail(jobs, cause)
+            except sqlite3.Error as cause:
+                if len(jobs) == 1:
+                    _fail(jobs, failed(cause, self.path))
+                    return
+                for job in jobs:  # one of them spoiled the batch: each on its own, and only that one fails
+                    try:
+                        self._transaction([job])
+                    except (PaymentError, sqlite3.Error) as own:
+                        job.error = own if isinstance(own, PaymentError) else failed(own, self.path)
+
+    def _transaction(self, jobs: Sequence[Job[Any]]) -> None:
+        full = self.durable and any(job.full for job in jobs)
+        db = self.db
+        lock.acquire(self.fd)
+        try:
+            self._set_synchronous(db, "FULL" if full else "NORMAL")
+            begun = self._begin_generation()
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                if not begun:
+                    self._reload()
+                for job in jobs:
+                    job.error = None
+                    self._one(job)
+                db.execute("COMMIT")
+            except BaseException as cause:
+                self.cache.forget()
+                self.journal.forget()
+                with suppress(sqlite3.Error):
+                    db.execute("ROLLBACK")
+                if isinstance(cause, sqlite3.Error) and "I/O" in str(cause):
+                    self.broken = f"writing {self.path} failed: {cause}"  # after a failed fsync nothing is known
+                raise
+            if full:
+                head = _HEAD.pack(self.cache.generation, self.journal.seq, self.journal.head.encode())
+                _write_at_start(self.fd, head)
+        finally:
+            lock.unlock(self.fd)
+
+    def _begin_generation(self) -> bool:
+        """Number this batch before it can change anything. -> whether memory still knows the file."""
+        found = self.generation()
+        known = self.cache.generation == found
+        if not known:
+            self.cache.forget()
+            self.journal.forget()
+        self.cache.generation = found + 1
+        _write_at_start(self.fd, (found + 1).to_bytes(8, "little"))
+        return known
+
+    def _reload(self) -> None:
+        self.journal.load()
+        keys = self.cache.open_keys
+        keys.clear()
+        for (key,) in self.db.execute("SELECT ask_key FROM x402_payments WHERE is_open = 1"):
+            keys[key] = keys.get(key, 0) + 1
+
+    def _one(self, job: Job[Any]) -> None:
+        """A PaymentError is an answer, raised before anything was written; every other error spoils the batch."""
+        try:
+            job.value = job.operation(self)
+        except PaymentError as cause:
+            job.error = cause
+        except sqlite3.Error as cause:
+            if job.write:
+                raise
+            job.error = failed(cause, self.path)
+
+    def _set_synchronous(self, db: sqlite3.Connection, mode: str) -> None:
+        if mode != self._synchronous:
+            db.execute(f"PRAGMA synchronous={mode}")
+            self._synchronous = mode
+
+    # -- time, trust, ending ------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """The clock; raises LedgerError when it stands minutes behind the newest row (Z12), or the file is broken."""
+        if self.broken:
+            raise LedgerError(self.broken, rule="no journal, no signature (Z1)", hint="x402-agent ledger verify")
+        now = self.clock()
+        if now < self.journal.at / 1000 - CLOCK_SLACK:
+            behind = self.journal.at / 1000 - now
+            raise LedgerError(
+                f"the clock stands {behind:.0f} seconds behind the newest row of the ledger",
+                rule=f"at most {CLOCK_SLACK} seconds behind (Z12)",
+                hint="set the clock of this machine",
+            )
+        return now
+
+    def close(self) -> None:
+        """Close under the lock, since the last close of a WAL database checkpoints it."""
+        lock.acquire(self.fd)
+        try:
+            self.db.close()
+        finally:
+            self.owners.close()
+            lock.unlock(self.fd)
+            os.close(self.fd)
+
+    def forked(self) -> None:
+        """In a forked child: let go of the parent's descriptors and never touch its connection, not even to close."""
+        _GRAVEYARD.append(self.db)
+        if sys.implementation.name == "cpython":
+            import ctypes
+
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.db))
+        self.owners.forget()
+        os.close(self.fd)
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Bring the schema to SCHEMA, one numbered file at a time; raises LedgerError for a newer one."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.execute("CREATE TABLE IF NOT EXISTS x402_schema (version INTEGER PRIMARY KEY, name TEXT NOT NULL)")
+        have = db.execute("SELECT COALESCE(MAX(version), 0) FROM x402_schema").fetchone()[0]
+        if have > SCHEMA:
+            raise LedgerError(
+                f"the ledger has schema {have}, this program knows {SCHEMA}",
+                rule="migrations go forward only",
+                hint="install the newer x402-agent-sdk that wrote it",
+            )
+        for name in sorted(each.name for each in files(__package__).joinpath("migrations").iterdir()):
+            if not name.endswith(".sql") or int(name[:4]) <= have:
+                continue
+            for statement in _statements(files(__package__).joinpath("migrations", name).read_text("utf-8")):
+                db.execute(statement)
+            db.execute("INSERT INTO x402_schema (version, name) VALUES (?, ?)", (int(name[:4]), name))
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> list[str]:
+    found, held = [], ""
+    for line in script.splitlines():
+        held += line + "\n"
+        if sqlite3.complete_statement(held):
+            found.append(held)
+            held = ""
+    return found
+
+
+def failed(cause: sqlite3.Error, path: Path) -> LedgerError:
+    """An SQLite error as ours; SQLite's message names tables and causes, never values."""
+    return LedgerError(
+        f"the ledger {path} cannot be used: {cause}",
+        rule="no journal, no signature",
+        hint="x402-agent doctor",
+    )
+
+
+def _fail(jobs: Sequence[Job[Any]], cause: PaymentError) -> None:
+    for job in jobs:
+        job.error = cause
+
+
+def _prepare_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = folder.stat()
+    except OSError as cause:
+        raise LedgerError(f"{folder} cannot be used: {cause.strerror}", rule="no journal, no signature") from cause
+    if sys.platform != "win32" and made.st_mode & 0o002:
+        raise LedgerError(
+            f"everybody may write in {folder}", rule="the ledger's folder is private (Z13)", hint=f"chmod 700 {folder}"
+        )
+
+
+if sys.platform == "win32":
+
+    def _read_at_start(fd: int, size: int) -> bytes:
+        os.lseek(fd, 0, os.SEEK_SET)
+        return os.read(fd, size)
+
+    def _write_at_start(fd: int, data: bytes) -> None:
+        os.lseek(fd, 0, os.SEEK_SET)
+        os.write(fd, data)
+
+else:
+
+    def _read_at_start(fd: int, size: int) -> bytes:
+        return os.pread(fd, size, 0)
+
+    def _write_at_start(fd: int, data: bytes) -> None:
+        os.pwrite(fd, data, 0)
