@@ -88,7 +88,7 @@ def _body(reply: Reply) -> strict.Document | None:
 
 
 def _looks_like_ours(reply: Reply) -> bool:
-    """Whether an unreadable body was meant as x402 (cut off, UTF-16, with duplicate keys ...): an object that says so."""
+    """Whether an unreadable body was meant as x402 (cut off, UTF-16, duplicate keys): an object that says so."""
     try:
         seen = reply.content
     except ChallengeInvalid:  # too large, or it does not inflate: judged by what there is of it
