@@ -119,7 +119,7 @@ def test_an_odd_answer_at_the_final_block_is_unknown(odd, fate):
         {"timestamp": 2001},
         {"number": None},
         {"number": "latest"},
-        {"parent": {"timestamp": "0x1"}},
+        {"parent": {"timestamp": "0x7d2"}},
     ],
     ids=["no-time", "time-is-a-number", "pending", "number-is-text", "two-times"],
 )

@@ -110,7 +110,8 @@ def test_D5_terms_longer_than_an_hour_are_not_signed(evm, offer, signer):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"valid_before": NOW - 600}, {"valid_before": NOW - 700}, {"valid_after": -1}, {"nonce": "0x12"}, {"nonce": "ab" * 33},
+    [{"valid_before": NOW - 600}, {"valid_before": NOW - 700}, {"valid_after": -1},
+     {"nonce": "0x12"}, {"nonce": "ab" * 33},
      {"nonce": "0x" + "6E" * 32}, {"payer": "0x12"}],
     ids=["empty", "backwards", "negative", "D13-short", "D13-no-0x", "D13-case", "payer"],
 )  # fmt: skip
@@ -158,6 +159,8 @@ BAD_RECIPIENTS = [
     pytest.param("0x036cbd53842c5426634e7929541ec2318f3dcf7e", "R1", id="R1-token-contract-lower"),
     pytest.param("0x209693Bc6afc0C5328bA36FaF03C514EF31228", "R2", id="R2-short"),
     pytest.param("0x209693Bc6afc0C5328bA36FaF03C514EF312287C00", "R2", id="R2-long"),
+    pytest.param("0x" + "ab" * 21, "R2", id="R2-21-bytes"),
+    pytest.param("0x" + "ab" * 20 + "\n", "R2", id="R2-newline-after"),
     pytest.param("209693Bc6afc0C5328bA36FaF03C514EF312287C", "R2", id="R2-no-0x"),
     pytest.param("0X209693bc6afc0c5328ba36faf03c514ef312287c", "R2", id="R2-big-x"),
     pytest.param("0x209693bc6afc0C5328bA36FaF03C514EF312287C", "R2", id="R2-checksum"),

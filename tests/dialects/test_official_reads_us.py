@@ -100,7 +100,10 @@ def test_v2(official, pay, v2, entry2, in_header):
     assert found["model"]["accepted"] == document["accepts"][0]
     assert found["model"]["resource"] == document["resource"]
     assert found["model"]["payload"] == proof.payload
-    assert found["model"]["extensions"]["payment-identifier"]["info"] == {"required": True, "id": "pay_0123456789abcdef"}
+    assert found["model"]["extensions"]["payment-identifier"]["info"] == {
+        "required": True,
+        "id": "pay_0123456789abcdef",
+    }
 
 
 def test_v1(official, pay, v1, entry1, in_body):

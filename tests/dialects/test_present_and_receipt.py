@@ -34,7 +34,8 @@ def _text(presented, name):
 
 
 ODD_ENTRY = (
-    '{ "scheme" : "exact","network":"eip155:84532", "amount":\t10000 ,"asset":"0x036cbd53842c5426634e7929541ec2318f3dcf7e",'
+    '{ "scheme" : "exact","network":"eip155:84532", "amount":\t10000 ,'
+    '"asset":"0x036cbd53842c5426634e7929541ec2318f3dcf7e",'
     '"payTo":"0x209693bc6afc0c5328ba36faf03c514ef312287c","maxTimeoutSeconds":60,\n"extra":{"name":"USD\\u20ae0",'
     '"ratio":1.50,"big":1E2,"\\u00e9":"é","none":null}}'
 )

@@ -61,7 +61,7 @@ NOT_A_DOCUMENT = [
     pytest.param(b'{"x402Version":2,"e":"\\ud800"}', "W17", id="W17-lone-high"),
     pytest.param(b'{"x402Version":2,"e":["\\udc00\\ud800"]}', "W17", id="W17-wrong-order"),
     pytest.param(b'{"x402Version":2,"\\uD800":1}', "W17", id="W17-in-a-key"),
-    pytest.param(b'{"x402Version":2,"a":' + b"[" * 33 + b"]" * 33 + b"}", "S5", id="S5-33-deep"),
+    pytest.param(b'{"x402Version":2,"a":' + b"[" * 32 + b"]" * 32 + b"}", "S5", id="S5-33-deep"),
     pytest.param(b'{"x402Version":2,"a":' + b"[" * 40000, "S5", id="S5-40000-open"),
     pytest.param(b'{"a":' * 9000, "S5", id="S5-objects"),
     pytest.param(b'{"a":"' + b"x" * MAX_BODY + b'"}', "S6", id="S6-one-long-string"),
@@ -323,6 +323,16 @@ def test_S9_quotes_and_backslashes_cost_linear_time(dialect, ask, in_body):
         started = time.process_time()
         dialect.read(in_body(b"[" * 33 + piece * (60000 // len(piece))), ask)
         assert time.process_time() - started < 0.5
+
+
+def test_S5_a_string_that_ends_in_a_backslash_hides_nothing(dialect, ask, v2, in_header):
+    assert dialect.read(in_header(v2(a="\\", b="[" * 40)), ask).offers
+    deep: object = "\\"
+    for _ in range(40):
+        deep = ["\\", deep, '\\"']
+    with pytest.raises(ChallengeInvalid) as caught:
+        dialect.read(in_header(v2(a="\\", b=deep)), ask)
+    assert "S5" in caught.value.rule
 
 
 @pytest.mark.parametrize("harmless", [None, {}, ...], ids=["null", "empty", "missing"])

@@ -21,7 +21,8 @@ from x402_agent.steps import Reply
 
 ASK = Ask("GET", "https://api.example.com/", "https://api.example.com", "api.example.com", "/")
 HONEST = (
-    b'{"x402Version":2,"error":"pay","resource":{"url":"https://api.example.com/"},"accepts":[{"scheme":"exact","network":'
+    b'{"x402Version":2,"error":"pay","resource":{"url":"https://api.example.com/"},"accepts":[{'
+    b'"scheme":"exact","network":'
     b'"eip155:84532","amount":"10000","asset":"0x036CbD53842c5426634e7929541eC2318f3dCF7e","payTo":'
     b'"0x209693Bc6afc0C5328bA36FaF03C514EF312287C","maxTimeoutSeconds":60,"extra":{"name":"USDC","version":"2"}}],'
     b'"extensions":{"payment-identifier":{"info":{"required":false},"schema":{}}}}'
@@ -91,7 +92,8 @@ def test_any_header_text(text):
 @given(
     st.lists(
         st.tuples(st.integers(0, len(HONEST)), st.integers(0, 6), st.binary(max_size=6) | st.sampled_from([
-            b"\\u0000", b"\\ud800", b"[", b"]", b"{", b'"', b"\\", b",", b"null", b"NaN", b"1e999", b"-", b"\xe2\x80\xae",
+            b"\\u0000", b"\\ud800", b"[", b"]", b"{", b'"', b"\\", b",", b"null", b"NaN", b"1e999", b"-",
+            b"\xe2\x80\xae",
         ])),
         min_size=1,
         max_size=4,
@@ -168,6 +170,21 @@ def test_base64_is_capped():
     with pytest.raises(ChallengeInvalid) as caught:
         strict.decode64("A" * 100_000)
     assert "S6" in caught.value.rule
+
+
+def test_documents_are_capped():
+    assert strict.parse(b'{"a":1}' + b" " * (strict.MAX_BYTES - 7)).fields == {"a": 1}
+    with pytest.raises(ChallengeInvalid) as caught:
+        strict.parse(b'{"a":1}' + b" " * (strict.MAX_BYTES - 6))
+    assert "S6" in caught.value.rule
+
+
+@pytest.mark.parametrize("junk", ["e30 ", "e3\n0=", "e%30", "=e30", "e30=e30=", "e30\0", "ｅ30="])
+def test_base64_holds_nothing_but_base64(junk):
+    assert strict.decode64("e30=") == strict.decode64("e30") == b"{}"
+    with pytest.raises(ChallengeInvalid) as caught:
+        strict.decode64(junk)
+    assert "W1" in caught.value.rule
 
 
 DEEP = """
