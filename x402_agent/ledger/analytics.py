@@ -14,8 +14,7 @@ __all__ = ["cleanup", "update"]
 
 _SUMS = (
     "SELECT p.chain, COUNT(*), SUM(p.micros), COUNT(DISTINCT p.from_address), "
-    "(SELECT COUNT(*) FROM x402_usage u JOIN x402_payments q ON q.payment_id = u.payment_id "
-    " WHERE u.created_at >= ?1 AND u.created_at < ?1 + 3600 AND q.chain = p.chain) "
+    "(SELECT COUNT(*) FROM x402_usage u WHERE u.created_at >= ?1 AND u.created_at < ?1 + 3600 AND u.chain = p.chain) "
     "FROM x402_payments p WHERE p.created_at >= ?1 AND p.created_at < ?1 + 3600 "
     "AND p.state NOT IN ('RELEASED', 'DEAD') GROUP BY p.chain"
 )

@@ -1,4 +1,4 @@
-"""Counting: every counted row stands in `all` and in `host:NAME` of its realm, on the UTC day it was made.
+"""Counting: every counted row stands in the counter of its realm and host, on the UTC day it was made; `all` is their sum.
 
 Only RELEASED and DEAD take anything out. An open row of an earlier day counts today as well, until a day after it
 expires (X7). Realms keep test money and real money apart.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..model import Ask, Limit, Offer
     from .store import Store
 
-__all__ = ["GRACE", "add", "check", "micros_of", "realm_of", "room", "scopes", "spent"]
+__all__ = ["GRACE", "add", "check", "micros_of", "realm_of", "room", "scope", "spent"]
 
 GRACE = 86400  # seconds after its expiry during which an open row still counts and blocks (no node: X7)
 _ADD = (
@@ -33,9 +33,9 @@ def realm_of(offer: Offer, *, sandbox: bool) -> str:
     return "sandbox" if sandbox else "test" if offer.asset.network.testnet else "real"
 
 
-def scopes(realm: str, host: str) -> tuple[str, str]:
-    """The counters that a payment to `host` stands in."""
-    return f"{realm}/all", f"{realm}/host:{host}"
+def scope(realm: str, host: str) -> str:
+    """The counter that a payment to `host` stands in."""
+    return f"{realm}/host:{host}"
 
 
 def micros_of(offer: Offer, limits: tuple[Limit, ...]) -> int:
@@ -54,35 +54,42 @@ def micros_of(offer: Offer, limits: tuple[Limit, ...]) -> int:
 
 def add(store: Store, realm: str, host: str, day: str, micros: int) -> None:
     """Count (or, negative, uncount) a payment; keeps memory in step."""
-    cache = store.cache
-    for scope in scopes(realm, host):
-        store.db.execute(_ADD, (scope, day, micros))
-        if (scope, day) in cache.counters:
-            cache.counters[scope, day] += micros
-        if scope in cache.totals:
-            cache.totals[scope] += micros
+    store.db.execute(_ADD, (scope(realm, host), day, micros))
+    counters = store.cache.counters
+    for name in (scope(realm, host), f"{realm}/all"):
+        for window in (day, ""):
+            if (name, window) in counters:
+                counters[name, window] += micros
 
 
 def spent(store: Store, realm: str, limit: Limit, day: str, now: float, *, fresh: bool = False) -> int:
     """Micro-dollars counted against a limit now; from memory where memory knows."""
-    scope = f"{realm}/{limit.scope}"
+    name = f"{realm}/{limit.scope}"
     cache = store.cache
-    if limit.window == "total":
-        if fresh or scope not in cache.totals:
-            found = store.db.execute("SELECT COALESCE(SUM(micros), 0) FROM x402_counters WHERE scope = ?", (scope,))
-            cache.totals[scope] = found.fetchone()[0]
-        return cache.totals[scope]
-    if fresh or (scope, day) not in cache.counters:
-        row = store.db.execute("SELECT micros FROM x402_counters WHERE scope = ? AND day = ?", (scope, day)).fetchone()
-        cache.counters[scope, day] = row[0] if row else 0
+    window = day if limit.window == "day" else ""
+    if fresh or (name, window) not in cache.counters:
+        cache.counters[name, window] = _sum(store, name, window)
+    total = cache.counters[name, window]
+    if not window:
+        return total
     if fresh or day not in cache.carry:
         cache.carry = {day: store.db.execute(_CARRY, (day,)).fetchall()}
-    carried = cache.carry[day]  # it can only shrink, so an old copy counts too much, never too little
-    total = cache.counters[scope, day]
-    for host, purse, micros, valid_before in carried:
+    for host, purse, micros, valid_before in cache.carry[day]:  # it can only shrink: an old copy counts too much
         if purse == realm and limit.scope in ("all", f"host:{host}") and now < valid_before + GRACE:
             total += micros
     return total
+
+
+def _sum(store: Store, name: str, window: str) -> int:
+    realm, _, what = name.partition("/")
+    query, values = "SELECT COALESCE(SUM(micros), 0) FROM x402_counters WHERE ", [name]
+    if what == "all":
+        query, values = query + "scope >= ? AND scope < ?", [f"{realm}/host:", f"{realm}/host;"]
+    else:
+        query += "scope = ?"
+    if window:
+        query, values = query + " AND day = ?", [*values, window]
+    return int(store.db.execute(query, values).fetchone()[0])
 
 
 def applies(limit: Limit, ask: Ask) -> bool:
@@ -113,9 +120,8 @@ def room(store: Store, realm: str, ask: Ask, offer: Offer, limits: tuple[Limit, 
     for limit in limits:
         if not applies(limit, ask):
             continue
-        scope = f"{realm}/{limit.scope}"
-        known = scope in cache.totals if limit.window == "total" else (scope, day) in cache.counters
-        if not known or (limit.window == "day" and day not in cache.carry):
+        window = day if limit.window == "day" else ""
+        if (f"{realm}/{limit.scope}", window) not in cache.counters or (window and window not in cache.carry):
             return False
         left = limit.micros - spent(store, realm, limit, day, now) - micros
         if left < micros or left * 10 < limit.micros:

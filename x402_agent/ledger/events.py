@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
+from json.encoder import JSONEncoder, encode_basestring_ascii
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
 
-__all__ = ["GENESIS", "Journal", "canonical", "digest"]
+__all__ = ["GENESIS", "Journal", "canonical", "digest", "quoted"]
 
 GENESIS = "0" * 64
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+_encode = JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+_quote = encode_basestring_ascii
 _INSERT = "INSERT INTO x402_events VALUES (?,?,?,?,?,?,?,?,?)"
 
 
@@ -22,9 +22,16 @@ def canonical(data: Any) -> str:
     return _encode(data)
 
 
+def quoted(text: str) -> str:
+    """One JSON string, ASCII only."""
+    return _quote(text)
+
+
 def digest(prev_hash: str, row: tuple[int, str, int, str, str, int, str]) -> str:
-    """sha256 over the hash before and (seq, payment_id, before, from_state, state, at, data) as canonical JSON."""
-    return hashlib.sha256((prev_hash + _encode(row)).encode()).hexdigest()
+    """sha256 over the hash before and [seq, payment_id, before, from_state, state, at, data] as canonical JSON."""
+    seq, payment_id, before, was, state, at, data = row
+    text = f'{prev_hash}[{seq},{_quote(payment_id)},{before},"{was}","{state}",{at},{_quote(data)}]'
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Journal:
@@ -47,10 +54,10 @@ class Journal:
         row = self.db.execute("SELECT seq, hash, at FROM x402_events ORDER BY seq DESC LIMIT 1").fetchone()
         self.seq, self.head, self.at = row or (0, GENESIS, 0)
 
-    def append(self, payment_id: str, before: int, moved: tuple[str, str], at: int, data: Mapping[str, Any]) -> int:
-        """Write one event; `before` is the seq of this payment's last one, `at` unix milliseconds. -> its seq."""
+    def append(self, payment_id: str, before: int, moved: tuple[str, str], at: int, data: str) -> int:
+        """Write one event; `before` is the seq of this payment's last one, `at` unix ms, `data` JSON. -> its seq."""
         seq, head = self.seq + 1, self.head
-        row = (seq, payment_id, before, moved[0], moved[1], at, _encode(data))
+        row = (seq, payment_id, before, moved[0], moved[1], at, data)
         made = digest(head, row)
         self.db.execute(_INSERT, (*row, head, made))
         self.seq, self.head = seq, made

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import LedgerError
 from . import budget, states
+from .events import quoted
 
 if TYPE_CHECKING:
     from .store import Store
@@ -15,17 +16,12 @@ __all__ = ["Answer", "Known", "Overtaken", "known", "move"]
 
 _READ = (
     "SELECT payment_id, ask_key, state, is_open, delivered, refused, owner, status_code, tx_hash, note, realm, host, "
-    "day, micros, last_event, method, origin || path FROM x402_payments WHERE payment_id = ?"
+    "day, micros, last_event, id FROM x402_payments WHERE payment_id = ?"
 )
 _UPDATE = (
     "UPDATE x402_payments SET state=?, is_open=?, delivered=?, refused=?, owner=?, status_code=?, tx_hash=?, note=?, "
-    "updated_at=?, last_event=? WHERE payment_id=? AND last_event=?"
+    "updated_at=?, last_event=? WHERE id=? AND last_event=?"
 )
-_USAGE = (
-    "INSERT INTO x402_usage (payment_id, endpoint, method, status_code, response_time_ms, created_at) "
-    "VALUES (?,?,?,?,?,?)"
-)
-
 
 class Overtaken(LedgerError):
     """The row is no longer what memory had: read it again."""
@@ -61,8 +57,7 @@ class Known:
     day: str
     micros: int
     last_event: int
-    method: str
-    endpoint: str
+    id: int
 
 
 def known(store: Store, payment_id: str) -> Known | None:
@@ -91,13 +86,14 @@ def move(store: Store, row: Known, state: str, *, answer: Answer | None = None, 
     is_open = int(states.is_open(state, delivered=bool(delivered)))
     journal = store.journal
     values = (state, is_open, delivered, refused, store.owner, status, transaction, note, int(now), journal.seq + 1,
-              row.payment_id, row.last_event)  # fmt: skip
+              row.id, row.last_event)  # fmt: skip
     if store.db.execute(_UPDATE, values).rowcount != 1:
         raise Overtaken("the row has moved meanwhile", rule="compare and swap", payment_id=row.payment_id)
-    data: dict[str, Any] = {"note": note, "refused": refused, "status": status, "tx": transaction}
+    data = (
+        f'{{"ms":{answer.milliseconds if answer else 0},"note":{quoted(note)},"refused":{refused},'
+        f'"status":{answer.status if answer else 0},"tx":{quoted(transaction)}}}'
+    )
     seq = journal.append(row.payment_id, row.last_event, (before, state), int(now * 1000), data)
-    if answer is not None and answer.status:
-        store.db.execute(_USAGE, (row.payment_id, row.endpoint, row.method, answer.status, answer.milliseconds, int(now)))
     if state not in states.COUNTED and before in states.COUNTED:
         budget.add(store, row.realm, row.host, row.day, -row.micros)
     if is_open != row.is_open:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import budget
-from .events import GENESIS, canonical, digest
+from .events import GENESIS, digest
 from .moves import known, move
 from .rows import COLUMNS, SELECT, facts
 from .store import day_of
@@ -71,7 +71,7 @@ def verify(store: Store) -> list[str]:
 
 def _row_problems(store: Store, row: tuple[Any, ...]) -> list[str]:
     """A row must say what its first event said, and stand where its last event left it."""
-    named = dict(zip(COLUMNS, row, strict=True))
+    named = dict(zip(COLUMNS, row, strict=False))
     payment_id, seq = named["payment_id"], named["last_event"]
     event = _event(store, seq)
     if event is None or event[1] != payment_id or event[4] != named["state"]:
@@ -83,7 +83,7 @@ def _row_problems(store: Store, row: tuple[Any, ...]) -> list[str]:
         if earlier is None or earlier[1] != payment_id:
             return [f"the journal of payment {payment_id} has a hole"]
         event = earlier
-    if event[6] != canonical(facts(row)):
+    if event[6] != facts(row):
         return [f"the row of payment {payment_id} is not what its journal says"]
     return []
 
@@ -106,9 +106,8 @@ def _recent_counters(store: Store) -> list[str]:
         if day < first:
             break
         seen += 1
-        for scope in budget.scopes(realm, host):
-            counted = micros if state not in ("RELEASED", "DEAD") else 0
-            sums[scope, day] = sums.get((scope, day), 0) + counted
+        key = budget.scope(realm, host), day
+        sums[key] = sums.get(key, 0) + (micros if state not in ("RELEASED", "DEAD") else 0)
     if seen == RECENT:
         return []
     query = "SELECT scope, day, micros FROM x402_counters WHERE day >= ?"
@@ -123,8 +122,7 @@ def _all_counters(store: Store) -> list[str]:
         "FROM x402_payments GROUP BY realm, host, day"
     )
     for realm, host, day, micros in store.db.execute(query):
-        for scope in budget.scopes(realm, host):
-            sums[scope, day] = sums.get((scope, day), 0) + micros
+        sums[budget.scope(realm, host), day] = micros
     have = {(row[0], row[1]): row[2] for row in store.db.execute("SELECT scope, day, micros FROM x402_counters")}
     return _differences(sums, have)
 

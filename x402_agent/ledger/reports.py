@@ -104,7 +104,7 @@ class Reports:
                 where.append(_WHERE[outcome])
             if in_doubt:
                 where.append(f"({_WHERE['in_doubt']} OR {_WHERE['refused']})")
-            found = select(store, f"{' AND '.join(where)} ORDER BY id DESC LIMIT ?", (*values, limit))
+            found = select(store, f"{' AND '.join(where)} ORDER BY p.id DESC LIMIT ?", (*values, limit))
             return [payment_of(row) for row in found]
 
         return list(self._read(read))

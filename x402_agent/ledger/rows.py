@@ -12,25 +12,30 @@ from ..assets import asset_by_id
 from ..errors import LedgerError
 from ..model import Ask, Hold, Limit, Money, Offer, Outcome, Terms
 from . import states
+from .events import quoted
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["COLUMNS", "INSERT", "SELECT", "Payment", "caller_hash", "clean_url", "facts", "hold_of", "offer_of",
-           "payment_of", "row_of"]  # fmt: skip
+__all__ = ["COLUMNS", "INSERT", "INSERT_OFFER", "SELECT", "Payment", "caller_hash", "clean_url", "facts", "hold_of",
+           "offer_of", "offer_row", "payment_id_of", "payment_of", "row_of"]  # fmt: skip
 
 COLUMNS = (
     "payment_id", "ask_key", "caller_key", "method", "url", "origin", "host", "path", "has_body", "task", "agent",
     "realm", "chain", "network", "asset", "amount", "fee_cap", "micros", "from_address", "to_address", "nonce",
-    "valid_after", "valid_before", "offer_digest", "dialect", "scheme", "flow", "lifetime", "resource", "description",
-    "wire", "identifier", "proof_digest", "state", "is_open", "delivered", "refused", "owner", "status_code",
-    "tx_hash", "note", "day", "created_at", "updated_at", "last_event",
+    "valid_after", "valid_before", "offer_digest", "identifier", "proof_digest", "state", "is_open", "delivered",
+    "refused", "owner", "status_code", "tx_hash", "note", "day", "created_at", "updated_at", "last_event",
 )  # fmt: skip
+OFFER_COLUMNS = ("dialect", "scheme", "lifetime", "resource", "description", "flow", "wire")
 INSERT = f"INSERT INTO x402_payments ({', '.join(COLUMNS)}) VALUES ({','.join('?' * len(COLUMNS))})"
-SELECT = f"SELECT {', '.join(COLUMNS)} FROM x402_payments"
+INSERT_OFFER = f"INSERT OR IGNORE INTO x402_offers VALUES ({','.join('?' * 12)})"
+SELECT = (
+    f"SELECT {', '.join('p.' + name for name in COLUMNS)}, {', '.join('o.' + name for name in OFFER_COLUMNS)} "
+    "FROM x402_payments p LEFT JOIN x402_offers o ON o.offer_digest = p.offer_digest"
+)
 _AT = {name: number for number, name in enumerate(COLUMNS)}
-_FACTS = ("ask_key", "caller_key", "host", "realm", "network", "asset", "amount", "fee_cap", "micros", "from_address",
-          "to_address", "nonce", "valid_before", "offer_digest", "day")  # fmt: skip
+_FACTS = ("amount", "ask_key", "asset", "caller_key", "day", "fee_cap", "from_address", "host", "micros", "network",
+          "nonce", "offer_digest", "realm", "to_address", "valid_before")  # fmt: skip
 _FACTS_AT = tuple((name, _AT[name]) for name in _FACTS)
 
 
@@ -69,6 +74,11 @@ def caller_hash(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest() if key else ""
 
 
+def payment_id_of(network: str, nonce: str) -> str:
+    """16 hex digits made of the nonce, which is random and ours: one nonce, one payment (X1)."""
+    return hashlib.sha256(f"{network} {nonce.lower()}".encode()).hexdigest()[:16]
+
+
 def clean_url(url: str) -> str:
     """The URL with path and query, so that the Ask can be repeated, but without userinfo and fragment."""
     if "@" not in url and "#" not in url:
@@ -78,7 +88,7 @@ def clean_url(url: str) -> str:
 
 
 def row_of(hold: Hold, state: str, *, owner: str, agent: str, realm: str, day: str, now: int,
-           proof_digest: str, micros: int) -> list[Any]:  # fmt: skip
+           proof_digest: str, micros: int, digest: str) -> list[Any]:  # fmt: skip
     """The row of a new payment, in the order of COLUMNS; `last_event` is filled in by whoever writes it."""
     ask, offer, terms = hold.ask, hold.offer, hold.terms
     network = offer.asset.network
@@ -86,19 +96,31 @@ def row_of(hold: Hold, state: str, *, owner: str, agent: str, realm: str, day: s
         hold.payment_id, ask.key, caller_hash(ask.caller_key), ask.method, clean_url(ask.url), ask.origin, ask.host,
         ask.path, ask.has_body, ask.task, agent, realm, network.name, network.id, offer.asset.id, str(offer.amount),
         str(offer.fee_cap), micros, terms.payer, offer.pay_to, terms.nonce, terms.valid_after, terms.valid_before,
-        offer.digest, offer.dialect, offer.scheme, offer.flow, offer.lifetime, offer.resource, offer.description,
-        json.dumps(offer.wire), hold.identifier, proof_digest, state, 1, 0, 0, owner, 0, "", "", day, now, now, 0,
+        digest, hold.identifier, proof_digest, state, 1, 0, 0, owner, 0, "", "", day, now, now, 0,
     ]  # fmt: skip
 
 
-def facts(row: list[Any] | tuple[Any, ...]) -> dict[str, Any]:
-    """What never changes in a row: it stands in the payment's first event and is compared when a ledger opens."""
-    return {name: row[at] for name, at in _FACTS_AT}
+def offer_row(offer: Offer, digest: str) -> tuple[Any, ...]:
+    """The row of an offer."""
+    return (digest, offer.dialect, offer.scheme, offer.asset.id, str(offer.amount), offer.pay_to, offer.lifetime,
+            offer.resource, offer.description, offer.flow, str(offer.fee_cap), json.dumps(offer.wire))  # fmt: skip
+
+
+def facts(row: list[Any] | tuple[Any, ...]) -> str:
+    """What never changes in a row, as JSON: it stands in the payment's first event and is compared at opening."""
+    parts = []
+    for name, at in _FACTS_AT:
+        value = row[at]
+        parts.append(f'"{name}":{quoted(value) if value.__class__ is str else value}')
+    return "{" + ",".join(parts) + "}"
 
 
 def offer_of(row: sqlite3.Row | dict[str, Any]) -> Offer:
     """The Offer that was signed; raises LedgerError when its asset left the table or its digest does not match."""
     asset = asset_by_id(row["asset"])
+    if row["wire"] is None:
+        raise LedgerError(f"the offer of payment {row['payment_id']} is missing", rule="one offer per payment (Z1)",
+                          payment_id=row["payment_id"])  # fmt: skip
     if asset is None:
         raise LedgerError(
             f"payment {row['payment_id']} is in {row['asset']}, which assets.toml no longer lists",

@@ -7,12 +7,13 @@ direction that keeps money counted.
 
 from __future__ import annotations
 
+import atexit
 import hmac
 import logging
 import os
-import secrets
 import time
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import LedgerError, PaymentError, PolicyDenied, SigningFailed
@@ -87,9 +88,9 @@ class SqliteLedger(Reports, Tokens):
         """
         store = self._store
         if store is not None and not self._forked and not ask.caller_key and ask.again is not False:
-            if store.current() and ask.key not in store.cache.open_keys:
+            if store.current() and store.cache.alone(ask.key):
                 return done_job(None)
-        return self._job(lambda opened: self._find(opened, ask), write=False)
+        return self._job(lambda opened: self._find(opened, ask), write=ask.again is False)
 
     def hold(
         self, ask: Ask, offer: Offer, terms: Terms, limits: tuple[Limit, ...], *, reserve: bool = False
@@ -98,7 +99,7 @@ class SqliteLedger(Reports, Tokens):
 
         Raises BudgetExceeded, PolicyDenied (another recipient than pinned), LedgerError.
         """
-        payment_id = secrets.token_hex(8)
+        payment_id = rows.payment_id_of(offer.asset.network.id, terms.nonce)
         store = self._store
         if store is None or self._forked:
             self._job(recovery.nothing, write=False)
@@ -143,13 +144,10 @@ class SqliteLedger(Reports, Tokens):
         if state == "RELEASED" and hold.state == "planned" and hold.payment_id not in self._committing:
             return done_job(None)
 
-        def operation(store: Store) -> None:
-            try:
-                self._close(store, hold, state, answer)
-            except PaymentError as cause:
-                log.error("payment %s stays counted: %s", hold.payment_id, cause.what)
-
-        return Forgiving(self._writer, operation, write=True, full=False)
+        if state != "CLAIMED" and self._store is not None:
+            self._store.cache.loud(hold.ask.key, hold.payment_id)
+        writer = self._writer if self._store is not None and not self._forked else None
+        return Late(writer, lambda store: self._close(store, hold, state, answer), write=True, full=False)
 
     # -- inside the transaction -----------------------------------------------------------------------------------
 
@@ -158,8 +156,13 @@ class SqliteLedger(Reports, Tokens):
         keyed = bool(ask.caller_key)
         if keyed:
             self._conflict(store, ask)
-        where = "ask_key = ?" if keyed or ask.again is False else "is_open = 1 AND ask_key = ?"
-        for row in select(store, f"{where} AND payment_id <> ? ORDER BY id", (ask.key, besides)):
+        where, values = "is_open = 1 AND ask_key = ?", [ask.key]
+        if keyed:
+            where, values = "caller_key = ? AND ask_key = ?", [rows.caller_hash(ask.caller_key), ask.key]
+        elif ask.again is False:
+            where = "ask_key = ?"
+            _index_asks(store)
+        for row in select(store, f"{where} AND payment_id <> ? ORDER BY id", (*values, besides)):
             state = row["state"]
             if state in ("RESERVED", "INFLIGHT") and self._at_work(store, row):
                 if keyed:
@@ -223,29 +226,32 @@ class SqliteLedger(Reports, Tokens):
     def _insert(
         self, store: Store, hold: Hold, state: str, micros: int, now: float, realm: str, proof_digest: str
     ) -> None:
-        day, seconds, ask, offer = day_of(now), int(now), hold.ask, hold.offer
+        day, seconds, ask, offer, cache = day_of(now), int(now), hold.ask, hold.offer, store.cache
+        digest, network = offer.digest, offer.asset.network.id
         row = rows.row_of(hold, state, owner=store.owner, agent=self.agent, realm=realm, day=day, now=seconds,
-                          proof_digest=proof_digest, micros=micros)  # fmt: skip
+                          proof_digest=proof_digest, micros=micros, digest=digest)  # fmt: skip
         seq = store.journal.append(hold.payment_id, 0, ("", state), int(now * 1000), rows.facts(row))
         row[-1] = seq
-        store.db.execute(rows.INSERT, row)
-        network = offer.asset.network.id
-        if store.cache.pins.get((ask.origin, network)) is None and not self._pin(store, ask.origin, network):
+        number = store.db.execute(rows.INSERT, row).lastrowid or 0
+        if digest not in cache.offers:
+            store.db.execute(rows.INSERT_OFFER, rows.offer_row(offer, digest))
+            cache.offers.add(digest)
+        if not self._pin(store, ask.origin, network):
             pin = (ask.origin, network, offer.pay_to, seconds)
             store.db.execute("INSERT INTO x402_pins (origin, network, pay_to, created_at) VALUES (?,?,?,?)", pin)
-            store.cache.pins[ask.origin, network] = offer.pay_to
+            cache.pins[ask.origin, network] = offer.pay_to
         budget.add(store, realm, ask.host, day, micros)
-        store.cache.opened(ask.key, 1)
+        cache.opened(ask.key, 1)
+        cache.quiet.setdefault(ask.key, set()).add(hold.payment_id)
         self._live[hold.payment_id] = Known(
-            hold.payment_id, ask.key, state, 1, 0, 0, store.owner, 0, "", "", realm, ask.host, day, micros, seq,
-            ask.method, ask.origin + ask.path,
-        )  # fmt: skip
+            hold.payment_id, ask.key, state, 1, 0, 0, store.owner, 0, "", "", realm, ask.host, day, micros, seq, number
+        )
 
     def _commit(self, store: Store, hold: Hold, proof_digest: str) -> Hold | None:
         if hold.resumed:
             return self._again(store, hold, proof_digest)
         ask = hold.ask
-        free = not (ask.caller_key or ask.again is False) and not store.cache.open_keys.get(ask.key, 0)
+        free = not (ask.caller_key or ask.again is False) and store.cache.alone(ask.key)
         if hold.state == "planned":
             if not free and self._find(store, ask) is not None:
                 return None
@@ -257,6 +263,7 @@ class SqliteLedger(Reports, Tokens):
             return None
         store.now()
         if not free and self._find(store, ask, besides=hold.payment_id) is not None:
+            store.cache.loud(ask.key, hold.payment_id)
             move(store, row, "RELEASED", note="its purchase is open elsewhere")
             self._live.pop(hold.payment_id, None)
             return None
@@ -287,6 +294,7 @@ class SqliteLedger(Reports, Tokens):
 
     def _close(self, store: Store, hold: Hold, state: str, answer: Answer) -> None:
         self._committing.discard(hold.payment_id)
+        store.cache.loud(hold.ask.key, hold.payment_id)
         row = self._live.pop(hold.payment_id, None)
         if row is not None:
             try:
@@ -314,11 +322,16 @@ class SqliteLedger(Reports, Tokens):
         found: int = self._job(recovery.recover, write=True).run()
         return found
 
+    def flush(self) -> None:
+        """Write what waits; afterwards other processes see it too."""
+        if self._store is not None and not self._forked:
+            self._job(recovery.nothing, write=False).run()
+
     def shut(self) -> None:
         """Finish what waits and close the file. Jobs made later raise LedgerError."""
         if self._store is None or self._forked:
             return
-        self._job(recovery.nothing, write=False).run()
+        self.flush()
         store, self._store = self._store, None
         self._writer.stop()
         store.close()
@@ -329,22 +342,45 @@ class SqliteLedger(Reports, Tokens):
             self._forked = True
 
 
-class Forgiving(Job[None]):
-    """A Close: what it cannot write it logs, since the row it leaves behind stays counted."""
+class Late(Job[None]):
+    """A Close: it rides in the next batch, and what it cannot write it logs: the row it leaves stays counted."""
 
     __slots__ = ()
 
+    def run(self) -> None:
+        """Queue it and go on."""
+        if self._writer is not None:
+            self._writer.later(self)
+
+    def start(self, done: Callable[[], None]) -> None:
+        """Queue it and go on; `done` is called here."""
+        self.run()
+        done()
+
     def result(self) -> None:
-        """Nothing, whatever happened."""
-        if self.finished and isinstance(self.error, PaymentError):
-            log.error("a payment stays counted as it stood: %s", self.error.what)
-            return
-        super().result()
+        """Nothing, whatever happens."""
+
+    @property
+    def sleeps(self) -> bool:
+        """Nobody waits for it."""
+        return True
+
+    def publish(self) -> None:
+        """Written, or logged."""
+        self.finished = True
+        if self.error is not None:
+            log.error("a payment stays counted as it stood: %s", getattr(self.error, "what", "unexpected error"),
+                      exc_info=None if isinstance(self.error, PaymentError) else self.error)  # fmt: skip
 
 
 def _as(hold: Hold, state: str) -> Hold:
     return Hold(hold.payment_id, hold.ask, hold.offer, hold.terms, hold.limits, state, hold.resumed, hold.refused,
                 hold.identifier)  # fmt: skip
+
+
+def _index_asks(store: Store) -> None:
+    """The index that only `again=False` needs: made on its first use, since every payment would pay for it."""
+    store.db.execute("CREATE INDEX IF NOT EXISTS x402_payments_ask ON x402_payments (ask_key)")
 
 
 def _same_purchase(row: sqlite3.Row, ask: Ask, now: float) -> bool:
@@ -358,6 +394,13 @@ def _same_purchase(row: sqlite3.Row, ask: Ask, now: float) -> bool:
     if ask.again is True:
         return False
     return bool(ask.caller_key) or ask.again is False or (timely and not row["delivered"])
+
+
+@atexit.register
+def _at_exit() -> None:
+    for ledger in list(_LEDGERS):
+        with suppress(PaymentError):
+            ledger.flush()
 
 
 def _after_fork() -> None:

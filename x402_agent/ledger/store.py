@@ -50,21 +50,32 @@ def day_of(seconds: float) -> str:
 class Cache:
     """What memory knows of the file. Exact while the batch number in the lock file is the one we wrote."""
 
-    __slots__ = ("carry", "counters", "generation", "open_keys", "pins", "totals")
+    __slots__ = ("carry", "counters", "generation", "offers", "open_keys", "pins", "quiet")
 
     def __init__(self) -> None:
         self.generation = -1
         self.open_keys: dict[str, int] = {}
         self.counters: dict[tuple[str, str], int] = {}
-        self.totals: dict[str, int] = {}
+        self.offers: set[str] = set()
+        self.quiet: dict[str, set[str]] = {}  # ask.key -> those of our open rows that no other call need care about
         self.pins: dict[tuple[str, str], str] = {}
         self.carry: dict[str, list[tuple[str, str, int, int]]] = {}
 
     def forget(self) -> None:
         """The file may have changed behind our back: know nothing."""
         self.generation = -1
-        for each in (self.open_keys, self.counters, self.totals, self.pins, self.carry):
+        for each in (self.open_keys, self.counters, self.pins, self.carry, self.quiet, self.offers):
             each.clear()
+
+    def alone(self, ask_key: str) -> bool:
+        """Whether every open row of this purchase is a call of ours that is under way or has just gone well."""
+        return self.open_keys.get(ask_key, 0) == len(self.quiet.get(ask_key, ()))
+
+    def loud(self, ask_key: str, payment_id: str) -> None:
+        """From now on every call must look at this row."""
+        rows = self.quiet.get(ask_key)
+        if rows is not None:
+            rows.discard(payment_id)
 
     def opened(self, ask_key: str, by: int) -> None:
         """One more (or one fewer) open row for this purchase."""
@@ -73,6 +84,7 @@ class Cache:
             self.open_keys[ask_key] = left
         else:
             self.open_keys.pop(ask_key, None)
+            self.quiet.pop(ask_key, None)
 
 
 class Store:
@@ -134,6 +146,7 @@ class Store:
             os.chmod(self.path, 0o600)
         db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30, cached_statements=128)
         db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA cache_size=-8000")
         db.execute("PRAGMA wal_autocheckpoint=2000")
         db.execute("PRAGMA trusted_schema=OFF")
         self._set_synchronous(db, "NORMAL")

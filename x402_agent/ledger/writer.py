@@ -1,7 +1,8 @@
 """Jobs wait in one queue; whoever drains it takes all of them into one transaction; results appear after COMMIT.
 
 A sync caller drains in its own thread, so a lone payment costs no thread hop. An async caller wakes one lazily
-started daemon thread. Under load both find company in the batch and share one fsync.
+started daemon thread. Under load both find company in the batch and share one fsync. A job that may be late waits for
+the next batch, at most LATE seconds.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ __all__ = ["Job", "Writer", "done_job"]
 
 T = TypeVar("T")
 MAX_BATCH = 256
+LATE = 0.05
 log = logging.getLogger("x402_agent.ledger")
 
 
@@ -76,6 +78,11 @@ class Job(Generic[T]):
             except Exception:
                 log.exception("a callback of a ledger job failed")
 
+    @property
+    def sleeps(self) -> bool:
+        """Whether no thread of its own will ever drain for it."""
+        return self._done is not None
+
     def poke(self) -> None:
         """Wake the thread that waits for this job: it is finished, or it is that thread's turn to drain."""
         gate = self._gate
@@ -102,6 +109,8 @@ class Writer:
         self._queue: deque[Job[Any]] = deque()
         self._turn = threading.Lock()
         self._awake = threading.Event()
+        self._urgent = threading.Event()
+        self._nudged = False
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._closed = False
@@ -132,17 +141,32 @@ class Writer:
     def wake(self, job: Job[Any]) -> None:
         """Queue it for the writer thread."""
         self._queue.append(job)
+        self._need_thread()
+        self._urgent.set()
+        self._awake.set()
+
+    def later(self, job: Job[Any]) -> None:
+        """Queue it for the next batch, whoever makes it; the writer thread does after LATE seconds."""
+        self._queue.append(job)
+        if not self._nudged:
+            self._nudged = True
+            self._need_thread()
+            self._awake.set()
+
+    def _need_thread(self) -> None:
         if self._thread is None:
             with self._starting:
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._loop, name="x402-ledger", daemon=True)
                     self._thread.start()
-        self._awake.set()
 
     def _loop(self) -> None:
         while not self._closed:
             self._awake.wait()
             self._awake.clear()
+            self._urgent.wait(LATE)
+            self._urgent.clear()
+            self._nudged = False
             while self._queue:
                 self._turn.acquire()
                 self._drain()
@@ -174,7 +198,8 @@ class Writer:
             head = self._queue[0]
         except IndexError:
             return
-        if head._done is not None:
+        if head.sleeps:
+            self._urgent.set()
             self._awake.set()
         else:
             head.poke()  # without a gate its thread is still awake and will try the turn itself
@@ -182,6 +207,7 @@ class Writer:
     def stop(self) -> None:
         """Let the thread end when it has drained what waits."""
         self._closed = True
+        self._urgent.set()
         self._awake.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(5)

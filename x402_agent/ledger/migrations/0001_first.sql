@@ -27,13 +27,6 @@ CREATE TABLE x402_payments (
     valid_after INTEGER NOT NULL,
     valid_before INTEGER NOT NULL,
     offer_digest TEXT NOT NULL,
-    dialect TEXT NOT NULL,
-    scheme TEXT NOT NULL,
-    flow TEXT NOT NULL,
-    lifetime INTEGER NOT NULL,
-    resource TEXT NOT NULL,
-    description TEXT NOT NULL,
-    wire TEXT NOT NULL,
     identifier TEXT NOT NULL,
     proof_digest TEXT NOT NULL,
     state TEXT NOT NULL,
@@ -49,11 +42,26 @@ CREATE TABLE x402_payments (
     updated_at INTEGER NOT NULL,
     last_event INTEGER NOT NULL
 );
+-- payment_id is made of network and nonce, so this index also keeps a nonce from being used twice.
 CREATE UNIQUE INDEX x402_payments_payment_id ON x402_payments (payment_id);
-CREATE UNIQUE INDEX x402_payments_nonce ON x402_payments (nonce, network);
-CREATE INDEX x402_payments_ask ON x402_payments (ask_key);
 CREATE INDEX x402_payments_open ON x402_payments (ask_key) WHERE is_open = 1;
 CREATE INDEX x402_payments_caller ON x402_payments (caller_key) WHERE caller_key <> '';
+
+-- What was offered, once for all payments that took the same offer: its digest covers every field.
+CREATE TABLE x402_offers (
+    offer_digest TEXT PRIMARY KEY,
+    dialect TEXT NOT NULL,
+    scheme TEXT NOT NULL,
+    asset TEXT NOT NULL,
+    amount TEXT NOT NULL,
+    to_address TEXT NOT NULL,
+    lifetime INTEGER NOT NULL,
+    resource TEXT NOT NULL,
+    description TEXT NOT NULL,
+    flow TEXT NOT NULL,
+    fee_cap TEXT NOT NULL,
+    wire TEXT NOT NULL
+) WITHOUT ROWID;
 
 CREATE TABLE x402_events (
     seq INTEGER PRIMARY KEY,
@@ -82,16 +90,6 @@ CREATE TABLE x402_tokens (
     last_used_at INTEGER
 );
 
-CREATE TABLE x402_usage (
-    id INTEGER PRIMARY KEY,
-    payment_id TEXT NOT NULL,
-    endpoint TEXT NOT NULL,
-    method TEXT NOT NULL,
-    status_code INTEGER NOT NULL,
-    response_time_ms INTEGER NOT NULL,
-    created_at INTEGER NOT NULL
-);
-
 CREATE TABLE x402_analytics (
     hour_bucket INTEGER NOT NULL,
     chain TEXT NOT NULL,
@@ -118,6 +116,14 @@ CREATE TABLE x402_counters (
     micros INTEGER NOT NULL,
     PRIMARY KEY (scope, day)
 ) WITHOUT ROWID;
+
+-- One row per answer to a proof: such an event carries the status and the time it took.
+CREATE VIEW x402_usage AS
+SELECT e.seq AS id, e.payment_id, p.origin || p.path AS endpoint, p.method, p.chain,
+       CAST(json_extract(e.data, '$.status') AS INTEGER) AS status_code,
+       CAST(json_extract(e.data, '$.ms') AS INTEGER) AS response_time_ms, e.at / 1000 AS created_at
+FROM x402_events e JOIN x402_payments p ON p.payment_id = e.payment_id
+WHERE e.before > 0 AND json_extract(e.data, '$.status') > 0;
 
 CREATE VIEW v_x402_active_payments AS
 SELECT id, payment_id, tx_hash, chain, printf('%d.%06d', micros / 1000000, micros % 1000000) AS amount_usdc,
