@@ -111,8 +111,11 @@ def check(store: Store, realm: str, ask: Ask, offer: Offer, limits: tuple[Limit,
     return micros
 
 
-def room(store: Store, realm: str, ask: Ask, offer: Offer, limits: tuple[Limit, ...], day: str, now: float) -> bool:
-    """Whether memory alone shows ample room: after this payment every limit still has as much again, and a tenth."""
+def room(store: Store, realm: str, ask: Ask, offer: Offer, limits: tuple[Limit, ...], day: str) -> bool:
+    """Whether memory alone shows ample room: after this payment every limit still has as much again, and a tenth.
+
+    Called outside the batch too, so it only looks things up; what it says is a hint, `check` decides.
+    """
     micros = offer.money.micros
     if micros is None:
         return not limits
@@ -121,9 +124,10 @@ def room(store: Store, realm: str, ask: Ask, offer: Offer, limits: tuple[Limit, 
         if not applies(limit, ask):
             continue
         window = day if limit.window == "day" else ""
-        if (f"{realm}/{limit.scope}", window) not in cache.counters or (window and window not in cache.carry):
+        counted = cache.counters.get((f"{realm}/{limit.scope}", window))
+        if counted is None or (window and cache.carry.get(window) != []):
             return False
-        left = limit.micros - spent(store, realm, limit, day, now) - micros
+        left = limit.micros - counted - micros
         if left < micros or left * 10 < limit.micros:
             return False
     return True
@@ -144,4 +148,4 @@ def _exceeded(ask: Ask, offer: Offer, limit: Limit, used: int) -> BudgetExceeded
 def dollars(micros: int) -> str:
     """Micro-dollars for people, at least four decimals: `0.2500`."""
     text = f"{micros // 1_000_000}.{micros % 1_000_000:06d}"
-    return text[:-2] if text.endswith("00") else text
+    return text.removesuffix("00")

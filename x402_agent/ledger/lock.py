@@ -37,11 +37,12 @@ if sys.platform == "win32":
     _kernel = ctypes.WinDLL("kernel32", use_last_error=True)
     _FAIL_IMMEDIATELY, _EXCLUSIVE, _BEYOND = 1, 2, 1 << 30  # one byte far past the data, which stays readable
 
-    def try_lock(fd: int) -> bool:
-        """Take the exclusive lock of an open file; False when somebody else has it."""
+    def try_lock(fd: int, *, shared: bool = False) -> bool:
+        """Take the lock of an open file, for us alone or shared; False when somebody is in the way."""
         where = _Overlapped(Offset=_BEYOND)
         handle = wintypes.HANDLE(msvcrt.get_osfhandle(fd))
-        return bool(_kernel.LockFileEx(handle, _FAIL_IMMEDIATELY | _EXCLUSIVE, 0, 1, 0, ctypes.byref(where)))
+        flags = _FAIL_IMMEDIATELY | (0 if shared else _EXCLUSIVE)
+        return bool(_kernel.LockFileEx(handle, flags, 0, 1, 0, ctypes.byref(where)))
 
     def unlock(fd: int) -> None:
         """Give the lock back."""
@@ -51,10 +52,10 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def try_lock(fd: int) -> bool:
-        """Take the exclusive lock of an open file; False when somebody else has it."""
+    def try_lock(fd: int, *, shared: bool = False) -> bool:
+        """Take the lock of an open file, for us alone or shared; False when somebody is in the way."""
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
@@ -100,8 +101,8 @@ def open_private(path: Path, *, create: bool = True) -> int:
     return fd
 
 
-def prove(path: Path, held: int) -> None:
-    """With `held` locked, a second descriptor of the same file must be refused; raises LedgerError (Z8)."""
+def prove(path: Path) -> None:
+    """We hold the lock of `path`: a second descriptor of it must be refused; raises LedgerError (Z8)."""
     second = open_private(path, create=False)
     try:
         if try_lock(second):
@@ -113,7 +114,6 @@ def prove(path: Path, held: int) -> None:
             )
     finally:
         os.close(second)
-    _ = held
 
 
 class Owners:
@@ -138,10 +138,7 @@ class Owners:
         except FileNotFoundError:
             return False
         try:
-            if not try_lock(fd):
-                return True
-            unlock(fd)
-            return False
+            return not try_lock(fd, shared=True)  # shared: two that ask at once are no sign of life to each other
         finally:
             os.close(fd)
 
@@ -156,10 +153,10 @@ class Owners:
     def close(self) -> None:
         """End our life as an owner."""
         if self.fd >= 0:
-            with suppress(OSError):
-                (self.folder / self.name).unlink()
             os.close(self.fd)
             self.fd = -1
+            with suppress(OSError):
+                (self.folder / self.name).unlink()
 
     def forget(self) -> None:
         """In a forked child: drop the inherited descriptor without ending the parent's life."""

@@ -23,6 +23,7 @@ _UPDATE = (
     "updated_at=?, last_event=? WHERE id=? AND last_event=?"
 )
 
+
 class Overtaken(LedgerError):
     """The row is no longer what memory had: read it again."""
 

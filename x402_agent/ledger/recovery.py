@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..assets import asset_by_id
+from ..errors import LedgerError
 from . import budget
 from .events import GENESIS, digest
 from .moves import known, move
-from .rows import COLUMNS, SELECT, facts
+from .rows import COLUMNS, OFFER_COLUMNS, SELECT, facts, offer_of
 from .store import day_of
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def verify(store: Store) -> list[str]:
 
 def _row_problems(store: Store, row: tuple[Any, ...]) -> list[str]:
     """A row must say what its first event said, and stand where its last event left it."""
-    named = dict(zip(COLUMNS, row, strict=False))
+    named = dict(zip((*COLUMNS, *OFFER_COLUMNS), row, strict=True))
     payment_id, seq = named["payment_id"], named["last_event"]
     event = _event(store, seq)
     if event is None or event[1] != payment_id or event[4] != named["state"]:
@@ -85,6 +87,10 @@ def _row_problems(store: Store, row: tuple[Any, ...]) -> list[str]:
         event = earlier
     if event[6] != facts(row):
         return [f"the row of payment {payment_id} is not what its journal says"]
+    try:
+        offer_of(named)
+    except LedgerError as cause:
+        return [] if asset_by_id(named["asset"]) is None else [cause.what]
     return []
 
 

@@ -66,7 +66,7 @@ class Left:
 def select(store: Store, where: str, values: Iterable[object]) -> list[sqlite3.Row]:
     """Rows of x402_payments by column name."""
     cursor = store.db.cursor()
-    cursor.row_factory = sqlite3.Row  # type: ignore[assignment]
+    cursor.row_factory = sqlite3.Row
     return cursor.execute(f"{SELECT} WHERE {where}", tuple(values)).fetchall()
 
 
@@ -128,12 +128,14 @@ class Reports:
         """Every move of one payment, oldest first."""
 
         def read(store: Store) -> list[Event]:
-            row = store.db.execute("SELECT last_event FROM x402_payments WHERE payment_id = ?", (payment_id,)).fetchone()
+            row = store.db.execute(
+                "SELECT last_event FROM x402_payments WHERE payment_id = ?", (payment_id,)
+            ).fetchone()
             found: list[Event] = []
             seq = row[0] if row else 0
             query = "SELECT seq, from_state, state, at, data, before FROM x402_events WHERE seq = ?"
             while seq and (event := store.db.execute(query, (seq,)).fetchone()) is not None:
-                found.append(Event(*event[:4], json.loads(event[4])))
+                found.append(Event(event[0], event[1], event[2], event[3], json.loads(event[4])))
                 seq = event[5] if event[5] < seq else 0
             return found[::-1]
 
@@ -209,4 +211,3 @@ class Reports:
         """Forget expired credentials and the files of owners that are gone. Payments and events stay. -> how many."""
         found: int = self._job(analytics.cleanup, write=True).run()
         return found
-

@@ -17,7 +17,7 @@ from .events import quoted
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["COLUMNS", "INSERT", "INSERT_OFFER", "SELECT", "Payment", "caller_hash", "clean_url", "facts", "hold_of",
+__all__ = ["COLUMNS", "INSERT", "INSERT_OFFER", "OFFER_COLUMNS", "SELECT", "Payment", "caller_hash", "clean_url", "facts", "hold_of",
            "offer_of", "offer_row", "payment_id_of", "payment_of", "row_of"]  # fmt: skip
 
 COLUMNS = (

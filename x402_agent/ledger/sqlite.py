@@ -27,8 +27,8 @@ from .tokens import Tokens
 from .writer import Job, Writer, done_job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     import sqlite3
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 __all__ = ["SqliteLedger"]
@@ -67,6 +67,7 @@ class SqliteLedger(Reports, Tokens):
         self._store: Store | None = Store(self.path, self.clock, durable=self._durable)
         self._writer = Writer(self._store.perform)
         self._live: dict[str, Known] = {}  # our payments in progress, and what Close needs of their rows
+        self._unwritten: set[str] = set()  # purchases that went wrong, and whose Close waits for its batch
         self._committing: set[str] = set()  # handed to the writer, perhaps not written yet
         self._forked = False
         self._job(recovery.recover, write=True).run()
@@ -87,9 +88,9 @@ class SqliteLedger(Reports, Tokens):
         Raises PolicyDenied when the caller's key was used for another request (X8).
         """
         store = self._store
-        if store is not None and not self._forked and not ask.caller_key and ask.again is not False:
-            if store.current() and store.cache.alone(ask.key):
-                return done_job(None)
+        simple = not ask.caller_key and ask.again is not False and ask.key not in self._unwritten
+        if simple and store is not None and not self._forked and store.current() and store.cache.alone(ask.key):
+            return done_job(None)  # a hint as well: Commit looks again, under the lock
         return self._job(lambda opened: self._find(opened, ask), write=ask.again is False)
 
     def hold(
@@ -111,7 +112,7 @@ class SqliteLedger(Reports, Tokens):
             now = store.now()
             realm = budget.realm_of(offer, sandbox=self.sandbox)
             pin = store.cache.pins.get((ask.origin, offer.asset.network.id))
-            if pin == offer.pay_to and budget.room(store, realm, ask, offer, limits, day_of(now), now):
+            if pin == offer.pay_to and budget.room(store, realm, ask, offer, limits, day_of(now)):
                 return done_job(plan)
         return self._job(lambda opened: self._hold(opened, plan, reserve=reserve), write=True)
 
@@ -134,7 +135,7 @@ class SqliteLedger(Reports, Tokens):
         transaction: str = "",
         note: str = "",
         milliseconds: int = 0,
-        claim: Mapping[str, Any] | None = None,  # noqa: ARG002
+        claim: Mapping[str, Any] | None = None,
     ) -> Job[None]:
         """Write down what came of it. RELEASED means that nothing left in this call; it frees only a RESERVED row.
 
@@ -146,6 +147,7 @@ class SqliteLedger(Reports, Tokens):
 
         if state != "CLAIMED" and self._store is not None:
             self._store.cache.loud(hold.ask.key, hold.payment_id)
+            self._unwritten.add(hold.ask.key)
         writer = self._writer if self._store is not None and not self._forked else None
         return Late(writer, lambda store: self._close(store, hold, state, answer), write=True, full=False)
 
@@ -217,8 +219,7 @@ class SqliteLedger(Reports, Tokens):
 
     def _hold(self, store: Store, plan: Hold, *, reserve: bool) -> Hold:
         micros, now, realm = self._admit(store, plan)
-        limits, day = plan.limits, day_of(now)
-        if not reserve and budget.room(store, realm, plan.ask, plan.offer, limits, day, now):
+        if not reserve and budget.room(store, realm, plan.ask, plan.offer, plan.limits, day_of(now)):
             return plan
         self._insert(store, plan, "RESERVED", micros, now, realm, "")
         return _as(plan, "RESERVED")
@@ -248,8 +249,12 @@ class SqliteLedger(Reports, Tokens):
         )
 
     def _commit(self, store: Store, hold: Hold, proof_digest: str) -> Hold | None:
-        if hold.resumed:
-            return self._again(store, hold, proof_digest)
+        made = self._again(store, hold, proof_digest) if hold.resumed else self._first(store, hold, proof_digest)
+        if made is None:
+            self._committing.discard(hold.payment_id)
+        return made
+
+    def _first(self, store: Store, hold: Hold, proof_digest: str) -> Hold | None:
         ask = hold.ask
         free = not (ask.caller_key or ask.again is False) and store.cache.alone(ask.key)
         if hold.state == "planned":
@@ -294,6 +299,7 @@ class SqliteLedger(Reports, Tokens):
 
     def _close(self, store: Store, hold: Hold, state: str, answer: Answer) -> None:
         self._committing.discard(hold.payment_id)
+        self._unwritten.discard(hold.ask.key)
         store.cache.loud(hold.ask.key, hold.payment_id)
         row = self._live.pop(hold.payment_id, None)
         if row is not None:
@@ -399,8 +405,8 @@ def _same_purchase(row: sqlite3.Row, ask: Ask, now: float) -> bool:
 @atexit.register
 def _at_exit() -> None:
     for ledger in list(_LEDGERS):
-        with suppress(PaymentError):
-            ledger.flush()
+        with suppress(PaymentError, OSError):
+            ledger.shut()
 
 
 def _after_fork() -> None:

@@ -12,7 +12,6 @@ import sqlite3
 import stat
 import struct
 import sys
-import threading
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -94,10 +93,8 @@ class Store:
         self.path = path
         self.clock = clock
         self.durable = durable
-        self.pid = os.getpid()
         self.broken = ""
         self.cache = Cache()
-        self.guard = threading.Lock()
         self._synchronous = ""
         self._open_files()
 
@@ -109,7 +106,7 @@ class Store:
         try:
             lock.acquire(self.fd)
             try:
-                lock.prove(self._beside(".lock"), self.fd)
+                lock.prove(self._beside(".lock"))
                 self.owner = secrets.token_hex(8)
                 self.owners = lock.Owners(self._beside(".owners"), self.owner)
                 self.secret = self._read_secret()
@@ -144,7 +141,9 @@ class Store:
             raise LedgerError(f"{self.path} is not a plain file of this user", rule="never through a link (Z13)")
         if sys.platform != "win32" and made.st_mode & 0o077:
             os.chmod(self.path, 0o600)
-        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30, cached_statements=128)
+        db = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, timeout=30, cached_statements=128
+        )
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA cache_size=-8000")
         db.execute("PRAGMA wal_autocheckpoint=2000")
@@ -194,24 +193,26 @@ class Store:
 
     def perform(self, jobs: Sequence[Job[Any]]) -> None:
         """Run a batch: reads as they come, writes in one transaction; fills each job's value or error."""
-        with self.guard:
-            if not any(job.write for job in jobs):
-                for job in jobs:
-                    self._one(job)
+        if not any(job.write for job in jobs):
+            for job in jobs:
+                self._one(job)
+            return
+        try:
+            self._transaction(jobs)
+        except PaymentError as cause:
+            _fail(jobs, cause)
+        except OSError as cause:
+            what = f"the ledger {self.path} cannot be written: {cause.strerror}"
+            _fail(jobs, LedgerError(what, rule="no journal, no signature"))
+        except sqlite3.Error as cause:
+            if len(jobs) == 1:
+                _fail(jobs, failed(cause, self.path))
                 return
-            try:
-                self._transaction(jobs)
-            except PaymentError as cause:
-                _fail(jobs, cause)
-            except sqlite3.Error as cause:
-                if len(jobs) == 1:
-                    _fail(jobs, failed(cause, self.path))
-                    return
-                for job in jobs:  # one of them spoiled the batch: each on its own, and only that one fails
-                    try:
-                        self._transaction([job])
-                    except (PaymentError, sqlite3.Error) as own:
-                        job.error = own if isinstance(own, PaymentError) else failed(own, self.path)
+            for job in jobs:  # one of them spoiled the batch: each on its own, and only that one fails
+                try:
+                    self._transaction([job])
+                except (PaymentError, sqlite3.Error) as own:
+                    job.error = own if isinstance(own, PaymentError) else failed(own, self.path)
 
     def _transaction(self, jobs: Sequence[Job[Any]]) -> None:
         full = self.durable and any(job.full for job in jobs)
