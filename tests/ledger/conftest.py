@@ -62,8 +62,8 @@ class Desk:
 
     def offer(self, amount: int = 10_000, *, network: str = "base-sepolia", pay_to: str = PAYEE, **options: Any) -> Offer:
         asset = next(each for each in assets() if each.network.name == network and each.symbol == "USDC")
-        values: dict[str, Any] = {"resource": "r", "description": "d", "wire": ("2", network, '{"a":1}', "", "")}
-        return Offer("x402", "exact", asset, amount, pay_to, 60, **{**values, **options})
+        values: dict[str, Any] = {"resource": "r", "description": "d", "lifetime": 60, "wire": ("2", network, '{"a":1}', "", "")}
+        return Offer("x402", "exact", asset, amount, pay_to, **{**values, **options})
 
     def terms(self, lifetime: int = 60) -> Terms:
         now = int(self.clock.now)

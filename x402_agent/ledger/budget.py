@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["GRACE", "add", "check", "micros_of", "realm_of", "room", "scope", "spent"]
 
 GRACE = 86400  # seconds after its expiry during which an open row still counts and blocks (no node: X7)
+_MOST = 2**53
 _ADD = (
     "INSERT INTO x402_counters (scope, day, micros) VALUES (?,?,?) "
     "ON CONFLICT (scope, day) DO UPDATE SET micros = micros + excluded.micros"
@@ -49,6 +50,8 @@ def micros_of(offer: Offer, limits: tuple[Limit, ...]) -> int:
                 hint=limits[0].hint,
             )
         return 0
+    if micros > _MOST:
+        raise BudgetExceeded(f"{offer.money.amount:.3g} units are more than any budget", rule="at most 2^53 micro-dollars")
     return micros
 
 

@@ -57,11 +57,11 @@ class Journal:
     def append(self, payment_id: str, before: int, moved: tuple[str, str], at: int, data: str) -> int:
         """Write one event; `before` is the seq of this payment's last one, `at` unix ms, `data` JSON. -> its seq."""
         seq, head = self.seq + 1, self.head
+        at = self.at = max(self.at, at)  # the journal's own time never runs backwards
         row = (seq, payment_id, before, moved[0], moved[1], at, data)
         made = digest(head, row)
         self.db.execute(_INSERT, (*row, head, made))
         self.seq, self.head = seq, made
-        self.at = max(self.at, at)
         return seq
 
     def hash_at(self, seq: int) -> str:

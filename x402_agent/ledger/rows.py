@@ -102,7 +102,7 @@ def row_of(hold: Hold, state: str, *, owner: str, agent: str, realm: str, day: s
 
 def offer_row(offer: Offer, digest: str) -> tuple[Any, ...]:
     """The row of an offer."""
-    return (digest, offer.dialect, offer.scheme, offer.asset.id, str(offer.amount), offer.pay_to, offer.lifetime,
+    return (digest, offer.dialect, offer.scheme, offer.asset.id, str(offer.amount), offer.pay_to, str(offer.lifetime),
             offer.resource, offer.description, offer.flow, str(offer.fee_cap), json.dumps(offer.wire))  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def offer_of(row: sqlite3.Row | dict[str, Any]) -> Offer:
         )
     offer = Offer(
         dialect=row["dialect"], scheme=row["scheme"], asset=asset, amount=int(row["amount"]), pay_to=row["to_address"],
-        lifetime=row["lifetime"], resource=row["resource"], description=row["description"], flow=row["flow"],
+        lifetime=int(row["lifetime"]), resource=row["resource"], description=row["description"], flow=row["flow"],
         fee_cap=int(row["fee_cap"]), wire=tuple(json.loads(row["wire"])),
     )  # fmt: skip
     if offer.digest != row["offer_digest"]:

@@ -147,7 +147,6 @@ class Store:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA cache_size=-8000")
         db.execute("PRAGMA wal_autocheckpoint=2000")
-        db.execute("PRAGMA trusted_schema=OFF")
         self._set_synchronous(db, "NORMAL")
         return db
 
@@ -204,15 +203,15 @@ class Store:
         except OSError as cause:
             what = f"the ledger {self.path} cannot be written: {cause.strerror}"
             _fail(jobs, LedgerError(what, rule="no journal, no signature"))
-        except sqlite3.Error as cause:
+        except Exception as cause:
             if len(jobs) == 1:
                 _fail(jobs, failed(cause, self.path))
                 return
             for job in jobs:  # one of them spoiled the batch: each on its own, and only that one fails
                 try:
                     self._transaction([job])
-                except (PaymentError, sqlite3.Error) as own:
-                    job.error = own if isinstance(own, PaymentError) else failed(own, self.path)
+                except Exception as own:
+                    _fail([job], own if isinstance(own, PaymentError) else failed(own, self.path))
 
     def _transaction(self, jobs: Sequence[Job[Any]]) -> None:
         full = self.durable and any(job.full for job in jobs)
@@ -349,13 +348,14 @@ def _statements(script: str) -> list[str]:
     return found
 
 
-def failed(cause: sqlite3.Error, path: Path) -> LedgerError:
-    """An SQLite error as ours; SQLite's message names tables and causes, never values."""
-    return LedgerError(
-        f"the ledger {path} cannot be used: {cause}",
-        rule="no journal, no signature",
-        hint="x402-agent doctor",
+def failed(cause: Exception, path: Path) -> LedgerError:
+    """Any other error as ours. SQLite's messages name tables and causes, never values; others give their type only."""
+    what = str(cause) if isinstance(cause, sqlite3.Error) else type(cause).__name__
+    made = LedgerError(
+        f"the ledger {path} cannot be used: {what}", rule="no journal, no signature", hint="x402-agent doctor"
     )
+    made.__cause__ = cause
+    return made
 
 
 def _fail(jobs: Sequence[Job[Any]], cause: PaymentError) -> None:

@@ -55,7 +55,7 @@ CREATE TABLE x402_offers (
     asset TEXT NOT NULL,
     amount TEXT NOT NULL,
     to_address TEXT NOT NULL,
-    lifetime INTEGER NOT NULL,
+    lifetime TEXT NOT NULL,
     resource TEXT NOT NULL,
     description TEXT NOT NULL,
     flow TEXT NOT NULL,

@@ -1,0 +1,202 @@
+"""Limits are checked in the transaction that counts; the clock alone frees nothing (X7, Z12)."""
+
+import dataclasses
+
+import pytest
+
+from x402_agent.assets import assets
+from x402_agent.errors import BudgetExceeded, LedgerError
+from x402_agent.model import Limit
+
+DAY = 86400
+ALL = Limit("all", "day", 50_000, "per day in policy.toml:3", "x402-agent budget set --day 0.06")
+TOTAL = Limit("all", "total", 50_000, "total")
+
+
+def host(micros: int, name: str = "api.example.com") -> Limit:
+    return Limit(f"host:{name}", "day", micros, "per host")
+
+
+def next_day(desk) -> None:
+    desk.clock.now = (desk.clock.now // DAY + 1) * DAY + 5
+
+
+def test_a_limit_is_used_to_the_last_unit_and_no_further(desk, ledger):
+    for _ in range(5):
+        desk.pay(ledger, limits=(ALL,))
+    with pytest.raises(BudgetExceeded) as caught:
+        ledger.hold(desk.ask(), desk.offer(), desk.terms(), (ALL,)).run()
+    assert caught.value.what == (
+        "api.example.com asks 0.0100 USDC (base-sepolia), the limit per day for all hosts is 0.0500 USD, "
+        "left today 0.0000 USD"
+    )
+    assert (caught.value.rule, caught.value.hint) == (ALL.rule, ALL.hint)
+    assert len(ledger.payments()) == 5
+
+
+def test_spending_before_a_limit_was_set_counts(desk, ledger):
+    for _ in range(5):
+        desk.pay(ledger)
+    for limit in (ALL, TOTAL, host(50_000)):
+        with pytest.raises(BudgetExceeded):
+            ledger.hold(desk.ask(), desk.offer(), desk.terms(), (limit,)).run()
+    desk.pay(ledger, desk.ask(host="other.example"), limits=(host(50_000), host(10_000, "other.example")))
+
+
+def test_commit_checks_again_what_another_process_spent_after_the_plan(desk, ledger):
+    roomy = dataclasses.replace(ALL, micros=1_000_000)
+    desk.pay(ledger, limits=(roomy,))
+    plan = ledger.hold(desk.ask(), desk.offer(), desk.terms(), (roomy,)).run()
+    assert plan.state == "planned"
+    desk.pay(desk.open(), offer=desk.offer(985_000))
+    with pytest.raises(BudgetExceeded):
+        ledger.commit(plan).run()
+    assert desk.counted(ledger) == 995_000
+
+
+def test_near_the_limit_the_hold_is_written_and_counts(desk, ledger):
+    desk.pay(ledger, limits=(ALL,))
+    holds = [ledger.hold(desk.ask(), desk.offer(), desk.terms(), (ALL,)).run() for _ in range(4)]
+    assert [hold.state for hold in holds] == ["planned", "planned", "planned", "planned"]
+    holds = [ledger.hold(desk.ask(), desk.offer(15_000), desk.terms(), (ALL,)).run() for _ in range(2)]
+    assert [hold.state for hold in holds] == ["planned", "planned"]
+    tight = [ledger.hold(desk.ask(), desk.offer(25_000), desk.terms(), (ALL,)).run()]
+    assert tight[0].state == "RESERVED"
+    with pytest.raises(BudgetExceeded):
+        ledger.hold(desk.ask(), desk.offer(25_000), desk.terms(), (ALL,)).run()
+    ledger.close(tight[0], "RELEASED").run()
+    assert ledger.hold(desk.ask(), desk.offer(25_000), desk.terms(), (ALL,)).run().state == "RESERVED"
+
+
+def test_a_plan_with_ample_room_touches_no_disk(desk, ledger, monkeypatch):
+    desk.pay(ledger, limits=(dataclasses.replace(ALL, micros=10**9),))
+    before = ledger._store.generation()
+    assert ledger.find(desk.ask("/other")).finished
+    plan = ledger.hold(desk.ask(), desk.offer(), desk.terms(), (dataclasses.replace(ALL, micros=10**9),))
+    assert plan.finished
+    assert ledger._store.generation() == before
+
+
+def test_refused_unanswered_and_undelivered_stay_counted_for_ever(desk, ledger):
+    for state in ("UNKNOWN", "PAID_UNDELIVERED", "CLAIMED", "CONFIRMED"):
+        hold = desk.pay(ledger, desk.ask("/" + state), limits=(TOTAL,))
+        ledger.close(hold, state, refused=state == "UNKNOWN").run()
+    desk.clock.now += 400 * DAY
+    assert desk.counted(ledger) == 40_000
+    desk.pay(ledger, desk.ask("/last"), limits=(TOTAL,))
+    with pytest.raises(BudgetExceeded, match=r"left 0\.0000 USD"):
+        ledger.hold(desk.ask("/more"), desk.offer(), desk.terms(), (TOTAL,)).run()
+
+
+def test_a_new_day_has_its_own_budget_but_open_rows_come_along(desk, ledger):
+    for number in range(5):
+        hold = desk.pay(ledger, desk.ask(f"/{number}"), limits=(ALL,))
+        ledger.close(hold, "CLAIMED" if number < 3 else "UNKNOWN").run()
+    opened = ledger.payments(in_doubt=True)
+    next_day(desk)
+    assert ledger.spent([ALL], realm="test")[0].spent == 20_000
+    for number in range(3):
+        desk.pay(ledger, desk.ask(f"/new{number}"), limits=(ALL,))
+    for each in (ledger, desk.open()):
+        with pytest.raises(BudgetExceeded):
+            each.hold(desk.ask(), desk.offer(), desk.terms(), (ALL,)).run()
+    ledger.close(ledger.find(desk.ask("/3")).run(), "DEAD", note="unused past expiry").run()
+    desk.pay(ledger, desk.ask("/freed"), limits=(ALL,))
+    desk.clock.now = opened[0].valid_before + DAY
+    assert ledger.spent([ALL], realm="test")[0].spent <= 40_000
+
+
+def test_an_open_row_of_yesterday_falls_out_a_day_after_its_expiry(desk, ledger):
+    hold = desk.pay(ledger, limits=(ALL,))
+    next_day(desk)
+    desk.clock.now = hold.terms.valid_before + DAY - 1
+    assert ledger.spent([ALL], realm="test")[0].spent == 10_000
+    desk.clock.now += 1
+    assert ledger.spent([ALL], realm="test")[0].spent == 0
+    assert desk.counted(ledger) == 10_000
+
+
+def test_dead_gives_back_on_the_day_of_the_payment(desk, ledger):
+    hold = desk.pay(ledger)
+    ledger.close(hold, "UNKNOWN").run()
+    yesterday = ledger.payment(hold.payment_id).day
+    next_day(desk)
+    ledger.close(hold, "DEAD").run()
+    ledger.flush()
+    rows = ledger._store.db.execute("SELECT day, micros FROM x402_counters").fetchall()
+    assert rows == [(yesterday, 0)]
+    assert ledger.verify() == []
+
+
+def test_test_money_and_real_money_are_counted_apart(desk, ledger):
+    for _ in range(5):
+        desk.pay(ledger, limits=(ALL,))
+    real = desk.offer(network="base")
+    desk.pay(ledger, offer=real, limits=(ALL,))
+    assert (desk.counted(ledger, "test"), desk.counted(ledger, "real")) == (50_000, 10_000)
+    assert ledger.spent([ALL])[0].left == 40_000
+
+
+def test_a_sandbox_ledger_counts_in_its_own_realm(desk):
+    ledger = desk.open(sandbox=True)
+    desk.pay(ledger)
+    assert desk.counted(ledger, "sandbox") == 10_000
+    assert ledger.spent([ALL])[0].spent == 10_000
+
+
+def test_the_fee_cap_counts(desk, ledger):
+    desk.pay(ledger, offer=desk.offer(10_000, fee_cap=2_345))
+    assert desk.counted(ledger) == 12_345
+
+
+def test_a_token_without_a_peg_meets_no_dollar_limit(desk, ledger):
+    pegged = desk.offer()
+    free = dataclasses.replace(pegged, asset=dataclasses.replace(pegged.asset, peg=""))
+    with pytest.raises(BudgetExceeded):
+        ledger.hold(desk.ask(), free, desk.terms(), (ALL,)).run()
+    assert ledger.hold(desk.ask(), free, desk.terms(), ()).run().state == "planned"
+
+
+@pytest.mark.parametrize("limit", [Limit("task:x", "day", 1), Limit("all", "week", 1)])
+def test_a_limit_that_nothing_counts_is_refused(desk, ledger, limit):
+    with pytest.raises(LedgerError):
+        ledger.hold(desk.ask(), desk.offer(), desk.terms(), (limit,)).run()
+
+
+def test_limits_of_other_hosts_do_not_matter(desk, ledger):
+    desk.pay(ledger, limits=(host(1, "other.example"),))
+
+
+def test_huge_numbers_are_refused_or_kept_exactly(desk, ledger):
+    hold = desk.pay(ledger, desk.ask("/x"), desk.offer(2**53, lifetime=2**70, fee_cap=0))
+    for amount in (2**53 + 1, 2**64, 2**256 - 1):
+        for limits in ((), (ALL,)):
+            with pytest.raises(BudgetExceeded):
+                ledger.hold(desk.ask("/y"), desk.offer(amount), desk.terms(), limits).run()
+    assert ledger.payment(hold.payment_id).amount == 2**53
+    ledger.close(hold, "UNKNOWN").run()
+    assert ledger.find(desk.ask("/x")).run().offer == hold.offer
+
+
+def test_text_that_cannot_be_stored_is_an_error_and_spoils_nothing(desk, ledger):
+    plan = ledger.hold(desk.ask("/bad"), desk.offer(description="\ud800"), desk.terms(), ()).run()
+    with pytest.raises(LedgerError):
+        ledger.commit(plan).run()
+    desk.pay(ledger, desk.ask("/good"))
+    assert len(ledger.payments()) == 1
+    assert ledger.verify() == []
+
+
+def test_a_clock_minutes_behind_the_newest_row_stops_everything(desk, ledger):
+    plan = ledger.hold(desk.ask(), desk.offer(), desk.terms(), ()).run()
+    desk.pay(ledger)
+    desk.clock.now -= 299
+    desk.pay(ledger)
+    desk.clock.now -= 2
+    for call in (
+        lambda: ledger.commit(plan).run(),
+        lambda: ledger.hold(desk.ask(), desk.offer(), desk.terms(), ()).run(),
+        lambda: desk.pay(desk.open()),
+    ):
+        with pytest.raises(LedgerError, match="behind the newest row"):
+            call()
