@@ -9,15 +9,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from .errors import PaymentError, PaymentInDoubt
-from .steps import BUSY, Approve, Close, Commit, Find, Hold, Keep, Presented, Reply, Send, Sign, Sleep, Steps
+from .errors import PaymentInDoubt
+from .steps import (
+    BUSY,
+    Approve,
+    Close,
+    Commit,
+    Find,
+    Hold,
+    Keep,
+    NoAnswer,
+    Presented,
+    Reply,
+    Send,
+    Sign,
+    Sleep,
+    Steps,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from . import model
 
-__all__ = ["Dialect", "Kit", "pay"]
+__all__ = ["Dialect", "Kit", "in_doubt", "judge", "pay"]
 
 RESENDS = 2
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
@@ -56,6 +71,9 @@ class Kit(Protocol):
 
     def fate(self, hold: model.Hold) -> Steps[str]:
         """What the chain says of an open proof: settled, dead or unknown (also when no node is known)."""
+
+    def receipt(self, hold: model.Hold, claim: model.Claim, state: str, *, refused: bool) -> model.Receipt:
+        """What the caller gets to see of it."""
 
 
 def pay(ask: model.Ask, kit: Kit) -> Steps[Reply]:
@@ -110,37 +128,39 @@ def _present(hold: model.Hold, proof: model.Proof, kit: Kit) -> Steps[Reply]:
     dialect = kit.dialect(hold.offer.dialect)
     try:
         presented = yield from dialect.present(hold, proof)
-        reply = yield from _send(hold.ask, presented.headers)
+        reply, repeated = yield from _send(hold, presented.headers, dialect)
     except BaseException as cause:
         yield Close(hold, "UNKNOWN", refused=hold.refused, note=type(cause).__name__)
         if isinstance(cause, Exception):
-            raise in_doubt(hold, cause) from cause
+            raise in_doubt(hold, type(cause).__name__) from cause
         raise
     claim = dialect.receipt(reply, hold.offer)
-    state, refused = judge(reply.status, claim, hold)
-    reply.receipt = model_receipt(hold, claim, state, refused=refused)
+    state, refused = judge(reply.status, claim, fresh=hold.refused or not (hold.resumed or repeated))
+    reply.receipt = kit.receipt(hold, claim, state, refused=refused)
     yield Close(hold, state, refused=refused, status=reply.status, receipt=reply.receipt)
     if presented.credential is not None and state == "CLAIMED":
         yield Keep(presented.credential)
     return reply
 
 
-def _send(ask: model.Ask, headers: Mapping[str, str]) -> Steps[Reply]:
+def _send(hold: model.Hold, headers: Mapping[str, str], dialect: Dialect) -> Steps[tuple[Reply, bool]]:
     """The paid leg. The same bytes go out again, twice at most, where repeating the request itself is harmless."""
-    tries = RESENDS if ask.method in IDEMPOTENT else 0
+    tries = RESENDS if hold.ask.method in IDEMPOTENT else 0
+    repeated = False
     while True:
         try:
             reply = yield Send(headers, paid=True)
-        except ConnectionError:
+        except NoAnswer:
             if not tries:
                 raise
             pause = 0.2
         else:
             again = retry_after(reply)
-            if not tries or again is None:
-                return reply
+            if not tries or again is None or dialect.receipt(reply, hold.offer).success:
+                return reply, repeated
             pause = again
         tries -= 1
+        repeated = True
         yield Sleep(pause)
 
 
@@ -148,16 +168,29 @@ def retry_after(reply: Reply) -> float | None:
     """Seconds to wait before the same bytes go again: for 429, 502, 503 and 504 that ask for at most five."""
     if reply.status not in (429, 502, 503, 504):
         return None
-    text = (reply.headers.get_list("retry-after") or ["1"])[0]
+    text: str = (reply.headers.get_list("retry-after") or ["1"])[0]
     if not (text.isascii() and text.isdigit()) or len(text) > 3 or int(text) > 5:
         return None
     return max(0.2, float(text))
 
 
-def judge(status: int, claim: model.Claim, hold: model.Hold) -> tuple[str, bool]:
-    """The ledger state after an answer to a proof, and whether that answer was a refusal."""
+def judge(status: int, claim: model.Claim, *, fresh: bool) -> tuple[str, bool]:
+    """The ledger state after an answer to a proof, and whether that answer was a refusal.
+
+    `fresh` is False for a proof that was shown before: then "already used" is no refusal.
+    """
     if status < 400:
         return "CLAIMED", False
     if claim.success and status != 402:
         return "PAID_UNDELIVERED", False
-    return "UNKNOWN", status == 402 and (hold.refused or not hold.resumed)  # "already used" is no refusal
+    return "UNKNOWN", status == 402 and fresh
+
+
+def in_doubt(hold: model.Hold, why: str) -> PaymentInDoubt:
+    """The error for a proof that left and was not answered."""
+    return PaymentInDoubt(
+        f"{hold.ask.host} was shown a proof for {hold.offer.money} and did not answer ({why})",
+        rule="a proof that left stays counted until the chain shows that it can never settle",
+        hint=f"x402-agent resume {hold.payment_id[:8]}   (or repeat the call: the same proof is shown again)",
+        payment_id=hold.payment_id,
+    )

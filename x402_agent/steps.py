@@ -24,6 +24,7 @@ __all__ = [
     "Find",
     "Hold",
     "Keep",
+    "NoAnswer",
     "Presented",
     "Reply",
     "Send",
@@ -124,6 +125,10 @@ class Keep(NamedTuple):
     credential: Credential
     used: int = 0
     refused: bool = False
+
+
+class NoAnswer(ConnectionError):
+    """The paid leg broke before an answer came: a reset, a closed connection, half an answer."""
 
 
 class Busy:
