@@ -1,0 +1,51 @@
+"""Money as people write it: decimal text in dollars, never a float."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import SettingsError
+
+__all__ = ["Budget", "dollars", "micros"]
+
+_AMOUNT = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,6}))?", re.ASCII)
+
+
+def micros(text: str | int, rule: str = "") -> int:
+    """Millionths of a dollar from text like `0.10`; raises SettingsError for anything else, floats included."""
+    match = None if isinstance(text, (float, bool)) else _AMOUNT.fullmatch(str(text).strip().removeprefix("$"))
+    if match is None:
+        raise SettingsError(f"{text!r} is not an amount of money", rule=rule, hint='write it as text: "0.10"')
+    return int(match[1]) * 1_000_000 + int((match[2] or "").ljust(6, "0"))
+
+
+def dollars(amount: int) -> str:
+    """Millionths of a dollar as people read them: at least two decimals, `5.00`, `0.0005`."""
+    whole, part = divmod(amount, 1_000_000)
+    digits = f"{part:06d}".rstrip("0")
+    return f"{whole}.{digits.ljust(2, '0')}"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """`Budget("5.00/day", per_call="0.10")`: dollars per day (UTC) or in `total`, and for one call."""
+
+    amount: str
+    per_call: str | None = None
+
+    @property
+    def window(self) -> Literal["day", "total"]:
+        """The window named behind the slash; raises SettingsError when it is neither day nor total."""
+        word = self.amount.partition("/")[2].strip() or "total"
+        if word == "day":
+            return "day"
+        if word == "total":
+            return "total"
+        raise SettingsError(f"a budget lasts a day or in total, not {word!r}", rule="Budget", hint='Budget("5.00/day")')
+
+    @property
+    def micros(self) -> int:
+        """The amount in millionths of a dollar."""
+        return micros(self.amount.partition("/")[0], "Budget")

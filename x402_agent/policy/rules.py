@@ -1,0 +1,118 @@
+"""The rules of one payer, frozen, each with the place that it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from .. import assets
+from ..errors import SettingsError
+from ..model import Limit
+from .budget import Budget, dollars, micros
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..model import Ask, Network
+
+__all__ = ["DEFAULT", "HostRule", "Policy"]
+
+GROUPS = ("mainnet", "testnet")
+
+
+@dataclass(frozen=True)
+class HostRule:
+    """Limits of one host, in millionths of a dollar."""
+
+    per_call: int | None = None
+    day: int | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What may be paid. Amounts in millionths of a dollar over pegged assets; `where` names file and line of a rule.
+
+    `networks` holds groups (`mainnet`, `testnet`) or names of the table; test and real money never mix unless
+    `mix_networks`. `assets` empty means every dollar-pegged token of the table. `loopback` lets real money be asked
+    for over plain http by a server on this machine. Raises SettingsError for a name that is not in the table.
+    """
+
+    per_call: int = 100_000
+    day: int | None = 5_000_000
+    total: int | None = None
+    hosts: Mapping[str, HostRule] = field(default_factory=dict)
+    networks: tuple[str, ...] = ("mainnet",)
+    assets: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    max_lifetime: int = 600
+    approve_above: int | None = None
+    loopback: bool = False
+    mix_networks: bool = False
+    where: Mapping[str, str] = field(default_factory=dict)
+    source: str = "the built-in default"
+
+    def __post_init__(self) -> None:
+        kinds = set()
+        for name in self.networks:
+            found = assets.network(name)
+            if name not in GROUPS and found is None:
+                raise SettingsError(f"{name!r} is no network of the table", rule=self.place("networks"),
+                                    hint="mainnet, testnet, base, base-sepolia, …")  # fmt: skip
+            kinds.add(name == "testnet" or (found is not None and found.testnet))
+        if len(kinds) > 1 and not self.mix_networks:
+            raise SettingsError("test and real networks in one policy", rule=self.place("networks"),
+                                hint="one payer for each, or mix_networks = true")  # fmt: skip
+        if not 0 < self.max_lifetime <= 3600:
+            raise SettingsError("max_lifetime is 1 to 3600 seconds", rule=self.place("max_lifetime"))
+
+    def place(self, rule: str) -> str:
+        """`per_call in policy.toml:3`, as refusals name it."""
+        return f"{rule} in {self.where.get(rule, self.source)}"
+
+    def with_budget(self, budget: Budget) -> Policy:
+        """This policy under a budget given in code."""
+        where = {**self.where, budget.window: "Budget(…) in code"}
+        made = replace(self, day=None, where=where) if budget.window == "total" else replace(self, where=where)
+        made = replace(made, **{budget.window: budget.micros})
+        if budget.per_call is None:
+            return made
+        return replace(made, per_call=micros(budget.per_call, "Budget"), where={**where, "per_call": "Budget(…) in code"})
+
+    def pays_on(self, network: Network) -> bool:
+        """Whether this network is allowed."""
+        group = "testnet" if network.testnet else "mainnet"
+        named = (network.id, network.name, *network.aliases, group)
+        return any(name in named for name in self.networks)
+
+    def call_limit(self, ask: Ask) -> tuple[int, str]:
+        """The lowest cap on one call to this host, and the rule that sets it."""
+        caps = [(self.per_call, self.place("per_call"))]
+        host = self.hosts.get(ask.host)
+        if host is not None and host.per_call is not None:
+            caps.append((host.per_call, self.place(f"hosts.{ask.host}.per_call")))
+        if ask.max_micros is not None:
+            caps.append((ask.max_micros, "max of this request"))
+        return min(caps)
+
+    def limits(self, ask: Ask) -> tuple[Limit, ...]:
+        """What the ledger must enforce over time for this Ask."""
+        found = []
+        host = self.hosts.get(ask.host)
+        for scope, rule, own, flag in (
+            ("all", "", self, ""),
+            (f"host:{ask.host}", f"hosts.{ask.host}.", host, f" --host {ask.host}"),
+        ):
+            if own is None:
+                continue
+            if own.day is not None:
+                hint = f"x402-agent budget set {dollars(own.day * 2)}/day{flag}"
+                found.append(Limit(scope, "day", own.day, self.place(f"{rule}day"), hint))
+            if own.total is not None:
+                hint = f"x402-agent budget set {dollars(own.total * 2)}/total{flag}"
+                found.append(Limit(scope, "total", own.total, self.place(f"{rule}total"), hint))
+        return tuple(found)
+
+
+DEFAULT = Policy()
