@@ -60,9 +60,16 @@ class Desk:
         origin = f"https://{host}"
         return Ask(options.pop("method", "GET"), f"{origin}{path}", origin, host, path, **options)
 
-    def offer(self, amount: int = 10_000, *, network: str = "base-sepolia", pay_to: str = PAYEE, **options: Any) -> Offer:
+    def offer(
+        self, amount: int = 10_000, *, network: str = "base-sepolia", pay_to: str = PAYEE, **options: Any
+    ) -> Offer:
         asset = next(each for each in assets() if each.network.name == network and each.symbol == "USDC")
-        values: dict[str, Any] = {"resource": "r", "description": "d", "lifetime": 60, "wire": ("2", network, '{"a":1}', "", "")}
+        values: dict[str, Any] = {
+            "resource": "r",
+            "description": "d",
+            "lifetime": 60,
+            "wire": ("2", network, '{"a":1}', "", ""),
+        }
         return Offer("x402", "exact", asset, amount, pay_to, **{**values, **options})
 
     def terms(self, lifetime: int = 60) -> Terms:
@@ -81,7 +88,9 @@ class Desk:
         lifetime: int = 60,
     ) -> Hold:
         """Up to and with the durable commit."""
-        plan = ledger.hold(ask or self.ask(), offer or self.offer(), self.terms(lifetime), limits, reserve=reserve).run()
+        plan = ledger.hold(
+            ask or self.ask(), offer or self.offer(), self.terms(lifetime), limits, reserve=reserve
+        ).run()
         hold = ledger.commit(plan, digest).run()
         assert hold is not None
         return hold

@@ -178,9 +178,7 @@ def test_verify_walks_the_whole_chain(desk, statement):
     ledger.flush()
     assert ledger.verify() == []
     ledger.shut()
-    edit(
-        desk.path, "DROP TRIGGER x402_events_no_update", "DROP TRIGGER x402_events_no_delete", statement
-    )
+    edit(desk.path, "DROP TRIGGER x402_events_no_update", "DROP TRIGGER x402_events_no_delete", statement)
     assert desk.open().verify()
 
 

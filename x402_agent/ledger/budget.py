@@ -51,7 +51,9 @@ def micros_of(offer: Offer, limits: tuple[Limit, ...]) -> int:
             )
         return 0
     if micros > _MOST:
-        raise BudgetExceeded(f"{offer.money.amount:.3g} units are more than any budget", rule="at most 2^53 micro-dollars")
+        raise BudgetExceeded(
+            f"{offer.money.amount:.3g} units are more than any budget", rule="at most 2^53 micro-dollars"
+        )
     return micros
 
 
@@ -120,8 +122,8 @@ def room(store: Store, realm: str, ask: Ask, offer: Offer, limits: tuple[Limit, 
     Called outside the batch too, so it only looks things up; what it says is a hint, `check` decides.
     """
     micros = offer.money.micros
-    if micros is None:
-        return not limits
+    if micros is None or micros > _MOST:
+        return micros is None and not limits
     cache = store.cache
     for limit in limits:
         if not applies(limit, ask):

@@ -38,7 +38,10 @@ def recover(store: Store) -> int:
 
 
 def trust(store: Store) -> None:
-    """Compare the open rows with the journal, and recent days' counters with their rows; marks the store broken."""
+    """Compare the open rows with the journal, and recent days' counters with their rows; marks the store broken.
+
+    Inside a transaction: with others writing between two reads, honest books would not add up.
+    """
     problems: list[str] = []
     for row in store.db.execute(f"{SELECT} WHERE is_open = 1").fetchall():
         problems += _row_problems(store, row)
@@ -49,6 +52,16 @@ def trust(store: Store) -> None:
 
 def verify(store: Store) -> list[str]:
     """Walk the whole chain, every row and every counter. -> what is wrong, in words; [] when all is well."""
+    if store.db.in_transaction:
+        return _verify(store)
+    store.db.execute("BEGIN")  # one snapshot, while others go on writing
+    try:
+        return _verify(store)
+    finally:
+        store.db.execute("COMMIT")
+
+
+def _verify(store: Store) -> list[str]:
     problems: list[str] = []
     head, expected = GENESIS, 1
     states: dict[str, tuple[int, str]] = {}

@@ -67,11 +67,10 @@ class SqliteLedger(Reports, Tokens):
         self._store: Store | None = Store(self.path, self.clock, durable=self._durable)
         self._writer = Writer(self._store.perform)
         self._live: dict[str, Known] = {}  # our payments in progress, and what Close needs of their rows
-        self._unwritten: set[str] = set()  # purchases that went wrong, and whose Close waits for its batch
         self._committing: set[str] = set()  # handed to the writer, perhaps not written yet
         self._forked = False
         self._job(recovery.recover, write=True).run()
-        self._job(recovery.trust, write=False).run()
+        self._job(recovery.trust, write=True).run()
 
     def _job(self, operation: Callable[[Store], Any], *, write: bool, full: bool = False) -> Job[Any]:
         if self._forked:
@@ -88,7 +87,7 @@ class SqliteLedger(Reports, Tokens):
         Raises PolicyDenied when the caller's key was used for another request (X8).
         """
         store = self._store
-        simple = not ask.caller_key and ask.again is not False and ask.key not in self._unwritten
+        simple = not ask.caller_key and ask.again is not False
         if simple and store is not None and not self._forked and store.current() and store.cache.alone(ask.key):
             return done_job(None)  # a hint as well: Commit looks again, under the lock
         return self._job(lambda opened: self._find(opened, ask), write=ask.again is False)
@@ -147,9 +146,9 @@ class SqliteLedger(Reports, Tokens):
 
         if state != "CLAIMED" and self._store is not None:
             self._store.cache.loud(hold.ask.key, hold.payment_id)
-            self._unwritten.add(hold.ask.key)
         writer = self._writer if self._store is not None and not self._forked else None
-        return Late(writer, lambda store: self._close(store, hold, state, answer), write=True, full=False)
+        kind = Late if state == "CLAIMED" else Forgiving
+        return kind(writer, lambda store: self._close(store, hold, state, answer), write=True, full=False)
 
     # -- inside the transaction -----------------------------------------------------------------------------------
 
@@ -299,7 +298,6 @@ class SqliteLedger(Reports, Tokens):
 
     def _close(self, store: Store, hold: Hold, state: str, answer: Answer) -> None:
         self._committing.discard(hold.payment_id)
-        self._unwritten.discard(hold.ask.key)
         store.cache.loud(hold.ask.key, hold.payment_id)
         row = self._live.pop(hold.payment_id, None)
         if row is not None:
@@ -348,8 +346,24 @@ class SqliteLedger(Reports, Tokens):
             self._forked = True
 
 
-class Late(Job[None]):
-    """A Close: it rides in the next batch, and what it cannot write it logs: the row it leaves stays counted."""
+class Forgiving(Job[None]):
+    """A Close: what it cannot write it logs, since the row it leaves behind stays counted."""
+
+    __slots__ = ()
+
+    def result(self) -> None:
+        """Nothing, whatever happened."""
+
+    def publish(self) -> None:
+        """Written, or logged."""
+        if self.error is not None:
+            what = self.error.what if isinstance(self.error, PaymentError) else type(self.error).__name__
+            log.error("a payment stays counted as it stood: %s", what)
+        super().publish()
+
+
+class Late(Forgiving):
+    """A Close with good news: it rides in the next batch. Until then the row says INFLIGHT, which counts the same."""
 
     __slots__ = ()
 
@@ -363,20 +377,10 @@ class Late(Job[None]):
         self.run()
         done()
 
-    def result(self) -> None:
-        """Nothing, whatever happens."""
-
     @property
     def sleeps(self) -> bool:
         """Nobody waits for it."""
         return True
-
-    def publish(self) -> None:
-        """Written, or logged."""
-        self.finished = True
-        if self.error is not None:
-            log.error("a payment stays counted as it stood: %s", getattr(self.error, "what", "unexpected error"),
-                      exc_info=None if isinstance(self.error, PaymentError) else self.error)  # fmt: skip
 
 
 def _as(hold: Hold, state: str) -> Hold:
