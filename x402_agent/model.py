@@ -81,7 +81,8 @@ class Money:
     @property
     def text(self) -> str:
         """The number alone, at least four decimals: `0.0100`."""
-        places = max(4, -int(self.decimal.normalize().as_tuple().exponent))
+        exponent = self.decimal.normalize().as_tuple().exponent
+        places = max(4, -exponent if isinstance(exponent, int) else 0)
         return f"{self.decimal:.{places}f}"
 
     def __str__(self) -> str:
@@ -95,7 +96,7 @@ class Ask:
     """
 
     __slots__ = ("_digest_body", "_key", "again", "caller_key", "has_body", "host", "max_micros", "method", "origin",
-                 "path", "task", "url")  # fmt: skip
+                 "paid", "path", "task", "url")  # fmt: skip
 
     def __init__(
         self,
@@ -122,6 +123,7 @@ class Ask:
         self.max_micros = max_micros
         self.task = task
         self.again = again
+        self.paid = ""  # the payment already made on an earlier hop of this same request
         self._digest_body = digest_body
         self._key = ""
 

@@ -33,6 +33,7 @@ __all__ = ["SCHEMA", "Cache", "Store", "day_of"]
 SCHEMA = 1
 CLOCK_SLACK = 300  # seconds the clock may stand behind the newest row
 _HEAD = struct.Struct("<QQ64s")
+_SPOILT = (sqlite3.Error, ValueError, OverflowError, TypeError)  # what a value that cannot be stored raises
 _GRAVEYARD: list[sqlite3.Connection] = []  # connections inherited by fork: closing one would harm the parent's
 
 
@@ -203,14 +204,14 @@ class Store:
         except OSError as cause:
             what = f"the ledger {self.path} cannot be written: {cause.strerror}"
             _fail(jobs, LedgerError(what, rule="no journal, no signature"))
-        except Exception as cause:
+        except _SPOILT as cause:
             if len(jobs) == 1:
                 _fail(jobs, failed(cause, self.path))
                 return
             for job in jobs:  # one of them spoiled the batch: each on its own, and only that one fails
                 try:
                     self._transaction([job])
-                except Exception as own:
+                except (PaymentError, *_SPOILT) as own:
                     _fail([job], own if isinstance(own, PaymentError) else failed(own, self.path))
 
     def _transaction(self, jobs: Sequence[Job[Any]]) -> None:

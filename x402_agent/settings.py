@@ -1,0 +1,90 @@
+"""Environment and files into one frozen object. X402_AGENT_HOME overrides every directory; errors name the variable."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import assets
+from .errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Settings"]
+
+HOME = "X402_AGENT_HOME"
+LEDGER = "X402_AGENT_LEDGER"
+NETWORKS = "X402_AGENT_NETWORKS"
+NODES = "X402_AGENT_NODES"
+POLICY = "X402_AGENT_POLICY"
+AGENT = "X402_AGENT_NAME"
+LOOPBACK = "X402_AGENT_LOOPBACK"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things lie and how long we wait. Times in seconds.
+
+    `deadline` covers every leg of one paid conversation; `answer_timeout` is the least a seller gets to settle and
+    answer; `nodes` maps a CAIP-2 network to the JSON-RPC URL that `resume` may ask.
+    """
+
+    data_dir: Path
+    config_dir: Path
+    ledger_path: Path
+    policy_path: Path
+    networks: tuple[str, ...] = ()
+    nodes: Mapping[str, str] = field(default_factory=dict, repr=False)
+    agent: str = ""
+    loopback: bool = False
+    deadline: float = 60.0
+    answer_timeout: float = 35.0
+
+    @classmethod
+    def load(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Read the environment; raises SettingsError naming the variable that is wrong."""
+        env = os.environ if env is None else env
+        if home := env.get(HOME):
+            data = config = Path(home).expanduser()
+        else:
+            import platformdirs
+
+            data = Path(platformdirs.user_data_dir("x402-agent", appauthor=False))
+            config = Path(platformdirs.user_config_dir("x402-agent", appauthor=False))
+        ledger = env.get(LEDGER, "")
+        if "://" in ledger:
+            raise SettingsError("this release keeps its ledger in SQLite only", rule=LEDGER, hint=f"{LEDGER}=/path/ledger.db")
+        return cls(
+            data_dir=data,
+            config_dir=config,
+            ledger_path=Path(ledger).expanduser() if ledger else data / "ledger.db",
+            policy_path=Path(env[POLICY]).expanduser() if env.get(POLICY) else config / "policy.toml",
+            networks=tuple(n.strip() for n in env.get(NETWORKS, "").split(",") if n.strip()),
+            nodes=_nodes(env.get(NODES, "")),
+            agent=env.get(AGENT, ""),
+            loopback=env.get(LOOPBACK, "") in ("1", "true", "yes"),
+        )
+
+    @property
+    def sandbox_ledger(self) -> Path:
+        """Where payments in test money of a sandbox are written."""
+        return self.data_dir / "sandbox.db"
+
+
+def _nodes(text: str) -> dict[str, str]:
+    """`base=https://…,base-sepolia=https://…`; only https, or http on this machine."""
+    from .policy.choose import is_loopback
+
+    found = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, _, url = part.partition("=")
+        where = assets.network(name.strip())
+        host = url.partition("://")[2].partition("/")[0].rpartition(":")[0] or url.partition("://")[2].partition("/")[0]
+        if where is None or not (url.startswith("https://") or (url.startswith("http://") and is_loopback(host))):
+            raise SettingsError(f"{name!r} is no network, or its node is not https", rule=NODES,
+                                hint=f"{NODES}=base=https://node.example/…")  # fmt: skip
+        found[where.id] = url
+    return found

@@ -1,0 +1,348 @@
+"""Two drivers, sync and async, for one conversation; every hop of a request passes here alone.
+
+A transport, not an Auth or a hook: it sees the real exception of the paid leg, leaves `response.request` without the
+proof, never carries a proof over a redirect, and composes with the user's own auth (docs/architecture.md).
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import httpx
+from anyio import CancelScope, Event, fail_after, sleep, to_thread
+from anyio.lowlevel import current_token
+
+from . import wire
+from .deadline import DEADLINE, install
+from .errors import PaymentError, PaymentInDoubt
+from .fetch import fetch, fetch_async
+from .flow import in_doubt, pay
+from .model import Receipt
+from .steps import Close, Fetch, NoAnswer, Reply, Send, Sleep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from .model import Ask, Hold
+    from .steps import Step
+
+__all__ = ["PaymentTransport", "Pays"]
+
+
+class Deferred(Protocol):
+    """Work that blocks: a ledger job, or the signing of a remote key."""
+
+    def run(self) -> Any:
+        """Do it here and now."""
+
+
+class Rooms(Protocol):
+    """What a driver needs of a Payer."""
+
+    deadline: float
+    answer_timeout: float
+    trace: Callable[[Step, Any], None] | None
+
+    def talk(self, ask: Ask) -> Any:
+        """The rooms for one conversation: a flow.Kit with `perform(step, milliseconds)`."""
+
+
+class Talk:
+    """One conversation: what both drivers share, and nothing that waits."""
+
+    __slots__ = ("ask", "challenge", "deadline", "kit", "lib", "request", "rooms", "start", "steps")
+
+    def __init__(self, rooms: Rooms, lib: Any, request: Any) -> None:
+        self.rooms = rooms
+        self.lib = lib
+        self.request = request
+        self.start = time.monotonic()
+        self.deadline = self._deadline()
+        self.ask = wire.ask(request, lib)
+        self.kit = rooms.talk(self.ask)
+        self.challenge: Reply | None = None
+        self.steps: Generator[Step, Any, Reply] = pay(self.ask, self.kit)
+
+    def _deadline(self) -> float | None:
+        """The caller's own longer read timeout stretches it; None means that a free answer may take for ever."""
+        read = self.request.extensions.get("timeout", {}).get("read", 5.0)
+        return None if read is None else self.start + max(self.rooms.deadline, read)
+
+    @property
+    def milliseconds(self) -> int:
+        return int((time.monotonic() - self.start) * 1000)
+
+    def outgoing(self, step: Send) -> Any:
+        """The request to put on the wire: the caller's own, or a copy that carries more headers."""
+        if not step.headers and not step.paid:
+            return self.request
+        least = self.rooms.answer_timeout if step.paid else 0.0
+        cookies = self.challenge.response if step.paid and self.challenge else None
+        return wire.copy(self.request, self.lib, step.headers, least=least, cookies=cookies)
+
+    def challenged(self, reply: Reply) -> None:
+        """A 402 came: from here the deadline counts, whatever the caller's own timeout."""
+        self.challenge = reply
+        if self.deadline is None:
+            self.deadline = time.monotonic() + self.rooms.deadline
+            DEADLINE.set(self.deadline)
+
+    def left(self) -> float | None:
+        return None if self.deadline is None else max(0.001, self.deadline - time.monotonic())
+
+    def failed(self, step: Send, exc: BaseException) -> BaseException:
+        """The exception as the conversation should see it."""
+        if isinstance(exc, TimeoutError):
+            exc = self.lib.ReadTimeout("the deadline over all legs has passed")
+        if step.paid and isinstance(exc, self.lib.TransportError) and not isinstance(exc, self.lib.TimeoutException):
+            answerless = NoAnswer(type(exc).__name__)
+            answerless.__cause__ = exc
+            return answerless
+        return exc
+
+    def done(self, step: Step, value: Any) -> None:
+        if self.rooms.trace is not None:
+            self.rooms.trace(step, value)
+
+    def give(self, reply: Reply) -> Any:
+        """The response for the caller, with the Receipt in its extensions when a proof was shown."""
+        response = reply.response
+        if reply.receipt is not None:
+            response.extensions["payment"] = replace(reply.receipt, milliseconds=self.milliseconds)
+            self.request.extensions[wire.PAID] = reply.receipt.payment_id
+            if self.challenge is not None:
+                wire.add_cookies(self.challenge.response, response)
+        return response
+
+    def refuse(self, error: PaymentError, *, raises: bool) -> Any:
+        """A rule said no: raise in our own client, return the untouched 402 in somebody else's."""
+        if raises or self.challenge is None or isinstance(error, PaymentInDoubt):
+            raise error
+        response = self.challenge.response
+        response.extensions["payment"] = Receipt(None, reason=error, payment_id=error.payment_id)
+        return response
+
+    def watch(self, reply: Reply, hold: Hold | None) -> None:
+        """A paid body that breaks after its headers: paid, not delivered, and the caller is told so."""
+        if hold is not None and reply.receipt is not None and reply.receipt.outcome == "spent":
+            reply.response.stream = wire.stream_types(self.lib).watched(reply.response, self, hold)
+
+    def broken(self, hold: Hold, exc: BaseException) -> tuple[Any, BaseException]:
+        step = Close(hold, "PAID_UNDELIVERED", note=f"the body broke: {type(exc).__name__}")
+        error: BaseException = in_doubt(hold, f"the body broke: {type(exc).__name__}")
+        return self.kit.perform(step, self.milliseconds), error if isinstance(exc, Exception) else exc
+
+
+class Pays:
+    """The drivers. `lib` is httpx or httpx2; `raises` is False inside a client that is not ours."""
+
+    lib: Any
+
+    def __init__(self, inner: Any, rooms: Rooms, *, raises: bool = True) -> None:
+        self.inner = inner
+        self.rooms = rooms
+        self.raises = raises
+        install(inner)
+
+    # -- sync ---------------------------------------------------------------------------------------------------------
+
+    def handle_request(self, request: Any) -> Any:
+        """Send, and pay if it must be and may be. Raises PaymentError, or what the inner transport raises."""
+        talk = Talk(self.rooms, self.lib, request)
+        resume, value, hold = talk.steps.send, None, None
+        token = DEADLINE.set(talk.deadline)
+        try:
+            while True:
+                try:
+                    step = resume(value)
+                except StopIteration as done:
+                    reply = done.value
+                    break
+                try:
+                    value = self._do(talk, step)
+                    resume = talk.steps.send
+                except BaseException as exc:
+                    resume, value = talk.steps.throw, exc
+                if isinstance(step, Close):
+                    hold = step.hold
+        except PaymentError as error:
+            return talk.refuse(error, raises=self.raises)
+        finally:
+            DEADLINE.reset(token)
+        talk.watch(reply, hold)
+        return talk.give(reply)
+
+    def _do(self, talk: Talk, step: Step) -> Any:
+        if isinstance(step, Send):
+            value: Any = self._send(talk, step)
+        elif isinstance(step, Fetch):
+            value = fetch(step)
+        elif isinstance(step, Sleep):
+            left = talk.left()
+            time.sleep(step.seconds if left is None else min(step.seconds, left))
+            if left is not None and left <= step.seconds:
+                raise talk.lib.ReadTimeout("the deadline over all legs has passed")
+            value = None
+        else:
+            value = talk.kit.perform(step, talk.milliseconds)
+            if hasattr(value, "run"):
+                value = value.run()
+        talk.done(step, value)
+        return value
+
+    def _send(self, talk: Talk, step: Send) -> Reply:
+        if step.paid and talk.challenge is not None:
+            self._release(talk.challenge.response)
+        request = talk.outgoing(step)
+        DEADLINE.set(talk.deadline)
+        try:
+            response = self.inner.handle_request(request)
+        except BaseException as exc:
+            raise talk.failed(step, exc) from exc.__cause__
+        reply = Reply(response.status_code, response.headers, response=response)
+        if response.status_code == 402 and not step.paid:
+            talk.challenged(reply)
+            if "payment-required" not in response.headers:
+                self._read(talk, reply)
+        return reply
+
+    def _read(self, talk: Talk, reply: Reply) -> None:
+        """At most MAX_BODY bytes of a 402; what was read is put back in front for a caller who gets it untouched."""
+        chunks: list[bytes] = []
+        rest = iter(reply.response.stream)
+        for chunk in rest:
+            chunks.append(chunk)
+            if wire.full(chunks, talk.left(), talk.lib):
+                reply.complete = False
+                break
+        reply.raw = b"".join(chunks) if reply.complete else b""
+        original = reply.response.stream
+        if reply.complete:
+            original.close()
+        reply.response.stream = wire.stream_types(talk.lib).replay(chunks, rest, original)
+
+    def _release(self, response: Any) -> None:
+        """Hand the connection of a 402 back to the pool: drain what is small, drop what is not."""
+        with suppress(Exception):
+            if wire.small(response):
+                for _ in response.stream:
+                    pass
+            response.stream.close()
+
+    def close(self) -> None:
+        """Close the inner transport."""
+        self.inner.close()
+
+    # -- async --------------------------------------------------------------------------------------------------------
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """The same on asyncio and trio."""
+        talk = Talk(self.rooms, self.lib, request)
+        resume, value, hold = talk.steps.send, None, None
+        try:
+            while True:
+                try:
+                    step = resume(value)
+                except StopIteration as done:
+                    reply = done.value
+                    break
+                try:
+                    value = await self._ado(talk, step)
+                    resume = talk.steps.send
+                except BaseException as exc:
+                    resume, value = talk.steps.throw, exc
+                if isinstance(step, Close):
+                    hold = step.hold
+        except PaymentError as error:
+            return talk.refuse(error, raises=self.raises)
+        talk.watch(reply, hold)
+        return talk.give(reply)
+
+    async def _ado(self, talk: Talk, step: Step) -> Any:
+        if isinstance(step, Send):
+            value: Any = await self._asend(talk, step)
+        elif isinstance(step, Fetch):
+            value = await fetch_async(step)
+        elif isinstance(step, Sleep):
+            left = talk.left()
+            await sleep(step.seconds if left is None else min(step.seconds, left))
+            if left is not None and left <= step.seconds:
+                raise talk.lib.ReadTimeout("the deadline over all legs has passed")
+            value = None
+        else:
+            value = talk.kit.perform(step, talk.milliseconds)
+            if hasattr(value, "run"):
+                value = await wait(value)
+        talk.done(step, value)
+        return value
+
+    async def _asend(self, talk: Talk, step: Send) -> Reply:
+        if step.paid and talk.challenge is not None:
+            await self._arelease(talk.challenge.response, talk)
+        request = talk.outgoing(step)
+        try:
+            with fail_after(talk.left()):
+                response = await self.inner.handle_async_request(request)
+        except BaseException as exc:
+            raise talk.failed(step, exc) from exc.__cause__
+        reply = Reply(response.status_code, response.headers, response=response)
+        if response.status_code == 402 and not step.paid:
+            talk.challenged(reply)
+            if "payment-required" not in response.headers:
+                await self._aread(talk, reply)
+        return reply
+
+    async def _aread(self, talk: Talk, reply: Reply) -> None:
+        chunks: list[bytes] = []
+        rest = reply.response.stream.__aiter__()
+        try:
+            with fail_after(talk.left()):
+                async for chunk in rest:
+                    chunks.append(chunk)
+                    if wire.full(chunks, None, talk.lib):
+                        reply.complete = False
+                        break
+        except TimeoutError:
+            raise talk.lib.ReadTimeout("the deadline over all legs has passed") from None
+        reply.raw = b"".join(chunks) if reply.complete else b""
+        original = reply.response.stream
+        if reply.complete:
+            await original.aclose()
+        reply.response.stream = wire.stream_types(talk.lib).replay(chunks, rest, original)
+
+    async def _arelease(self, response: Any, talk: Talk) -> None:
+        with suppress(Exception):
+            with fail_after(talk.left()):
+                if wire.small(response):
+                    async for _ in response.stream:
+                        pass
+            await response.stream.aclose()
+
+    async def aclose(self) -> None:
+        """Close the inner transport."""
+        await self.inner.aclose()
+
+
+async def wait(work: Deferred) -> Any:
+    """Await blocking work without blocking the loop; a cancellation waits until what is written is written."""
+    with CancelScope(shield=True):
+        start = getattr(work, "start", None)
+        if start is None:
+            return await to_thread.run_sync(work.run)
+        if work.finished:  # type: ignore[attr-defined]
+            return work.result()  # type: ignore[attr-defined]
+        finished = Event()
+        native = current_token().native_token
+        wake = getattr(native, "run_sync_soon", None) or native.call_soon_threadsafe
+        start(lambda: wake(finished.set))
+        await finished.wait()
+        return work.result()  # type: ignore[attr-defined]
+
+
+class PaymentTransport(Pays, httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """An httpx transport that pays: `httpx.Client(transport=PaymentTransport(httpx.HTTPTransport(), payer))`."""
+
+    lib = httpx

@@ -1,0 +1,246 @@
+"""Requests and responses of either HTTP library, taken apart and copied; the library itself comes in as `lib`."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from .errors import NotReplayable, SettingsError
+from .model import Ask
+from .policy.budget import micros
+from .steps import MAX_BODY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["OPTIONS", "PAID", "add_cookies", "ask", "copy", "full", "small", "stream_types"]
+
+PAID = "x402_agent.paid"
+START = "x402_agent.start"
+OPTIONS = frozenset({"max", "key", "task", "again", "body_factory"})
+SLOWEST = 1024  # bytes a second that a paid body must make on average, after a minute's grace
+GRACE = 60.0
+
+
+def ask(request: Any, lib: Any) -> Ask:
+    """What the conversation knows of a request. Raises SettingsError for a payment option that does not exist."""
+    url = request.url
+    host = url.raw_host.decode("ascii").lower().rstrip(".")
+    shown = f"[{host}]" if ":" in host else host
+    port = "" if url.port is None else f":{url.port}"
+    origin = f"{url.scheme}://{shown}{port}"
+    options: Mapping[str, Any] = request.extensions.get("payment") or {}
+    if options and not OPTIONS.issuperset(options):
+        unknown = ", ".join(sorted(set(options) - OPTIONS))
+        raise SettingsError(f"no payment option is called {unknown}", rule='extensions={"payment": …}',
+                            hint=", ".join(sorted(OPTIONS)))  # fmt: skip
+    again = options.get("again")
+    target = url.raw_path.decode("ascii")
+    _remember(request, lib)
+    made = Ask(
+        request.method,
+        origin + target,
+        origin,
+        host,
+        target.partition("?")[0],
+        digest_body=lambda: _digest(request, lib),
+        has_body=request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers,
+        caller_key=str(options.get("key") or ""),
+        max_micros=micros(options["max"], 'extensions={"payment": {"max": …}}') if "max" in options else None,
+        task=str(options.get("task") or ""),
+        again=None if again is None else bool(again),
+    )
+    made.paid = request.extensions.get(PAID, "")
+    return made
+
+
+def _file(request: Any, lib: Any) -> Any:
+    """The seekable file behind an upload, if there is one; httpx alone would send it empty the second time."""
+    if isinstance(request.stream, lib.ByteStream):
+        return None
+    file = getattr(request.stream, "_stream", None)
+    return file if hasattr(file, "seek") and hasattr(file, "read") and file.seekable() else None
+
+
+def _remember(request: Any, lib: Any) -> None:
+    """Where an uploaded file stood before the first send."""
+    if START not in request.extensions and (file := _file(request, lib)) is not None:
+        request.extensions[START] = file.tell()
+
+
+def _body(request: Any, lib: Any) -> Any:
+    """A fresh stream of the same body; raises NotReplayable when it can be read only once."""
+    options = request.extensions.get("payment") or {}
+    if factory := options.get("body_factory"):
+        made = factory()
+        return lib.ByteStream(made) if isinstance(made, bytes) else lib.Request("POST", "http://x", content=made).stream
+    stream = request.stream
+    if isinstance(stream, lib.ByteStream):
+        return stream
+    if (file := _file(request, lib)) is not None:
+        file.seek(request.extensions[START])
+        return lib.Request("POST", "http://x", content=file).stream
+    if hasattr(type(stream), "__iter__") and hasattr(type(stream), "__aiter__"):  # multipart: rewinds by itself
+        return stream
+    raise NotReplayable(
+        "this request's body can be read only once, and a payment needs it twice",
+        rule="an upload is bytes, a file, or comes from a body_factory",
+        hint='extensions={"payment": {"body_factory": lambda: open(path, "rb")}}',
+    )
+
+
+def _digest(request: Any, lib: Any) -> bytes:
+    digest = hashlib.sha256()
+    try:
+        for chunk in _body(request, lib):
+            digest.update(chunk)
+    except (lib.StreamError, OSError, TypeError) as cause:
+        raise NotReplayable("this request's body could not be read a second time",
+                            rule="an upload is bytes, a file, or comes from a body_factory") from cause  # fmt: skip
+    return digest.digest()
+
+
+def copy(request: Any, lib: Any, extra: Mapping[str, str], *, least: float, cookies: Any) -> Any:
+    """The request with more headers: the caller's own never carries a proof, so no log or redirect can.
+
+    `least` is the shortest read timeout of this leg; `cookies` is the 402 whose cookies go along.
+    """
+    headers = request.headers.copy()
+    headers.update(extra)
+    extensions = dict(request.extensions)
+    if least:
+        timeout = dict(extensions.get("timeout") or {})
+        if timeout.get("read", 5.0) is not None:
+            timeout["read"] = max(timeout.get("read", 5.0), least)
+        extensions["timeout"] = timeout
+        if "cache-control" not in headers:
+            headers["cache-control"] = "no-store"
+    if cookies is not None and "set-cookie" in cookies.headers:
+        _carry(request, lib, headers, cookies)
+    return type(request)(
+        request.method, request.url, headers=headers, stream=_body(request, lib), extensions=extensions
+    )
+
+
+def _carry(request: Any, lib: Any, headers: Any, challenge: Any) -> None:
+    """The cookies that the 402 set, as the client's own jar would have sent them."""
+    if not hasattr(challenge, "_request") or challenge._request is None:
+        challenge.request = request
+    jar = lib.Cookies()
+    jar.extract_cookies(challenge)
+    probe = lib.Request(request.method, request.url)
+    jar.set_cookie_header(probe)
+    fresh = probe.headers.get("cookie")
+    if fresh:
+        names = {pair.partition("=")[0].strip() for pair in fresh.split(";")}
+        old = [p.strip() for p in headers.get("cookie", "").split(";") if p.strip()]
+        headers["cookie"] = "; ".join([p for p in old if p.partition("=")[0] not in names] + [fresh])
+
+
+def add_cookies(challenge: Any, response: Any) -> None:
+    """Let the client's jar learn what the 402 set, too."""
+    for value in challenge.headers.get_list("set-cookie"):
+        response.headers = type(response.headers)([*response.headers.multi_items(), ("set-cookie", value)])
+
+
+def small(response: Any) -> bool:
+    """Whether draining the rest of this body is cheaper than a new connection."""
+    length = response.headers.get("content-length", "")
+    return length.isascii() and length.isdigit() and len(length) < 7 and int(length) <= MAX_BODY
+
+
+def full(chunks: list[bytes], left: float | None, lib: Any) -> bool:
+    """Whether enough of a 402 was read; raises the library's ReadTimeout once the deadline has passed."""
+    if left is not None and left <= 0.001:
+        raise lib.ReadTimeout("the deadline over all legs has passed")
+    return sum(map(len, chunks)) > MAX_BODY
+
+
+class _Types:
+    """Body streams of one HTTP library: it checks the type of what it is given."""
+
+    def __init__(self, lib: Any) -> None:
+        class Replay(lib.SyncByteStream, lib.AsyncByteStream):  # type: ignore[misc]
+            """What was read of a body, put back in front of the rest."""
+
+            def __init__(self, chunks: list[bytes], rest: Any, original: Any) -> None:
+                self._chunks, self._rest, self._original = chunks, rest, original
+
+            def __iter__(self) -> Any:
+                yield from self._chunks
+                yield from self._rest
+
+            async def __aiter__(self) -> Any:
+                for chunk in self._chunks:
+                    yield chunk
+                async for chunk in self._rest:
+                    yield chunk
+
+            def close(self) -> None:
+                self._original.close()
+
+            async def aclose(self) -> None:
+                await self._original.aclose()
+
+        self.replay: Callable[..., Any] = Replay
+        self.watched = _watched(lib)
+
+
+def _watched(lib: Any) -> Callable[..., Any]:
+    from .transport import wait
+
+    class Watched(lib.SyncByteStream, lib.AsyncByteStream):  # type: ignore[misc]
+        """A paid body, unbuffered: when it breaks, the ledger and the caller hear of it."""
+
+        def __init__(self, response: Any, talk: Any, hold: Any) -> None:
+            self._inner, self._talk, self._hold = response.stream, talk, hold
+            kind = response.headers.get("content-type", "")
+            self._paced = not kind.startswith("text/event-stream")
+
+        def _pace(self, start: float, seen: int) -> None:
+            if self._paced and time.monotonic() > start + GRACE + seen / SLOWEST:
+                raise lib.ReadTimeout("the paid body drips slower than 1 KiB a second")
+
+        def __iter__(self) -> Any:
+            start, seen = time.monotonic(), 0
+            try:
+                for chunk in self._inner:
+                    seen += len(chunk)
+                    self._pace(start, seen)
+                    yield chunk
+            except GeneratorExit:
+                raise
+            except BaseException as exc:
+                work, error = self._talk.broken(self._hold, exc)
+                work.run()
+                raise error from exc
+
+        async def __aiter__(self) -> Any:
+            start, seen = time.monotonic(), 0
+            try:
+                async for chunk in self._inner:
+                    seen += len(chunk)
+                    self._pace(start, seen)
+                    yield chunk
+            except GeneratorExit:
+                raise
+            except BaseException as exc:
+                work, error = self._talk.broken(self._hold, exc)
+                await wait(work)
+                raise error from exc
+
+        def close(self) -> None:
+            self._inner.close()
+
+        async def aclose(self) -> None:
+            await self._inner.aclose()
+
+    return Watched
+
+
+@cache
+def stream_types(lib: Any) -> _Types:
+    """The stream classes of httpx or httpx2, made once."""
+    return _Types(lib)
