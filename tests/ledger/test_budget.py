@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from x402_agent.assets import assets
 from x402_agent.errors import BudgetExceeded, LedgerError
 from x402_agent.model import Limit
 

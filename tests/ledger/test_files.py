@@ -263,8 +263,6 @@ def test_a_forked_child_reopens_and_leaves_the_parent_alone(desk, ledger):
             alive = ledger.find(desk.ask("/parent")).run() is None
             ledger.flush()
             os.write(write, f"{made.payment_id} {alive}".encode())
-        except BaseException as cause:
-            os.write(write, repr(cause).encode())
         finally:
             os._exit(0)
     os.waitpid(pid, 0)
@@ -340,7 +338,7 @@ os._exit(0)
 @pytest.mark.parametrize("room", [10_000, 60_000])
 def test_a_full_disk_acknowledges_nothing_and_loses_nothing(desk, room):
     source = FULL_DISK.format(path=sys.path, tests=str(Path(__file__).parent), folder=str(desk.folder), room=room)
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, "LedgerError" in done.stderr) == (0, True), done.stderr
     import time
 

@@ -233,7 +233,7 @@ def test_open_payments_are_holds_whose_ask_is_rebuilt(desk):
     desk.pay(first, desk.ask("/y"))
     desk.crash(first)
     found = desk.open().open_payments()
-    assert [each.payment_id for each in found][0] == hold.payment_id
+    assert found[0].payment_id == hold.payment_id
     assert (found[0].ask.key, found[0].ask.url, found[0].ask.task, found[0].resumed) == (ask.key, ask.url, "t", True)
     live = desk.open()
     desk.pay(live, desk.ask("/z"))
