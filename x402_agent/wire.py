@@ -215,6 +215,8 @@ def _watched(lib: Any) -> Callable[..., Any]:
             except BaseException as exc:
                 work, error = self._talk.broken(self._hold, exc)
                 work.run()
+                if error is exc:
+                    raise
                 raise error from exc
 
         async def __aiter__(self) -> Any:
@@ -229,6 +231,8 @@ def _watched(lib: Any) -> Callable[..., Any]:
             except BaseException as exc:
                 work, error = self._talk.broken(self._hold, exc)
                 await wait(work)
+                if error is exc:
+                    raise
                 raise error from exc
 
         def close(self) -> None:

@@ -1,0 +1,89 @@
+"""x402_agent: the payment client of AI agents. It meets 402, pays what its policy allows, and loses track of nothing.
+
+    from x402_agent import Budget, Payer
+
+    payer = Payer.from_env(budget=Budget("5.00/day", per_call="0.10"))
+    with payer.client() as http:
+        http.get("https://api.example.com/report")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import (
+        BudgetExceeded,
+        ChallengeInvalid,
+        LedgerError,
+        NoAcceptableOffer,
+        NotReplayable,
+        PaymentError,
+        PaymentInDoubt,
+        PaymentRefused,
+        PolicyDenied,
+        SettingsError,
+        SigningFailed,
+    )
+    from .model import Asset, Money, Offer, Receipt
+    from .payer import Payer, Quote, attach
+    from .policy import Budget, Policy
+    from .settings import Settings
+    from .transport import PaymentTransport
+    from .wallet import AccountSigner, Signer, Wallet
+
+__version__ = "0.1.0"
+__all__ = [
+    "AccountSigner",
+    "Asset",
+    "Budget",
+    "BudgetExceeded",
+    "ChallengeInvalid",
+    "LedgerError",
+    "Money",
+    "NoAcceptableOffer",
+    "NotReplayable",
+    "Offer",
+    "Payer",
+    "PaymentError",
+    "PaymentInDoubt",
+    "PaymentRefused",
+    "PaymentTransport",
+    "Policy",
+    "PolicyDenied",
+    "Quote",
+    "Receipt",
+    "SettingsError",
+    "Settings",
+    "Signer",
+    "SigningFailed",
+    "Wallet",
+    "attach",
+]
+
+_HOMES = {
+    "errors": "BudgetExceeded ChallengeInvalid LedgerError NoAcceptableOffer NotReplayable PaymentError PaymentInDoubt"
+    " PaymentRefused PolicyDenied SettingsError SigningFailed",
+    "model": "Asset Money Offer Receipt",
+    "payer": "Payer Quote attach",
+    "policy": "Budget Policy",
+    "settings": "Settings",
+    "transport": "PaymentTransport",
+    "wallet": "AccountSigner Signer Wallet",
+}
+_ROOMS = {name: room for room, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when they are first used."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f".{_ROOMS[name]}", __name__), name)
+    found.__module__ = __name__
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
