@@ -13,9 +13,9 @@ from ..model import Money
 
 if TYPE_CHECKING:
     from ..model import Ask, Limit, Offer
-    from .store import Store
+    from .store import Cache, Store
 
-__all__ = ["GRACE", "add", "check", "micros_of", "realm_of", "room", "scope", "spent"]
+__all__ = ["GRACE", "add", "check", "fits", "micros_of", "realm_of", "room", "scope", "spent"]
 
 GRACE = 86400  # seconds after its expiry during which an open row still counts and blocks (no node: X7)
 _MOST = 2**53
@@ -61,20 +61,20 @@ def add(store: Store, realm: str, host: str, day: str, micros: int) -> None:
     """Count (or, negative, uncount) a payment; keeps memory in step."""
     store.db.execute(_ADD, (scope(realm, host), day, micros))
     counters = store.cache.counters
-    for name in (scope(realm, host), f"{realm}/all"):
-        for window in (day, ""):
-            if (name, window) in counters:
-                counters[name, window] += micros
+    for what in (f"host:{host}", "all"):
+        for key in ((realm, what, day), (realm, what, "")):
+            if key in counters:
+                counters[key] += micros
 
 
 def spent(store: Store, realm: str, limit: Limit, day: str, now: float, *, fresh: bool = False) -> int:
     """Micro-dollars counted against a limit now; from memory where memory knows."""
-    name = f"{realm}/{limit.scope}"
     cache = store.cache
     window = day if limit.window == "day" else ""
-    if fresh or (name, window) not in cache.counters:
-        cache.counters[name, window] = _sum(store, name, window)
-    total = cache.counters[name, window]
+    key = realm, limit.scope, window
+    if fresh or key not in cache.counters:
+        cache.counters[key] = _sum(store, *key)
+    total = cache.counters[key]
     if not window:
         return total
     if fresh or day not in cache.carry:
@@ -85,13 +85,12 @@ def spent(store: Store, realm: str, limit: Limit, day: str, now: float, *, fresh
     return total
 
 
-def _sum(store: Store, name: str, window: str) -> int:
-    realm, _, what = name.partition("/")
-    query, values = "SELECT COALESCE(SUM(micros), 0) FROM x402_counters WHERE ", [name]
+def _sum(store: Store, realm: str, what: str, window: str) -> int:
+    query = "SELECT COALESCE(SUM(micros), 0) FROM x402_counters WHERE "
     if what == "all":
         query, values = query + "scope >= ? AND scope < ?", [f"{realm}/host:", f"{realm}/host;"]
     else:
-        query += "scope = ?"
+        query, values = query + "scope = ?", [f"{realm}/{what}"]
     if window:
         query, values = query + " AND day = ?", [*values, window]
     return int(store.db.execute(query, values).fetchone()[0])
@@ -107,6 +106,8 @@ def applies(limit: Limit, ask: Ask) -> bool:
 def check(store: Store, realm: str, ask: Ask, offer: Offer, limits: tuple[Limit, ...], day: str, now: float) -> int:
     """Raise BudgetExceeded when a limit has no room for this offer. -> its micros."""
     micros = micros_of(offer, limits)
+    if fits(store.cache, realm, ask.host, limits, micros, day, ample=False):
+        return micros
     for limit in limits:
         if not applies(limit, ask) or spent(store, realm, limit, day, now) + micros <= limit.micros:
             continue
@@ -117,23 +118,33 @@ def check(store: Store, realm: str, ask: Ask, offer: Offer, limits: tuple[Limit,
 
 
 def room(store: Store, realm: str, ask: Ask, offer: Offer, limits: tuple[Limit, ...], day: str) -> bool:
-    """Whether memory alone shows ample room: after this payment every limit still has as much again, and a tenth.
-
-    Called outside the batch too, so it only looks things up; what it says is a hint, `check` decides.
-    """
+    """Whether memory alone shows ample room. What it says is a hint, `check` decides."""
     micros = offer.money.micros
     if micros is None or micros > _MOST:
         return micros is None and not limits
-    cache = store.cache
+    return fits(store.cache, realm, ask.host, limits, micros, day, ample=True)
+
+
+def fits(cache: Cache, realm: str, host: str, limits: tuple[Limit, ...], micros: int, day: str, *, ample: bool) -> bool:
+    """Whether memory knows that every limit has room; `ample`: for as much again, and a tenth of it left.
+
+    Called outside the batch too, so it only looks things up. False also means that memory does not know.
+    """
+    counters, mine = cache.counters, "host:" + host
     for limit in limits:
-        if not applies(limit, ask):
+        what = limit.scope
+        if what not in ("all", mine) and what.startswith("host:"):
             continue
-        window = day if limit.window == "day" else ""
-        counted = cache.counters.get((f"{realm}/{limit.scope}", window))
-        if counted is None or (window and cache.carry.get(window) != []):
+        if limit.window == "total":
+            counted = counters.get((realm, what, ""))
+        elif limit.window == "day" and cache.carry.get(day) == []:
+            counted = counters.get((realm, what, day))
+        else:
+            counted = None
+        if counted is None:
             return False
         left = limit.micros - counted - micros
-        if left < micros or left * 10 < limit.micros:
+        if left < 0 or (ample and (left < micros or left * 10 < limit.micros)):
             return False
     return True
 

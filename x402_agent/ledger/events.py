@@ -28,9 +28,12 @@ def quoted(text: str) -> str:
 
 
 def digest(prev_hash: str, row: tuple[int, str, int, str, str, int, str]) -> str:
-    """sha256 over the hash before and [seq, payment_id, before, from_state, state, at, data] as canonical JSON."""
+    """sha256 over the hash before and [seq, payment_id, before, from_state, state, at, data] as canonical JSON.
+
+    `data` is canonical JSON already; the other texts are hex or state names, which need no escapes.
+    """
     seq, payment_id, before, was, state, at, data = row
-    text = f'{prev_hash}[{seq},{_quote(payment_id)},{before},"{was}","{state}",{at},{_quote(data)}]'
+    text = f'{prev_hash}[{seq},"{payment_id}",{before},"{was}","{state}",{at},{data}]'
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import LedgerError
 from . import budget, states
@@ -28,8 +28,7 @@ class Overtaken(LedgerError):
     """The row is no longer what memory had: read it again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came back for a proof: the last answer's status (0 = none), the seller's claim, our note."""
 
     refused: bool = False

@@ -27,16 +27,13 @@ COLUMNS = (
     "refused", "owner", "status_code", "tx_hash", "note", "day", "created_at", "updated_at", "last_event",
 )  # fmt: skip
 OFFER_COLUMNS = ("dialect", "scheme", "lifetime", "resource", "description", "flow", "wire")
+_DAY = COLUMNS.index("day")
 INSERT = f"INSERT INTO x402_payments ({', '.join(COLUMNS)}) VALUES ({','.join('?' * len(COLUMNS))})"
 INSERT_OFFER = f"INSERT OR IGNORE INTO x402_offers VALUES ({','.join('?' * 12)})"
 SELECT = (
     f"SELECT {', '.join('p.' + name for name in COLUMNS)}, {', '.join('o.' + name for name in OFFER_COLUMNS)} "
     "FROM x402_payments p LEFT JOIN x402_offers o ON o.offer_digest = p.offer_digest"
 )
-_AT = {name: number for number, name in enumerate(COLUMNS)}
-_FACTS = ("amount", "ask_key", "asset", "caller_key", "day", "fee_cap", "from_address", "host", "micros", "network",
-          "nonce", "offer_digest", "realm", "to_address", "valid_before")  # fmt: skip
-_FACTS_AT = tuple((name, _AT[name]) for name in _FACTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +105,14 @@ def offer_row(offer: Offer, digest: str) -> tuple[Any, ...]:
 
 def facts(row: list[Any] | tuple[Any, ...]) -> str:
     """What never changes in a row, as JSON: it stands in the payment's first event and is compared at opening."""
-    parts = []
-    for name, at in _FACTS_AT:
-        value = row[at]
-        parts.append(f'"{name}":{quoted(value) if value.__class__ is str else value}')
-    return "{" + ",".join(parts) + "}"
+    (payment_id, ask_key, caller_key, _, _, _, host, _, _, _, _, realm, _, network, asset, amount, fee_cap, micros, payer,
+     pay_to, nonce, _, valid_before, offer_digest, *_) = row  # fmt: skip
+    return (
+        f'{{"amount":"{amount}","ask_key":"{ask_key}","asset":{quoted(asset)},"caller_key":"{caller_key}",'
+        f'"day":"{row[_DAY]}","fee_cap":"{fee_cap}","host":{quoted(host)},"micros":{micros},"network":"{network}",'
+        f'"nonce":{quoted(nonce)},"offer":"{offer_digest}","payment_id":"{payment_id}","realm":"{realm}",'
+        f'"from":{quoted(payer)},"to":{quoted(pay_to)},"valid_before":{valid_before}}}'
+    )
 
 
 def offer_of(row: sqlite3.Row | dict[str, Any]) -> Offer:

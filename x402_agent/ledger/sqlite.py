@@ -143,7 +143,6 @@ class SqliteLedger(Reports, Tokens):
         answer = Answer(refused, status, transaction[:200], note[:500], milliseconds)
         if state == "RELEASED" and hold.state == "planned" and hold.payment_id not in self._committing:
             return done_job(None)
-
         if state != "CLAIMED" and self._store is not None:
             self._store.cache.loud(hold.ask.key, hold.payment_id)
         writer = self._writer if self._store is not None and not self._forked else None
@@ -197,6 +196,12 @@ class SqliteLedger(Reports, Tokens):
         now = store.now()
         ask, offer = hold.ask, hold.offer
         realm = budget.realm_of(offer, sandbox=self.sandbox)
+        self._pinned(store, hold)
+        return budget.check(store, realm, ask, offer, hold.limits, day_of(now), now), now, realm
+
+    def _pinned(self, store: Store, hold: Hold) -> bool:
+        """Whether this recipient is pinned; raises PolicyDenied when another one is (R4)."""
+        ask, offer = hold.ask, hold.offer
         pin = self._pin(store, ask.origin, offer.asset.network.id)
         if pin not in ("", offer.pay_to):
             raise PolicyDenied(
@@ -204,7 +209,14 @@ class SqliteLedger(Reports, Tokens):
                 rule=f"recipient pinned for {ask.origin} on {offer.asset.network.name} (R4)",
                 hint=f"x402-agent budget unpin {ask.origin}",
             )
-        return budget.check(store, realm, ask, offer, hold.limits, day_of(now), now), now, realm
+        return bool(pin)
+
+    def _set_pin(self, store: Store, hold: Hold) -> None:
+        """The first recipient that money may have gone to is the one from now on."""
+        origin, network, pay_to = hold.ask.origin, hold.offer.asset.network.id, hold.offer.pay_to
+        pin = (origin, network, pay_to, int(store.clock()))
+        store.db.execute("INSERT INTO x402_pins (origin, network, pay_to, created_at) VALUES (?,?,?,?)", pin)
+        store.cache.pins[origin, network] = pay_to
 
     def _pin(self, store: Store, origin: str, network: str) -> str:
         pin = store.cache.pins.get((origin, network))
@@ -227,7 +239,7 @@ class SqliteLedger(Reports, Tokens):
         self, store: Store, hold: Hold, state: str, micros: int, now: float, realm: str, proof_digest: str
     ) -> None:
         day, seconds, ask, offer, cache = day_of(now), int(now), hold.ask, hold.offer, store.cache
-        digest, network = offer.digest, offer.asset.network.id
+        digest = offer.digest
         row = rows.row_of(hold, state, owner=store.owner, agent=self.agent, realm=realm, day=day, now=seconds,
                           proof_digest=proof_digest, micros=micros, digest=digest)  # fmt: skip
         seq = store.journal.append(hold.payment_id, 0, ("", state), int(now * 1000), rows.facts(row))
@@ -236,10 +248,8 @@ class SqliteLedger(Reports, Tokens):
         if digest not in cache.offers:
             store.db.execute(rows.INSERT_OFFER, rows.offer_row(offer, digest))
             cache.offers.add(digest)
-        if not self._pin(store, ask.origin, network):
-            pin = (ask.origin, network, offer.pay_to, seconds)
-            store.db.execute("INSERT INTO x402_pins (origin, network, pay_to, created_at) VALUES (?,?,?,?)", pin)
-            cache.pins[ask.origin, network] = offer.pay_to
+        if state == "INFLIGHT" and not self._pinned(store, hold):
+            self._set_pin(store, hold)
         budget.add(store, realm, ask.host, day, micros)
         cache.opened(ask.key, 1)
         cache.quiet.setdefault(ask.key, set()).add(hold.payment_id)
@@ -271,7 +281,10 @@ class SqliteLedger(Reports, Tokens):
             move(store, row, "RELEASED", note="its purchase is open elsewhere")
             self._live.pop(hold.payment_id, None)
             return None
+        pinned = self._pinned(store, hold)
         move(store, row, "INFLIGHT")
+        if not pinned:
+            self._set_pin(store, hold)
         store.db.execute(_DIGEST, (proof_digest, hold.payment_id))
         self._live[hold.payment_id] = row
         return _as(hold, "INFLIGHT")
@@ -349,8 +362,6 @@ class SqliteLedger(Reports, Tokens):
 class Forgiving(Job[None]):
     """A Close: what it cannot write it logs, since the row it leaves behind stays counted."""
 
-    __slots__ = ()
-
     def result(self) -> None:
         """Nothing, whatever happened."""
 
@@ -364,8 +375,6 @@ class Forgiving(Job[None]):
 
 class Late(Forgiving):
     """A Close with good news: it rides in the next batch. Until then the row says INFLIGHT, which counts the same."""
-
-    __slots__ = ()
 
     def run(self) -> None:
         """Queue it and go on."""

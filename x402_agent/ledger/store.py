@@ -55,7 +55,7 @@ class Cache:
     def __init__(self) -> None:
         self.generation = -1
         self.open_keys: dict[str, int] = {}
-        self.counters: dict[tuple[str, str], int] = {}
+        self.counters: dict[tuple[str, str, str], int] = {}
         self.offers: set[str] = set()
         self.quiet: dict[str, set[str]] = {}  # ask.key -> those of our open rows that no other call need care about
         self.pins: dict[tuple[str, str], str] = {}
@@ -193,7 +193,10 @@ class Store:
 
     def perform(self, jobs: Sequence[Job[Any]]) -> None:
         """Run a batch: reads as they come, writes in one transaction; fills each job's value or error."""
-        if not any(job.write for job in jobs):
+        write = False
+        for job in jobs:
+            write = write or job.write
+        if not write:
             for job in jobs:
                 self._one(job)
             return
@@ -215,7 +218,9 @@ class Store:
                     _fail([job], own if isinstance(own, PaymentError) else failed(own, self.path))
 
     def _transaction(self, jobs: Sequence[Job[Any]]) -> None:
-        full = self.durable and any(job.full for job in jobs)
+        full = False
+        for job in jobs:
+            full = full or (self.durable and job.full)
         db = self.db
         lock.acquire(self.fd)
         try:

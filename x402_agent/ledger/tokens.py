@@ -49,7 +49,7 @@ class Tokens:
     def _job(self, operation: Callable[[Store], Any], *, write: bool, full: bool = False) -> Job[Any]:
         raise NotImplementedError
 
-    def keep(self, credential: Credential, used: int = 0, *, refused: bool = False) -> Job[None]:
+    def keep(self, credential: Credential, used: int = 0, refused: bool = False) -> Job[None]:
         """Store a credential, count `used` uses of it, or forget it because it was refused. Raises LedgerError."""
         return self._job(lambda store: _keep(store, credential, used, refused), write=True, full=not used)
 

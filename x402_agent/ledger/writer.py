@@ -32,18 +32,17 @@ class _Perform(Protocol):
 class Job(Generic[T]):
     """One ledger operation. `run()` blocks and returns; `start(done)` goes to the writer thread, then `result()`."""
 
-    __slots__ = ("_done", "_gate", "_writer", "error", "finished", "full", "operation", "value", "write")
+    _gate: Any = None
+    _done: Callable[[], None] | None = None
+    finished = False
+    error: BaseException | None = None
 
     def __init__(self, writer: Writer | None, operation: Callable[[Any], T], *, write: bool, full: bool) -> None:
         self._writer = writer
-        self._gate: Any = None
-        self._done: Callable[[], None] | None = None
         self.operation = operation
         self.write = write
         self.full = full
-        self.finished = False
         self.value: T | None = None
-        self.error: BaseException | None = None
 
     def run(self) -> T:
         """Perform it now, in this thread or in the batch of another; returns its result or raises its error."""
@@ -93,12 +92,22 @@ class Job(Generic[T]):
                 return
 
 
+class _Ready(Job[T]):
+    finished = True
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+
+    def run(self) -> T:
+        return cast("T", self.value)
+
+    def start(self, done: Callable[[], None]) -> None:
+        done()
+
+
 def done_job(value: T) -> Job[T]:
     """A job that never touches the disk."""
-    job: Job[T] = Job(None, lambda _: value, write=False, full=False)
-    job.value = value
-    job.finished = True
-    return job
+    return _Ready(value)
 
 
 class Writer:
