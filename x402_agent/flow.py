@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from . import model
 
-__all__ = ["Dialect", "Kit", "in_doubt", "judge", "pay"]
+__all__ = ["Dialect", "Kit", "in_doubt", "judge", "pay", "show_again"]
 
 RESENDS = 2
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
@@ -79,7 +79,7 @@ class Kit(Protocol):
 def pay(ask: model.Ask, kit: Kit) -> Steps[Reply]:
     """One request, paid for if it must be and may be. Ends in the reply that the caller gets."""
     credential = kit.credential(ask)
-    reply = yield Send(credential.headers if credential else {})
+    reply: Reply = yield Send(credential.headers if credential else {})
     if credential:
         yield Keep(credential, used=1, refused=reply.status == 402)
     if reply.status != 402 or (challenge := kit.read(reply, ask)) is None:
@@ -92,6 +92,14 @@ def pay(ask: model.Ask, kit: Kit) -> Steps[Reply]:
         committed = yield from _prove(hold)
         if committed is not None:  # None: another process opened this very purchase first; its proof is the only one
             return (yield from _present(*committed, kit))
+
+
+def show_again(hold: model.Hold, kit: Kit) -> Steps[Reply]:
+    """Present the proof of an open payment once more, without asking first; ends with no reply when it is not ours."""
+    committed = yield from _prove(hold)
+    if committed is None:
+        raise in_doubt(hold, "another process is presenting it")
+    return (yield from _present(*committed, kit))
 
 
 def _open_hold(ask: model.Ask, kit: Kit) -> Steps[model.Hold | None]:

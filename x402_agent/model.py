@@ -76,7 +76,8 @@ class Money:
         if self.asset.peg != "USD":
             return None
         shift = self.asset.decimals - 6
-        return self.amount * 10**-shift if shift <= 0 else -(-self.amount // 10**shift)
+        made: int = self.amount * 10**-shift if shift <= 0 else -(-self.amount // 10**shift)
+        return made
 
     @property
     def text(self) -> str:

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from . import chains as chain_room, dialects as dialect_room, recovery
+from .flow import pay
 from .errors import NoAcceptableOffer, PaymentError, PolicyDenied, SettingsError, SigningFailed
 from .ledger import SqliteLedger
 from .ledger.states import outcome
@@ -102,7 +103,7 @@ class Payer:
             self.ledger = ledger
         self._credentials: dict[str, list[Credential]] | None = None
         if sandbox is not None:
-            self.sandbox = sandbox  # type: ignore[assignment,method-assign]
+            self.sandbox = sandbox  # type: ignore[method-assign]
 
     @cached_property
     def ledger(self) -> SqliteLedger:
@@ -208,24 +209,22 @@ class Payer:
     def quote(self, url: str, *, method: str = "GET", **options: Any) -> Quote:
         """What this URL asks and what policy says; nothing is signed, held or paid. Raises what httpx raises."""
         found: list[Quote] = []
-
-        def look(step: Step, value: Any) -> None:
-            del step, value
-
-        quoting = _Quoting(self, found, look)
-        with self._bare(options.pop("headers", None)) as client:
-            client._transport = _transport_for(client)(client._transport, quoting, raises=True)
+        with self.talking(lambda ask: _QuoteKit(self, ask, found)) as client:
             try:
                 reply = client.request(method, url, **options)
             except PaymentError as why:
-                return found[0] if found else Quote(402, understood=True, reason=why)
+                return Quote(402, understood=True, reason=why)
         return found[0] if found else Quote(reply.status_code)
 
-    def _bare(self, headers: Any) -> Any:
-        import httpx
+    def talking(self, talk: Callable[[Ask], Kit]) -> httpx.Client:
+        """A client whose conversations are led by another kit: quotes, and proofs shown again."""
+        from .transport import PaymentTransport
 
-        inner = self.box.transport() if self.box is not None and not self.box.serving else None
-        return httpx.Client(trust_env=False, headers=headers, transport=inner)
+        client = self.client()
+        for transport in (client._transport, *client._mounts.values()):
+            if isinstance(transport, PaymentTransport):
+                transport.rooms = _Led(self, talk)
+        return client
 
     def resume(self, payment_id: str | None = None) -> list[Resumed]:
         """Settle what is open: ask the chain where a node is known, show the same proof again where it may help.
@@ -287,7 +286,7 @@ class Payer:
         """Remember, count or forget a credential, in memory and in the ledger."""
         if self._credentials is not None and not used and not refused:
             self._credentials.setdefault(credential.origin, []).append(credential)
-        job = self.ledger.keep(credential, used, refused)
+        job = self.ledger.keep(credential, used, refused=refused)
         if used or refused:
             self._credentials = None
         return job
@@ -301,6 +300,10 @@ class Kit:
     def __init__(self, payer: Payer, ask: Ask) -> None:
         self.payer = payer
         self.ask = ask
+
+    def conversation(self) -> Steps[Reply]:
+        """What the driver is to perform."""
+        return pay(self.ask, self)
 
     def credential(self, ask: Ask) -> Credential | None:
         kept = self.payer.kept(ask.origin)
@@ -413,24 +416,22 @@ class Kit:
         )  # fmt: skip
 
 
-class _Quoting:
-    """The rooms of a conversation that ends where policy has spoken."""
+class _Led:
+    """The rooms of a driver, with another kit to lead the conversation."""
 
-    def __init__(self, payer: Payer, found: list[Quote], trace: Callable[[Step, Any], None]) -> None:
-        self.payer, self.found, self.trace = payer, found, trace
-        self.deadline, self.answer_timeout = payer.deadline, payer.answer_timeout
-
-    def talk(self, ask: Ask) -> Kit:
-        """A kit that never chooses."""
-        return _QuoteKit(self, ask)
+    def __init__(self, payer: Payer, talk: Callable[[Ask], Kit]) -> None:
+        self.deadline, self.answer_timeout, self.trace = payer.deadline, payer.answer_timeout, payer.trace
+        self.talk = talk
 
 
 class _QuoteKit(Kit):
+    """A conversation that ends where policy has spoken."""
+
     __slots__ = ("found",)
 
-    def __init__(self, quoting: _Quoting, ask: Ask) -> None:
-        super().__init__(quoting.payer, ask)
-        self.found = quoting.found
+    def __init__(self, payer: Payer, ask: Ask, found: list[Quote]) -> None:
+        super().__init__(payer, ask)
+        self.found = found
 
     def credential(self, ask: Ask) -> Credential | None:
         return None

@@ -46,7 +46,7 @@ class _Coincurve:
 
 class _Wally:
     def __init__(self) -> None:
-        import wallycore
+        import wallycore  # type: ignore[import-untyped]
 
         self._lib = wallycore
 
@@ -81,7 +81,7 @@ def _curve() -> _Curve:
 @cache
 def _hasher() -> Callable[[bytes], bytes]:
     try:
-        from sha3 import keccak_256
+        from sha3 import keccak_256  # type: ignore[import-untyped]
     except ImportError:
         pass
     else:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import PaymentError
 from .fetch import fetch
+from .flow import show_again
 from .steps import Fetch
 
 if TYPE_CHECKING:
-    from .ledger import Payment
     from .model import Hold
     from .payer import Payer
-    from .steps import Steps
+    from .steps import Reply, Steps
 
 __all__ = ["Resumed", "fate", "resume"]
 
@@ -38,35 +38,30 @@ def fate(payer: Payer, hold: Hold) -> Steps[str]:
 
 
 def resume(payer: Payer, payment_id: str | None) -> list[Resumed]:
-    """Every open payment, or the one whose id starts with `payment_id`."""
+    """Every open payment, or the one whose id starts with `payment_id`. Raises LedgerError for an unknown id."""
     payer.ledger.recover()
-    rows = payer.ledger.open_payments()
+    holds = payer.ledger.open_payments()
     if payment_id:
-        rows = [row for row in rows if row.payment_id.startswith(payment_id)]
-    return [_one(payer, row) for row in rows]
+        whole = payer.ledger.payment(payment_id).payment_id
+        holds = [hold for hold in holds if hold.payment_id == whole]
+    return [_one(payer, hold) for hold in holds]
 
 
-def _one(payer: Payer, row: Payment) -> Resumed:
-    before = row.state
-    hold = payer.ledger.reopen(row.payment_id)
-    if hold is None:
-        return Resumed(row.payment_id, before, before, "its owner is still at work")
+def _one(payer: Payer, hold: Hold) -> Resumed:
     verdict = _ask(payer, hold)
     if verdict == "dead":
         payer.ledger.close(hold, "DEAD", note="unused on chain past its expiry").run()
-        return _after(payer, row, "never arrived; the hold is released")
+        return _after(payer, hold, "never arrived; the hold is released")
+    if hold.ask.has_body:
+        return _after(payer, hold, "waits until you repeat the request: its body is not kept")
+    try:
+        words = _show(payer, hold)
+    except Exception as why:  # the network's own words may quote anything: only their kind is shown
+        words = why.what if isinstance(why, PaymentError) else f"no answer: {type(why).__name__}"
     if verdict == "settled":
         payer.ledger.close(hold, "CONFIRMED", note="found on chain").run()
-    if row.has_body:
-        return _after(payer, row, "waits until you repeat the request: its body is not kept")
-    try:
-        status = _show(payer, row)
-    except PaymentError as why:
-        return _after(payer, row, why.what)
-    except Exception as why:  # the network's own words, and only their kind
-        return _after(payer, row, f"no answer: {type(why).__name__}")
-    words = "spent, receipt found" if status < 400 else f"the seller answered {status} to the same proof"
-    return _after(payer, row, words if verdict != "settled" else f"settled on chain; {words}")
+        words = f"settled on chain; {words}"
+    return _after(payer, hold, words)
 
 
 def _ask(payer: Payer, hold: Hold) -> str:
@@ -86,17 +81,21 @@ def _ask(payer: Payer, hold: Hold) -> str:
         value = fetch(step)
 
 
-def _show(payer: Payer, row: Payment) -> int:
-    """Repeat the Ask: the conversation finds the open payment and shows the same proof."""
-    extensions: dict[str, Any] = {"payment": {"key": row.caller_key}} if getattr(row, "caller_key", "") else {}
-    with payer.client(follow_redirects=False) as client:
-        status: int = client.request(row.method, row.url, extensions=extensions).status_code
-    return status
+def _show(payer: Payer, hold: Hold) -> str:
+    """Show the same proof again, to the very Ask of the row."""
+    from .payer import Kit
+
+    class Again(Kit):
+        __slots__ = ()
+
+        def conversation(self) -> Steps[Reply]:
+            return show_again(hold, self)
+
+    with payer.talking(lambda ask: Again(payer, ask)) as client:
+        status = client.request(hold.ask.method, hold.ask.url, follow_redirects=False).status_code
+    return "spent, receipt found" if status < 400 else f"the seller answered {status} to the same proof"
 
 
-def _after(payer: Payer, row: Payment, note: str) -> Resumed:
+def _after(payer: Payer, hold: Hold, note: str) -> Resumed:
     payer.ledger.flush()
-    now = payer.ledger.payment(row.payment_id)
-    return Resumed(row.payment_id, row.state, now.state if now else row.state, note)
-
-
+    return Resumed(hold.payment_id, hold.state, payer.ledger.payment(hold.payment_id).state, note)

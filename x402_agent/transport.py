@@ -19,7 +19,7 @@ from . import wire
 from .deadline import DEADLINE, install
 from .errors import PaymentError, PaymentInDoubt
 from .fetch import fetch, fetch_async
-from .flow import in_doubt, pay
+from .flow import in_doubt
 from .model import Receipt
 from .steps import Close, Fetch, NoAnswer, Reply, Send, Sleep
 
@@ -64,7 +64,7 @@ class Talk:
         self.ask = wire.ask(request, lib)
         self.kit = rooms.talk(self.ask)
         self.challenge: Reply | None = None
-        self.steps: Generator[Step, Any, Reply] = pay(self.ask, self.kit)
+        self.steps: Generator[Step, Any, Reply] = self.kit.conversation()
 
     def _deadline(self) -> float | None:
         """The caller's own longer read timeout stretches it; None means that a free answer may take for ever."""
@@ -335,7 +335,7 @@ async def wait(work: Deferred) -> Any:
         if work.finished:  # type: ignore[attr-defined]
             return work.result()  # type: ignore[attr-defined]
         finished = Event()
-        native = current_token().native_token
+        native: Any = current_token().native_token
         wake = getattr(native, "run_sync_soon", None) or native.call_soon_threadsafe
         start(lambda: wake(finished.set))
         await finished.wait()

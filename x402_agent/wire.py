@@ -60,7 +60,7 @@ def _file(request: Any, lib: Any) -> Any:
     """The seekable file behind an upload, if there is one; httpx alone would send it empty the second time."""
     if isinstance(request.stream, lib.ByteStream):
         return None
-    file = getattr(request.stream, "_stream", None)
+    file: Any = getattr(request.stream, "_stream", None)
     return file if hasattr(file, "seek") and hasattr(file, "read") and file.seekable() else None
 
 

@@ -99,7 +99,7 @@ def write_budget(path: Path, budget: Budget | None, *, per_call: str | None, hos
 
     Written to a new file and renamed over the old one. Raises SettingsError before it would write a broken policy.
     """
-    changes = {}
+    changes: dict[str, str] = {}
     if budget is not None:
         changes[budget.window] = dollars(budget.micros)
         per_call = budget.per_call if per_call is None else per_call

@@ -75,7 +75,7 @@ class Policy:
         """This policy under a budget given in code."""
         where = {**self.where, budget.window: "Budget(…) in code"}
         made = replace(self, day=None, where=where) if budget.window == "total" else replace(self, where=where)
-        made = replace(made, **{budget.window: budget.micros})
+        made = replace(made, day=budget.micros) if budget.window == "day" else replace(made, total=budget.micros)
         if budget.per_call is None:
             return made
         return replace(made, per_call=micros(budget.per_call, "Budget"), where={**where, "per_call": "Budget(…) in code"})
