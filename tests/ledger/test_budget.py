@@ -158,8 +158,18 @@ def test_a_token_without_a_peg_meets_no_dollar_limit(desk, ledger):
 
 @pytest.mark.parametrize("limit", [Limit("task:x", "day", 1), Limit("all", "week", 1)])
 def test_a_limit_that_nothing_counts_is_refused(desk, ledger, limit):
+    desk.pay(ledger, desk.ask("/before"), limits=(ALL, TOTAL))
     with pytest.raises(LedgerError):
         ledger.hold(desk.ask(), desk.offer(), desk.terms(), (limit,)).run()
+
+
+def test_a_payment_begun_before_midnight_and_committed_after_counts_on_the_new_day(desk, ledger):
+    plan = ledger.hold(desk.ask(), desk.offer(), desk.terms(), (ALL,)).run()
+    next_day(desk)
+    ledger.commit(plan).run()
+    ledger.close(plan, "CLAIMED").run()
+    assert ledger.spent([ALL], realm="test")[0].spent == 10_000
+    assert len(ledger.totals("day")) == 1
 
 
 def test_limits_of_other_hosts_do_not_matter(desk, ledger):

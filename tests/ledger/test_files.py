@@ -202,6 +202,15 @@ def test_an_older_copy_of_the_ledger_is_refused(desk):
         desk.pay(desk.open())
 
 
+def test_a_deleted_ledger_is_not_silently_begun_anew(desk):
+    ledger = desk.open(journal="full")
+    desk.pay(ledger)
+    ledger.shut()
+    desk.path.unlink()
+    with pytest.raises(LedgerError, match="older than its own last commit"):
+        desk.pay(desk.open())
+
+
 def test_a_lost_close_is_no_rollback(desk):
     ledger = desk.open(journal="full")
     hold = desk.pay(ledger)
