@@ -1,0 +1,148 @@
+"""The cheapest offer that every rule allows, never the first; each refusal names its rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from x402_agent import assets
+from x402_agent.errors import BudgetExceeded, NoAcceptableOffer, PolicyDenied, SettingsError
+from x402_agent.model import Ask, Challenge, Offer
+from x402_agent.policy import Budget, HostRule, Policy, choose, micros
+
+TO = "0x" + "ab" * 20
+
+
+def usdc(name):
+    where = assets.network(name)
+    return next(a for a in assets.assets() if a.network == where and a.symbol == "USDC")
+
+
+def offer(amount=10_000, name="base", **change):
+    return replace(Offer("x402", "exact", usdc(name), amount, TO, 60), **change)
+
+
+def ask(origin="https://api.example.com", **options):
+    host = origin.partition("://")[2].partition(":")[0]
+    return Ask("GET", origin + "/x", origin, host, "/x", **options)
+
+
+def judged(policy, *offers, what=None, refuses=lambda _: ""):
+    return choose(policy, what or ask(), Challenge("x402", offers), refuses)
+
+
+def test_the_cheapest_is_chosen_not_the_first():
+    choice = judged(Policy(), offer(50_000), offer(20_000, "polygon"), offer(30_000, "ethereum"))
+    assert choice.offer is not None and choice.offer.amount == 20_000
+    assert len(choice.passed_over) == 2
+
+
+def test_at_one_price_a_flow_in_which_a_failure_is_free_comes_first():
+    choice = judged(Policy(), offer(flow="upfront"), offer())
+    assert choice.offer is not None and choice.offer.flow == "authorization"
+
+
+def test_eighteen_decimals_are_compared_by_value():
+    mega = next(a for a in assets.assets() if a.decimals == 18)
+    cheap = Offer("x402", "exact", mega, 9 * 10**15, TO, 60)
+    choice = judged(Policy(), offer(10_000), cheap)
+    assert choice.offer is cheap
+
+
+def test_P1_one_unit_over_the_cap_is_refused_and_the_cap_itself_is_not():
+    assert judged(Policy(per_call=10_000), offer(10_000)).offer is not None
+    choice = judged(Policy(per_call=10_000), offer(10_001))
+    assert choice.offer is None and isinstance(choice.error, BudgetExceeded)
+    assert "per_call" in str(choice.error) and "x402-agent budget set --per-call" in str(choice.error)
+
+
+def test_P17_a_fee_counts_against_the_cap():
+    assert judged(Policy(per_call=10_000), offer(9_000, fee_cap=2_000)).offer is None
+
+
+def test_a_request_can_only_tighten():
+    assert judged(Policy(per_call=10_000), offer(9_000), what=ask(max_micros=5_000)).offer is None
+    assert judged(Policy(per_call=10_000), offer(11_000), what=ask(max_micros=50_000)).offer is None
+
+
+def test_the_lowest_of_all_caps_decides():
+    policy = Policy(per_call=50_000, hosts={"api.example.com": HostRule(per_call=5_000)})
+    error = judged(policy, offer(6_000)).error
+    assert isinstance(error, BudgetExceeded) and "hosts.api.example.com.per_call" in error.rule
+
+
+@pytest.mark.parametrize("networks, good", [(("mainnet",), False), (("testnet",), True), (("base-sepolia",), True), (("base",), False)])
+def test_A3_test_and_real_money_do_not_mix(networks, good):
+    choice = judged(Policy(networks=networks), offer(name="base-sepolia"))
+    assert (choice.offer is not None) is good
+    if not good:
+        assert isinstance(choice.error, NoAcceptableOffer) and "X402_AGENT_NETWORKS" in choice.error.hint
+
+
+def test_a_policy_for_both_worlds_must_say_so():
+    with pytest.raises(SettingsError, match="test and real"):
+        Policy(networks=("base", "base-sepolia"))
+    Policy(networks=("base", "base-sepolia"), mix_networks=True)
+
+
+@pytest.mark.parametrize("name", ["base ", "Base", "eip155:084532", "eip155:*", "base-sepolia-2", ""])
+def test_A5_network_names_are_exact(name):
+    with pytest.raises(SettingsError):
+        Policy(networks=(name,))
+
+
+def test_O3_no_money_over_plain_http():
+    error = judged(Policy(), offer(), what=ask("http://api.example.com")).error
+    assert isinstance(error, PolicyDenied) and "http" in error.what
+
+
+@pytest.mark.parametrize("origin", ["http://127.0.0.1:8000", "http://localhost:8000", "http://sandbox.localhost"])
+def test_O3_loopback_takes_test_money_and_real_money_only_by_switch(origin):
+    assert judged(Policy(networks=("testnet",)), offer(name="base-sepolia"), what=ask(origin)).offer is not None
+    assert judged(Policy(), offer(), what=ask(origin)).offer is None
+    assert judged(Policy(loopback=True), offer(), what=ask(origin)).offer is not None
+
+
+@pytest.mark.parametrize("host", ["api.example.com.evil.test", "xapi.example.com", "example.com", "api.example.com.evil"])
+def test_O8_an_allow_list_matches_whole_hosts(host):
+    policy = Policy(allow=("api.example.com",))
+    assert judged(policy, offer()).offer is not None
+    assert isinstance(judged(policy, offer(), what=ask(f"https://{host}")).error, PolicyDenied)
+
+
+def test_a_deny_list_wins():
+    error = judged(Policy(allow=("api.example.com",), deny=("api.example.com",)), offer()).error
+    assert isinstance(error, PolicyDenied) and "deny" in error.rule
+
+
+def test_a_chain_that_cannot_pay_is_no_refusal_by_policy():
+    error = judged(Policy(), offer(), refuses=lambda _: "no key for base").error
+    assert isinstance(error, NoAcceptableOffer) and "X402_AGENT_EVM_KEY" in error.hint
+
+
+def test_an_unlisted_asset_is_passed_over():
+    assert judged(Policy(assets=("EURC",)), offer()).offer is None
+    assert judged(Policy(assets=("USDC",)), offer()).offer is not None
+
+
+def test_limits_for_the_ledger_name_their_rules():
+    policy = Policy(day=5, total=7, hosts={"api.example.com": HostRule(day=3)})
+    found = {(limit.scope, limit.window): limit.micros for limit in policy.limits(ask())}
+    assert found == {("all", "day"): 5, ("all", "total"): 7, ("host:api.example.com", "day"): 3}
+
+
+def test_a_budget_in_code():
+    policy = Policy().with_budget(Budget("2.50/day", per_call="0.05"))
+    assert (policy.day, policy.per_call, policy.total) == (2_500_000, 50_000, None)
+    assert Policy().with_budget(Budget("9")).total == 9_000_000
+
+
+@pytest.mark.parametrize("text", ["1e4", "-1", "", "0x10", "1_000", "١", "１", "nan", "0.0000001", 0.1, True, None])
+def test_P5_P6_money_is_plain_decimal_text(text):
+    with pytest.raises(SettingsError):
+        micros(text)
+
+
+def test_money_in_words():
+    assert micros("0.10") == 100_000 and micros("$5") == 5_000_000 and micros(3) == 3_000_000
