@@ -1,0 +1,59 @@
+# Two commands on a fresh machine: make demo, make test
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV     := $(shell uv --version >/dev/null 2>&1 && command -v uv)
+PIP     = $(if $(UV),$(UV) pip install -q --python $(1)/bin/python,$(1)/bin/python -m pip install -q --disable-pip-version-check --no-input)
+JOBS   ?= 2
+export UV_PYTHON_DOWNLOADS := never
+export PYTHONWARNDEFAULTENCODING :=
+
+.DEFAULT_GOAL := help
+help:
+	@echo "make demo      the first paid request, on test money, in this machine"
+	@echo "make test      lint, types and the quick tests"
+	@echo "make test-all  the long tests: official client and server, Node, examples, benchmarks"
+	@echo "make bench     the benchmark table     make lock  the requirement files (needs uv)"
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "x402_agent needs Python >= 3.11; found $$($(PYTHON) -V). Try: make PYTHON=python3.11"; exit 1; }
+	@$(if $(UV),$(UV) venv -q --python "$$($(PYTHON) -c 'import sys;print(sys.executable)')" $(VENV),$(PYTHON) -m venv $(VENV)) || { echo "no venv: on Debian 'apt install python3-venv', or put uv on PATH"; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.%.ok: requirements/%.txt requirements/build.txt pyproject.toml | $(VENV)/bin/python
+	@echo "installing requirements/$*.txt"
+	@$(call PIP,$(VENV)) --require-hashes -r requirements/build.txt
+	@$(call PIP,$(VENV)) --require-hashes -r requirements/$*.txt
+	@$(call PIP,$(VENV)) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv-official/.ok: requirements/official.txt | $(VENV)/bin/python
+	@echo "installing requirements/official.txt"
+	@$(if $(UV),$(UV) venv -q --python $(BIN)/python .venv-official,$(BIN)/python -m venv .venv-official)
+	@$(call PIP,.venv-official) --require-hashes -r requirements/official.txt
+	@touch $@
+
+demo: $(VENV)/.demo.ok
+	@$(BIN)/x402-agent try
+
+lint: $(VENV)/.dev.ok
+	@$(BIN)/ruff check --no-cache .
+	@$(BIN)/mypy --no-error-summary
+
+test: $(VENV)/.dev.ok lint
+	@$(BIN)/python -m pytest -q -n $(JOBS) -m "not full"
+
+test-all: $(VENV)/.dev.ok .venv-official/.ok
+	@X402_OFFICIAL_PYTHON=$(CURDIR)/.venv-official/bin/python $(BIN)/python -m pytest -q -m full
+	@set -e; for file in examples/*.py; do echo "$$file"; X402_AGENT_HOME=$$(mktemp -d) $(BIN)/python $$file >/dev/null; done
+	@$(BIN)/python benchmarks/check.py
+
+bench: $(VENV)/.dev.ok .venv-official/.ok
+	@X402_OFFICIAL_PYTHON=$(CURDIR)/.venv-official/bin/python $(BIN)/python benchmarks/paid_request.py
+
+lock:
+	@sh tools/lock.sh
+
+clean:
+	@rm -rf $(VENV) .venv-official build dist
+
+.PHONY: help demo lint test test-all bench lock clean

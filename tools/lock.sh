@@ -1,0 +1,11 @@
+#!/bin/sh
+# Writes requirements/*.txt, hashed and without the names of registries. Needs uv on PATH.
+set -eu
+cd "$(dirname "$0")/.."
+uv lock -q
+export_() { uv export -q --no-header --frozen --no-emit-project --no-annotate "$@"; }
+export_ --no-dev --extra sandbox -o requirements/demo.txt >/dev/null
+export_ --group dev --extra sandbox -o requirements/dev.txt >/dev/null
+printf 'hatchling\neditables\n' | uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 - -o requirements/build.txt >/dev/null
+printf 'x402[fastapi,evm,httpx]==2.25.0\nuvicorn\ncoincurve\n' |
+  uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 - -o requirements/official.txt >/dev/null
