@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from . import chains as chain_room, dialects as dialect_room, recovery
-from .flow import pay
+from . import chains as chain_room
+from . import dialects as dialect_room
+from . import recovery
 from .errors import NoAcceptableOffer, PaymentError, PolicyDenied, SettingsError, SigningFailed
+from .flow import pay
 from .ledger import SqliteLedger
 from .ledger.states import outcome
 from .model import Receipt
@@ -28,11 +30,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import httpx
-    import httpx2
 
     from .chains import Chain
     from .flow import Dialect
-    from .model import Ask, Challenge, Claim, Credential, Hold as HeldBudget, Limit, Offer, Proof
+    from .model import Ask, Challenge, Claim, Credential, Limit, Offer, Proof
+    from .model import Hold as HeldBudget
     from .recovery import Resumed
     from .sandbox import Sandbox
     from .steps import Reply, Step, Steps

@@ -11,7 +11,8 @@ from collections.abc import Generator, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from .errors import ChallengeInvalid
-from .model import Ask, Credential, Hold as HeldBudget, Limit, Offer, Proof, Receipt
+from .model import Ask, Credential, Limit, Offer, Proof, Receipt
+from .model import Hold as HeldBudget
 
 __all__ = [
     "BUSY",
