@@ -1,0 +1,31 @@
+"""What `import x402_agent` costs, and what it must not bring along."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = ("coincurve", "eth_account", "web3", "py_ecc", "pyrevm", "mcp", "typer", "pydantic", "httpx2", "uvicorn", "eth")
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_importing_brings_nothing_heavy_and_changes_no_process_state():
+    out = run(
+        "import sys; before = sys.getrecursionlimit(); import x402_agent; from x402_agent import Payer, Policy, Budget;"
+        f"print(before == sys.getrecursionlimit(), *[m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    assert out == ["True"]
+
+
+def test_a_client_costs_at_most_120_ms_of_cpu_over_httpx():
+    code = (
+        "import time, httpx; start = time.process_time(); import x402_agent; from x402_agent import Payer, Wallet;"
+        "Payer(wallet=Wallet()).client().close(); print(time.process_time() - start)"
+    )
+    plain = "import time, httpx; start = time.process_time(); httpx.Client(trust_env=False).close(); print(time.process_time() - start)"
+    ours = min(float(run(code)[0]) for _ in range(5))
+    theirs = min(float(run(plain)[0]) for _ in range(5))
+    assert ours - theirs <= 0.120 * 1.2, f"{ours - theirs:.3f} s"
