@@ -33,7 +33,7 @@ ROOMS = {
     "_httpx2": {"transport", "httpx2"},
     "sandbox": NOUNS | {"primitives", "dialects", "chains", "pyrevm", "eth", "eth_typing", "uvicorn", "starlette"},
 }
-ABOVE = {"payer", "recovery", "cli", "__init__"}
+ABOVE = {"payer", "kit", "recovery", "cli", "__init__"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 STDLIB = __import__("sys").stdlib_module_names
 
@@ -68,13 +68,13 @@ def test_a_room_imports_only_what_it_may(path):
 def test_nobody_below_imports_the_payer():
     for path in FILES:
         if room(path) not in ABOVE:
-            assert not {"payer", "recovery", "cli"} & set(imported(path)), path
+            assert not {"payer", "kit", "recovery", "cli"} & set(imported(path)), path
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_files_and_functions_stay_short(path):
     text = path.read_text("utf-8")
-    assert len(text.splitlines()) <= 420, f"{path.name} is a crowded room"
+    assert len(text.splitlines()) <= 400, f"{path.name} is a crowded room"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             assert node.end_lineno - node.lineno < 60, f"{path.name}: {node.name} is too long"

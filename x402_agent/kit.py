@@ -1,0 +1,202 @@
+"""One conversation's view of the rooms, and who performs its steps. Which room does what is said here alone."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from . import recovery
+from .errors import NoAcceptableOffer, PaymentError, PolicyDenied, SigningFailed
+from .flow import pay
+from .ledger.states import outcome
+from .model import Receipt
+from .policy import Choice, choose
+from .steps import Approve, Close, Commit, Find, Hold, Keep, Sign
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .flow import Dialect
+    from .model import Ask, Challenge, Claim, Credential, Limit, Offer
+    from .model import Hold as HeldBudget
+    from .payer import Payer
+    from .steps import Reply, Step, Steps
+
+__all__ = ["Kit", "Quote", "QuoteKit", "digest"]
+
+log = logging.getLogger("x402_agent")
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What a URL asks and what policy makes of it. Nothing was signed or held.
+
+    `understood` is False for a 402 that no dialect reads; `status` is the answer to the unpaid request.
+    """
+
+    status: int
+    understood: bool = False
+    chosen: Offer | None = None
+    offers: tuple[tuple[Offer, str], ...] = ()
+    unread: tuple[str, ...] = ()
+    reason: PaymentError | None = None
+    limits: tuple[Limit, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Blocking:
+    """Signing by somebody else's signer: never on the event loop."""
+
+    run: Callable[[], Any]
+
+
+class Kit:
+    """One conversation's view of the rooms (flow.Kit), and who performs its steps."""
+
+    __slots__ = ("ask", "payer")
+
+    def __init__(self, payer: Payer, ask: Ask) -> None:
+        self.payer = payer
+        self.ask = ask
+
+    def conversation(self) -> Steps[Reply]:
+        """What the driver is to perform."""
+        return pay(self.ask, self)
+
+    def credential(self, ask: Ask) -> Credential | None:
+        kept = self.payer.kept(ask.origin)
+        if not kept:
+            return None
+        now = self.payer.clock()
+        for credential in kept:
+            alive = (credential.expires is None or now < credential.expires) and credential.uses_left != 0
+            if alive and ask.path.startswith(credential.path):
+                return credential
+        return None
+
+    def read(self, reply: Reply, ask: Ask) -> Challenge | None:
+        for dialect in self.payer.dialects:
+            challenge = dialect.read(reply, ask)
+            if challenge is not None:
+                return challenge
+        return None
+
+    def choose(self, ask: Ask, challenge: Challenge) -> tuple[Offer, tuple[Limit, ...]]:
+        if ask.paid:
+            raise PolicyDenied(
+                f"{ask.host} asks again after a redirect from what was just paid",
+                rule="one request, one payment (L8)", hint=f"x402-agent why {ask.paid[:8]}", payment_id=ask.paid,
+            )  # fmt: skip
+        choice = choose(self.payer.policy, ask, challenge, self.payer.refuses)
+        if choice.offer is None:
+            raise choice.error or NoAcceptableOffer("nothing on offer")
+        ask.key  # noqa: B018 - a one-shot body is refused here, before anything is held
+        return choice.offer, choice.limits
+
+    def dialect(self, name: str) -> Dialect:
+        return next(d for d in self.payer.dialects if d.name == name)
+
+    def fate(self, hold: HeldBudget) -> Steps[str]:
+        return recovery.fate(self.payer, hold)
+
+    def receipt(self, hold: HeldBudget, claim: Claim, state: str, *, refused: bool) -> Receipt:
+        return Receipt(
+            outcome(state, refused=refused), hold.offer, hold.payment_id, claim.transaction,
+            sandbox=self.payer.box is not None, claim=claim.fields,
+        )  # fmt: skip
+
+    def perform(self, step: Step, milliseconds: int) -> Any:
+        """Do one step of the rooms: a value, or work that the driver runs (a ledger job, a remote signature)."""
+        kind = type(step)
+        if kind is Find:
+            return self.payer.ledger.find(self.ask)
+        if kind is Hold:
+            return self._hold(step)  # type: ignore[arg-type]
+        if kind is Approve:
+            return self._approve(step)  # type: ignore[arg-type]
+        if kind is Sign:
+            return self._sign(step)  # type: ignore[arg-type]
+        if kind is Commit:
+            return self.payer.ledger.commit(step.hold, digest(step.proof))  # type: ignore[union-attr]
+        if kind is Close:
+            return self._close(step, milliseconds)  # type: ignore[arg-type]
+        assert isinstance(step, Keep)
+        return self.payer.keep(step.credential, step.used, refused=step.refused)
+
+    def _hold(self, step: Hold) -> Any:
+        payer, offer = self.payer, step.offer
+        chain = payer.chains[offer.network.namespace]
+        account = payer.wallet.address(offer.network.namespace)
+        terms = chain.terms(
+            offer, account, now=int(payer.clock()), nonce=payer.nonce(), max_lifetime=payer.policy.max_lifetime
+        )
+        local = payer.signer(offer.network.namespace).local
+        reserve = not local or self._wants_approval(offer)
+        return payer.ledger.hold(step.ask, offer, terms, step.limits, reserve=reserve)
+
+    def _wants_approval(self, offer: Offer) -> bool:
+        above = self.payer.policy.approve_above
+        return above is not None and (offer.money.micros or 0) > above
+
+    def _approve(self, step: Approve) -> Any:
+        offer, ask = step.hold.offer, step.hold.ask
+        if not self._wants_approval(offer):
+            return None
+        approve = self.payer.approve
+
+        def run() -> None:
+            if approve is None or approve(offer, ask) is not True:
+                who = "nobody can be asked" if approve is None else "the approval was not given"
+                raise PolicyDenied(f"{ask.host} asks {offer.money}: {who}",
+                                   rule=self.payer.policy.place("approve_above"), hint="Payer(approve=…)")  # fmt: skip
+
+        return _Blocking(run)
+
+    def _sign(self, step: Sign) -> Any:
+        hold, payer = step.hold, self.payer
+        namespace = hold.offer.network.namespace
+        signer = payer.signer(namespace)
+        if signer.address(namespace) != hold.terms.payer:
+            raise SigningFailed("the open payment was signed by another account of yours",
+                                rule=hold.terms.payer, hint="use the wallet that signed it")  # fmt: skip
+        chain = payer.chains[namespace]
+        if signer.local:
+            return chain.prove(hold.offer, hold.terms, signer)
+        return _Blocking(lambda: chain.prove(hold.offer, hold.terms, signer))
+
+    def _close(self, step: Close, milliseconds: int) -> Any:
+        hold, receipt = step.hold, step.receipt
+        if receipt is not None:
+            log.info("%s %s %s %s", receipt.outcome, hold.offer.money, hold.ask.host, hold.payment_id)
+        return self.payer.ledger.close(
+            hold, step.state, refused=step.refused, status=step.status, note=step.note, milliseconds=milliseconds,
+            transaction=receipt.transaction if receipt else "",
+        )  # fmt: skip
+
+
+class QuoteKit(Kit):
+    """A conversation that ends where policy has spoken."""
+
+    __slots__ = ("found",)
+
+    def __init__(self, payer: Payer, ask: Ask, found: list[Quote]) -> None:
+        super().__init__(payer, ask)
+        self.found = found
+
+    def credential(self, ask: Ask) -> Credential | None:
+        return None
+
+    def read(self, reply: Reply, ask: Ask) -> Challenge | None:
+        challenge = super().read(reply, ask)
+        if challenge is not None:
+            made: Choice = choose(self.payer.policy, ask, challenge, self.payer.refuses)
+            chosen = ((made.offer, ""),) if made.offer else ()
+            over = chosen + made.passed_over
+            self.found.append(Quote(402, True, made.offer, over, made.unread, made.error, made.limits))
+        return None
+
+
+def digest(proof: Proof) -> str:
+    """sha256 of the proof's payload: what the ledger keeps, to know the same bytes again."""
+    return hashlib.sha256(json.dumps(proof.payload, sort_keys=True).encode()).hexdigest()
