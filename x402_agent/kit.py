@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .flow import Dialect
-    from .model import Ask, Challenge, Claim, Credential, Limit, Offer
+    from .model import Ask, Challenge, Claim, Credential, Limit, Offer, Proof
     from .model import Hold as HeldBudget
     from .payer import Payer
     from .steps import Reply, Step, Steps

@@ -83,7 +83,7 @@ def _ask(payer: Payer, hold: Hold) -> str:
 
 def _show(payer: Payer, hold: Hold) -> str:
     """Show the same proof again, to the very Ask of the row."""
-    from .payer import Kit
+    from .kit import Kit
 
     class Again(Kit):
         __slots__ = ()
