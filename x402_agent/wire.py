@@ -75,7 +75,7 @@ def _body(request: Any, lib: Any) -> Any:
     options = request.extensions.get("payment") or {}
     if factory := options.get("body_factory"):
         made = factory()
-        return lib.ByteStream(made) if isinstance(made, bytes) else lib.Request("POST", "http://x", content=made).stream
+        return lib.ByteStream(made) if isinstance(made, bytes) else stream_types(lib).made(_pieces(made))
     stream = request.stream
     if isinstance(stream, lib.ByteStream):
         return stream
@@ -89,6 +89,15 @@ def _body(request: Any, lib: Any) -> Any:
         rule="an upload is bytes, a file, or comes from a body_factory",
         hint='extensions={"payment": {"body_factory": lambda: open(path, "rb")}}',
     )
+
+
+def _pieces(made: Any) -> Any:
+    """What a body_factory gave, in pieces of bytes: an open file or any iterable."""
+    if not hasattr(made, "read"):
+        yield from made
+        return
+    while piece := made.read(MAX_BODY):
+        yield piece
 
 
 def _digest(request: Any, lib: Any) -> bytes:
@@ -184,7 +193,21 @@ class _Types:
             async def aclose(self) -> None:
                 await self._original.aclose()
 
+        class Made(lib.SyncByteStream, lib.AsyncByteStream):  # type: ignore[misc]
+            """What a body_factory gave, for a client of either kind."""
+
+            def __init__(self, pieces: Any) -> None:
+                self._pieces = pieces
+
+            def __iter__(self) -> Any:
+                yield from self._pieces
+
+            async def __aiter__(self) -> Any:
+                for piece in self._pieces:
+                    yield piece
+
         self.replay: Callable[..., Any] = Replay
+        self.made: Callable[..., Any] = Made
         self.watched = _watched(lib)
 
 
