@@ -41,7 +41,7 @@ class Payer:
     """Pays for what its policy allows, and writes down every cent before it can leave.
 
     `approve` is called with (offer, ask) above `policy.approve_above`; False or an exception denies. `trace` is
-    called with each step of each conversation and its result. Raises SettingsError, LedgerError.
+    called with the Ask, each step of its conversation, and what came of it. Raises SettingsError, LedgerError.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Payer:
         dialects: Sequence[Dialect] | None = None,
         chains: Sequence[Chain] | None = None,
         approve: Callable[[Offer, Ask], bool] | None = None,
-        trace: Callable[[Step, Any], None] | None = None,
+        trace: Callable[[Ask, Step, Any], None] | None = None,
         clock: Callable[[], float] = time.time,
         nonce: Callable[[], bytes] = lambda: secrets.token_bytes(32),
         sandbox: Sandbox | None = None,
@@ -88,7 +88,7 @@ class Payer:
         budget: Budget | None = None,
         *,
         env: Mapping[str, str] | None = None,
-        trace: Callable[[Step, Any], None] | None = None,
+        trace: Callable[[Ask, Step, Any], None] | None = None,
         approve: Callable[[Offer, Ask], bool] | None = None,
     ) -> Payer:
         """Key from X402_AGENT_EVM_KEY, rules from policy.toml, networks from X402_AGENT_NETWORKS.
@@ -111,7 +111,7 @@ class Payer:
         budget: Budget | None = None,
         serve: bool = False,
         settings: Settings | None = None,
-        trace: Callable[[Step, Any], None] | None = None,
+        trace: Callable[[Ask, Step, Any], None] | None = None,
     ) -> Payer:
         """The same object on test money: `payer.sandbox` is a pretend seller on a real EVM, in this process.
 

@@ -44,7 +44,7 @@ class Rooms(Protocol):
 
     deadline: float
     answer_timeout: float
-    trace: Callable[[Step, Any], None] | None
+    trace: Callable[[Ask, Step, Any], None] | None
 
     def talk(self, ask: Ask) -> Any:
         """The rooms for one conversation: a flow.Kit with `perform(step, milliseconds)`."""
@@ -105,7 +105,7 @@ class Talk:
 
     def done(self, step: Step, value: Any) -> None:
         if self.rooms.trace is not None:
-            self.rooms.trace(step, value)
+            self.rooms.trace(self.ask, step, value)
 
     def give(self, reply: Reply) -> Any:
         """The response for the caller, with the Receipt in its extensions when a proof was shown."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .budget import Budget, micros
+from .budget import Budget, dollars, micros
 from .choose import Choice, choose
 from .file import load, write_budget
 from .rules import DEFAULT, HostRule, Policy
 
-__all__ = ["DEFAULT", "Budget", "Choice", "HostRule", "Policy", "choose", "load", "micros", "write_budget"]
+__all__ = ["DEFAULT", "Budget", "Choice", "HostRule", "Policy", "choose", "dollars", "load", "micros", "write_budget"]

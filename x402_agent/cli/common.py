@@ -1,0 +1,124 @@
+"""What every verb shares: errors as exit codes, JSON for machines, and which ledgers there are."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from .. import (
+    LedgerError,
+    NoAcceptableOffer,
+    PaymentError,
+    PaymentInDoubt,
+    PaymentRefused,
+    Payer,
+    PolicyDenied,
+    Settings,
+    SettingsError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..ledger import Payment, SqliteLedger
+
+__all__ = ["Exit", "as_json", "errors", "found", "ledgers", "row", "sandbox_payer", "say"]
+
+
+class Exit:
+    """Exit codes, the same for every verb."""
+
+    OK, FAILED, USAGE, DENIED, REFUSED, IN_DOUBT, NOTHING = 0, 1, 2, 3, 4, 5, 6
+
+
+_CODES: tuple[tuple[type[PaymentError], int], ...] = (
+    (SettingsError, Exit.USAGE),
+    (PolicyDenied, Exit.DENIED),
+    (PaymentRefused, Exit.REFUSED),
+    (PaymentInDoubt, Exit.IN_DOUBT),
+    (NoAcceptableOffer, Exit.NOTHING),
+    (LedgerError, Exit.FAILED),
+    (PaymentError, Exit.NOTHING),
+)
+
+
+def say(text: str) -> None:
+    """A line for people, beside the output that programs read."""
+    sys.stderr.write(text + "\n")
+
+
+def as_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(value) + "\n")
+
+
+@contextmanager
+def errors(machine: bool) -> Iterator[None]:
+    """A PaymentError becomes its three lines (or JSON) and its exit code; a network error becomes exit 1."""
+    import httpx
+
+    try:
+        yield
+    except PaymentError as why:
+        code = next(code for kind, code in _CODES if isinstance(why, kind))
+        if machine:
+            facts = {"what": why.what, "rule": why.rule, "hint": why.hint, "payment_id": why.payment_id}
+            as_json({"error": type(why).__name__, **facts, "retry_safe": why.retry_safe, "exit": code})
+        else:
+            say(f"{type(why).__name__}: {why}")
+        raise SystemExit(code) from None
+    except (httpx.HTTPError, httpx.InvalidURL) as why:
+        if machine:
+            as_json({"error": type(why).__name__, "what": str(why), "exit": Exit.FAILED})
+        else:
+            say(f"{type(why).__name__}: {why}; nothing was paid")
+        raise SystemExit(Exit.FAILED) from None
+
+
+def ledgers(settings: Settings) -> list[SqliteLedger]:
+    """Yours, then the sandbox's: those that exist."""
+    from ..ledger import SqliteLedger
+
+    pairs = ((settings.ledger_path, False), (settings.sandbox_ledger, True))
+    return [SqliteLedger(path, sandbox=box) for path, box in pairs if path.exists()]
+
+
+def found(settings: Settings, prefix: str) -> tuple[SqliteLedger, Payment]:
+    """The payment whose id begins so, in whichever ledger; raises LedgerError."""
+    last = LedgerError("nothing was paid yet: there is no ledger", hint="x402-agent try")
+    for ledger in ledgers(settings):
+        try:
+            return ledger, ledger.payment(prefix)
+        except LedgerError as why:
+            last = why
+            ledger.shut()
+    raise last
+
+
+def row(payment: Payment, *, sandbox: bool) -> dict[str, Any]:
+    """A payment as stable JSON: amounts as text in atomic units, no secret in it."""
+    facts = asdict(payment)
+    facts.pop("money")
+    facts["amount"] = str(payment.amount)
+    facts["money"] = str(payment.money) if payment.money else ""
+    return {**facts, "sandbox": sandbox}
+
+
+def sandbox_payer(settings: Settings, trace: Callable[[Any, Any, Any], None] | None = None) -> Payer:
+    """A payer with the key of the sandbox that `sandbox up` runs; raises SettingsError when none runs."""
+    from dataclasses import replace
+
+    from .. import Policy, Wallet
+    from ..ledger import SqliteLedger
+
+    path = settings.data_dir / "sandbox" / "payer.json"
+    if not path.exists():
+        raise SettingsError("no sandbox is running", rule=str(path), hint="x402-agent sandbox up")
+    facts = json.loads(path.read_text("utf-8"))
+    settings = replace(settings, nodes={"eip155:84532": facts["node"]})
+    policy = Policy(networks=("base-sepolia",), source="the sandbox default")
+    ledger = SqliteLedger(settings.sandbox_ledger, sandbox=True)
+    return Payer(wallet=Wallet.from_key(facts["key"]), policy=policy, settings=settings, ledger=ledger, trace=trace)

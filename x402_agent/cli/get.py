@@ -1,0 +1,143 @@
+"""`x402-agent get`: curl that pays."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import Payer, Settings, SettingsError
+from .common import Exit, as_json, errors, sandbox_payer, say
+
+if TYPE_CHECKING:
+    from .. import Quote, Receipt
+
+__all__ = ["run"]
+
+_CODES = {"spent": Exit.OK, "in_doubt": Exit.IN_DOUBT, "refused": Exit.IN_DOUBT, "released": Exit.REFUSED}
+
+
+def run(
+    url: Annotated[str, typer.Argument(help="What to fetch.")],
+    method: Annotated[str, typer.Option("-X", "--request", help="The method; POST when -d is given.")] = "",
+    header: Annotated[list[str] | None, typer.Option("-H", "--header", help="'Name: value', repeatable.")] = None,
+    data: Annotated[str | None, typer.Option("-d", "--data", help="The body; @file reads a file.")] = None,
+    maximum: Annotated[str, typer.Option("--max", help="Pay at most this much, in dollars. It only lowers.")] = "",
+    key: Annotated[str, typer.Option(help="Your own key of this purchase: the same key never buys twice.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show offers and decision; sign nothing.")] = False,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Pay the sandbox that `sandbox up` runs.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for each read.")] = 60.0,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document: status, headers, body, payment.")] = False,
+) -> None:
+    """Fetch a URL and pay for it if policy allows. The body goes to stdout, the payment to stderr."""
+    with errors(json):
+        options: dict[str, Any] = {"headers": _headers(header), "content": _body(data), "timeout": timeout}
+        verb = method or ("POST" if data is not None else "GET")
+        if "://" not in url:
+            raise SettingsError(f"{url!r} is not a URL", rule="URL", hint=f"x402-agent get https://{url}")
+        with sandbox_payer(Settings.load()) if sandbox else Payer.from_env() as payer:
+            if dry_run:
+                code = _quote(payer.quote(url, method=verb, **options), payer, json)
+            else:
+                asked = {"max": maximum} if maximum else {}
+                code = _fetch(payer, verb, url, {**options, "extensions": {"payment": {**asked, **({"key": key} if key else {})}}}, json)
+    raise typer.Exit(code)
+
+
+def _headers(lines: list[str] | None) -> list[tuple[str, str]]:
+    pairs = []
+    for line in lines or []:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise SettingsError("a header is 'Name: value'", rule="-H", hint="-H 'accept: text/plain'")
+        pairs.append((name.strip(), value.strip()))
+    return pairs
+
+
+def _body(data: str | None) -> bytes | None:
+    if data is None or not data.startswith("@"):
+        return None if data is None else data.encode()
+    try:
+        with open(data[1:], "rb") as file:
+            return file.read()
+    except OSError as why:
+        raise SettingsError(f"{data[1:]} cannot be read: {why.strerror}", rule="-d @file") from None
+
+
+def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], json: bool) -> int:
+    with payer.client() as http, http.stream(verb, url, **options) as reply:
+        body = b""
+        for chunk in reply.iter_bytes():
+            if json:
+                body += chunk
+            else:
+                sys.stdout.buffer.write(chunk)
+                sys.stdout.buffer.flush()
+    receipt: Receipt | None = reply.extensions.get("payment")
+    code = Exit.OK
+    if receipt is not None and receipt.outcome is not None:
+        code = _CODES[receipt.outcome]
+    elif reply.status_code == 402:
+        code = Exit.NOTHING
+    elif reply.status_code >= 400:
+        code = Exit.FAILED
+    if json:
+        as_json({"status": reply.status_code, "headers": dict(reply.headers), "body": body.decode("utf-8", "replace"),
+                 "payment": _payment(receipt), "exit": code})  # fmt: skip
+    elif receipt is not None:
+        say(f"{receipt.outcome}  {receipt.money}  payment {receipt.payment_id}  {receipt.milliseconds} ms")
+    elif code == Exit.NOTHING:
+        say("402 without an offer that any dialect here understands; nothing was paid")
+    if code == Exit.IN_DOUBT and receipt is not None:
+        say(f"the money stays counted; try  x402-agent resume {receipt.payment_id[:8]}")
+    return code
+
+
+def _payment(receipt: Receipt | None) -> dict[str, Any] | None:
+    if receipt is None or receipt.offer is None:
+        return None
+    return {
+        "payment_id": receipt.payment_id, "outcome": receipt.outcome, "amount": str(receipt.offer.amount),
+        "asset": receipt.offer.asset.id, "money": str(receipt.money), "pay_to": receipt.offer.pay_to,
+        "transaction": receipt.transaction, "milliseconds": receipt.milliseconds,
+    }  # fmt: skip
+
+
+def _quote(quote: Quote, payer: Payer, json: bool) -> int:
+    code = Exit.OK
+    if quote.reason is not None:
+        code = Exit.DENIED if type(quote.reason).__name__ in ("PolicyDenied", "BudgetExceeded") else Exit.NOTHING
+    elif quote.status == 402 and not quote.understood:
+        code = Exit.NOTHING
+    left = _left(payer, quote)
+    if json:
+        offers = [{"amount": str(o.amount), "money": str(o.money), "network": o.network.id, "asset": o.asset.id,
+                   "pay_to": o.pay_to, "chosen": o is quote.chosen, "passed_over": why} for o, why in quote.offers]  # fmt: skip
+        as_json({"status": quote.status, "understood": quote.understood, "offers": offers, "unread": list(quote.unread),
+                 "reason": str(quote.reason) if quote.reason else "", "left": left, "signed": False, "exit": code})  # fmt: skip
+        return code
+    for offer, why in quote.offers:
+        say(f"  {'*' if offer is quote.chosen else '-'} {offer.money} to {offer.pay_to}{'   ' + why if why else ''}")
+    for why in quote.unread:
+        say(f"  - {why}")
+    if quote.chosen is not None:
+        say(f"would pay {quote.chosen.money}{'; ' + left if left else ''}; nothing was signed")
+    elif quote.reason is not None:
+        say(f"{type(quote.reason).__name__}: {quote.reason}")
+    elif quote.status == 402:
+        say("402 without an offer that any dialect here understands")
+    else:
+        say(f"answered {quote.status} without asking for money")
+    return code
+
+
+def _left(payer: Payer, quote: Quote) -> str:
+    from ..policy import dollars
+
+    if quote.chosen is None or not quote.limits:
+        return ""
+    realm = "sandbox" if payer.ledger.sandbox else "test" if quote.chosen.network.testnet else "real"
+    found = min(payer.ledger.spent(quote.limits, realm=realm), key=lambda one: one.left)
+    after = max(0, found.left - (quote.chosen.money.micros or 0))
+    return f"left {'today' if found.limit.window == 'day' else 'in total'} {dollars(after)}"

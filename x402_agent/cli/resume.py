@@ -1,0 +1,43 @@
+"""`x402-agent resume`: settle what is in doubt, signing nothing new."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .. import Payer, Settings, SettingsError
+from .common import Exit, as_json, errors, found, ledgers, sandbox_payer
+
+__all__ = ["run"]
+
+
+def run(
+    payment: Annotated[str, typer.Argument(help="A payment id or its start; nothing for every open payment.")] = "",
+    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Ask the chain, or show the same proof again. Never signs anything new."""
+    with errors(json):
+        settings = Settings.load()
+        kinds = [ledger.sandbox for ledger in ledgers(settings)]
+        if payment:
+            kinds = [found(settings, payment)[0].sandbox]
+        results = []
+        for sandbox in kinds:
+            try:
+                payer = sandbox_payer(settings) if sandbox else Payer.from_env()
+            except SettingsError:
+                if payment:
+                    raise
+                continue
+            with payer:
+                results += payer.resume(payment or None)
+        if json:
+            as_json([vars(one) if hasattr(one, "__dict__") else one for one in results])
+        else:
+            for one in results:
+                print(f"{one.payment_id}  {one.before} -> {one.after}   {one.note}")
+            if not results:
+                print("nothing is in doubt")
+    open_ = [one for one in results if one.after in ("INFLIGHT", "UNKNOWN", "QUARANTINE")]
+    raise typer.Exit(Exit.IN_DOUBT if open_ else Exit.OK)

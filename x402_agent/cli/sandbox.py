@@ -1,0 +1,93 @@
+"""`x402-agent sandbox`: pretend sellers on a real EVM, on this machine."""
+
+from __future__ import annotations
+
+import json as js
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Annotated, Any
+
+import typer
+
+from .. import Settings, SettingsError
+from ..sandbox import Sandbox, scenarios
+from .common import as_json, errors
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Pretend sellers for developers.", no_args_is_help=True)
+ROUTES = ("/joke", "/v1/joke", "/v2-body/joke", "/both", "/upfront", "/escrow", "/stream", "/upload", "/choice", "/identified")
+
+
+@app.command("scenarios")
+def list_(json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
+    """The scenarios that `sandbox up`, `try` and the tests share."""
+    found = scenarios()
+    if json:
+        as_json({name: one.description for name, one in found.items()})
+        return
+    for name, one in found.items():
+        print(f"{name:24} {one.description}")
+
+
+@app.command("up")
+def up(
+    scenario: Annotated[str, typer.Option(help="What the sellers do; see `sandbox scenarios`.")] = "honest",
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 picks a free one.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help='A line per seller, then {"ready": true}.')] = False,
+) -> None:
+    """Run the sandbox until ^C. Pay it with `x402-agent get --sandbox URL`, or with any x402 client."""
+    with errors(json):
+        if scenario not in scenarios():
+            raise SettingsError(f"no scenario is called {scenario!r}", rule="--scenario", hint=", ".join(scenarios()))
+        settings = Settings.load()
+        with Sandbox(scenario) as box:
+            box.serve(port=port)
+            path = settings.data_dir / "sandbox" / "payer.json"
+            _leave_key(path, {"key": box.payer_key.hex(), "node": box.rpc_url, "url": box.url("")})
+            try:
+                _announce(box, scenario, json)
+                _wait(box, json)
+            finally:
+                path.unlink(missing_ok=True)
+
+
+def _leave_key(path: Any, facts: dict[str, str]) -> None:
+    """The sandbox's own key, for `get --sandbox` on this machine: test money that dies with the sandbox."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        js.dump(facts, file)
+
+
+def _announce(box: Sandbox, scenario: str, json: bool) -> None:
+    if json:
+        for route in ROUTES:
+            as_json({"url": box.url(route), "dialect": "x402", "chain": "eip155:84532", "scenario": scenario,
+                     "pay_to": box.pay_to, "faucet": box.url("/sandbox/fund"), "facilitator": box.url("/facilitator"),
+                     "node": box.rpc_url})  # fmt: skip
+        as_json({"ready": True})
+    else:
+        print(f"sandbox  {box.url('')}    scenario {scenario}; test money; nothing leaves this machine")
+        print(f"routes   {'  '.join(ROUTES)}")
+        print(f"pay it   x402-agent get --sandbox {box.url('/joke')}")
+        print("Ready! (^C to quit)")
+    sys.stdout.flush()
+
+
+def _wait(box: Sandbox, json: bool) -> None:
+    """Until a signal; meanwhile two arrows for each request."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    shown = 0
+    while not stop.is_set():
+        requests = box.requests
+        for one in requests[shown:]:
+            if not json:
+                print(f"{time.strftime('%H:%M:%S')}  --> {one.method:4} {one.path}{'   + proof' if one.proof else ''}", flush=True)
+        shown = len(requests)
+        stop.wait(0.2)

@@ -1,0 +1,66 @@
+"""`x402-agent try`: the first paid request, on test money, in this machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import Payer, Settings
+from .arrows import Arrows
+from .common import as_json, errors, row
+
+__all__ = ["run"]
+
+LINES = """
+now in Python:
+  from x402_agent import Payer
+  with Payer.sandbox() as payer, payer.client() as http:
+      reply = http.get(payer.sandbox.url("/joke"))
+      print(reply.text, reply.extensions["payment"])
+
+next: x402-agent log · x402-agent sandbox up --scenario settles_then_500 · x402-agent budget set 1.00/day"""
+
+
+def run(
+    scenario: Annotated[str, typer.Option(help="What the pretend seller does; `sandbox scenarios` lists them.")] = "honest",
+    json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the transcript.")] = False,
+) -> None:
+    """Make a first paid request: a real signature, a real EVM, test money, no account, no internet."""
+    with errors(json):
+        settings = Settings.load()
+
+        def write(text: str) -> None:
+            if not json:
+                sys.stdout.write(text + "\n")
+
+        with Payer.sandbox(scenario, serve=True, settings=settings) as payer:
+            box = payer.box
+            assert box is not None
+            write(f"sandbox  {box.url('')}    test money; nothing leaves this machine")
+            arrows = Arrows(
+                write, ledger=_short(settings.sandbox_ledger), per_call=payer.policy.per_call,
+                label=" in the sandbox's EVM",
+                spent=lambda limits: payer.ledger.spent(limits, realm="sandbox")[0].spent,
+                settled=lambda tx: "read back from the VM" if box.transaction(tx) is not None else "NOT in the VM",
+            )  # fmt: skip
+            payer.trace = arrows
+            with payer.client(timeout=40) as http:
+                reply = http.get(box.url("/joke"))
+            arrows.flush()
+            payment = payer.ledger.payment(reply.extensions["payment"].payment_id)
+            on_chain = box.transaction(payment.transaction) if payment.transaction else None
+            write(f'"{reply.text.strip()}"')
+            write(LINES)
+            if json:
+                as_json({"status": reply.status_code, "body": reply.text, "payment": row(payment, sandbox=True),
+                         "read_back": on_chain is not None})  # fmt: skip
+    if reply.status_code >= 400:
+        raise typer.Exit(5)
+
+
+def _short(path: Path) -> str:
+    home = str(Path.home())
+    return f"~{str(path).removeprefix(home)}" if str(path).startswith(home + "/") else str(path)
