@@ -54,7 +54,7 @@ class World:
             self.desk.crash(ledger)
 
     # -- seller
-    def receive(self, call: int, hold: Hold) -> None:
+    def receive(self, hold: Hold) -> None:
         nonce, ask = hold.terms.nonce, hold.ask
         reader = next(iter(self.processes.values()))._store.db
         row = reader.execute("SELECT state FROM x402_payments WHERE nonce = ?", (nonce,)).fetchone()
@@ -63,7 +63,6 @@ class World:
             raise Violation("I4 something left that no counted row names")
         if nonce not in self.left:
             self.left[nonce] = {"key": ask.key, "keyed": bool(ask.caller_key), "expires": hold.terms.valid_before}
-        self.presenting[call] = nonce
 
     def committed(self, hold: Hold) -> None:
         """A new proof may leave from here on: no older one for this purchase may be loose."""
@@ -129,6 +128,7 @@ def pay(w: World, call: int, number: int, ask: Ask, offer: Offer) -> Iterator[No
             continue
         if not proof.resumed:
             w.committed(proof)
+        w.presenting[call] = proof.terms.nonce  # under way again: another call for it is another purchase
         yield
         yield from present(w, call, ledger, proof)
         return
@@ -136,7 +136,7 @@ def pay(w: World, call: int, number: int, ask: Ask, offer: Offer) -> Iterator[No
 
 def present(w: World, call: int, ledger: SqliteLedger, hold: Hold) -> Iterator[None]:
     try:
-        w.receive(call, hold)
+        w.receive(hold)
         yield
         answer = w.rng.choice(("200", "200", "402", "500", "lost", "paid500"))
         if answer == "200":
