@@ -1,0 +1,229 @@
+"""The pretend seller: asks, checks, settles and delivers, and misbehaves as its scenario says. No sockets, no waiting.
+
+Authorization flow: verify, handler, settle. Upfront: settle, handler, charged either way. Escrow: a real channel
+contract is not here yet, so the deposit settles to the seller, and when the handler fails the seller's own key
+transfers it back; money really moves both ways.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from .challenge import HEADERS, IDENTIFIER, RECEIPTS, extensions, matching, payment_required, requirements
+from .evm import NETWORK
+from .facilitator import NETWORKS, Refused, Settled, refusal
+from .messages import Answer, decode64, encode64, json_answer
+from .routes import ROUTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .facilitator import Facilitator
+    from .messages import Request
+    from .routes import Route
+    from .scenario import Scenario
+
+__all__ = ["Paywall", "Visit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request that came to the shop. `digest` is the sha256 of the payment header, "" when there was none."""
+
+    method: str
+    path: str
+    proof: bool
+    digest: str
+    status: int  # 0: the connection ended without an answer
+
+
+@dataclass(slots=True)
+class _Remembered:
+    """A proof that this shop settled: the receipt to give again, and how often it was shown."""
+
+    settled: Settled
+    shown: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Bid:
+    """A request with a proof, and the requirement that it answers."""
+
+    route: Route
+    request: Request
+    version: int
+    factor: int
+    digest: str
+    payload: Mapping[str, Any]
+    requirement: Mapping[str, Any]
+
+
+class Paywall:
+    """The priced routes. `refund` sends tokens back from the seller's key and returns the transaction id."""
+
+    def __init__(
+        self, facilitator: Facilitator, pay_to: str, refund: Callable[[str, int], str], scenario: Scenario
+    ) -> None:
+        self.scenario = scenario
+        self.visits: list[Visit] = []
+        self._facilitator = facilitator
+        self._pay_to = pay_to
+        self._refund = refund
+        self._lock = threading.Lock()
+        self._asked: dict[str, int] = {}
+        self._remembered: dict[tuple[str, str], _Remembered] = {}
+        self._identified: dict[tuple[str, str], tuple[str, Answer]] = {}
+
+    def handle(self, request: Request) -> Answer:
+        """What happens to a request. Decides and settles at once; the door does the waiting."""
+        route = ROUTES.get(request.path)
+        if route is None:
+            return json_answer(404, {"error": "no such path", "paths": list(ROUTES)})
+        proof = next(((v, request.headers[HEADERS[v]]) for v in route.versions if HEADERS[v] in request.headers), None)
+        digest = hashlib.sha256(proof[1].encode()).hexdigest() if proof else ""
+        with self._lock:
+            if route.methods and request.method not in route.methods:
+                answer = json_answer(405, {"error": "method not allowed"}, ("allow", ", ".join(route.methods)))
+            elif not route.price:
+                answer = route.handler(request)
+            else:
+                answer = self._priced(route, request, proof, digest)
+            status = 0 if answer.ending == "drop" else answer.status
+            self.visits.append(Visit(request.method, request.path, proof is not None, digest, status))
+        return answer
+
+    def _priced(self, route: Route, request: Request, proof: tuple[int, str] | None, digest: str) -> Answer:
+        visit = self._asked[route.path] = self._asked.get(route.path, -1) + 1
+        factor = 1 if route.plain else self.scenario.prices[visit % len(self.scenario.prices)]
+        if proof is None:
+            return self._ask(route, request, factor, "payment required")
+        version, header = proof
+        try:
+            payload = decode64(header)
+            if not isinstance(payload, dict):
+                raise ValueError("not an object")
+        except ValueError:
+            return self._ask(route, request, factor, "invalid_payload")
+        try:
+            offered = requirements(route, request, version, self._pay_to, factor)
+            requirement = matching(payload, version, offered, extensions(route))
+            bid = _Bid(route, request, version, factor, digest, payload, requirement)
+            return self._identify(bid)
+        except Refused as refused:
+            receipt = refusal(refused, NETWORKS[version])
+            return self._ask(route, request, factor, refused.code).plus((RECEIPTS[version], encode64(receipt)))
+
+    def _ask(self, route: Route, request: Request, factor: int, error: str) -> Answer:
+        return payment_required(route, request, self._pay_to, factor, error)
+
+    def _identify(self, bid: _Bid) -> Answer:
+        """The payment-identifier extension: the same id with the same payload is answered from memory."""
+        if not bid.route.identifier:
+            return self._misbehave(bid)
+        sent = bid.payload.get("extensions")
+        extension = sent.get(IDENTIFIER) if isinstance(sent, dict) else None
+        identifier = extension["info"].get("id") if isinstance(extension, dict) else None
+        if identifier is None:
+            if bid.route.identifier == "required":
+                return json_answer(400, {"error": "payment-identifier is required"})
+            return self._misbehave(bid)
+        if not isinstance(identifier, str) or not 16 <= len(identifier) <= 128:
+            return json_answer(400, {"error": "payment-identifier: 16 to 128 letters, digits, - and _"})
+        known = self._identified.get((bid.route.path, identifier))
+        if known is not None:
+            if known[0] != bid.digest:
+                return json_answer(409, {"error": "this payment-identifier came with another payload"})
+            return known[1]
+        answer = self._misbehave(bid)
+        if answer.status < 400 and answer.ending == "whole":
+            self._identified[bid.route.path, identifier] = (bid.digest, answer)
+        return answer
+
+    # -- the scenario -------------------------------------------------------------------------------------------------
+
+    def _misbehave(self, bid: _Bid) -> Answer:
+        scene = self.scenario
+        if bid.route.plain or (scene.answer == "content" and not scene.seconds and not scene.remembers):
+            return self._sell(bid)
+        if not scene.settles:
+            self._facilitator.verify(bid.version, bid.payload, bid.requirement)
+            return self._scene(bid, None)
+        known = self._remembered.get((bid.route.path, bid.digest)) if scene.remembers else None
+        if known is None:
+            known = _Remembered(self._facilitator.settle(bid.version, bid.payload, bid.requirement))
+            self._remembered[bid.route.path, bid.digest] = known
+        known.shown += 1
+        if scene.times and known.shown > scene.times:
+            return self._deliver(bid, known.settled.response())
+        return self._scene(bid, known.settled)
+
+    def _scene(self, bid: _Bid, settled: Settled | None) -> Answer:
+        """The answer that the scenario gives instead of an honest one."""
+        scene = self.scenario
+        if scene.answer == "content":
+            receipt = settled.response() if settled else {"success": True, "transaction": "", "network": NETWORK}
+            return replace(self._deliver(bid, receipt), delay=scene.seconds)
+        if scene.answer in ("hang", "drop"):
+            return Answer(503, delay=scene.seconds, ending="drop")
+        if scene.answer == "error":
+            answer = json_answer(scene.status, {"error": "something broke after the payment"})
+        elif scene.answer == "redirect":
+            answer = json_answer(302, {}, ("location", self._elsewhere(bid.request)))
+        else:
+            answer = self._ask(bid.route, bid.request, bid.factor, "payment required")
+        if scene.receipt and settled is not None:
+            answer = answer.plus((RECEIPTS[bid.version], encode64(settled.response())))
+        return replace(answer, delay=scene.seconds)
+
+    def _elsewhere(self, request: Request) -> str:
+        """Where the scenario redirects to: a path, or the same server under another name."""
+        if not self.scenario.other_host:
+            return self.scenario.to
+        parts = urlsplit(request.origin)
+        host = parts.hostname or ""
+        other = {"127.0.0.1": "localhost", "localhost": "127.0.0.1"}.get(host, f"elsewhere.{host}")
+        port = f":{parts.port}" if parts.port else ""
+        return f"{parts.scheme}://{other}{port}{self.scenario.to}"
+
+    # -- the honest flows ---------------------------------------------------------------------------------------------
+
+    def _sell(self, bid: _Bid) -> Answer:
+        if bid.route.flow == "authorization":
+            return self._authorization(bid)
+        settled = self._facilitator.settle(bid.version, bid.payload, bid.requirement)
+        answer = bid.route.handler(bid.request)
+        receipt = settled.response()
+        if bid.route.flow == "escrow" and answer.status >= 400:
+            receipt = self._cancel(settled)
+        return self._receipt(bid, answer, receipt)
+
+    def _authorization(self, bid: _Bid) -> Answer:
+        """A handler that fails costs nothing."""
+        self._facilitator.verify(bid.version, bid.payload, bid.requirement)
+        answer = bid.route.handler(bid.request)
+        if answer.status >= 400:
+            return answer
+        settled = self._facilitator.settle(bid.version, bid.payload, bid.requirement)
+        return self._receipt(bid, answer, settled.response())
+
+    def _cancel(self, settled: Settled) -> dict[str, Any]:
+        """Pay the deposit back, and say so in the receipt."""
+        deposit = settled.response()
+        amount = settled.payment.authorization.value
+        extra = {
+            "depositTransaction": deposit["transaction"],
+            "depositAmount": str(amount),
+            "refundTransaction": self._refund(settled.payment.payer, amount),
+        }
+        return {**deposit, "success": False, "errorReason": "handler_failed", "transaction": "", "extra": extra}
+
+    def _deliver(self, bid: _Bid, receipt: Mapping[str, Any]) -> Answer:
+        return self._receipt(bid, bid.route.handler(bid.request), receipt)
+
+    def _receipt(self, bid: _Bid, answer: Answer, receipt: Mapping[str, Any]) -> Answer:
+        """The answer with the receipt; a paid answer is private to whoever paid."""
+        return answer.plus(("cache-control", "private"), (RECEIPTS[bid.version], encode64(receipt)))
