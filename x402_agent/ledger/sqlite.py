@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import hmac
-import logging
 import os
 import time
 import weakref
@@ -24,7 +23,7 @@ from .moves import Answer, Known, Overtaken, known, move
 from .reports import Reports, select
 from .store import Store, day_of
 from .tokens import Tokens
-from .writer import Job, Writer, done_job
+from .writer import Forgiving, Job, Late, Writer, done_job
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SqliteLedger"]
 
-log = logging.getLogger("x402_agent.ledger")
 _DIGEST = "UPDATE x402_payments SET proof_digest = ? WHERE payment_id = ?"
 _STORED = "SELECT proof_digest FROM x402_payments WHERE payment_id = ?"
 _SPENT = ("CLAIMED", "CONFIRMED", "PAID_UNDELIVERED")
@@ -357,39 +355,6 @@ class SqliteLedger(Reports, Tokens):
         if self._store is not None and not self._forked:
             self._store.forked()
             self._forked = True
-
-
-class Forgiving(Job[None]):
-    """A Close: what it cannot write it logs, since the row it leaves behind stays counted."""
-
-    def result(self) -> None:
-        """Nothing, whatever happened."""
-
-    def publish(self) -> None:
-        """Written, or logged."""
-        if self.error is not None:
-            what = self.error.what if isinstance(self.error, PaymentError) else type(self.error).__name__
-            log.error("a payment stays counted as it stood: %s", what)
-        super().publish()
-
-
-class Late(Forgiving):
-    """A Close with good news: it rides in the next batch. Until then the row says INFLIGHT, which counts the same."""
-
-    def run(self) -> None:
-        """Queue it and go on."""
-        if self._writer is not None:
-            self._writer.later(self)
-
-    def start(self, done: Callable[[], None]) -> None:
-        """Queue it and go on; `done` is called here."""
-        self.run()
-        done()
-
-    @property
-    def sleeps(self) -> bool:
-        """Nobody waits for it."""
-        return True
 
 
 def _as(hold: Hold, state: str) -> Hold:

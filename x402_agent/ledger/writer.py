@@ -12,12 +12,12 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
-from ..errors import LedgerError
+from ..errors import LedgerError, PaymentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Job", "Writer", "done_job"]
+__all__ = ["Forgiving", "Job", "Late", "Writer", "done_job"]
 
 T = TypeVar("T")
 MAX_BATCH = 256
@@ -108,6 +108,39 @@ class _Ready(Job[T]):
 def done_job(value: T) -> Job[T]:
     """A job that never touches the disk."""
     return _Ready(value)
+
+
+class Forgiving(Job[None]):
+    """A Close: what it cannot write it logs, since the row it leaves behind stays counted."""
+
+    def result(self) -> None:
+        """Nothing, whatever happened."""
+
+    def publish(self) -> None:
+        """Written, or logged."""
+        if self.error is not None:
+            what = self.error.what if isinstance(self.error, PaymentError) else type(self.error).__name__
+            log.error("a payment stays counted as it stood: %s", what)
+        super().publish()
+
+
+class Late(Forgiving):
+    """A Close with good news: it rides in the next batch. Until then the row says INFLIGHT, which counts the same."""
+
+    def run(self) -> None:
+        """Queue it and go on."""
+        if self._writer is not None:
+            self._writer.later(self)
+
+    def start(self, done: Callable[[], None]) -> None:
+        """Queue it and go on; `done` is called here."""
+        self.run()
+        done()
+
+    @property
+    def sleeps(self) -> bool:
+        """Nobody waits for it."""
+        return True
 
 
 class Writer:
