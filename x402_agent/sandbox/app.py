@@ -91,14 +91,13 @@ class App:
         if answer.ending == "drop":
             await _drop(scope, receive)
             return
-        head = scope["method"] == "HEAD"
-        lines = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.wire_headers(scope["method"])]
+        lines = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in answer.wire_headers(scope["method"])]
         await send({"type": "http.response.start", "status": answer.status, "headers": lines})
-        for index, chunk in enumerate(() if head else answer.chunks):
+        chunks = (b"",) if scope["method"] == "HEAD" else answer.chunks or (b"",)
+        for index, chunk in enumerate(chunks):
             if index and answer.pause and await _gone(receive, answer.pause):
                 return
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await send({"type": "http.response.body", "body": chunk, "more_body": index + 1 < len(chunks)})
 
 
 def _request(scope: Any, body: bytes) -> Request:

@@ -188,7 +188,7 @@ class Facilitator:
         """A signature of the payer over the domain that the requirement names: a plain account's or a contract's."""
         sender = payment.authorization.sender
         words = keccak(name.encode()) + keccak(version.encode()) + word(CHAIN_ID) + word(self._token.address)
-        body = _TRANSFER + b"".join(map(word, payment.authorization))
+        body = _TRANSFER + payment.authorization.words()
         digest = keccak(b"\x19\x01" + keccak(_DOMAIN + words) + keccak(body))
         if self._chain.code(sender):
             if not self._wallet_agrees(sender, digest, payment.signature):
@@ -287,9 +287,14 @@ def _read(version: int, payload: Mapping[str, Any]) -> Payment:
     if not isinstance(inner, dict) or not isinstance(fields, dict):
         raise Refused("invalid_payload", "payload.authorization is not an object")
     try:
-        numbers = (_number(fields.get(each)) for each in ("value", "validAfter", "validBefore"))
-        sender, to = raw_address(fields.get("from")), raw_address(fields.get("to"))
-        authorization = Authorization(sender, to, *numbers, _hex(fields.get("nonce"), 32))
+        authorization = Authorization(
+            raw_address(fields.get("from")),
+            raw_address(fields.get("to")),
+            _number(fields.get("value")),
+            _number(fields.get("validAfter")),
+            _number(fields.get("validBefore")),
+            _hex(fields.get("nonce"), 32),
+        )
         signature = _hex(inner.get("signature"), None)
     except ValueError as cause:
         raise Refused("invalid_payload", str(cause)) from None

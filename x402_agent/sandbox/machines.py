@@ -104,7 +104,8 @@ class _PyRevm:
             self._evm.revert(mark)
             found = _OUTPUT(str(refusal))  # the revert data is nowhere else
             return Ran(False, bytes.fromhex(found[1]) if found else b"")
-        logs = tuple(_log(entry) for entry in self._evm.result.logs) if keep else ()
+        result = self._evm.result
+        logs = tuple(_log(entry) for entry in result.logs) if keep and result else ()
         if keep:
             self._evm.commit()
         else:

@@ -45,7 +45,7 @@ class LoopbackServer:
             hint = "uv add 'x402-agent-sdk[sandbox]'"
             raise SettingsError("uvicorn is not installed", rule="extra `sandbox`", hint=hint) from cause
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        bound = socket.socket(family)
+        bound = socket.socket(family, proto=socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY on this proto only
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind((self._host, self._port))
@@ -59,7 +59,8 @@ class LoopbackServer:
         self._thread.start()
         if not made.ready.wait(READY):
             self.stop()
-            raise SettingsError("the sandbox server did not start", rule=f"ready within {READY:.0f} s") from self._failure
+            rule = f"ready within {READY:.0f} s"
+            raise SettingsError("the sandbox server did not start", rule=rule) from self._failure
 
     def _run(self, bound: socket.socket) -> None:
         try:

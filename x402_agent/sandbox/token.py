@@ -31,6 +31,11 @@ class Authorization(NamedTuple):
     valid_before: int
     nonce: bytes
 
+    def words(self) -> bytes:
+        """The six fields as ABI words, in the order of the type."""
+        numbers = word(self.value) + word(self.valid_after) + word(self.valid_before)
+        return word(self.sender) + word(self.to) + numbers + self.nonce
+
 
 @cache
 def usdc() -> Asset:
@@ -118,7 +123,7 @@ class Token:
 
     def call_data(self, authorization: Authorization, signature: bytes) -> bytes:
         """The call of transferWithAuthorization: as v, r, s for 65 bytes, else as bytes for a contract wallet."""
-        head = b"".join(map(word, authorization))
+        head = authorization.words()
         if len(signature) == 65:
             r, s, v = signature[:32], signature[32:64], signature[64]
             return selector(_SPLIT) + head + word(v) + r + s
