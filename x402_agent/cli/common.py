@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from .. import (
     LedgerError,
     NoAcceptableOffer,
+    Payer,
     PaymentError,
     PaymentInDoubt,
     PaymentRefused,
-    Payer,
     PolicyDenied,
     Settings,
     SettingsError,
