@@ -1,0 +1,231 @@
+"""Options of one request, what a key and `again` mean, streaming, cancellation, parallel payments, SDK retries."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+import anthropic
+import anyio
+import httpx2
+import openai
+import pytest
+
+from x402_agent import Budget, BudgetExceeded, PaymentError, PaymentInDoubt, Policy, PolicyDenied, SettingsError
+
+
+def option(**values):
+    return {"extensions": {"payment": values}}
+
+
+def test_max_of_one_request_only_tightens(drive, seller, till):
+    payer = till.payer(policy=Policy(networks=("testnet",)).with_budget(Budget("1/day", per_call="0.02")))
+    url = seller.sells("/paid")
+    with pytest.raises(BudgetExceeded, match="max of this request"):
+        drive(payer, "GET", url, **option(max="0.0099"))
+    assert till.signer.count == 0
+    assert drive(payer, "GET", url, **option(max="0.01")).status_code == 200
+    dear = seller.sells("/dear", amount=30_000)
+    with pytest.raises(BudgetExceeded):
+        drive(payer, "GET", dear, **option(max="100"))
+    assert till.signer.count == 1
+
+
+@pytest.mark.parametrize("values", [{"maximum": "1"}, {"max": 0.1}, {"max": "much"}, {"KEY": "a", "key": "b"}])
+def test_a_wrong_option_is_a_settings_error_before_anything_is_sent(drive, seller, payer, values):
+    with pytest.raises(SettingsError):
+        drive(payer, "GET", seller.sells("/paid"), **option(**values))
+    assert seller.hits == []
+
+
+def test_without_a_key_each_call_is_a_purchase_of_its_own(drive, seller, till, payer):
+    drive(payer, "GET", seller.sells("/paid"), times=2)
+    assert len(seller.nonces) == 2
+
+
+def test_a_key_buys_once_and_shows_the_same_proof_again(drive, seller, till, payer):
+    reply = drive(payer, "GET", seller.sells("/paid"), times=3, **option(key="report-7"))
+    assert reply.text == "paid content"
+    assert (len(seller.proofs), len(set(seller.proofs)), len(till.rows(payer))) == (3, 1, 1)
+    drive(payer, "GET", seller.url("/paid"), **option(key="report-8"))
+    assert len(seller.nonces) == 2
+
+
+def test_a_key_is_bound_to_its_first_request(drive, seller, till, payer):
+    drive(payer, "GET", seller.sells("/paid"), **option(key="report-7"))
+    with pytest.raises(PolicyDenied):
+        drive(payer, "GET", seller.sells("/other"), **option(key="report-7"))
+    assert len(seller.proofs) == 1
+
+
+def test_again_true_buys_anew_with_the_same_key(drive, seller, till, payer):
+    url = seller.sells("/paid")
+    drive(payer, "GET", url, **option(key="k"))
+    drive(payer, "GET", url, **option(key="k", again=True))
+    assert len(seller.nonces) == 2
+
+
+def test_again_false_never_buys_twice_even_without_a_key(drive, seller, till, payer):
+    drive(payer, "GET", seller.sells("/paid"), times=2, **option(again=False))
+    assert (len(seller.proofs), len(seller.nonces)) == (2, 1)
+
+
+def test_again_true_never_replaces_a_proof_that_may_still_settle(drive, seller, till, payer):
+    url = seller.sells("/500", seller.answer(500))
+    drive(payer, "GET", url)
+    drive(payer, "GET", url, **option(again=True))
+    assert len(seller.nonces) == 1
+
+
+def test_another_body_is_another_purchase(drive, seller, till, payer):
+    url = seller.sells("/500", seller.answer(500))
+    for body in (b"a", b"b", b"a"):
+        drive(payer, "POST", url, content=body)
+    assert (len(seller.proofs), len(seller.nonces)) == (3, 2)
+
+
+def test_a_paid_stream_is_not_buffered(library, world, seller, till, payer):
+    def slowly(hit):
+        yield b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+        for _ in range(4):
+            yield b"5\r\nchunk\r\n"
+            seller.stop.wait(0.15)
+        yield b"0\r\n\r\n"
+
+    url = seller.sells("/stream", slowly)
+    if world == "sync":
+        with payer.client(library=library) as client, client.stream("GET", url) as reply:
+            start = time.perf_counter()
+            assert next(reply.iter_raw()) == b"chunk"
+            assert time.perf_counter() - start < 0.3
+            assert reply.extensions["payment"].outcome == "spent"
+        return
+
+    async def go():
+        async with payer.async_client(library=library) as client, client.stream("GET", url) as reply:
+            start = time.perf_counter()
+            came = [time.perf_counter() - start async for _ in reply.aiter_raw()]
+            assert len(came) == 4 and came[0] < 0.3 < came[-1]
+
+    anyio.run(go, backend=world)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("where", ["no answer", "half a body"])
+def test_a_cancellation_stays_one_and_leaves_the_payment_open(library, backend, where, seller, till, payer):
+    def half(hit):
+        yield b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"
+        seller.stop.wait(10)
+
+    url = seller.sells("/slow", seller.hang if where == "no answer" else half)
+
+    async def go():
+        async with payer.async_client(library=library, timeout=10) as client:
+            with anyio.move_on_after(0.4) as scope:
+                await client.get(url)
+            assert scope.cancelled_caught
+
+    anyio.run(go, backend=backend)
+    assert till.rows(payer) == [("UNKNOWN", "in_doubt") if where == "no answer" else ("PAID_UNDELIVERED", "spent")]
+    seller.sells("/slow")
+    anyio.run(partial(_get, payer, library, url), backend=backend)
+    assert len(seller.proofs) == 2 and len(seller.nonces) == 1
+    assert till.rows(payer) == [("CLAIMED", "spent")]
+
+
+async def _get(payer, library, url):
+    async with payer.async_client(library=library) as client:
+        assert (await client.get(url)).text == "paid content"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_twenty_parallel_payments_stay_within_a_budget_of_five(library, backend, seller, till):
+    payer = till.payer(policy=Policy(networks=("testnet",)).with_budget(Budget("0.05/day")))
+    url = seller.sells("/paid")
+    came = []
+
+    async def go():
+        async with payer.async_client(library=library) as client:
+
+            async def one():
+                try:
+                    came.append((await client.get(url)).status_code)
+                except BudgetExceeded:
+                    came.append("over")
+
+            async with anyio.create_task_group() as group:
+                for _ in range(20):
+                    group.start_soon(one)
+
+    anyio.run(go, backend=backend)
+    assert (came.count(200), came.count("over"), len(seller.nonces)) == (5, 15, 5)
+
+
+def test_twenty_threads_stay_within_a_budget_of_five(library, seller, till):
+    from concurrent.futures import ThreadPoolExecutor
+
+    payer = till.payer(policy=Policy(networks=("testnet",)).with_budget(Budget("0.05/day")))
+    url = seller.sells("/paid")
+
+    def one(_):
+        try:
+            return client.get(url).status_code
+        except BudgetExceeded:
+            return "over"
+
+    with payer.client(library=library) as client, ThreadPoolExecutor(20) as pool:
+        came = list(pool.map(one, range(20)))
+    assert (came.count(200), came.count("over"), len(seller.nonces)) == (5, 15, 5)
+
+
+@pytest.mark.parametrize("sdk", ["openai", "anthropic"])
+@pytest.mark.parametrize("how", ["hangs", "500"])
+def test_sdk_retries_never_pay_twice(sdk, how, seller, till):
+    """Default retries, attached in place: the seller takes the proof, then hangs or breaks; one proof for ever."""
+    payer = till.payer(answer_timeout=0.3, deadline=2)
+    then = seller.hang if how == "hangs" else seller.answer(500, b"{}")
+    http = httpx2.Client(trust_env=False)
+    messages = [{"role": "user", "content": "hi"}]
+    if sdk == "openai":
+        seller.sells("/v1/chat/completions", then)
+        client = openai.OpenAI(api_key="k", base_url=seller.url("/v1"), http_client=http, timeout=0.3)
+        ask = partial(client.chat.completions.create, model="m", messages=messages)
+    else:
+        seller.sells("/v1/messages", then)
+        client = anthropic.Anthropic(api_key="k", base_url=seller.origin, http_client=http, timeout=0.3)
+        ask = partial(client.messages.create, model="m", max_tokens=1, messages=messages)
+    payer.attach(http)
+    start = time.monotonic()
+    with client, pytest.raises((PaymentError, openai.OpenAIError, anthropic.AnthropicError)) as error:
+        ask()
+    cause, seen = error.value, []
+    while cause is not None:
+        seen.append(type(cause))
+        cause = cause.__cause__
+    assert how == "500" or PaymentInDoubt in seen
+    assert time.monotonic() - start < 15
+    assert (len(set(seller.proofs)), till.rows(payer)) == (1, [("UNKNOWN", "in_doubt")])
+
+
+def test_two_attaches_are_one(library, seller, till, payer):
+    client = payer.client(library=library)
+    transport = client._transport
+    with payer.attach(client):
+        assert client._transport is transport
+        client.get(seller.sells("/paid"))
+    assert len(seller.proofs) == 1
+
+
+def test_attach_to_something_else_is_a_settings_error(payer):
+    with pytest.raises(SettingsError, match="no client"):
+        payer.attach(object())
+
+
+def test_hooks_and_logs_never_see_a_proof(library, seller, till, payer, caplog):
+    seen = []
+    with caplog.at_level("DEBUG"), payer.client(library=library, event_hooks={"request": [seen.append]}) as client:
+        reply = client.get(seller.sells("/paid"))
+    assert all("payment-signature" not in each.headers for each in [*seen, reply.request])
+    signature = seller.authorization(seller.proofs[0])["nonce"]
+    ours = "".join(r.getMessage() for r in caplog.records if r.name.startswith("x402_agent"))
+    assert ours and seller.proofs[0] not in ours and signature not in ours
