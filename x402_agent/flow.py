@@ -106,8 +106,9 @@ def _open_hold(ask: model.Ask, kit: Kit) -> Steps[model.Hold | None]:
     """The open payment for this Ask, unless the chain shows that it can never settle."""
     while (hold := (yield Find(ask))) is BUSY:
         yield Sleep(BUSY_PAUSE)
-    if hold is None:
-        return None
+    if hold is None or hold.state == "CONFIRMED":
+        settled: model.Hold | None = hold
+        return settled
     fate = yield from kit.fate(hold)
     if fate == "dead":
         yield Close(hold, "DEAD", note="unused on chain past its expiry")

@@ -74,8 +74,9 @@ class Payer:
         if ledger is not None:
             self.ledger = ledger
         self._credentials: dict[str, list[Credential]] | None = None
+        self._folder: Any = None
         if sandbox is not None:
-            self.sandbox = sandbox  # type: ignore[method-assign]
+            self.sandbox = sandbox  # type: ignore[assignment, method-assign]
 
     @cached_property
     def ledger(self) -> SqliteLedger:
@@ -115,9 +116,12 @@ class Payer:
     ) -> Payer:
         """The same object on test money: `payer.sandbox` is a pretend seller on a real EVM, in this process.
 
-        With `serve` it listens on loopback; otherwise `payer.client()` reaches it without a socket.
+        With `serve` it listens on loopback; otherwise `payer.client()` reaches it without a socket. Without a
+        `ledger` path the journal lives in a temporary folder and goes with the payer.
         """
+        import tempfile
         from dataclasses import replace
+        from pathlib import Path
 
         from .sandbox import Sandbox
 
@@ -127,14 +131,19 @@ class Payer:
             box.serve()
             settings = replace(settings, nodes={"eip155:84532": box.rpc_url})
         policy = Policy(networks=("base-sepolia",), source="the sandbox default")
-        return cls(
+        folder = None if ledger else tempfile.TemporaryDirectory(prefix="x402-agent-")
+        journal = SqliteLedger(ledger or Path(folder.name if folder else ".") / "sandbox.db", sandbox=True)
+        journal.unpin(box.origin)  # another sandbox may have had this port
+        made = cls(
             wallet=Wallet.from_key(box.payer_key),
             policy=policy.with_budget(budget) if budget else policy,
             settings=settings,
-            ledger=SqliteLedger(ledger or settings.sandbox_ledger, sandbox=True),
+            ledger=journal,
             sandbox=box,
             trace=trace,
         )
+        made._folder = folder
+        return made
 
     # -- doors --------------------------------------------------------------------------------------------------------
 
@@ -212,6 +221,8 @@ class Payer:
             self.ledger.shut()
         if self.box is not None:
             self.box.stop()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def __enter__(self) -> Payer:
         return self

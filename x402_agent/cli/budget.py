@@ -61,6 +61,20 @@ def set_(
             print(f"of the payments in the ledger since yesterday it would have stopped {stopped}")
 
 
+@app.command("unpin")
+def unpin(
+    origin: Annotated[str, typer.Argument(help="https://api.example.com, as the refusal names it.")],
+    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Forget the recipient pinned for an origin: the next payment pins whoever asks then."""
+    with errors(json):
+        gone = sum(ledger.unpin(origin.rstrip("/")) for ledger in ledgers(Settings.load()))
+        if json:
+            as_json({"origin": origin, "forgotten": gone})
+        else:
+            print(f"forgot {gone} pinned recipient{'' if gone == 1 else 's'} of {origin}")
+
+
 def _stopped(settings: Any, host: str, per_call: str) -> int:
     """How many payments of the last two UTC days were dearer than the new cap."""
     import time

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .. import Payer, Settings
 from .arrows import Arrows
 from .common import as_json, errors, row
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["run"]
 
@@ -36,7 +39,7 @@ def run(
             if not json:
                 sys.stdout.write(text + "\n")
 
-        with Payer.sandbox(scenario, serve=True, settings=settings) as payer:
+        with Payer.sandbox(scenario, ledger=settings.sandbox_ledger, serve=True, settings=settings) as payer:
             box = payer.box
             assert box is not None
             write(f"sandbox  {box.url('')}    test money; nothing leaves this machine")
@@ -52,13 +55,20 @@ def run(
             arrows.flush()
             payment = payer.ledger.payment(reply.extensions["payment"].payment_id)
             on_chain = box.transaction(payment.transaction) if payment.transaction else None
-            write(f'"{reply.text.strip()}"')
+            write(f'"{_joke(reply)}"')
             write(LINES)
             if json:
                 as_json({"status": reply.status_code, "body": reply.text, "payment": row(payment, sandbox=True),
                          "read_back": on_chain is not None})  # fmt: skip
     if reply.status_code >= 400:
         raise typer.Exit(5)
+
+
+def _joke(reply: httpx.Response) -> str:
+    try:
+        return str(reply.json()["joke"])
+    except (ValueError, KeyError, TypeError):
+        return reply.text.strip()[:200]
 
 
 def _short(path: Path) -> str:

@@ -136,7 +136,7 @@ def offer_of(row: sqlite3.Row | dict[str, Any]) -> Offer:
         raise LedgerError(
             f"the row of payment {row['payment_id']} has been changed",
             rule="the offer's digest stands in its row (Z1)",
-            hint="x402-agent ledger verify",
+            hint="x402-agent doctor",
             payment_id=row["payment_id"],
         )
     return offer

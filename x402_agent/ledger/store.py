@@ -287,7 +287,7 @@ class Store:
     def now(self) -> float:
         """The clock; raises LedgerError when it stands minutes behind the newest row (Z12), or the file is broken."""
         if self.broken:
-            raise LedgerError(self.broken, rule="no journal, no signature (Z1)", hint="x402-agent ledger verify")
+            raise LedgerError(self.broken, rule="no journal, no signature (Z1)", hint="x402-agent doctor")
         now = self.clock()
         if now < self.journal.at / 1000 - CLOCK_SLACK:
             behind = self.journal.at / 1000 - now

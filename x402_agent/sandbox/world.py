@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Sandbox", "Settlement"]
 
-ORIGIN = "http://sandbox.localhost"
+ORIGIN = "http://{}.sandbox.localhost"  # RFC 6761: never leaves this machine
 PURSE = 100_000_000  # 100 USDC
 
 
@@ -65,6 +65,7 @@ class Sandbox:
         backend: Backend | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._origin = ORIGIN.format(secrets.token_hex(4))
         self._payer_key = secrets.token_bytes(32)
         self._payer = EvmKey(self._payer_key)
         self._seller = EvmKey(secrets.token_bytes(32))
@@ -170,7 +171,7 @@ class Sandbox:
     @property
     def origin(self) -> str:
         """Where it listens, or the made-up origin of the in-process door."""
-        return self._server.origin if self._server else ORIGIN
+        return self._server.origin if self._server else self._origin
 
     @property
     def rpc_url(self) -> str:
