@@ -1,0 +1,182 @@
+"""A buyer who signs by hand, and the two doors of a sandbox."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import pytest
+
+from x402_agent.primitives import EvmKey, keccak
+from x402_agent.sandbox import Sandbox
+
+USDC = "0x036CbD53842c5426634e7929541eC2318f3dCF7e"
+CHAIN_ID = 84532
+AUTHORIZATION = (
+    "TransferWithAuthorization(address from,address to,uint256 value,"
+    "uint256 validAfter,uint256 validBefore,bytes32 nonce)"
+)
+
+
+def word(value: int | str | bytes) -> bytes:
+    """One ABI word: a number, a 0x-address, or 32 bytes."""
+    if isinstance(value, int):
+        return value.to_bytes(32, "big")
+    return (bytes.fromhex(value[2:]) if isinstance(value, str) else value).rjust(32, b"\0")
+
+
+def domain(name: str = "USDC", version: str = "2", chain_id: int = CHAIN_ID, token: str = USDC) -> bytes:
+    """The EIP-712 domain separator, written out."""
+    kind = keccak(b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
+    return keccak(kind + keccak(name.encode()) + keccak(version.encode()) + word(chain_id) + word(token))
+
+
+def typed(kind: str, *values: int | str | bytes, separator: bytes | None = None) -> bytes:
+    """The 32 bytes to sign for a struct of static fields."""
+    body = keccak(keccak(kind.encode()) + b"".join(map(word, values)))
+    return keccak(b"\x19\x01" + (separator or domain()) + body)
+
+
+def decode(header: str) -> Any:
+    return json.loads(base64.b64decode(header, validate=True))
+
+
+def encode(document: Any) -> str:
+    return base64.b64encode(json.dumps(document).encode()).decode()
+
+
+@dataclass
+class Buyer:
+    """Signs for the payer of a sandbox, honestly unless told otherwise."""
+
+    box: Sandbox
+
+    def __post_init__(self) -> None:
+        self.key = EvmKey(self.box.payer_key)
+
+    def payload(self, *, separator: bytes | None = None, signer: EvmKey | None = None, **change: Any) -> dict[str, Any]:
+        """`payload` of the scheme exact, 0.01 USDC to the seller; `change` replaces signed fields."""
+        now = self.box.chain.now()
+        fields = {
+            "from": self.key.address,
+            "to": self.box.pay_to,
+            "value": "10000",
+            "validAfter": str(now - 600),
+            "validBefore": str(now + 60),
+            "nonce": "0x" + secrets.token_hex(32),
+        } | {key.rstrip("_"): value for key, value in change.items()}
+        numbers = (int(fields[key]) for key in ("value", "validAfter", "validBefore"))
+        nonce = bytes.fromhex(fields["nonce"][2:])
+        digest = typed(AUTHORIZATION, fields["from"], fields["to"], *numbers, nonce, separator=separator)
+        return {"signature": "0x" + (signer or self.key).sign(digest).hex(), "authorization": fields}
+
+    def requirement(self, version: int = 2, **change: Any) -> dict[str, Any]:
+        """What the seller asks for /joke."""
+        common = {
+            "scheme": "exact",
+            "asset": USDC,
+            "payTo": self.box.pay_to,
+            "maxTimeoutSeconds": 60,
+            "extra": {"name": "USDC", "version": "2"},
+        }
+        own = {"network": "eip155:84532", "amount": "10000"}
+        if version == 1:
+            own = {"network": "base-sepolia", "maxAmountRequired": "10000", "resource": "http://x/", "description": ""}
+        return common | own | change
+
+    def request(self, version: int = 2, requirement: dict[str, Any] | None = None, **change: Any) -> dict[str, Any]:
+        """The body of a facilitator request."""
+        asked = requirement or self.requirement(version)
+        sent = {"x402Version": version, "payload": self.payload(**change)}
+        if version == 1:
+            sent |= {"scheme": "exact", "network": "base-sepolia"}
+        else:
+            sent |= {"accepted": asked}
+        return {"x402Version": version, "paymentPayload": sent, "paymentRequirements": asked}
+
+    def header(self, answer: Any, index: int = 0, **extra: Any) -> dict[str, str]:
+        """The payment header for a 402, v2 before v1."""
+        if "payment-required" in answer.headers:
+            asked = decode(answer.headers["payment-required"])
+        else:
+            asked = answer.json()
+        entry = asked["accepts"][index]
+        amount = entry["amount" if asked["x402Version"] == 2 else "maxAmountRequired"]
+        inner = self.payload(value=amount, to=entry["payTo"])
+        if asked["x402Version"] == 1:
+            sent = {"x402Version": 1, "scheme": "exact", "network": entry["network"], "payload": inner}
+            return {"X-PAYMENT": encode(sent)}
+        sent = {"x402Version": 2, "accepted": entry, "payload": inner, **extra}
+        if "extensions" in asked and "extensions" not in extra:
+            sent["extensions"] = asked["extensions"]
+        return {"PAYMENT-SIGNATURE": encode(sent)}
+
+
+@pytest.fixture(params=["pyrevm", "py-evm"])
+def both(request):
+    """A sandbox on each EVM."""
+    with Sandbox(backend=request.param) as box:
+        yield box
+
+
+@pytest.fixture
+def box():
+    with Sandbox() as made:
+        yield made
+
+
+@pytest.fixture
+def buyer(box):
+    return Buyer(box)
+
+
+@pytest.fixture
+def buyer_of():
+    return Buyer
+
+
+@pytest.fixture(params=["in process", "served"])
+def shop(request, box):
+    """A client at one of the two doors; `shop.box` is the sandbox."""
+    if request.param == "served":
+        box.serve()
+        made = httpx2.Client(base_url=box.origin, timeout=5, trust_env=False)
+    else:
+        made = httpx2.Client(base_url=box.origin, timeout=5, transport=box.transport())
+    with made as client:
+        client.box = box
+        yield client
+
+
+@pytest.fixture
+def buy(buyer):
+    """Ask, sign, show the proof: (402, answer to the proof, headers of the proof)."""
+
+    def run(client: Any, path: str, method: str = "GET", index: int = 0, **options: Any) -> tuple[Any, Any, dict]:
+        asked = client.request(method, path, **options)
+        assert asked.status_code == 402, asked.text
+        headers = buyer.header(asked, index)
+        return asked, client.request(method, path, headers=headers, **options), headers
+
+    return run
+
+
+@pytest.fixture
+def tools():
+    """The helpers of this file, for tests that need them by name."""
+
+    class Tools:
+        decode, encode, typed, domain, word = map(staticmethod, (decode, encode, typed, domain, word))
+        usdc = USDC
+
+    return Tools
+
+
+@pytest.fixture
+def now():
+    return int(time.time())
