@@ -31,7 +31,7 @@ ROOMS = {
     "settings": NOUNS | {"policy", "platformdirs"},
     "transport": NOUNS | {"flow", "wire", "deadline", "fetch", "anyio", "httpx"},
     "_httpx2": {"transport", "httpx2"},
-    "sandbox": NOUNS | {"primitives", "dialects", "chains", "pyrevm", "eth", "eth_typing", "uvicorn", "starlette"},
+    "sandbox": NOUNS | {"primitives", "dialects", "chains", "pyrevm", "eth", "anyio", "eth_typing", "uvicorn", "starlette"},
 }
 ABOVE = {"payer", "kit", "recovery", "cli", "__init__"}
 FILES = sorted(PACKAGE.rglob("*.py"))

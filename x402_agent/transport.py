@@ -53,7 +53,7 @@ class Rooms(Protocol):
 class Talk:
     """One conversation: what both drivers share, and nothing that waits."""
 
-    __slots__ = ("ask", "challenge", "deadline", "kit", "lib", "request", "rooms", "start", "steps")
+    __slots__ = ("ask", "challenge", "deadline", "kit", "lib", "open", "request", "rooms", "start", "steps")
 
     def __init__(self, rooms: Rooms, lib: Any, request: Any) -> None:
         self.rooms = rooms
@@ -64,6 +64,7 @@ class Talk:
         self.ask = wire.ask(request, lib)
         self.kit = rooms.talk(self.ask)
         self.challenge: Reply | None = None
+        self.open: Any = None  # an answer whose connection must go back to the pool before the next leg
         self.steps: Generator[Step, Any, Reply] = self.kit.conversation()
 
     def _deadline(self) -> float | None:
@@ -194,8 +195,8 @@ class Pays:
         return value
 
     def _send(self, talk: Talk, step: Send) -> Reply:
-        if step.paid and talk.challenge is not None:
-            self._release(talk.challenge.response)
+        if talk.open is not None:
+            self._release(talk.open)
         request = talk.outgoing(step)
         DEADLINE.set(talk.deadline)
         try:
@@ -203,6 +204,7 @@ class Pays:
         except BaseException as exc:
             raise talk.failed(step, exc) from exc.__cause__
         reply = Reply(response.status_code, response.headers, response=response)
+        talk.open = response
         if response.status_code == 402 and not step.paid:
             talk.challenged(reply)
             if "payment-required" not in response.headers:
@@ -280,8 +282,8 @@ class Pays:
         return value
 
     async def _asend(self, talk: Talk, step: Send) -> Reply:
-        if step.paid and talk.challenge is not None:
-            await self._arelease(talk.challenge.response, talk)
+        if talk.open is not None:
+            await self._arelease(talk.open, talk)
         request = talk.outgoing(step)
         try:
             with fail_after(talk.left()):
@@ -289,6 +291,7 @@ class Pays:
         except BaseException as exc:
             raise talk.failed(step, exc) from exc.__cause__
         reply = Reply(response.status_code, response.headers, response=response)
+        talk.open = response
         if response.status_code == 402 and not step.paid:
             talk.challenged(reply)
             if "payment-required" not in response.headers:
