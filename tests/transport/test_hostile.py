@@ -62,6 +62,8 @@ def test_a_stall_after_payment_is_in_doubt_at_the_deadline(drive, seller, till, 
     assert (len(set(seller.proofs)), till.rows(quick)) == (1, [("UNKNOWN", "in_doubt")])
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # trio: the library's own generators
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
 def test_a_paid_body_that_drips_is_paid_and_not_delivered(drive, seller, till, quick, monkeypatch):  # T2 T5
     monkeypatch.setattr(wire, "GRACE", 0.3)
     url = seller.sells("/drip", lambda hit: seller.drip(HEAD.replace(b"100", b"100000") + b"\r\n", piece=b"a"))
@@ -157,6 +159,16 @@ def test_a_second_dearer_402_behind_the_first_is_never_paid(drive, seller, till,
     assert states <= {"UNKNOWN", "CLAIMED"}
 
 
+def assert_left_alone(drive, payer, url):
+    """Either a typed error or the untouched 402, and soon."""
+    with within(5):
+        try:
+            reply = drive(payer, "GET", url)
+        except ChallengeInvalid:
+            return
+        assert reply.status_code == 402 and "payment" not in reply.extensions
+
+
 BIG = 24 * 1024 * 1024
 
 
@@ -188,9 +200,9 @@ def test_a_huge_402_body_is_not_read(drive, seller, till, payer, header):
     with within(5):
         if header:
             assert drive(payer, "GET", url).text == "paid content"
-        else:
-            with pytest.raises(ChallengeInvalid):
-                drive(payer, "GET", url)
+        else:  # nobody understands it: the caller gets it as it is, unread
+            with payer.client() as client, client.stream("GET", url) as reply:
+                assert reply.status_code == 402
     assert till.signer.count == (1 if header else 0) and len(sent) < 500
 
 
@@ -202,11 +214,9 @@ def test_a_gzip_bomb_as_402_is_never_inflated(drive, seller, till, payer):  # S3
     with within(5):
         assert drive(payer, "GET", url).text == "paid content"
     alone = seller.serves("/alone", seller.answer(402, bomb, content_encoding="gzip"))
-    with within(5), pytest.raises(ChallengeInvalid):
-        drive(payer, "GET", alone)
+    assert_left_alone(drive, payer, alone)
     small = seller.serves("/small", seller.answer(402, gzip.compress(b" " * 1_000_000), content_encoding="gzip"))
-    with within(5), pytest.raises(ChallengeInvalid):
-        drive(payer, "GET", small)
+    assert_left_alone(drive, payer, small)
     assert till.signer.count == 1
 
 
@@ -226,12 +236,10 @@ DEEP = b"[" * 200_000 + b"]" * 200_000
 
 
 def test_deep_json_is_no_crash(drive, seller, till, payer):  # S5
-    with within(5), pytest.raises(ChallengeInvalid):
-        drive(payer, "GET", seller.serves("/deep", seller.answer(402, DEEP, content_type="application/json")))
+    assert_left_alone(drive, payer, seller.serves("/deep", seller.answer(402, DEEP, content_type="application/json")))
     short = b'{"x402Version":1,"accepts":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
     for raw in (seller.answer(402, short), seller.answer(402, payment_required=base64.b64encode(short[:30_000]).decode())):
-        with within(5), pytest.raises(ChallengeInvalid):
-            drive(payer, "GET", seller.serves("/deep", raw))
+        assert_left_alone(drive, payer, seller.serves("/deep", raw))
     assert till.signer.count == 0
     assert drive(payer, "GET", seller.sells("/after", seller.ok(DEEP))).content == DEEP
     assert till.rows(payer) == [("CLAIMED", "spent")]
