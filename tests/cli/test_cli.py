@@ -1,0 +1,160 @@
+"""The commands as people and programs call them: output, JSON, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from x402_agent.cli.app import app
+
+COMMANDS = [["try"], ["get"], ["log"], ["why"], ["budget"], ["budget", "set"], ["budget", "unpin"], ["resume"], ["doctor"],
+            ["sandbox"], ["sandbox", "up"], ["sandbox", "scenarios"]]  # fmt: skip
+
+
+def run(*words):
+    return CliRunner().invoke(app, list(words))
+
+
+def spawn(*words, **options):
+    return subprocess.run([sys.executable, "-c", "from x402_agent.cli import main; main()", *words],
+                          capture_output=True, text=True, timeout=90, **options)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_teaches(words):
+    done = run(*words, "--help")
+    assert done.exit_code == 0 and "Usage" in done.output
+
+
+def test_try_shows_the_conversation_in_its_order_and_reads_the_transaction_back():
+    start = time.monotonic()
+    done = run("try")
+    assert done.exit_code == 0, done.output
+    marks = ["sandbox  http://127.0.0.1:", "--> GET  /joke", "<-- 402  asks 0.0100 USDC  (x402 v2, exact, eip155:84532",
+             "policy   allowed   0.0100 <= 0.10 per call", "of 5.00 today", "hold     0.0100", "proof    ",
+             "written down, then sent", "--> GET  /joke   + PAYMENT-SIGNATURE", "<-- 200  settled   tx 0x",
+             "read back from the VM", "now in Python", "next: x402-agent log"]  # fmt: skip
+    places = [done.output.index(mark) for mark in marks]
+    assert places == sorted(places)
+    assert time.monotonic() - start < 20
+
+
+def test_try_as_json_then_log_and_why():
+    facts = json.loads(run("try", "--json").output)
+    assert facts["status"] == 200 and facts["read_back"] is True
+    payment = facts["payment"]["payment_id"]
+    listed = [json.loads(line) for line in run("log", "--json").output.splitlines()]
+    assert [one["payment_id"] for one in listed] == [payment] and listed[0]["outcome"] == "spent"
+    assert payment in run("log").output
+    told = json.loads(run("why", payment[:6], "--json").output)
+    assert [move["to"] for move in told["events"]][-1] == "CLAIMED"
+    assert "spent (CLAIMED)" in run("why", payment[:6]).output
+
+
+@pytest.fixture
+def sandbox():
+    """`sandbox up --json` in another process, as a developer runs it."""
+    made = []
+
+    def up(scenario="honest"):
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from x402_agent.cli import main; main()", "sandbox", "up", "--scenario", scenario, "--json"],
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        made.append(process)
+        sellers = []
+        for line in process.stdout:
+            facts = json.loads(line)
+            if facts == {"ready": True}:
+                break
+            sellers.append(facts)
+        assert all({"url", "dialect", "chain"} <= set(one) for one in sellers)
+        return next(one["url"] for one in sellers if one["url"].endswith("/joke")).removesuffix("/joke")
+
+    yield up
+    for process in made:
+        process.terminate()
+        assert process.wait(10) == 0
+        process.stdout.close()
+
+
+def test_get_pays_streams_and_exits_as_promised(sandbox):
+    url = sandbox()
+    done = spawn("get", "--sandbox", url + "/joke")
+    assert (done.returncode, "joke" in done.stdout, "spent" in done.stderr) == (0, True, True), done.stderr
+    facts = json.loads(spawn("get", "--sandbox", url + "/joke", "--json").stdout)
+    assert facts["payment"]["outcome"] == "spent" and facts["payment"]["amount"] == "10000"
+    posted = spawn("get", "--sandbox", url + "/upload", "-d", "hello", "-H", "content-type: text/plain")
+    assert posted.returncode == 0 and "5" in posted.stdout, posted.stderr
+    dear = spawn("get", "--sandbox", url + "/dear")
+    assert dear.returncode == 3 and "BudgetExceeded" in dear.stderr and dear.stdout == ""
+    assert spawn("get", "--sandbox", url + "/joke", "--max", "0.001").returncode == 3
+    plain = spawn("get", "--sandbox", url + "/free")
+    assert plain.returncode == 0 and plain.stderr == ""
+
+
+def test_dry_run_signs_nothing(sandbox):
+    url = sandbox()
+    done = spawn("get", "--sandbox", "--dry-run", url + "/choice")
+    assert done.returncode == 0 and "would pay 0.0100 USDC" in done.stderr and "left today 4.99" in done.stderr
+    facts = json.loads(spawn("get", "--sandbox", "--dry-run", "--json", url + "/choice").stdout)
+    assert facts["signed"] is False and sum(one["chosen"] for one in facts["offers"]) == 1
+    assert spawn("log", "--json").stdout == ""
+
+
+def test_in_doubt_is_exit_5_and_resume_shows_the_same_proof(sandbox):
+    url = sandbox("settles_then_500")
+    done = spawn("get", "--sandbox", url + "/joke")
+    assert done.returncode == 5 or "spent" in done.stderr, done.stderr
+    again = spawn("resume", "--json")
+    results = json.loads(again.stdout)
+    assert len(results) <= 1
+    assert len(spawn("log", "--json").stdout.splitlines()) == 1
+
+
+def test_without_a_key_nothing_is_acceptable(sandbox, monkeypatch):
+    url = sandbox()
+    monkeypatch.setenv("X402_AGENT_NETWORKS", "testnet")
+    done = spawn("get", url + "/joke")
+    assert done.returncode == 6 and "X402_AGENT_EVM_KEY" in done.stderr
+    facts = json.loads(spawn("get", url + "/joke", "--json").stdout)
+    assert facts["error"] == "NoAcceptableOffer" and facts["exit"] == 6
+
+
+def test_budget_is_written_with_file_and_line():
+    done = run("budget", "set", "2.00/day", "--per-call", "0.20", "--host", "api.example.com")
+    assert done.exit_code == 0 and "policy.toml:" in done.output
+    shown = json.loads(run("budget", "--json").output)
+    assert {"rule", "micros"} == set(shown[0]) and any(one["micros"] == 2_000_000 for one in shown)
+    assert run("budget", "set").exit_code == 2
+    assert run("budget", "set", "lots/day").exit_code == 2
+    assert "forgot 0" in run("budget", "unpin", "https://x.test").output
+
+
+@pytest.mark.parametrize("words", [["get", "no-url"], ["get", "http://127.0.0.1:1/", "-H", "x"], ["log", "--by", "x"], ["nothing"]], ids=" ".join)
+def test_usage_is_exit_2(words):
+    assert run(*words).exit_code == 2
+
+
+def test_unreachable_is_exit_1_and_says_that_nothing_was_paid():
+    done = spawn("get", "http://127.0.0.1:1/")
+    assert done.returncode == 1 and "nothing was paid" in done.stderr
+
+
+def test_a_bad_key_is_never_shown(monkeypatch):
+    monkeypatch.setenv("X402_AGENT_EVM_KEY", "0x" + "zq" * 32)
+    done = spawn("get", "http://127.0.0.1:1/")
+    assert done.returncode == 2 and "zq" not in done.stdout + done.stderr
+    assert run("doctor").exit_code == 1
+
+
+def test_doctor_and_empty_log():
+    done = json.loads(run("doctor", "--json").output)
+    assert {one["check"] for one in done} >= {"key", "policy", "ledger", "clock", "evm"}
+    assert "nothing was paid yet" in run("log").output
+    assert "nothing is in doubt" in run("resume").output
