@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 
 import pytest
 from eth_account import Account
@@ -79,7 +80,7 @@ def test_time_is_the_clock_plus_what_was_warped_and_never_runs_back():
     assert chain.head().timestamp == 1_800_000_000 + 10_000 + 3600
     numbers = [chain.block(first.number + i) for i in range(3)]
     assert [each.number for each in numbers] == [first.number, first.number + 1, first.number + 2]
-    assert all(later.parent == earlier.hash for earlier, later in zip(numbers, numbers[1:], strict=False))
+    assert all(later.parent == earlier.hash for earlier, later in pairwise(numbers))
     assert chain.block(first.number + 3) is None
 
 

@@ -71,7 +71,9 @@ def test_a_payment_settles_once(box, buyer, version):
     ],
 )
 def test_what_the_payer_signed_is_held_against_the_offer(box, buyer, version, change, code):
-    change = {key: str(box.chain.now() + int(value)) if str(value)[:1] in "+-" else value for key, value in change.items()}
+    change = {
+        key: str(box.chain.now() + int(value)) if str(value)[:1] in "+-" else value for key, value in change.items()
+    }
     ending = "_mismatch" if code.endswith("_value") and version == 2 else ""
     assert refused(box, buyer.request(version, **change)) == code + ending
 

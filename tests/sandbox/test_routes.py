@@ -19,7 +19,9 @@ def receipt_of(answer, tools):
     return tools.decode(answer.headers[name])
 
 
-@pytest.mark.parametrize("route", [each for each in OK if each.path not in ("/choice", "/order-required")], ids=lambda r: r.path)
+@pytest.mark.parametrize(
+    "route", [each for each in OK if each.path not in ("/choice", "/order-required")], ids=lambda r: r.path
+)
 def test_a_proof_opens_every_door_and_moves_the_price_once(shop, buy, tools, route):
     method = route.methods[0] if route.methods else "GET"
     asked, paid, _ = buy(shop, route.path, method)
@@ -263,10 +265,15 @@ def test_a_required_identifier_that_is_missing_is_a_bad_request(shop, buyer):
 
 def test_an_identifier_that_is_too_short_is_a_bad_request(shop, buyer, tools):
     asked = shop.get("/order")
-    assert shop.get("/order", headers=buyer.header(asked, extensions=with_identifier(tools, asked, "x"))).status_code == 400
+    assert (
+        shop.get("/order", headers=buyer.header(asked, extensions=with_identifier(tools, asked, "x"))).status_code
+        == 400
+    )
 
 
-@pytest.mark.parametrize("sent", [{"other": {}}, {"payment-identifier": {"info": {"required": True}}}, {"payment-identifier": 1}])
+@pytest.mark.parametrize(
+    "sent", [{"other": {}}, {"payment-identifier": {"info": {"required": True}}}, {"payment-identifier": 1}]
+)
 def test_extensions_that_do_not_echo_are_refused(shop, buyer, tools, sent):
     answer = shop.get("/order", headers=buyer.header(shop.get("/order"), extensions=sent))
     assert answer.status_code == 402

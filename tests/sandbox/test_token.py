@@ -39,7 +39,7 @@ class World:
         self.token.mint(raw(PAYER), START)
 
     def send(self, key: EvmKey, signature: str, *values: object) -> str:
-        """"" when it worked, else the reason."""
+        """ "" when it worked, else the reason."""
         kinds = [each for each in signature[signature.index("(") + 1 : -1].split(",") if each]
         done = self.token.send(key, signature, encode(kinds, values))
         assert bool(done.status) == (done.reason == "")
