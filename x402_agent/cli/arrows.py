@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from ..policy import dollars
@@ -30,13 +31,14 @@ class Arrows:
     ) -> None:
         self.write, self.ledger, self.per_call, self.label = write, ledger, per_call, label
         self.spent, self.settled = spent, settled
-        self.milliseconds = 0
+        self._start = 0.0
         self._answer = ""
 
     def __call__(self, ask: Ask, step: Any, value: Any) -> None:
         """Called by the driver after each step."""
         if isinstance(step, Send):
             self.flush()
+            self._start = self._start or time.monotonic()
             proof = f"   + {'  '.join(step.headers)}" if step.paid else ""
             self.write(f"  --> {ask.method:4} {ask.path}{proof}")
             self._answer = f"  <-- {value.status}"
@@ -46,10 +48,11 @@ class Arrows:
             nonce = step.proof.nonce
             self.write(f"      proof    {nonce[2:6]}…{nonce[-2:]}   written down, then sent")
         elif isinstance(step, Close) and step.receipt is not None:
+            took = int((time.monotonic() - self._start) * 1000)
             claim = step.receipt.transaction
             said = self.settled(claim) if claim else ""
             tail = f"settled   tx {claim[:6]}… {said}" if claim else f"{step.receipt.outcome}   payment {step.hold.payment_id}"
-            self._answer += f"  {tail}"
+            self._answer += f"  {tail}   {took} ms"
 
     def flush(self) -> None:
         """Print the answer that waits for its second half."""
