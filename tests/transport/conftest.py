@@ -241,7 +241,7 @@ class Till:
         self.made: list[Payer] = []
 
     def payer(
-        self, *, policy: Policy | None = None, deadline: float = 20.0, answer_timeout: float = 0.3, **options: Any
+        self, *, policy: Policy | None = None, deadline: float = 20.0, answer_timeout: float = 0.15, **options: Any
     ) -> Payer:
         settings = replace(self.settings, deadline=deadline, answer_timeout=answer_timeout)
         made = Payer(
