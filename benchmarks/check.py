@@ -1,0 +1,63 @@
+"""The promised numbers, enforced: best of interleaved rounds, 20 % slack for a noisy machine; exit 1 names what failed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from paid_request import header_microseconds, measure, table
+
+__all__: list[str] = []
+
+SLACK = 1.2
+IMPORT = "import time, httpx; s = time.process_time(); {}; print(time.process_time() - s)"
+OURS = "import x402_agent; x402_agent.Payer(wallet=x402_agent.Wallet()).client().close()"
+PLAIN = "httpx.Client(trust_env=False).close()"
+
+
+def _run(code: str) -> float:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def _try_seconds() -> float:
+    with tempfile.TemporaryDirectory() as home:
+        start = time.perf_counter()
+        code = "from x402_agent.cli import main; main()"
+        subprocess.run([sys.executable, "-c", code, "try"], check=True, capture_output=True,
+                       env={**os.environ, "X402_AGENT_HOME": home})  # fmt: skip
+        return time.perf_counter() - start
+
+
+def main() -> int:
+    """Measure, print, judge."""
+    found = measure(rounds=15, calls=60)
+    print(table(found))
+    best = {name: [min(column) for column in zip(*rounds, strict=True)] for name, rounds in found.items()}
+    wall, cpu = best["plain GET"]
+    free, paid = best["ours, not asked to pay"], best["ours, paid, journal NORMAL"]
+    imports = min(_run(IMPORT.format(OURS)) for _ in range(7)) - min(_run(IMPORT.format(PLAIN)) for _ in range(7))
+    rows = [
+        ("a reply that is not 402, wall x plain", free[0] / wall, 1.05),
+        ("a reply that is not 402, CPU x plain", free[1] / cpu, 1.05),
+        ("a paid call, wall x plain", paid[0] / wall, 2.4),
+        ("a paid call, CPU x plain", paid[1] / cpu, 2.4),
+        ("parsed offer to header, us of CPU", header_microseconds(), 80.0),
+        ("import and client over httpx, s of CPU", imports, 0.120),
+        ("x402-agent try, s", min(_try_seconds() for _ in range(3)), 2.0),
+    ]
+    failed = 0
+    for name, value, limit in rows:
+        verdict = "ok" if value <= limit else "within slack" if value <= limit * SLACK else "FAILED"
+        failed += verdict == "FAILED"
+        print(f"{verdict:12} {value:8.3f}  promised {limit:<6g} {name}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
