@@ -328,7 +328,7 @@ def call(library: str, world: str) -> Callable[..., Any]:
     return _call(library, world)
 
 
-@pytest.fixture
-def drive(world: str) -> Callable[..., Any]:
-    """Three worlds, httpx alone: for rows that cost time."""
-    return _call("httpx", world)
+@pytest.fixture(params=["sync", "trio", pytest.param("asyncio", marks=pytest.mark.full)])
+def drive(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Both drivers, httpx alone: for rows that cost time; the second loop runs with the long tests."""
+    return _call("httpx", request.param)
