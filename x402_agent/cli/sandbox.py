@@ -14,13 +14,12 @@ import typer
 
 from .. import Settings, SettingsError
 from ..ledger import SqliteLedger
-from ..sandbox import Sandbox, scenarios
+from ..sandbox import ROUTES, Sandbox, scenarios
 from .common import as_json, errors
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Pretend sellers for developers.", no_args_is_help=True)
-ROUTES = ("/joke", "/v1/joke", "/v2-body/joke", "/both", "/upfront", "/escrow", "/stream", "/upload", "/choice", "/identified")
 
 
 @app.command("scenarios")
@@ -70,9 +69,9 @@ def _leave_key(path: Any, facts: dict[str, str]) -> None:
 
 def _announce(box: Sandbox, scenario: str, json: bool) -> None:
     if json:
-        for route in ROUTES:
-            as_json({"url": box.url(route), "dialect": "x402", "chain": "eip155:84532", "scenario": scenario,
-                     "pay_to": box.pay_to, "faucet": box.url("/sandbox/fund"), "facilitator": box.url("/facilitator"),
+        for path, route in ROUTES.items():
+            as_json({"url": box.url(path), "dialect": "x402", "chain": "eip155:84532", "scenario": scenario,
+                     "price": str(route.price), "wire": route.wire, "flow": route.flow, "pay_to": box.pay_to, "faucet": box.url("/sandbox/fund"), "facilitator": box.url("/facilitator"),
                      "node": box.rpc_url})  # fmt: skip
         as_json({"ready": True})
     else:
