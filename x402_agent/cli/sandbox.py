@@ -70,6 +70,8 @@ def _leave_key(path: Any, facts: dict[str, str]) -> None:
 def _announce(box: Sandbox, scenario: str, json: bool) -> None:
     if json:
         for path, route in ROUTES.items():
+            if not route.price:
+                continue
             as_json({"url": box.url(path), "dialect": "x402", "chain": "eip155:84532", "scenario": scenario,
                      "price": str(route.price), "wire": route.wire, "flow": route.flow, "pay_to": box.pay_to, "faucet": box.url("/sandbox/fund"), "facilitator": box.url("/facilitator"),
                      "node": box.rpc_url})  # fmt: skip
