@@ -5,15 +5,18 @@ BIN    := $(VENV)/bin
 UV     := $(shell uv --version >/dev/null 2>&1 && command -v uv)
 PIP     = $(if $(UV),$(UV) pip install -q --python $(1)/bin/python,$(1)/bin/python -m pip install -q --disable-pip-version-check --no-input)
 JOBS   ?= 2
+OFFICIAL := X402_OFFICIAL_PYTHON=$(CURDIR)/.venv-official/bin/python
 export UV_PYTHON_DOWNLOADS := never
-export PYTHONWARNDEFAULTENCODING :=
 
 .DEFAULT_GOAL := help
 help:
 	@echo "make demo      the first paid request, on test money, in this machine"
 	@echo "make test      lint, types and the quick tests"
-	@echo "make test-all  the long tests: official client and server, Node, examples, benchmarks"
-	@echo "make bench     the benchmark table     make lock  the requirement files (needs uv)"
+	@echo "make test-all  all tests, the long ones too: official client and server, Node, examples, benchmarks"
+	@echo "make lint      lint and types"
+	@echo "make bench     the benchmark table"
+	@echo "make lock      writes requirements/*.txt anew (needs uv)"
+	@echo "make clean     removes what these made"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "x402_agent needs Python >= 3.11; found $$($(PYTHON) -V). Try: make PYTHON=python3.11"; exit 1; }
@@ -32,6 +35,11 @@ $(VENV)/.%.ok: requirements/%.txt requirements/build.txt pyproject.toml | $(VENV
 	@$(call PIP,.venv-official) --require-hashes -r requirements/official.txt
 	@touch $@
 
+build/solc/.ok: Makefile
+	@npm --version >/dev/null 2>&1 || { echo "make test-all recompiles the sandbox's contract: it needs Node and npm"; exit 1; }
+	@mkdir -p build/solc && npm install --silent --no-audit --no-fund --prefix build/solc solc@0.8.37
+	@touch $@
+
 demo: $(VENV)/.demo.ok
 	@$(BIN)/x402-agent try
 
@@ -42,13 +50,13 @@ lint: $(VENV)/.dev.ok
 test: $(VENV)/.dev.ok lint
 	@$(BIN)/python -m pytest -q -n $(JOBS) -m "not full"
 
-test-all: $(VENV)/.dev.ok .venv-official/.ok
-	@X402_OFFICIAL_PYTHON=$(CURDIR)/.venv-official/bin/python $(BIN)/python -m pytest -q -m full
-	@set -e; for file in examples/*.py; do echo "$$file"; X402_AGENT_HOME=$$(mktemp -d) $(BIN)/python $$file >/dev/null; done
-	@$(BIN)/python benchmarks/check.py
+test-all: $(VENV)/.dev.ok .venv-official/.ok build/solc/.ok lint
+	@set -e; for file in examples/*.py; do echo "$$file"; home=$$(mktemp -d); X402_AGENT_HOME=$$home $(BIN)/python $$file >/dev/null; rm -rf $$home; done
+	@$(OFFICIAL) $(BIN)/python benchmarks/check.py
+	@SOLC_DIR=$(CURDIR)/build/solc $(OFFICIAL) $(BIN)/python -m pytest -q -n $(JOBS)
 
 bench: $(VENV)/.dev.ok .venv-official/.ok
-	@X402_OFFICIAL_PYTHON=$(CURDIR)/.venv-official/bin/python $(BIN)/python benchmarks/paid_request.py
+	@$(OFFICIAL) $(BIN)/python benchmarks/paid_request.py
 
 lock:
 	@sh tools/lock.sh
