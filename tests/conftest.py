@@ -4,23 +4,48 @@ from __future__ import annotations
 
 import os
 import socket
+from ipaddress import ip_address
 
 import pytest
 
-LOCAL = ("127.", "::1", "localhost")
-_connect, _getaddrinfo = socket.socket.connect, socket.getaddrinfo
+INTERNET = (socket.AF_INET, socket.AF_INET6)
+_connect, _connect_ex, _sendto = socket.socket.connect, socket.socket.connect_ex, socket.socket.sendto
+_getaddrinfo = socket.getaddrinfo
 
 
-def _guarded_connect(self, address):
-    if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(LOCAL):
+def is_local(host):
+    name = host.decode() if isinstance(host, bytes) else host
+    if not name or name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def check(family, address):
+    if family in INTERNET and not is_local(address[0]):
         raise AssertionError(f"a test tried to reach {address[0]}")
+
+
+def guarded_connect(self, address):
+    check(self.family, address)
     return _connect(self, address)
 
 
-def _guarded_getaddrinfo(host, *args, **options):
-    name = host.decode() if isinstance(host, bytes) else host
-    if name and not name.startswith(LOCAL) and not name.endswith("localhost"):
-        raise AssertionError(f"a test tried to resolve {name}")
+def guarded_connect_ex(self, address):
+    check(self.family, address)
+    return _connect_ex(self, address)
+
+
+def guarded_sendto(self, data, *rest):
+    check(self.family, rest[-1])
+    return _sendto(self, data, *rest)
+
+
+def guarded_getaddrinfo(host, *args, **options):
+    if not is_local(host):
+        raise AssertionError(f"a test tried to resolve {host}")
     return _getaddrinfo(host, *args, **options)
 
 
@@ -31,5 +56,7 @@ def clean_world(monkeypatch, tmp_path):
         if name.startswith("X402_AGENT") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("X402_AGENT_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(socket.socket, "connect", _guarded_connect)
-    monkeypatch.setattr(socket, "getaddrinfo", _guarded_getaddrinfo)
+    monkeypatch.setattr(socket.socket, "connect", guarded_connect)
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+    monkeypatch.setattr(socket.socket, "sendto", guarded_sendto)
+    monkeypatch.setattr(socket, "getaddrinfo", guarded_getaddrinfo)

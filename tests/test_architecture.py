@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,11 +33,16 @@ ROOMS = {
     "settings": NOUNS | {"policy", "platformdirs"},
     "transport": NOUNS | {"flow", "wire", "deadline", "fetch", "anyio", "httpx"},
     "_httpx2": {"transport", "httpx2"},
-    "sandbox": NOUNS | {"primitives", "dialects", "chains", "pyrevm", "eth", "anyio", "eth_typing", "uvicorn", "starlette"},
+    "sandbox": NOUNS
+    | {"primitives", "dialects", "chains", "pyrevm", "eth", "anyio", "eth_typing", "uvicorn", "starlette"},
 }
 ABOVE = {"payer", "kit", "recovery", "cli", "__init__"}
 FILES = sorted(PACKAGE.rglob("*.py"))
-STDLIB = __import__("sys").stdlib_module_names
+MCP = sorted((ROOT / "mcp_server").rglob("*.py"))
+STDLIB = sys.stdlib_module_names
+CHANGES = set("append add update extend insert pop popitem clear remove discard setdefault appendleft".split())
+# What a module may remember between calls: the ledgers and connections that a fork must find again, the lazy names.
+REMEMBERED = {("sqlite.py", "_LEDGERS"), ("store.py", "_GRAVEYARD")}
 
 
 def room(path):
@@ -87,21 +94,71 @@ def test_only_drivers_name_an_http_library():
             assert not {"httpx", "httpx2"} & set(imported(path)), path
 
 
+@pytest.mark.parametrize("path", FILES + MCP, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_module_says_what_it_offers(path):
+    names = [
+        name.id
+        for node in ast.parse(path.read_text("utf-8")).body
+        for name in getattr(node, "targets", [getattr(node, "target", None)])
+        if isinstance(name, ast.Name)
+    ]
+    assert "__all__" in names
+
+
+def changed(tree):
+    """Names of the module that code in functions changes in place."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Global):
+            yield from node.names
+        elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
+            yield getattr(node.value, "id", "")
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGES:
+            yield getattr(node.func.value, "id", "")
+
+
+@pytest.mark.parametrize("path", FILES + MCP, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_module_keeps_no_state(path):
+    tree = ast.parse(path.read_text("utf-8"))
+    own = {name.id for node in tree.body for name in ast.walk(node) if isinstance(node, (ast.Assign, ast.AnnAssign))
+           and isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}  # fmt: skip
+    found = {(path.name, name) for name in own & set(changed(tree))}
+    assert found <= REMEMBERED, found
+
+
+def test_the_mcp_server_and_the_examples_use_public_names_only():
+    for path in [*MCP, *sorted((ROOT / "examples").glob("*.py"))]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
+            assert not [name for name in names if name.startswith("x402_agent.")], path
+
+
 def tracked():
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.split(b"\0")
     for name in filter(None, names):
         path = ROOT / name.decode()
-        if path.is_file() and path.suffix in (".py", ".md", ".toml", ".txt", ".sh", ".sql", ".json", ".sol", ".js", ""):
+        if path.is_file():
             yield path, path.read_text("utf-8", errors="replace")
 
 
 def test_no_machine_path_and_no_registry_in_the_tree():
-    words = re.compile("/(" + "wo" + "rk|ro" + "ot)/|py" + r"thonhosted|registry\.n" + r"pmjs|\bpypi\.o" + "rg")
+    words = re.compile(
+        "/(?:" + "wo" + "rk|ro" + "ot)/|/home/[a-z]|/Users/[a-z]|py" + r"thonhosted|\.n" + r"pmjs|\bpypi\.o" + "rg"
+    )
     for path, text in tracked():
         found = words.search(text)
         assert found is None, f"{path.relative_to(ROOT)}: {found}"
 
 
 def test_no_near_name_of_the_missing_package_is_depended_on():
-    for name in ("pyproject.toml", *(f"requirements/{n}.txt" for n in ("demo", "dev", "build"))):
-        assert "stacks" not in (ROOT / name).read_text().lower(), name
+    for path in [ROOT / "pyproject.toml", *sorted((ROOT / "requirements").glob("*.txt"))]:
+        assert "stacks" not in path.read_text().lower(), path.name
+
+
+def test_the_core_has_no_crypto_and_every_requirement_has_a_hash():
+    core = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {re.split(r"[<>=; \[]", each)[0] for each in core}
+    assert names == {"httpx", "httpx2", "pydantic", "anyio", "tenacity", "typer", "platformdirs"}
+    for path in sorted((ROOT / "requirements").glob("*.txt")):
+        lines = path.read_text().replace("\\\n", " ").splitlines()
+        assert lines and all("==" in line and "--hash=sha256:" in line for line in lines), path.name

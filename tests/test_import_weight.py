@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("coincurve", "eth_account", "web3", "py_ecc", "pyrevm", "mcp", "typer", "pydantic", "httpx2", "uvicorn", "eth")
+HEAVY = """coincurve wallycore sha3 Crypto eth_account eth_keys web3 py_ecc pyrevm eth mcp typer pydantic httpx2 uvicorn
+starlette tenacity""".split()
 
 
 def run(code):
