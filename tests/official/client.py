@@ -1,0 +1,22 @@
+"""The official httpx client pays one URL, run by the Python of its own environment; the key comes on stdin."""
+
+import asyncio
+import sys
+
+from eth_account import Account
+from x402 import x402Client
+from x402.http.clients.httpx import x402HttpxClient
+from x402.mechanisms.evm import EthAccountSigner
+from x402.mechanisms.evm.exact.register import register_exact_evm_client
+
+
+async def main():
+    """Print status and body."""
+    client = x402Client()
+    register_exact_evm_client(client, EthAccountSigner(Account.from_key("0x" + sys.stdin.read().strip())))
+    async with x402HttpxClient(client) as http:
+        reply = await http.get(sys.argv[1])
+        print(reply.status_code, reply.text)
+
+
+asyncio.run(main())
