@@ -16,7 +16,7 @@ async def main():
     register_exact_evm_client(client, EthAccountSigner(Account.from_key("0x" + sys.stdin.read().strip())))
     async with x402HttpxClient(client) as http:
         reply = await http.get(sys.argv[1])
-        print(reply.status_code, reply.text)
+        sys.stdout.write(f"{reply.status_code} {reply.text}")
 
 
 asyncio.run(main())
