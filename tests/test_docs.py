@@ -1,7 +1,12 @@
-"""Docs are executed: every python block runs, every command named exists, every link leads somewhere."""
+"""Docs are executed: python and console blocks run, every command named exists, every link leads somewhere.
+
+In a console block a line that starts with `$ ` is run, and the lines below it must come out: `…` stands for anything within a
+line, and a line of its own for any number of lines.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,25 +16,65 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "AGENTS.md", *(ROOT / "docs").rglob("*.md")])
-BLOCKS = [
-    pytest.param(match[1], id=f"{page.relative_to(ROOT)}:{page.read_text()[: match.start()].count(chr(10)) + 1}")
-    for page in PAGES
-    for match in re.finditer(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)
-]
+PAGES = sorted(
+    page
+    for folder in (".", "docs", "docs/*", "benchmarks", "mcp_server", "x402_agent/*")
+    for page in ROOT.glob(f"{folder}/*.md")
+)
+
+
+def blocks(kind):
+    """Each fenced block of that kind, called by its page and line."""
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        for match in re.finditer(rf"^```(?:{kind})\n(.*?)^```", text, re.S | re.M):
+            yield pytest.param(match[1], id=f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, match.start()) + 1}")
+
+
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
-@pytest.mark.parametrize("code", BLOCKS)
+@pytest.mark.parametrize("code", list(blocks("python")))
 def test_a_python_block_runs(code, tmp_path):
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
+
+
+def as_pattern(expected):
+    lines = expected.strip("\n").splitlines()
+    parts = [
+        r"(?:.*\n)*?" if line.strip() == "…" else r".*".join(map(re.escape, line.split("…"))) + r"\n" for line in lines
+    ]
+    return re.compile("".join(parts) + r"(?:.*\n)*")
+
+
+@pytest.mark.parametrize("block", list(blocks("console|sh|shell|bash")))
+def test_a_console_block_runs_and_prints_what_it_shows(block, tmp_path):
+    env = os.environ | {"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    _, *steps = re.split(r"^\$ ", block, flags=re.M)
+    assert steps, "a console block without a line that starts with `$ `"
+    for step in steps:
+        command, _, expected = step.partition("\n")
+        done = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, said
+        assert as_pattern(expected).fullmatch(said), f"{command} printed\n{said}instead of\n{expected}"
+
+
+def test_a_console_block_that_promises_too_much_is_found():
+    assert as_pattern("one\n…\nth…e\n").fullmatch("one\ntwo\nthree\nfour\n")
+    assert not as_pattern("one\nthree\n").fullmatch("one\ntwo\nthree\n")
+    assert not as_pattern("one\n…\nfive\n").fullmatch("one\ntwo\nthree\n")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
 def test_an_example_is_short_and_runs(path, tmp_path):
     assert len(path.read_text().splitlines()) <= 40
-    done = subprocess.run([sys.executable, "-W", "error", str(path)], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(path)], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0 and done.stdout, done.stderr
 
 
@@ -53,9 +98,23 @@ def test_every_command_is_documented_and_every_documented_command_exists():
 
     from x402_agent.cli.app import app
 
-    real = set(typer.main.get_command(app).commands)
-    named = set(re.findall(r"`x402-agent ([a-z]+)", (ROOT / "docs" / "reference" / "cli.md").read_text()))
-    assert named == real
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text()
+    real = typer.main.get_command(app).commands
+    assert set(re.findall(r"`x402-agent ([a-z]+)", page)) == set(real)
+    for name, command in real.items():
+        for verb in getattr(command, "commands", {}):
+            assert re.search(rf"{name} {verb}\b", page), f"{name} {verb}"
+
+
+def test_every_command_that_a_page_names_exists():
+    import typer
+
+    from x402_agent.cli.app import app
+
+    real = set(typer.main.get_command(app).commands) | {"mcp"}
+    for page in PAGES:
+        named = set(re.findall(r"x402-agent ([a-z]+)", page.read_text("utf-8")))
+        assert named <= real, f"{page.name}: {named - real}"
 
 
 def test_every_dependency_has_a_row_that_says_why():
