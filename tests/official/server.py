@@ -1,5 +1,6 @@
-"""An official x402 FastAPI server with one priced route, run by the Python of its own environment."""
+"""An official x402 FastAPI server with one priced route, run by the Python of its own environment. Its first line is its port."""
 
+import socket
 import sys
 
 import uvicorn
@@ -9,7 +10,7 @@ from x402.http import FacilitatorConfig, HTTPFacilitatorClient
 from x402.http.middleware.fastapi import PaymentMiddlewareASGI
 from x402.mechanisms.evm.exact.register import register_exact_evm_server
 
-facilitator, pay_to, port = sys.argv[1:4]
+facilitator, pay_to = sys.argv[1:3]
 server = x402ResourceServer(HTTPFacilitatorClient(FacilitatorConfig(url=facilitator)))
 register_exact_evm_server(server, "eip155:84532")
 accepts = {"scheme": "exact", "payTo": pay_to, "price": "$0.01", "network": "eip155:84532"}
@@ -23,4 +24,7 @@ async def weather():
     return {"weather": "sunny"}
 
 
-uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="warning")
+listening = socket.create_server(("127.0.0.1", 0))
+sys.stdout.write(f"{listening.getsockname()[1]}\n")
+sys.stdout.flush()
+uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
-import time
 from pathlib import Path
 
 import anyio
@@ -35,20 +33,15 @@ def box():
 
 @pytest.fixture(scope="module")
 def server(box):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen([python(), HERE / "server.py", box.facilitator_url, box.pay_to, str(port)])
-    for _ in range(300):
-        assert process.poll() is None, "the official server ended"
+    command = [python(), HERE / "server.py", box.facilitator_url, box.pay_to]
+    direct = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=direct) as process:
         try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            break
-        except ConnectionRefusedError:
-            time.sleep(0.1)
-    yield f"http://127.0.0.1:{port}/weather"
-    process.kill()
-    process.wait()
+            port = process.stdout.readline().strip()
+            assert port, "the official server ended before it listened"
+            yield f"http://127.0.0.1:{port}/weather"
+        finally:
+            process.kill()
 
 
 @pytest.fixture
@@ -58,11 +51,30 @@ def payer(box, tmp_path):
         yield one
 
 
+@pytest.fixture
+def moved(box):
+    """What the payer lost, what the seller got, and in how many settlements, since the test began."""
+
+    def now():
+        return -box.balance(box.payer_address), box.balance(box.pay_to), len(box.settlements)
+
+    start = now()
+    return lambda: tuple(after - before for before, after in zip(start, now(), strict=True))
+
+
+def delivered(reply, box):
+    """The paid page, with a receipt that names the settlement that just happened."""
+    assert (reply.status_code, reply.json()) == (200, {"weather": "sunny"})
+    receipt, last = reply.extensions["payment"], box.settlements[-1]
+    assert (receipt.outcome, receipt.transaction, receipt.money.amount) == ("spent", last.tx, PRICE)
+    assert box.transaction(receipt.transaction) is not None
+    assert (last.payer, last.pay_to, last.amount) == (box.payer_address, box.pay_to, PRICE)
+    return receipt
+
+
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
 @pytest.mark.parametrize("world", ["sync", "asyncio", "trio"])
-def test_ours_pays_an_official_server(library, world, server, box, payer):
-    before, settled = box.balance(box.pay_to), len(box.settlements)
-
+def test_ours_pays_an_official_server(library, world, server, box, payer, moved):
     async def get():
         async with payer.async_client(library=library, timeout=30) as http:
             return await http.get(server)
@@ -72,17 +84,23 @@ def test_ours_pays_an_official_server(library, world, server, box, payer):
             reply = http.get(server)
     else:
         reply = anyio.run(get, backend=world)
-    assert (reply.status_code, reply.json()) == (200, {"weather": "sunny"})
-    receipt = reply.extensions["payment"]
-    assert receipt.outcome == "spent" and box.transaction(receipt.transaction) is not None
-    assert (box.balance(box.pay_to) - before, len(box.settlements) - settled) == (PRICE, 1)
-    assert [row.state for row in payer.ledger.payments()] == ["CLAIMED"]
+    receipt = delivered(reply, box)
+    assert moved() == (PRICE, PRICE, 1)
+    rows = payer.ledger.payments()
+    assert [(row.payment_id, row.state) for row in rows] == [(receipt.payment_id, "CLAIMED")]
+
+
+def test_two_requests_are_two_settlements(server, box, payer, moved):
+    with payer.client(timeout=30) as http:
+        receipts = [delivered(http.get(server), box) for _ in range(2)]
+    assert moved() == (2 * PRICE, 2 * PRICE, 2)
+    assert len({receipt.transaction for receipt in receipts}) == 2
+    assert [row.state for row in payer.ledger.payments()] == ["CLAIMED", "CLAIMED"]
 
 
 @pytest.mark.parametrize("path", ["/joke", "/v1/joke", "/upfront"])
-def test_the_official_client_pays_our_paywall(path, box):
-    before, settled = box.balance(box.pay_to), len(box.settlements)
+def test_the_official_client_pays_our_paywall(path, box, moved):
     done = subprocess.run([python(), HERE / "client.py", box.url(path)], input=box.payer_key.hex(), text=True,
                           capture_output=True, timeout=60, check=False)  # fmt: skip
     assert done.stdout.startswith("200 "), done.stderr[-2000:]
-    assert (box.balance(box.pay_to) - before, len(box.settlements) - settled) == (PRICE, 1)
+    assert moved() == (PRICE, PRICE, 1)
