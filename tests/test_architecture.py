@@ -28,7 +28,7 @@ ROOMS = {
     "ledger": NOUNS,
     "wallet": NOUNS | {"primitives"},
     "deadline": set(),
-    "fetch": {"steps", "httpx2"},
+    "fetch": {"steps", "deadline", "anyio", "httpx2", "tenacity"},
     "wire": NOUNS | {"policy", "transport"},
     "settings": NOUNS | {"policy", "platformdirs"},
     "transport": NOUNS | {"flow", "wire", "deadline", "fetch", "anyio", "httpx"},

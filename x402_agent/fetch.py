@@ -1,54 +1,136 @@
-"""The plain client behind the step Fetch: it never pays, follows no redirect, reads no proxy from the environment."""
+"""The plain client behind the step Fetch: it never pays, follows no redirect, reads no proxy from the environment.
+
+It speaks to the transport, not through a Client: a Client logs every URL, and a node's key sits in its URL (C19).
+A Fetch that may be repeated says how often (`retries`); tenacity paces it, in threads, asyncio and trio alike.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .steps import MAX_BODY, Fetched
+from .deadline import DEADLINE, install
+from .steps import Fetch, Fetched, Sleep
 
 if TYPE_CHECKING:
-    from .steps import Fetch
+    from .steps import Steps
 
-__all__ = ["fetch", "fetch_async"]
+__all__ = ["drive", "fetch", "fetch_async"]
 
-
-def _options(step: Fetch) -> dict[str, Any]:
-    return {"content": step.content or None, "headers": dict(step.headers), "timeout": step.timeout}
+T = TypeVar("T")
+_NONE = Fetched(0, {}, b"")
+_AGAIN = frozenset({0, 429, 502, 503, 504})
 
 
 def fetch(step: Fetch) -> Fetched:
     """Perform one Fetch; no answer is status 0, never an exception."""
-    import httpx2
+    if not step.retries:
+        return _fetch(step)
+    from tenacity import Retrying
 
-    try:
-        with (
-            httpx2.Client(trust_env=False, follow_redirects=False) as client,
-            client.stream(step.method, step.url, **_options(step)) as reply,
-        ):
-            body = b""
-            for chunk in reply.iter_raw():
-                body += chunk
-                if len(body) >= MAX_BODY:
-                    break
-            return Fetched(reply.status_code, dict(reply.headers), body[:MAX_BODY])
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError):
-        return Fetched(0, {}, b"")
+    answer: Fetched = Retrying(**_pace(step))(_fetch, step)
+    return answer
 
 
 async def fetch_async(step: Fetch) -> Fetched:
     """The same, for asyncio and trio."""
+    if not step.retries:
+        return await _fetch_async(step)
+    import anyio
+    from tenacity import AsyncRetrying
+
+    return await AsyncRetrying(sleep=anyio.sleep, **_pace(step))(_fetch_async, step)
+
+
+def drive(steps: Steps[T]) -> T:
+    """Perform the Fetch and Sleep steps of a generator in this thread; -> what it returns. It may take no others."""
+    value: Any = None
+    while True:
+        try:
+            step = steps.send(value)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        if isinstance(step, Fetch):
+            value = fetch(step)
+        else:
+            assert isinstance(step, Sleep)
+            time.sleep(step.seconds)
+            value = None
+
+
+def _pace(step: Fetch) -> dict[str, Any]:
+    """How a harmless question is asked again: after 0.1 to 2 s, with jitter; the last answer stands."""
+    from tenacity import retry_if_result, stop_after_attempt, wait_random_exponential
+
+    return {
+        "retry": retry_if_result(lambda got: got.status in _AGAIN),
+        "stop": stop_after_attempt(1 + step.retries),
+        "wait": wait_random_exponential(multiplier=0.1, max=2),
+        "retry_error_callback": lambda state: state.outcome.result(),
+    }
+
+
+def _request(lib: Any, step: Fetch) -> Any:
+    """The request, with the URL's userinfo as basic authentication, as a Client would make it."""
+    url = lib.URL(step.url)
+    if url.scheme not in ("http", "https"):
+        raise lib.UnsupportedProtocol(f"no request goes to {url.scheme}:")
+    timeout = {"connect": step.timeout, "read": step.timeout, "write": step.timeout, "pool": step.timeout}
+    headers = {"accept-encoding": "identity", "user-agent": "x402-agent", **step.headers}
+    if url.userinfo:
+        made = lib.Request("GET", "http://localhost/")
+        flow = lib.BasicAuth(url.username, url.password).sync_auth_flow(made)
+        headers["authorization"] = next(flow).headers["authorization"]
+    content = step.content or None
+    return lib.Request(step.method, url, content=content, headers=headers, extensions={"timeout": timeout})
+
+
+def _fetch(step: Fetch) -> Fetched:
+    import httpx2
+
+    end = time.monotonic() + step.timeout
+    outer = DEADLINE.get()
+    token = DEADLINE.set(end if outer is None else min(end, outer))  # a drip lasts no longer than a silence
+    try:
+        with httpx2.HTTPTransport(trust_env=False) as transport:
+            install(transport)
+            reply = transport.handle_request(_request(httpx2, step))
+            try:
+                body = b""
+                for chunk in reply.iter_raw():
+                    body += chunk
+                    if len(body) >= step.limit:
+                        break
+                return Fetched(reply.status_code, dict(reply.headers), body[: step.limit])
+            finally:
+                reply.close()
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError):
+        return _NONE
+    finally:
+        DEADLINE.reset(token)
+
+
+async def _fetch_async(step: Fetch) -> Fetched:
+    import anyio
     import httpx2
 
     try:
-        async with (
-            httpx2.AsyncClient(trust_env=False, follow_redirects=False) as client,
-            client.stream(step.method, step.url, **_options(step)) as reply,
-        ):
-            body = b""
-            async for chunk in reply.aiter_raw():
-                body += chunk
-                if len(body) >= MAX_BODY:
-                    break
-            return Fetched(reply.status_code, dict(reply.headers), body[:MAX_BODY])
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError):
-        return Fetched(0, {}, b"")
+        with anyio.fail_after(step.timeout):
+            async with httpx2.AsyncHTTPTransport(trust_env=False) as transport:
+                reply = await transport.handle_async_request(_request(httpx2, step))
+                try:
+                    body = b""
+                    stream: Any = getattr(reply.stream, "_httpcore_stream", reply.stream)  # httpx2 leaves its generator
+                    async with aclosing(aiter(stream)) as chunks:  # open when a body is cut; trio warns of it
+                        async for chunk in chunks:
+                            body += chunk
+                            if len(body) >= step.limit:
+                                break
+                    return Fetched(reply.status_code, dict(reply.headers), body[: step.limit])
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await reply.aclose()
+    except Exception:  # the stream below raises what httpx2 would have translated
+        return _NONE

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .errors import PaymentError
-from .fetch import fetch
+from .fetch import drive
 from .flow import show_again
-from .steps import Fetch
 
 if TYPE_CHECKING:
     from .model import Hold
@@ -65,20 +64,12 @@ def _one(payer: Payer, hold: Hold) -> Resumed:
 
 
 def _ask(payer: Payer, hold: Hold) -> str:
-    """The chain's word now, driven here: Fetch is the only step that it takes."""
+    """The chain's word now."""
     node = payer.settings.nodes.get(hold.offer.network.id)
     chain = payer.chains.get(hold.offer.network.namespace)
     if not node or chain is None:
         return "unknown"
-    steps = chain.fate(hold.offer, hold.terms, node)
-    value: Any = None
-    while True:
-        try:
-            step = steps.send(value)
-        except StopIteration as done:
-            return str(done.value)
-        assert isinstance(step, Fetch)
-        value = fetch(step)
+    return drive(chain.fate(hold.offer, hold.terms, node))
 
 
 def _show(payer: Payer, hold: Hold) -> str:

@@ -94,20 +94,26 @@ class Close(NamedTuple):
 
 
 class Fetch(NamedTuple):
-    """One HTTP call to a node, facilitator, monitor or token endpoint, by a client that never pays. -> Fetched."""
+    """One HTTP call to a node, facilitator, monitor or token endpoint, by a client that never pays. -> Fetched.
+
+    `timeout` in seconds bounds the whole call; `retries` is how often a call that changes nothing may be repeated
+    when no answer, 429 or 502 to 504 came; `limit` is the most that is read of an answer, in bytes.
+    """
 
     method: str
     url: str
     content: bytes = b""
     headers: Mapping[str, str] = {}
     timeout: float = 10.0
+    retries: int = 0
+    limit: int = MAX_BODY
 
     def __repr__(self) -> str:
         return f"Fetch({self.method})"
 
 
 class Fetched(NamedTuple):
-    """The answer to a Fetch, at most MAX_BODY bytes. Status 0 means that there was none."""
+    """The answer to a Fetch, at most `limit` bytes of it. Status 0 means that there was none."""
 
     status: int
     headers: Mapping[str, str]
