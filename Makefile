@@ -36,7 +36,7 @@ $(VENV)/.%.ok: requirements/%.txt requirements/build.txt pyproject.toml | $(VENV
 	@touch $@
 
 build/solc/.ok: Makefile
-	@npm --version >/dev/null 2>&1 || { echo "make test-all recompiles the sandbox's contract: it needs Node and npm"; exit 1; }
+	@npm --version >/dev/null 2>&1 || { echo "make test-all recompiles the sandbox's contracts: it needs Node and npm"; exit 1; }
 	@mkdir -p build/solc && npm install --silent --no-audit --no-fund --prefix build/solc solc@0.8.37
 	@touch $@
 

@@ -12,7 +12,7 @@ from x402_agent.errors import SettingsError
 from x402_agent.primitives import EvmKey, checksum
 from x402_agent.sandbox import Sandbox
 from x402_agent.sandbox.evm import Chain
-from x402_agent.sandbox.machines import machine
+from x402_agent.sandbox.machines import Ran, intrinsic, machine
 from x402_agent.sandbox.transactions import rlp, signed
 
 
@@ -135,6 +135,25 @@ def test_a_rehearsal_changes_nothing_and_a_reverted_call_neither(backend):
         int.from_bytes(made.run(bytes(20), b"\x08" * 20, b"", keep=keep).output) for keep in (False, True, False, True)
     ]
     assert seen == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("backend", ["pyrevm", "py-evm"])
+def test_a_machine_meters_gas_moves_value_and_says_what_stopped_it(backend):
+    made = machine(backend, 84532)
+    made.block(1, 1_800_000_000)
+    rich, poor, code = b"\xaa" * 20, b"\xbb" * 20, b"\x08" * 20
+    made.endow(rich, 10**18)
+    assert made.run(rich, poor, b"", keep=True, value=5, gas=21_000) == Ran(True, b"", gas=21_000)
+    assert made.run(rich, poor, b"\0\1", keep=False, value=5).gas == 21_020 == intrinsic(b"\0\1")
+    assert (made.balance(rich), made.balance(poor)) == (10**18 - 5, 5)
+    made.install(code, bytes.fromhex("5f5460010180" + "5f55" + "5f5260205ff3"))  # slot 0 += 1, return it
+    starved = made.run(rich, code, b"", keep=True, gas=30_000)
+    assert (starved.ok, starved.gas, starved.halt) == (False, 30_000, "OutOfGas")
+    assert (made.run(rich, code, b"", keep=True).gas, made.storage(code, 0)) == (43_126, 1)
+    made.install(code, bytes.fromhex("60015f5ffd"))  # REVERT
+    assert made.run(rich, code, b"", keep=True)[:5] == (False, b"", (), 21_007, 0)
+    made.install(code, b"\xfe")  # INVALID
+    assert made.run(rich, code, b"", keep=True).halt.startswith("Invalid")
 
 
 # -- the node ---------------------------------------------------------------------------------------------------------

@@ -21,5 +21,6 @@ def test_recompiling_gives_the_same_artifact(tmp_path):
     script = ROOT / "tools" / "compile_contracts.js"
     env = os.environ | {"NODE_PATH": str(Path(solc) / "node_modules")}
     subprocess.run(["node", str(script), str(made)], check=True, capture_output=True, env=env)
-    assert [each.name for each in made.iterdir()] == ["SandboxUSDC.json"]
-    assert (made / "SandboxUSDC.json").read_bytes() == (CONTRACTS / "SandboxUSDC.json").read_bytes()
+    shipped = {each.name: each.read_bytes() for each in CONTRACTS.glob("*.json")}
+    assert {each.name: each.read_bytes() for each in made.iterdir()} == shipped
+    assert {each.stem for each in CONTRACTS.glob("*.sol")} == {name.removesuffix(".json") for name in shipped}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..primitives import checksum, keccak
 from .machines import machine
+from .reverts import revert_reason
 from .transactions import Transaction, signed
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ CHAIN_ID = 84532
 NETWORK = f"eip155:{CHAIN_ID}"
 NETWORK_V1 = "base-sepolia"
 GENESIS = 30_000_000  # Base Sepolia is about there: nobody should rely on small block numbers
-_ERROR = bytes.fromhex("08c379a0")  # Error(string)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +147,3 @@ class Chain:
         self._blocks.append(block)
         self._machine.block(number, timestamp)
         return block
-
-
-def revert_reason(output: bytes) -> str:
-    """The words in `Error(string)` revert data, else its hex."""
-    if output[:4] != _ERROR or len(output) < 68:
-        return "0x" + output.hex()[:80]
-    size = int.from_bytes(output[36:68])
-    return output[68 : 68 + size].decode("utf-8", "replace")

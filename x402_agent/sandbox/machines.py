@@ -1,7 +1,7 @@
 """Two EVMs behind one small door: code runs, state stays, nothing here knows blocks, transactions or tokens.
 
-`pyrevm` is Rust and fast, without wheels for some platforms; `py-evm` is pure Python and runs everywhere. Neither meters
-gas as a real node does (slots stay warm between calls), so no gas figure ever leaves the sandbox.
+`pyrevm` is Rust and fast, without wheels for some platforms; `py-evm` is pure Python and runs everywhere. Gas is metered,
+but a slot once touched stays warm for ever in pyrevm, so its figures are lower than a real node's.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from ..errors import SettingsError
 
-__all__ = ["Backend", "Log", "Machine", "Ran", "machine"]
+__all__ = ["COINBASE", "GAS", "GAS_LIMIT", "Backend", "Log", "Machine", "Ran", "intrinsic", "machine"]
 
 Backend = Literal["pyrevm", "py-evm"]
 GAS = 5_000_000
-GAS_LIMIT = 60_000_000
+GAS_LIMIT = 60_000_000  # of a block
+COINBASE = bytes.fromhex("4200000000000000000000000000000000000011")  # where Base's sequencer collects its fees
 SPEC = "CANCUN"
 _INSTALL = "uv add 'x402-agent-sdk[sandbox]'"
 _OUTPUT = re.compile(r"output: 0x([0-9a-f]*)").search
+_USED = re.compile(r"gas_used: (\d+)").search
+_HALT = re.compile(r"Halt \{ reason: (\w+)").search
 
 
 class Log(NamedTuple):
@@ -31,11 +34,18 @@ class Log(NamedTuple):
 
 
 class Ran(NamedTuple):
-    """What a call did: `output` is the returned data, or the revert data when `ok` is False."""
+    """What a call did: `output` is the returned data, or the revert data when `ok` is False.
+
+    `gas` was used, what a transaction pays before its first instruction included; `refund` of it came back. `halt` names
+    what stopped the code when it did not revert by itself: OutOfGas, StackUnderflow and their like.
+    """
 
     ok: bool
     output: bytes
     logs: tuple[Log, ...] = ()
+    gas: int = 0
+    refund: int = 0
+    halt: str = ""
 
 
 class Machine(Protocol):
@@ -46,8 +56,11 @@ class Machine(Protocol):
     def block(self, number: int, timestamp: int) -> None:
         """From now on code sees this block number and time (unix seconds)."""
 
-    def run(self, caller: bytes, to: bytes, data: bytes, *, keep: bool) -> Ran:
-        """Call a contract; its changes stay only when `keep` is set and it did not revert."""
+    def run(self, caller: bytes, to: bytes, data: bytes, *, keep: bool, value: int = 0, gas: int = GAS) -> Ran:
+        """Call a contract with `value` wei; its changes stay only when `keep` is set and it did not revert.
+
+        The caller must own `value`, and `gas` must reach for intrinsic(data): both are the chain's rules, not code's.
+        """
 
     def install(self, address: bytes, code: bytes) -> None:
         """Put runtime code at an address, as if it had been deployed there."""
@@ -55,11 +68,22 @@ class Machine(Protocol):
     def code(self, address: bytes) -> bytes:
         """The runtime code at an address, b"" when there is none."""
 
+    def storage(self, address: bytes, slot: int) -> int:
+        """One word of a contract's storage."""
+
     def balance(self, address: bytes) -> int:
         """The native balance in wei."""
 
     def endow(self, address: bytes, wei: int) -> None:
         """Set the native balance in wei."""
+
+
+def intrinsic(data: bytes, *, creates: bool = False, addresses: int = 0, slots: int = 0) -> int:
+    """Gas before the first instruction (EIP-2028, EIP-2930, EIP-3860): `addresses` and `slots` of the access list."""
+    zeros = data.count(0)
+    words = (len(data) + 31) // 32
+    creation = 32_000 + 2 * words if creates else 0
+    return 21_000 + 4 * zeros + 16 * (len(data) - zeros) + creation + 2_400 * addresses + 1_900 * slots
 
 
 def machine(backend: Backend | None, chain_id: int) -> Machine:
@@ -93,30 +117,34 @@ class _PyRevm:
         self._evm = pyrevm.EVM(env=env, spec_id=SPEC)
 
     def block(self, number: int, timestamp: int) -> None:
-        env = self._lib.BlockEnv(number=number, timestamp=timestamp, basefee=0, gas_limit=GAS_LIMIT)
+        env = self._lib.BlockEnv(
+            number=number, timestamp=timestamp, basefee=0, gas_limit=GAS_LIMIT, coinbase=_hex(COINBASE)
+        )
         self._evm.set_block_env(env)
 
-    def run(self, caller: bytes, to: bytes, data: bytes, *, keep: bool) -> Ran:
+    def run(self, caller: bytes, to: bytes, data: bytes, *, keep: bool, value: int = 0, gas: int = GAS) -> Ran:
         mark = self._evm.snapshot()
         try:
-            output = self._evm.message_call(caller=_hex(caller), to=_hex(to), calldata=data, gas=GAS)
+            output = self._evm.message_call(caller=_hex(caller), to=_hex(to), calldata=data, value=value, gas=gas)
         except RuntimeError as refusal:
             self._evm.revert(mark)
-            found = _OUTPUT(str(refusal))  # the revert data is nowhere else
-            return Ran(False, bytes.fromhex(found[1]) if found else b"")
-        result = self._evm.result
-        logs = tuple(_log(entry) for entry in result.logs) if keep and result else ()
+            return _failed(str(refusal), gas)
+        result: Any = self._evm.result
+        logs = tuple(_log(entry) for entry in result.logs) if keep else ()
         if keep:
             self._evm.commit()
         else:
             self._evm.revert(mark)
-        return Ran(True, bytes(output), logs)
+        return Ran(True, bytes(output), logs, result.gas_used, result.gas_refunded)
 
     def install(self, address: bytes, code: bytes) -> None:
         self._evm.insert_account_info(_hex(address), self._lib.AccountInfo(code=code))
 
     def code(self, address: bytes) -> bytes:
         return bytes(self._evm.get_code(_hex(address)) or b"")
+
+    def storage(self, address: bytes, slot: int) -> int:
+        return int(self._evm.storage(_hex(address), slot))
 
     def balance(self, address: bytes) -> int:
         return int(self._evm.get_balance(_hex(address)))
@@ -145,28 +173,33 @@ class _PyEvm:
         self._state: Any = CancunState(AtomicDB(), self._environment(0, 1), BLANK_ROOT_HASH)
 
     def _environment(self, number: int, timestamp: int) -> Any:
-        nowhere, prevrandao = bytes(20), bytes(32)
-        return self._context(nowhere, timestamp, number, 0, prevrandao, GAS_LIMIT, (), self._chain_id, 0, 0)
+        prevrandao = bytes(32)
+        return self._context(COINBASE, timestamp, number, 0, prevrandao, GAS_LIMIT, (), self._chain_id, 0, 0)
 
     def block(self, number: int, timestamp: int) -> None:
         self._state.execution_context = self._environment(number, timestamp)
 
-    def run(self, caller: bytes, to: bytes, data: bytes, *, keep: bool) -> Ran:
+    def run(self, caller: bytes, to: bytes, data: bytes, *, keep: bool, value: int = 0, gas: int = GAS) -> Ran:
         state = self._state
         mark = state.snapshot()
-        message = self._message(gas=GAS, to=to, sender=caller, value=0, data=data, code=state.get_code(to))
+        before = intrinsic(data)
+        code = state.get_code(to)
+        message = self._message(gas=gas - before, to=to, sender=caller, value=value, data=data, code=code)
         context = state.transaction_context_class(gas_price=0, origin=caller)
         done = state.computation_class.apply_message(state, message, context)
-        output = bytes(done.output)
+        used, refund = before + done.get_gas_used(), 0
+        logs: tuple[Log, ...] = ()
         if done.is_error or not keep:
-            logs: tuple[Log, ...] = ()
             state.revert(mark)
         else:
             logs = tuple(Log(a, tuple(t.to_bytes(32, "big") for t in ts), d) for a, ts, d in done.get_log_entries())
             state.commit(mark)
+        if not done.is_error:
+            refund = min(done.get_gas_refund(), used // 5)  # EIP-3529
         state.lock_changes()
         state.clear_transient_storage()
-        return Ran(not done.is_error, output, logs)
+        halt = "" if not done.is_error or type(done.error).__name__ == "Revert" else type(done.error).__name__
+        return Ran(not done.is_error, bytes(done.output), logs, used - refund, refund, halt)
 
     def install(self, address: bytes, code: bytes) -> None:
         self._state.set_code(address, code)
@@ -175,12 +208,24 @@ class _PyEvm:
     def code(self, address: bytes) -> bytes:
         return bytes(self._state.get_code(address))
 
+    def storage(self, address: bytes, slot: int) -> int:
+        return int(self._state.get_storage(address, slot))
+
     def balance(self, address: bytes) -> int:
         return int(self._state.get_balance(address))
 
     def endow(self, address: bytes, wei: int) -> None:
         self._state.set_balance(address, wei)
         self._state.lock_changes()
+
+
+def _failed(words: str, gas: int) -> Ran:
+    """What pyrevm says in words: revert data, gas and the name of a halt are nowhere else."""
+    output, used, halt = _OUTPUT(words), _USED(words), _HALT(words)
+    reverted = bytes.fromhex(output[1]) if output else b""
+    return Ran(
+        False, reverted, gas=int(used[1]) if used else gas, halt=halt[1] if halt else "" if output else words[:80]
+    )
 
 
 def _hex(address: bytes) -> str:

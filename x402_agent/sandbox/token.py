@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .machines import Ran
     from .transactions import Transaction
 
-__all__ = ["Authorization", "Token", "artifact", "raw_address", "selector", "usdc", "word"]
+__all__ = ["Authorization", "Token", "artifact", "raw_address", "selector", "tail", "usdc", "word"]
 
 
 class Authorization(NamedTuple):
@@ -66,7 +66,8 @@ def word(value: int | bytes) -> bytes:
     return value.to_bytes(32, "big") if isinstance(value, int) else value.rjust(32, b"\0")
 
 
-def _tail(data: bytes) -> bytes:
+def tail(data: bytes) -> bytes:
+    """ABI `bytes`: the length, then the data padded to whole words."""
     return word(len(data)) + data.ljust(-(-len(data) // 32) * 32, b"\0")
 
 
@@ -85,7 +86,7 @@ class Token:
         self._owner = owner
         chain.install(self.address, bytes.fromhex(str(artifact("SandboxUSDC")["runtime"])[2:]))
         name, version = self.asset.eip712 or ("", "")
-        texts = [_tail(each.encode()) for each in (name, self.asset.symbol, version)]
+        texts = [tail(each.encode()) for each in (name, self.asset.symbol, version)]
         offsets = [4 * 32 + sum(map(len, texts[:i])) for i in range(3)]
         arguments = b"".join(map(word, (*offsets, self.asset.decimals))) + b"".join(texts)
         self.send(owner, "initialize(string,string,string,uint8)", arguments)
@@ -117,6 +118,14 @@ class Token:
         """New units for an address."""
         return self.send(self._owner, "mint(address,uint256)", word(to) + word(value))
 
+    def approve(self, key: EvmKey, spender: bytes, value: int) -> Transaction:
+        """Allow `spender` to move up to `value` atomic units of the key's address (ERC-20)."""
+        return self.send(key, "approve(address,uint256)", word(spender) + word(value))
+
+    def allowance(self, holder: bytes, spender: bytes) -> int:
+        """Atomic units that `spender` may still move (ERC-20)."""
+        return int.from_bytes(self.view("allowance(address,address)", word(holder) + word(spender)))
+
     def transfer(self, key: EvmKey, to: bytes, value: int) -> Transaction:
         """A plain ERC-20 transfer from the key's address."""
         return self.send(key, "transfer(address,uint256)", word(to) + word(value))
@@ -127,7 +136,7 @@ class Token:
         if len(signature) == 65:
             r, s, v = signature[:32], signature[32:64], signature[64]
             return selector(_SPLIT) + head + word(v) + r + s
-        return selector(_BYTES) + head + word(7 * 32) + _tail(signature)
+        return selector(_BYTES) + head + word(7 * 32) + tail(signature)
 
     def rehearse(self, caller: bytes, data: bytes) -> Ran:
         """What a call would do in the next block."""
