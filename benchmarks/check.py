@@ -36,7 +36,8 @@ def _try_seconds() -> float:
 
 def main() -> int:
     """Measure, print, judge."""
-    found = measure(rounds=15, calls=60)
+    official = os.environ.get("X402_OFFICIAL_PYTHON", "")
+    found = measure(rounds=15, calls=60, python=official)
     print(table(found))
     best = {name: [min(column) for column in zip(*rounds, strict=True)] for name, rounds in found.items()}
     wall, cpu = best["plain GET"]
@@ -45,14 +46,20 @@ def main() -> int:
     rows = [
         ("a reply that is not 402, wall x plain", free[0] / wall, 1.05),
         ("a reply that is not 402, CPU x plain", free[1] / cpu, 1.05),
-        # The goal is 2.4. With sniffio installed a plain GET costs 0.28 ms here and two of them 0.60, which leaves 0.07 ms
-        # for parsing, policy, signature and two ledger batches; they cost 0.5 ms now: docs/architecture.md, open ends.
+        # The goal is 2.4, set where a plain GET cost 1.21 ms and the official client 2.7 times that. A plain GET costs 0.28 ms
+        # here and the second one that every paid call needs as much again; signature, ledger, parsing and policy add
+        # 0.45 ms: at 2.4 they would have 0.07, and the signature alone takes 0.04 (docs/architecture.md). What the goal says of
+        # the two clients, 2.4 to 2.7, is enforced below as it stands.
         ("a paid call, wall x plain (goal 2.4)", paid[0] / wall, 4.0),
         ("a paid call, CPU x plain (goal 2.4)", paid[1] / cpu, 4.0),
         ("parsed offer to header, us of CPU", header_microseconds(), 80.0),
         ("import and client over httpx, s of CPU", imports, 0.120),
         ("x402-agent try, s", min(_try_seconds() for _ in range(3)), 2.0),
     ]
+    if official:
+        theirs = best["official, with coincurve"]
+        rows.append(("a paid call, wall x the official client's with coincurve", paid[0] / theirs[0], 2.4 / 2.7))
+        rows.append(("a paid call, CPU x the official client's with coincurve", paid[1] / theirs[1], 2.4 / 2.7))
     failed = 0
     for name, value, limit in rows:
         verdict = "ok" if value <= limit else "within slack" if value <= limit * SLACK else "FAILED"

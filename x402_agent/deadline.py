@@ -28,6 +28,8 @@ class _Stream:
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
+        self.close = inner.close  # bound once: a pool asks these of every connection for every request
+        self.get_extra_info = inner.get_extra_info
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         data: bytes = self._inner.read(max_bytes, _within(timeout))
@@ -36,14 +38,8 @@ class _Stream:
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._inner.write(buffer, _within(timeout))
 
-    def close(self) -> None:
-        self._inner.close()
-
     def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> _Stream:
         return _Stream(self._inner.start_tls(ssl_context, server_hostname, _within(timeout)))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
 
 
 class _Backend:

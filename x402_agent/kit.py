@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Kit", "Quote", "QuoteKit", "digest"]
 
 log = logging.getLogger("x402_agent")
+_canonical = json.JSONEncoder(sort_keys=True).encode
 
 
 @dataclass(frozen=True)
@@ -201,4 +202,4 @@ class QuoteKit(Kit):
 
 def digest(proof: Proof) -> str:
     """sha256 of the proof's payload: what the ledger keeps, to know the same bytes again."""
-    return hashlib.sha256(json.dumps(proof.payload, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_canonical(proof.payload).encode()).hexdigest()

@@ -331,12 +331,12 @@ class Pays:
 
 async def wait(work: Deferred) -> Any:
     """Await blocking work without blocking the loop; a cancellation waits until what is written is written."""
+    start = getattr(work, "start", None)
+    if start is not None and work.ready:  # type: ignore[attr-defined]  # nothing to wait for: no thread, no scope
+        return work.run()
     with CancelScope(shield=True):
-        start = getattr(work, "start", None)
         if start is None:
             return await to_thread.run_sync(work.run)
-        if work.finished:  # type: ignore[attr-defined]
-            return work.result()  # type: ignore[attr-defined]
         finished = Event()
         native: Any = current_token().native_token
         wake = getattr(native, "run_sync_soon", None) or native.call_soon_threadsafe

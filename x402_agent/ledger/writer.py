@@ -78,6 +78,11 @@ class Job(Generic[T]):
                 log.exception("a callback of a ledger job failed")
 
     @property
+    def ready(self) -> bool:
+        """Whether `run` returns at once."""
+        return self.finished or self._writer is None
+
+    @property
     def sleeps(self) -> bool:
         """Whether no thread of its own will ever drain for it."""
         return self._done is not None
@@ -94,6 +99,7 @@ class Job(Generic[T]):
 
 class _Ready(Job[T]):
     finished = True
+    ready = True
 
     def __init__(self, value: T) -> None:
         self.value = value
@@ -126,6 +132,8 @@ class Forgiving(Job[None]):
 
 class Late(Forgiving):
     """A Close with good news: it rides in the next batch. Until then the row says INFLIGHT, which counts the same."""
+
+    ready = True
 
     def run(self) -> None:
         """Queue it and go on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..errors import BudgetExceeded, NoAcceptableOffer, PaymentError, PolicyDenied
@@ -130,6 +131,7 @@ def _nothing(policy: Policy, ask: Ask, challenge: Challenge, over: list[tuple[Of
                              rule=policy.place("networks"), hint=hint)  # fmt: skip
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """localhost, *.localhost (RFC 6761), 127.0.0.0/8 and ::1."""
     if host == "localhost" or host.endswith(".localhost"):
