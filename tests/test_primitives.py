@@ -80,7 +80,7 @@ def test_addresses_of_known_keys(key, address, curve):
     assert made == address
 
 
-ORDER = primitives._ORDER
+ORDER = primitives.ORDER
 
 
 @settings(max_examples=100, deadline=None)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         PolicyDenied,
         SettingsError,
         SigningFailed,
+        WalletError,
     )
     from .model import Asset, Money, Offer, Receipt
     from .payer import Payer, Quote, attach
@@ -59,12 +60,13 @@ __all__ = [
     "Signer",
     "SigningFailed",
     "Wallet",
+    "WalletError",
     "attach",
 ]
 
 _HOMES = {
     "errors": "BudgetExceeded ChallengeInvalid LedgerError NoAcceptableOffer NotReplayable PaymentError PaymentInDoubt"
-    " PaymentRefused PolicyDenied SettingsError SigningFailed",
+    " PaymentRefused PolicyDenied SettingsError SigningFailed WalletError",
     "model": "Asset Money Offer Receipt",
     "payer": "Payer Quote attach",
     "policy": "Budget Policy",

@@ -6,7 +6,8 @@ PaymentError                 everything below; `.retry_safe` `.hint` `.rule` `.p
 ├── NoAcceptableOffer        understood, but no key, chain or asset fits             retry_safe
 ├── ChallengeInvalid         their 402 is broken, hostile or for another origin      retry_safe
 ├── NotReplayable            a one-shot body cannot be sent twice; nothing signed    retry_safe
-├── SigningFailed            wallet locked, signer down, extra not installed         retry_safe
+├── SigningFailed            no key, signer down, extra not installed                retry_safe
+│   └── WalletError          the wallet file is locked, damaged or not private       retry_safe
 ├── PaymentRefused           the proof was sent and is provably dead                 retry_safe
 ├── PaymentInDoubt           the proof left, no answer came back              NOT retry_safe
 ├── LedgerError              the journal cannot be written or trusted: nothing leaves
@@ -32,6 +33,7 @@ __all__ = [
     "PolicyDenied",
     "SettingsError",
     "SigningFailed",
+    "WalletError",
 ]
 
 
@@ -92,6 +94,12 @@ class NotReplayable(PaymentError):
 
 class SigningFailed(PaymentError):
     """The wallet could not sign: locked, missing, or its signer did not answer. Nothing left."""
+
+    retry_safe = True
+
+
+class WalletError(SigningFailed):
+    """The wallet file, or what should go into it, is missing, locked, damaged or readable by others. Nothing left."""
 
     retry_safe = True
 

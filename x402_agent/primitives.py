@@ -7,16 +7,31 @@ nonces and low s; `safe-pysha3`, else `pycryptodome`, for Keccak-256. Nothing he
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import SigningFailed
+from .secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["EvmKey", "checksum", "evm_address", "keccak", "recover"]
+__all__ = [
+    "ORDER",
+    "EvmKey",
+    "aes128_ctr",
+    "checksum",
+    "ed25519_public",
+    "evm_address",
+    "keccak",
+    "public_key",
+    "recover",
+    "ripemd160",
+    "seal",
+    "unseal",
+]
 
-_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _MISSING = "uv add 'x402-agent-sdk[evm]'"
 
 
@@ -110,9 +125,10 @@ def _address(public: bytes) -> str:
     return checksum("0x" + keccak(public[1:])[-20:].hex())
 
 
-def evm_address(key: bytes) -> str:
+def evm_address(key: bytes | Secret) -> str:
     """The EIP-55 address of a 32-byte private key."""
-    return _address(_curve().public(key))
+    key = Secret(key)
+    return _address(_curve().public(key.raw))
 
 
 def recover(digest: bytes, signature: bytes) -> str:
@@ -136,11 +152,13 @@ class EvmKey:
 
     __slots__ = ("_sign", "address")
 
-    def __init__(self, key: bytes) -> None:
-        if len(key) != 32 or not 0 < int.from_bytes(key, "big") < _ORDER:
+    def __init__(self, key: bytes | Secret) -> None:
+        key = Secret(key)
+        if len(key) != 32 or not 0 < int.from_bytes(key.raw, "big") < ORDER:
             raise SigningFailed("a private key is 32 bytes below the order of secp256k1", hint="check the key")
-        self.address = evm_address(key)
-        self._sign = _curve().signer(key)
+        curve = _curve()
+        self.address = _address(curve.public(key.raw))
+        self._sign = curve.signer(key.raw)
 
     def sign(self, digest: bytes) -> bytes:
         """r, s and v (27 or 28) over a 32-byte digest: RFC 6979, low s, so equal digests give equal bytes."""
@@ -149,3 +167,54 @@ class EvmKey:
 
     def __repr__(self) -> str:
         return f"EvmKey({self.address})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a key is not pickled")
+
+
+def public_key(key: Secret) -> bytes:
+    """The compressed secp256k1 public key of a private one: 33 bytes (SEC 1)."""
+    point = _curve().public(key.raw)
+    return bytes((2 + (point[64] & 1),)) + point[1:33]
+
+
+def _crypto(name: str) -> Any:
+    """A module of pycryptodome; raises SigningFailed when it is not installed."""
+    try:
+        return import_module(f"Crypto.{name}")
+    except ImportError:
+        raise SigningFailed("pycryptodome is not installed", rule="extra `evm`", hint=_MISSING) from None
+
+
+def ed25519_public(key: Secret) -> bytes:
+    """The Ed25519 public key, 32 bytes, of a 32-byte private key (RFC 8032)."""
+    made = _crypto("PublicKey.ECC").construct(curve="Ed25519", seed=key.raw)
+    return bytes(made.public_key().export_key(format="raw"))
+
+
+def ripemd160(data: bytes) -> bytes:
+    """RIPEMD-160 of `data`, 20 bytes."""
+    return bytes(_crypto("Hash.RIPEMD160").new(data).digest())
+
+
+def seal(key: Secret, nonce: bytes, plain: Secret, header: bytes) -> bytes:
+    """AES-256-GCM (NIST SP 800-38D): ciphertext and a 16-byte tag over it and `header`. One nonce of 12 bytes per key."""
+    aes = _crypto("Cipher.AES")
+    made, tag = aes.new(key.raw, aes.MODE_GCM, nonce=nonce).update(header).encrypt_and_digest(plain.raw)
+    return bytes(made + tag)
+
+
+def unseal(key: Secret, nonce: bytes, sealed: bytes, header: bytes) -> Secret | None:
+    """What `seal` was given, or None when key, header or ciphertext are not the same."""
+    aes = _crypto("Cipher.AES")
+    try:
+        opened = aes.new(key.raw, aes.MODE_GCM, nonce=nonce).update(header)
+        return Secret(opened.decrypt_and_verify(sealed[:-16], sealed[-16:]))
+    except ValueError:
+        return None
+
+
+def aes128_ctr(key: Secret, iv: bytes, data: Secret) -> Secret:
+    """AES-128 in counter mode, the 16-byte `iv` as the first counter block; the same call encrypts and decrypts."""
+    aes = _crypto("Cipher.AES")
+    return Secret(aes.new(key.raw, aes.MODE_CTR, nonce=b"", initial_value=iv).encrypt(data.raw))

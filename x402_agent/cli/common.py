@@ -18,6 +18,7 @@ from .. import (
     PolicyDenied,
     Settings,
     SettingsError,
+    WalletError,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ _CODES: tuple[tuple[type[PaymentError], int], ...] = (
     (PaymentInDoubt, Exit.IN_DOUBT),
     (NoAcceptableOffer, Exit.NOTHING),
     (LedgerError, Exit.FAILED),
+    (WalletError, Exit.FAILED),
     (PaymentError, Exit.NOTHING),
 )
 

@@ -1,0 +1,38 @@
+"""How addresses are written: base58 and base58check (Bitcoin, TRON, Solana), c32check (Stacks, SIP-005)."""
+
+from __future__ import annotations
+
+import hashlib
+
+__all__ = ["base58", "base58check", "c32_address"]
+
+_B58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_C32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def _digits(data: bytes, alphabet: str) -> str:
+    """`data` as one number in this alphabet; a zero byte at the front is one zero digit."""
+    number, out = int.from_bytes(data, "big"), ""
+    while number:
+        number, digit = divmod(number, len(alphabet))
+        out = alphabet[digit] + out
+    return alphabet[0] * (len(data) - len(data.lstrip(b"\0"))) + out
+
+
+def _checksum(data: bytes) -> bytes:
+    return hashlib.sha256(hashlib.sha256(data).digest()).digest()[:4]
+
+
+def base58(data: bytes) -> str:
+    """`data` in base58: a Solana address is the base58 of its 32 bytes."""
+    return _digits(data, _B58)
+
+
+def base58check(data: bytes) -> str:
+    """Base58 of `data` and the first four bytes of its double SHA-256: a TRON address is 0x41 and 20 bytes."""
+    return base58(data + _checksum(data))
+
+
+def c32_address(version: int, hash160: bytes) -> str:
+    """A Stacks address: `S`, the version (22 mainnet, 26 testnet), and c32 of the hash and its checksum (SIP-005)."""
+    return "S" + _C32[version] + _digits(hash160 + _checksum(bytes((version,)) + hash160), _C32)
