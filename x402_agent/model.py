@@ -144,8 +144,10 @@ class Ask:
 class Offer:
     """One way to pay, normalised and frozen: what policy judged is what is held, signed and ledgered.
 
-    `amount` is in atomic units of `asset`; `lifetime` is what the seller asks for, in seconds; `wire` belongs to
-    the dialect alone and is text that a ledger row can keep (the requirement to echo, byte for byte).
+    `amount` is in atomic units of `asset`: the price, or for a scheme that charges later the most that it may take;
+    `lifetime` is what the seller asks for, in seconds; `wire` belongs to the dialect alone and is text that a ledger
+    row can keep (the requirement to echo, byte for byte). `method` is how the token moves: "" by the chain's own way
+    (on EVM EIP-3009), "permit2" by that contract; `facilitator` is the one account that may then settle, "" for any.
     """
 
     dialect: str
@@ -159,6 +161,8 @@ class Offer:
     flow: str = "authorization"
     fee_cap: int = 0
     wire: tuple[str, ...] = ()
+    method: str = ""
+    facilitator: str = ""
 
     @property
     def network(self) -> Network:
@@ -175,7 +179,10 @@ class Offer:
         """sha256 over every field: travels with the hold, the approval, the proof and the ledger row."""
         parts = (self.dialect, self.scheme, self.asset.id, str(self.amount), self.pay_to, str(self.lifetime),
                  self.resource, self.description, self.flow, str(self.fee_cap), *self.wire)  # fmt: skip
-        return hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+        made = hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+        if not self.method and not self.facilitator:  # as it was before these two fields: old rows keep their digest
+            return made
+        return hashlib.sha256(f"{made}\x00{self.method}\x00{self.facilitator}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ class Desk:
             "lifetime": 60,
             "wire": ("2", network, '{"a":1}', "", ""),
         }
-        return Offer("x402", "exact", asset, amount, pay_to, **{**values, **options})
+        return Offer("x402", options.pop("scheme", "exact"), asset, amount, pay_to, **{**values, **options})
 
     def terms(self, lifetime: int = 60) -> Terms:
         now = int(self.clock.now)

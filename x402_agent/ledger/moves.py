@@ -66,8 +66,19 @@ def known(store: Store, payment_id: str) -> Known | None:
     return Known(*row) if row else None
 
 
-def move(store: Store, row: Known, state: str, *, answer: Answer | None = None, note: str = "") -> None:
-    """Write the move and its event; raises LedgerError when it is not legal. Staying is recorded, and moves nothing."""
+def move(
+    store: Store,
+    row: Known,
+    state: str,
+    *,
+    answer: Answer | None = None,
+    note: str = "",
+    charge: tuple[int, int] | None = None,
+) -> None:
+    """Write the move and its event; raises LedgerError when it is not legal. Staying is recorded, and moves nothing.
+
+    `charge` is what the chain shows to have moved (atomic units) and what that gives back (micro-dollars).
+    """
     before = row.state
     if before != state and not states.legal(before, state):
         raise LedgerError(
@@ -89,13 +100,17 @@ def move(store: Store, row: Known, state: str, *, answer: Answer | None = None, 
               row.id, row.last_event)  # fmt: skip
     if store.db.execute(_UPDATE, values).rowcount != 1:
         raise Overtaken("the row has moved meanwhile", rule="compare and swap", payment_id=row.payment_id)
+    paid = f'"charged":"{charge[0]}","given_back":{charge[1]},' if charge else ""
     data = (
-        f'{{"ms":{answer.milliseconds if answer else 0},"note":{quoted(note)},"refused":{refused},'
+        f'{{{paid}"ms":{answer.milliseconds if answer else 0},"note":{quoted(note)},"refused":{refused},'
         f'"status":{answer.status if answer else 0},"tx":{quoted(transaction)}}}'
     )
     seq = journal.append(row.payment_id, row.last_event, (before, state), int(now * 1000), data)
     if state not in states.COUNTED and before in states.COUNTED:
         budget.add(store, row.realm, row.host, row.day, -row.micros)
+    if charge and charge[1]:
+        budget.add(store, row.realm, row.host, row.day, -charge[1])
+        row.micros -= charge[1]
     if is_open != row.is_open:
         store.cache.opened(row.ask_key, 1 if is_open else -1)
     row.state, row.is_open, row.delivered, row.refused, row.owner = state, is_open, delivered, refused, store.owner

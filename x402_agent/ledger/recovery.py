@@ -91,7 +91,9 @@ def _row_problems(store: Store, row: tuple[Any, ...]) -> list[str]:
     event = _event(store, seq)
     if event is None or event[1] != payment_id or event[4] != named["state"]:
         return [f"payment {payment_id} is {named['state']}, its journal does not say so"]
+    trued_up: list[str] = []
     while event[2]:
+        trued_up += [event[6]] if event[6].startswith('{"charged":') else []
         if event[2] >= event[0]:
             return [f"the journal of payment {payment_id} runs backwards"]
         earlier = _event(store, event[2])
@@ -100,6 +102,10 @@ def _row_problems(store: Store, row: tuple[Any, ...]) -> list[str]:
         event = earlier
     if event[6] != facts(row):
         return [f"the row of payment {payment_id} is not what its journal says"]
+    charged, given = named["charged"], named["given_back"]
+    shown = [f'{{"charged":"{charged}","given_back":{given},'] if charged or given else []
+    if [each[: len(shown[0])] if shown else each for each in trued_up] != shown:
+        return [f"payment {payment_id} counts another charge than its journal shows"]
     try:
         offer_of(named)
     except LedgerError as cause:

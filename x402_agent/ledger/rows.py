@@ -24,21 +24,36 @@ COLUMNS = (
     "payment_id", "ask_key", "caller_key", "method", "url", "origin", "host", "path", "has_body", "task", "agent",
     "realm", "chain", "network", "asset", "amount", "fee_cap", "micros", "from_address", "to_address", "nonce",
     "valid_after", "valid_before", "offer_digest", "identifier", "proof_digest", "state", "is_open", "delivered",
-    "refused", "owner", "status_code", "tx_hash", "note", "day", "created_at", "updated_at", "last_event",
+    "refused", "owner", "status_code", "tx_hash", "note", "charged", "given_back", "day", "created_at", "updated_at",
+    "last_event",
 )  # fmt: skip
-OFFER_COLUMNS = ("dialect", "scheme", "lifetime", "resource", "description", "flow", "wire")
-_DAY = COLUMNS.index("day")
+OFFER_COLUMNS = ("dialect", "scheme", "lifetime", "resource", "description", "flow", "wire", "transfer_method", "facilitator")
+_DAY, _GIVEN_BACK = COLUMNS.index("day"), COLUMNS.index("given_back")
+
+
+def _of_offer(name: str) -> str:
+    """An offer's column by its name in a joined row, where `method` is already the request's."""
+    return f"o.{name.removeprefix('transfer_')} AS {name}"
+
+
 INSERT = f"INSERT INTO x402_payments ({', '.join(COLUMNS)}) VALUES ({','.join('?' * len(COLUMNS))})"
-INSERT_OFFER = f"INSERT OR IGNORE INTO x402_offers VALUES ({','.join('?' * 12)})"
+INSERT_OFFER = (
+    "INSERT OR IGNORE INTO x402_offers (offer_digest, dialect, scheme, asset, amount, to_address, lifetime, resource, "
+    f"description, flow, fee_cap, wire, method, facilitator) VALUES ({','.join('?' * 14)})"
+)
 SELECT = (
-    f"SELECT {', '.join('p.' + name for name in COLUMNS)}, {', '.join('o.' + name for name in OFFER_COLUMNS)} "
+    f"SELECT {', '.join('p.' + name for name in COLUMNS)}, {', '.join(map(_of_offer, OFFER_COLUMNS))} "
     "FROM x402_payments p LEFT JOIN x402_offers o ON o.offer_digest = p.offer_digest"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """One payment as the reading side shows it. Times are unix seconds, `transaction` is the seller's claim."""
+    """One payment as the reading side shows it. Times are unix seconds, `transaction` is the seller's claim.
+
+    `amount` (atomic units, the fee cap included) was signed; `charged` is what the chain shows to have moved, where a
+    scheme may take less, and `micros` what is counted now.
+    """
 
     payment_id: str
     state: str
@@ -64,6 +79,7 @@ class Payment:
     day: str
     created_at: int
     updated_at: int
+    charged: int | None = None
 
 
 def caller_hash(key: str) -> str:
@@ -93,14 +109,15 @@ def row_of(hold: Hold, state: str, *, owner: str, agent: str, realm: str, day: s
         hold.payment_id, ask.key, caller_hash(ask.caller_key), ask.method, clean_url(ask.url), ask.origin, ask.host,
         ask.path, ask.has_body, ask.task, agent, realm, network.name, network.id, offer.asset.id, str(offer.amount),
         str(offer.fee_cap), micros, terms.payer, offer.pay_to, terms.nonce, terms.valid_after, terms.valid_before,
-        digest, hold.identifier, proof_digest, state, 1, 0, 0, owner, 0, "", "", day, now, now, 0,
+        digest, hold.identifier, proof_digest, state, 1, 0, 0, owner, 0, "", "", "", 0, day, now, now, 0,
     ]  # fmt: skip
 
 
 def offer_row(offer: Offer, digest: str) -> tuple[Any, ...]:
     """The row of an offer."""
     return (digest, offer.dialect, offer.scheme, offer.asset.id, str(offer.amount), offer.pay_to, str(offer.lifetime),
-            offer.resource, offer.description, offer.flow, str(offer.fee_cap), json.dumps(offer.wire))  # fmt: skip
+            offer.resource, offer.description, offer.flow, str(offer.fee_cap), json.dumps(offer.wire), offer.method,
+            offer.facilitator)  # fmt: skip
 
 
 def facts(row: list[Any] | tuple[Any, ...]) -> str:
@@ -109,8 +126,8 @@ def facts(row: list[Any] | tuple[Any, ...]) -> str:
      pay_to, nonce, _, valid_before, offer_digest, *_) = row  # fmt: skip
     return (
         f'{{"amount":"{amount}","ask_key":"{ask_key}","asset":{quoted(asset)},"caller_key":"{caller_key}",'
-        f'"day":"{row[_DAY]}","fee_cap":"{fee_cap}","host":{quoted(host)},"micros":{micros},"network":"{network}",'
-        f'"nonce":{quoted(nonce)},"offer":"{offer_digest}","payment_id":"{payment_id}","realm":"{realm}",'
+        f'"day":"{row[_DAY]}","fee_cap":"{fee_cap}","host":{quoted(host)},"micros":{micros + row[_GIVEN_BACK]},'
+        f'"network":"{network}","nonce":{quoted(nonce)},"offer":"{offer_digest}","payment_id":"{payment_id}","realm":"{realm}",'
         f'"from":{quoted(payer)},"to":{quoted(pay_to)},"valid_before":{valid_before}}}'
     )
 
@@ -131,6 +148,7 @@ def offer_of(row: sqlite3.Row | dict[str, Any]) -> Offer:
         dialect=row["dialect"], scheme=row["scheme"], asset=asset, amount=int(row["amount"]), pay_to=row["to_address"],
         lifetime=int(row["lifetime"]), resource=row["resource"], description=row["description"], flow=row["flow"],
         fee_cap=int(row["fee_cap"]), wire=tuple(json.loads(row["wire"])),
+        method=row["transfer_method"], facilitator=row["facilitator"],
     )  # fmt: skip
     if offer.digest != row["offer_digest"]:
         raise LedgerError(
@@ -167,4 +185,5 @@ def payment_of(row: sqlite3.Row) -> Payment:
         micros=row["micros"], payer=row["from_address"], pay_to=row["to_address"], nonce=row["nonce"],
         valid_before=row["valid_before"], status=row["status_code"], transaction=row["tx_hash"], note=row["note"],
         delivered=bool(row["delivered"]), day=row["day"], created_at=row["created_at"], updated_at=row["updated_at"],
+        charged=int(row["charged"]) if row["charged"] else None,
     )  # fmt: skip

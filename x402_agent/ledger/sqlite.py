@@ -19,6 +19,7 @@ from ..errors import LedgerError, PaymentError, PolicyDenied, SigningFailed
 from ..model import Ask, Hold, Limit, Offer, Terms
 from ..steps import BUSY, Busy
 from . import budget, recovery, rows, states
+from .charges import SPENT, Charges
 from .moves import Answer, Known, Overtaken, known, move
 from .reports import Reports, select
 from .store import Store, day_of
@@ -34,11 +35,10 @@ __all__ = ["SqliteLedger"]
 
 _DIGEST = "UPDATE x402_payments SET proof_digest = ? WHERE payment_id = ?"
 _STORED = "SELECT proof_digest FROM x402_payments WHERE payment_id = ?"
-_SPENT = ("CLAIMED", "CONFIRMED", "PAID_UNDELIVERED")
 _LEDGERS: weakref.WeakSet[SqliteLedger] = weakref.WeakSet()
 
 
-class SqliteLedger(Reports, Tokens):
+class SqliteLedger(Charges, Reports, Tokens):
     """The ledger in one SQLite file. `clock` gives unix seconds; `journal="normal"` is for benchmarks and tests only.
 
     Opening raises LedgerError when the file cannot be locked, read, migrated or trusted.
@@ -326,7 +326,7 @@ class SqliteLedger(Reports, Tokens):
             if row.state == "RESERVED":
                 move(store, row, "RELEASED", note=answer.note)
             return
-        if row.state in _SPENT and row.state != state and not states.legal(row.state, state):
+        if row.state in SPENT and row.state != state and not states.legal(row.state, state):
             state = row.state  # a later, worse answer takes nothing back
         move(store, row, state, answer=answer)
 

@@ -1,0 +1,96 @@
+"""What a payment with a ceiling (scheme `upto`) really cost: given back once, on the chain's evidence alone.
+
+Until then the whole ceiling counts. A seller's header or receipt names a transaction to look at, and nothing more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..assets import asset_by_id
+from ..errors import LedgerError
+from ..model import Money
+from . import states
+from .moves import known, move
+from .reports import select
+from .rows import hold_of
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from ..model import Hold
+    from .store import Store
+    from .writer import Job
+
+__all__ = ["SPENT", "Charges"]
+
+SPENT = ("CLAIMED", "CONFIRMED", "PAID_UNDELIVERED")
+_UNCHARGED = "o.scheme = 'upto' AND p.charged = '' AND p.state IN ('CLAIMED', 'CONFIRMED', 'PAID_UNDELIVERED')"
+_CHARGED = "UPDATE x402_payments SET charged = ?, given_back = ?, micros = ? WHERE payment_id = ?"
+
+
+class Charges:
+    """The part of the ledger that trues up."""
+
+    def _job(self, operation: Callable[[Store], Any], *, write: bool, full: bool = False) -> Job[Any]:
+        raise NotImplementedError
+
+    def uncharged(self) -> list[tuple[Hold, str]]:
+        """Spent payments of scheme `upto` whose charge nobody has looked up, each with the transaction that its seller
+        claims ("" for none); oldest first."""  # fmt: skip
+
+        def read(store: Store) -> list[tuple[Hold, str]]:
+            return [(hold_of(row), row["tx_hash"]) for row in select(store, f"{_UNCHARGED} ORDER BY p.id", ())]
+
+        return list(self._job(read, write=False).run())
+
+    def true_up(self, payment_id: str, charged: int) -> int:
+        """Count `charged` atomic units, as the chain shows, instead of the ceiling. -> micro-dollars given back.
+
+        Done once: later calls give 0. Raises LedgerError for a payment without a ceiling, one that is not spent, and a
+        charge that is negative or above what was signed.
+        """
+        found: int = self._job(lambda store: _true_up(store, payment_id, charged), write=True).run()
+        return found
+
+
+def _true_up(store: Store, payment_id: str, charged: int) -> int:
+    found = select(store, "payment_id = ?", (payment_id,))
+    if not found:
+        raise LedgerError(f"no payment is called {payment_id}", hint="x402-agent log", payment_id=payment_id)
+    row = found[0]
+    if row["charged"]:
+        return 0
+    _check(row, charged)
+    counted: int = row["micros"]
+    moving = known(store, payment_id)
+    assert moving is not None
+    given = max(0, counted - _micros(row, charged))
+    state = "CONFIRMED" if states.legal(moving.state, "CONFIRMED") else moving.state
+    move(store, moving, state, note="charged on chain", charge=(charged, given))
+    store.db.execute(_CHARGED, (str(charged), given, counted - given, payment_id))
+    return given
+
+
+def _check(row: sqlite3.Row, charged: int) -> None:
+    ceiling = int(row["amount"])
+    if row["scheme"] != "upto" or row["state"] not in SPENT:
+        raise LedgerError(
+            f"a payment by {row['scheme']} that is {row['state']} is not trued up",
+            rule="only what was spent under a ceiling (V7)",
+            payment_id=row["payment_id"],
+        )
+    if not 0 <= charged <= ceiling:
+        raise LedgerError(
+            f"a charge of {charged} is not within the {ceiling} that were signed",
+            rule="never below nothing, never above the ceiling (V7)",
+            payment_id=row["payment_id"],
+        )
+
+
+def _micros(row: sqlite3.Row, charged: int) -> int:
+    """What a charge and the whole fee cap count, in micro-dollars; all of it for a token that left the table."""
+    asset = asset_by_id(row["asset"])
+    micros = Money(charged + int(row["fee_cap"]), asset).micros if asset else None
+    return int(row["micros"]) if micros is None else micros
