@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ChallengeInvalid,
         LedgerError,
         NoAcceptableOffer,
+        NodeError,
         NotReplayable,
         PaymentError,
         PaymentInDoubt,
@@ -44,6 +45,7 @@ __all__ = [
     "LedgerError",
     "Money",
     "NoAcceptableOffer",
+    "NodeError",
     "NotReplayable",
     "Offer",
     "Payer",
@@ -65,8 +67,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "errors": "BudgetExceeded ChallengeInvalid LedgerError NoAcceptableOffer NotReplayable PaymentError PaymentInDoubt"
-    " PaymentRefused PolicyDenied SettingsError SigningFailed WalletError",
+    "errors": "BudgetExceeded ChallengeInvalid LedgerError NoAcceptableOffer NodeError NotReplayable PaymentError"
+    " PaymentInDoubt PaymentRefused PolicyDenied SettingsError SigningFailed WalletError",
     "model": "Asset Money Offer Receipt",
     "payer": "Payer Quote attach",
     "policy": "Budget Policy",

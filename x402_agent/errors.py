@@ -10,6 +10,7 @@ PaymentError                 everything below; `.retry_safe` `.hint` `.rule` `.p
 │   └── WalletError          the wallet file is locked, damaged or not private       retry_safe
 ├── PaymentRefused           the proof was sent and is provably dead                 retry_safe
 ├── PaymentInDoubt           the proof left, no answer came back              NOT retry_safe
+├── NodeError                no node of a chain answered, or not believably          retry_safe
 ├── LedgerError              the journal cannot be written or trusted: nothing leaves
 └── SettingsError            a setting or a policy line is wrong; names file and line
 
@@ -26,6 +27,7 @@ __all__ = [
     "ChallengeInvalid",
     "LedgerError",
     "NoAcceptableOffer",
+    "NodeError",
     "NotReplayable",
     "PaymentError",
     "PaymentInDoubt",
@@ -116,6 +118,15 @@ class PaymentInDoubt(PaymentError):
     The money stays counted. Repeating the same call presents the same proof; a second one is never signed
     while the first can still settle.
     """
+
+
+class NodeError(PaymentError):
+    """No node of a chain gave an answer that can be believed. Nothing was decided by it.
+
+    Its words name nodes by scheme and host: the rest of a URL may be a key.
+    """
+
+    retry_safe = True
 
 
 class LedgerError(PaymentError):

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from . import assets
 from .errors import SettingsError
@@ -29,7 +30,7 @@ class Settings:
     """Where things lie and how long we wait. Times in seconds.
 
     `deadline` covers every leg of one paid conversation; `answer_timeout` is the least a seller gets to settle and
-    answer; `nodes` maps a CAIP-2 network to the JSON-RPC URL that `resume` may ask.
+    answer; `nodes` maps a CAIP-2 network to its JSON-RPC URL, or to several with `|` between them.
     """
 
     data_dir: Path
@@ -75,16 +76,25 @@ class Settings:
 
 
 def _nodes(text: str) -> dict[str, str]:
-    """`base=https://…,base-sepolia=https://…`; only https, or http on this machine."""
+    """`base=https://…|https://…,base-sepolia=https://…`; only https, or http on this machine."""
+    found = {}
+    for number, part in enumerate(filter(None, (p.strip() for p in text.split(","))), 1):
+        name, _, urls = part.partition("=")
+        where = assets.network(name.strip())
+        if where is None or not all(_is_safe(url.strip()) for url in urls.split("|")):
+            who = repr(where.name) if where else f"entry {number}"  # an entry without a name would show its URL's key
+            raise SettingsError(f"{who} is no network, or its node is not https", rule=NODES,
+                                hint=f"{NODES}=base=https://node.example/…|https://another.example/…")  # fmt: skip
+        found[where.id] = urls
+    return found
+
+
+def _is_safe(url: str) -> bool:
     from .policy.choose import is_loopback
 
-    found = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        name, _, url = part.partition("=")
-        where = assets.network(name.strip())
-        host = url.partition("://")[2].partition("/")[0].rpartition(":")[0] or url.partition("://")[2].partition("/")[0]
-        if where is None or not (url.startswith("https://") or (url.startswith("http://") and is_loopback(host))):
-            raise SettingsError(f"{name!r} is no network, or its node is not https", rule=NODES,
-                                hint=f"{NODES}=base=https://node.example/…")  # fmt: skip
-        found[where.id] = url
-    return found
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))

@@ -92,7 +92,7 @@ class Node:
             except StopIteration as done:
                 return done.value
             assert step.method == "POST"
-            assert step.url == "http://node.example"
+            assert step.url == "https://node.example/"
             sent = json.loads(step.content)
             self.calls.append((sent["method"], sent["params"]))
             answer = self._answer(sent)

@@ -30,7 +30,7 @@ def fate(evm, offer, node):
 
     def run(**answers):
         asked = node(**{"eth_chainId": CHAIN, **answers})
-        return asked.drive(evm.fate(offer(), TERMS, "http://node.example")), asked
+        return asked.drive(evm.fate(offer(), TERMS, "https://node.example/")), asked
 
     return run
 

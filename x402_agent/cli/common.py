@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import (
     LedgerError,
     NoAcceptableOffer,
+    NodeError,
     Payer,
     PaymentError,
     PaymentInDoubt,
@@ -43,6 +44,7 @@ _CODES: tuple[tuple[type[PaymentError], int], ...] = (
     (NoAcceptableOffer, Exit.NOTHING),
     (LedgerError, Exit.FAILED),
     (WalletError, Exit.FAILED),
+    (NodeError, Exit.FAILED),
     (PaymentError, Exit.NOTHING),
 )
 

@@ -1,0 +1,188 @@
+"""JSON-RPC to the nodes of one network, sans-IO: a node is asked for its chain before a word of it is believed (C3).
+
+Several URLs fail over in turn. Answers are bounded, redirects are not followed, only https or this machine is asked
+(C20). A URL may hold a key in its path, query or userinfo, so nothing ever shows more than scheme and host (C19), and
+what a node says is data: escaped, cut, and cleaned of the URL that it may quote.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from ...errors import NodeError, SettingsError
+from ...steps import MAX_BODY, Fetch, Fetched
+
+if TYPE_CHECKING:
+    from ...model import Network
+    from ...steps import Steps
+
+__all__ = ["Node", "data", "quantity", "shown"]
+
+_HEADERS = {"content-type": "application/json", "accept": "application/json"}
+_SAID = 200
+_QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}").fullmatch
+_DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*").fullmatch
+_HINT = "x402-agent doctor; X402_AGENT_NODES=name=https://one|https://another names several"
+
+
+class _Odd(Exception):
+    """One node's answer is no answer; the next one is asked."""
+
+
+def shown(url: str) -> str:
+    """Scheme and host of a node's URL: all that may be shown of it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}"
+
+
+def quantity(value: object) -> int:
+    """A number as JSON-RPC writes it, 0x and hex digits, at most a uint256; raises ValueError."""
+    if not isinstance(value, str) or not _QUANTITY(value):
+        raise ValueError("no quantity")
+    return int(value, 16)
+
+
+def data(value: object, size: int | None = None) -> bytes:
+    """Bytes as JSON-RPC writes them, `size` of them when given; raises ValueError."""
+    if not isinstance(value, str) or not _DATA(value):
+        raise ValueError("no data")
+    found = bytes.fromhex(value[2:])
+    if size is not None and len(found) != size:
+        raise ValueError("data of another length")
+    return found
+
+
+class Node:
+    """The nodes of one network: one URL, or several with `|` between them, asked in that order.
+
+    One object serves one conversation: it remembers who has named the right chain. Raises SettingsError for a URL
+    that is neither https nor on this machine.
+    """
+
+    __slots__ = ("_chain_id", "_right", "_wrong", "network", "urls")
+
+    def __init__(self, network: Network, where: str) -> None:
+        self.network = network
+        self.urls = [_admitted(url.strip()) for url in where.split("|")]
+        self._chain_id = int(network.id.partition(":")[2])
+        self._right: set[str] = set()
+        self._wrong: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"Node({self.network.name}, {', '.join(map(shown, self.urls))})"
+
+    def ask(self, method: str, *params: object, retries: int = 2, limit: int = MAX_BODY) -> Steps[Any]:
+        """The result of a call, from the first node that gives one; `limit` in bytes. Raises NodeError.
+
+        None is a result: a receipt that does not exist yet.
+        """
+        got = yield from self.answer(method, *params, retries=retries, limit=limit)
+        return got
+
+    def answer(
+        self, method: str, *params: object, retries: int = 2, limit: int = MAX_BODY, raw: bool = False
+    ) -> Steps[Any]:
+        """As `ask`; with `raw` the bytes of the answer, unread and perhaps cut at `limit`."""
+        said = []
+        for url in list(self.urls):
+            try:
+                yield from self._know(url)
+                got: Fetched = yield _post(url, method, params, retries, limit)
+                result = _whole(got) if raw else _result(got, limit)
+            except _Odd as why:
+                said.append(f"{shown(url)}: {_clean(str(why), url)}")
+                continue
+            self.urls.sort(key=url.__ne__)  # whoever answers is asked first from now on
+            return result
+        raise NodeError(
+            f"no node of {self.network.name} answered {method}: {'; '.join(said)}", rule="X402_AGENT_NODES", hint=_HINT
+        )
+
+    def _know(self, url: str) -> Steps[None]:
+        """Ask once which chain this node is on."""
+        if url in self._wrong:
+            raise _Odd("another chain")
+        if url not in self._right:
+            got: Fetched = yield _post(url, "eth_chainId", (), 2, 4096)
+            try:
+                chain_id = quantity(_result(got, 4096))
+            except ValueError:
+                raise _Odd("no chain id") from None
+            if chain_id != self._chain_id:
+                self._wrong.add(url)
+                raise _Odd(f"it is on chain {chain_id}, not on {self._chain_id} (C3)")
+            self._right.add(url)
+
+
+def _admitted(url: str) -> str:
+    """The URL itself; raises SettingsError for one that nobody should send a question to (C20)."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        fine = bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and _is_here(host)))
+    except ValueError:
+        fine = False
+    if not fine:
+        raise SettingsError(
+            "a node's URL is not https", rule="X402_AGENT_NODES: https, or http on this machine (C20)",
+            hint="X402_AGENT_NODES=base=https://node.example/…",
+        )  # fmt: skip
+    return url
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _post(url: str, method: str, params: tuple[object, ...], retries: int, limit: int) -> Fetch:
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    content = json.dumps(body, separators=(",", ":")).encode()
+    return Fetch("POST", url, content, _HEADERS, retries=retries, limit=limit)
+
+
+def _whole(got: Fetched) -> bytes:
+    if got.status != 200:
+        raise _Odd(f"HTTP {got.status}" if got.status else "no answer")
+    return got.content
+
+
+def _result(got: Fetched, limit: int) -> Any:
+    """What a JSON-RPC answer holds; raises _Odd for anything else."""
+    content = _whole(got)
+    if len(content) >= limit:
+        raise _Odd(f"an answer of more than {limit} bytes")
+    if content.count(b"[") + content.count(b"{") > 8 + limit // 128:  # at 64 KiB far below the recursion limit
+        raise _Odd("an answer too deep to read")
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
+        raise _Odd("an answer that is not JSON") from None
+    if not isinstance(answer, dict):
+        raise _Odd("an answer that is not JSON-RPC")
+    error = answer.get("error")
+    if error is not None:
+        words = error.get("message") if isinstance(error, dict) else None
+        raise _Odd(f"error: {words}" if isinstance(words, str) else "an error without a message")
+    if "result" not in answer:
+        raise _Odd("an answer without a result")
+    return answer["result"]
+
+
+def _clean(words: str, url: str) -> str:
+    """A node's words, fit to be shown: nothing of its URL but the host, ASCII, at most _SAID characters."""
+    parts = urlsplit(url)
+    pieces = {url, parts.query, *parts.path.split("/"), *re.split("[&=]", parts.query), parts.fragment}
+    pieces |= {parts.username or "", parts.password or "", parts.netloc.rpartition("@")[0]}
+    pieces |= {unquote(piece) for piece in pieces}
+    for piece in sorted(pieces, key=len, reverse=True):
+        if len(piece) > 3:
+            words = words.replace(piece, "…")
+    cut = words if len(words) <= _SAID else words[:_SAID] + "…"
+    return ascii(cut)[1:-1].replace(r"\u2026", "…")
