@@ -14,6 +14,7 @@ import pytest
 
 from x402_agent.primitives import EvmKey, keccak
 from x402_agent.sandbox import Sandbox
+from x402_agent.sandbox.permit2 import EXACT_PROXY, UPTO_PROXY, Permit
 
 USDC = "0x036CbD53842c5426634e7929541eC2318f3dCF7e"
 CHAIN_ID = 84532
@@ -75,6 +76,49 @@ class Buyer:
         digest = typed(AUTHORIZATION, fields["from"], fields["to"], *numbers, nonce, separator=separator)
         return {"signature": "0x" + (signer or self.key).sign(digest).hex(), "authorization": fields}
 
+    def permit(self, scheme: str = "exact", *, signer: EvmKey | None = None, **change: Any) -> dict[str, Any]:
+        """`payload` by Permit2, 0.01 USDC or up to it to the seller; `change` replaces signed fields."""
+        now = self.box.chain.now()
+        witness = {"to": self.box.pay_to, "validAfter": "0"}
+        if scheme == "upto":
+            witness["facilitator"] = self.box.facilitator_address
+        fields = {
+            "from": self.key.address,
+            "spender": "0x" + (UPTO_PROXY if scheme == "upto" else EXACT_PROXY).hex(),
+            "nonce": str(secrets.randbits(256)),
+            "deadline": str(now + 60),
+            "permitted": {"token": USDC, "amount": "10000"},
+            "witness": witness,
+        }
+        for name, value in change.items():
+            where = next((each for each in (fields["permitted"], witness) if name in each), fields)
+            where[name.rstrip("_")] = value
+        raw = {name: bytes.fromhex(fields[name][2:]) for name in ("from", "spender")}
+        signed = Permit(
+            raw["from"],
+            bytes.fromhex(witness["to"][2:]),
+            int(fields["permitted"]["amount"]),
+            int(witness["validAfter"]),
+            int(fields["deadline"]),
+            int(fields["nonce"]).to_bytes(32, "big"),
+            bytes.fromhex(fields["permitted"]["token"][2:]),
+            raw["spender"],
+            bytes.fromhex(witness.get("facilitator", "0x")[2:]),
+        )
+        return {
+            "signature": "0x" + (signer or self.key).sign(signed.digest()).hex(),
+            "permit2Authorization": fields,
+        }
+
+    def permit_request(self, scheme: str = "exact", asked: dict[str, Any] | None = None, **change: Any) -> dict:
+        """The body of a facilitator request by Permit2; `asked` changes what the seller wants."""
+        extra = {"name": "USDC", "version": "2", "assetTransferMethod": "permit2"}
+        if scheme == "upto":
+            extra["facilitatorAddress"] = self.box.facilitator_address
+        wanted = self.requirement(2, scheme=scheme, extra=extra) | (asked or {})
+        sent = {"x402Version": 2, "accepted": wanted, "payload": self.permit(scheme, **change)}
+        return {"x402Version": 2, "paymentPayload": sent, "paymentRequirements": wanted}
+
     def requirement(self, version: int = 2, **change: Any) -> dict[str, Any]:
         """What the seller asks for /joke."""
         common = {
@@ -107,7 +151,10 @@ class Buyer:
             asked = answer.json()
         entry = asked["accepts"][index]
         amount = entry["amount" if asked["x402Version"] == 2 else "maxAmountRequired"]
-        inner = self.payload(value=amount, to=entry["payTo"])
+        if entry["extra"].get("assetTransferMethod") == "permit2":
+            inner = self.permit(entry["scheme"], amount=amount, to=entry["payTo"])
+        else:
+            inner = self.payload(value=amount, to=entry["payTo"])
         if asked["x402Version"] == 1:
             sent = {"x402Version": 1, "scheme": "exact", "network": entry["network"], "payload": inner}
             return {"X-PAYMENT": encode(sent)}

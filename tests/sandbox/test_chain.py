@@ -200,7 +200,7 @@ def test_the_node_gives_receipts_code_and_balances(rpc, shop, buyer, tools):
     assert receipt["blockHash"] == rpc("eth_getBlockByNumber", receipt["blockNumber"], False)["hash"]
     assert rpc("eth_getTransactionReceipt", "0x" + "11" * 32) is None
     assert rpc("eth_getCode", tools.usdc, "latest").startswith("0x60")
-    assert rpc("eth_getBalance", shop.box.payer_address, "latest") == "0x0"
+    assert rpc("eth_getBalance", shop.box.payer_address, "latest") == hex(10**18)
 
 
 def test_the_node_refuses_in_json_rpc(rpc, shop, tools):

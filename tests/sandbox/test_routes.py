@@ -32,12 +32,16 @@ def test_a_proof_opens_every_door_and_moves_the_price_once(shop, buy, tools, rou
     assert found["success"] is True
     assert found["payer"] == shop.box.payer_address
     assert found["network"] == ("base-sepolia" if route.wire == "v1" else "eip155:84532")
-    (row,) = shop.box.settlements
-    assert (row.tx, row.amount) == (found["transaction"], route.price)
-    assert shop.box.balance(shop.box.pay_to) == route.price
+    moved = [(row.tx, row.amount) for row in shop.box.settlements]
+    assert moved == ([(found["transaction"], route.cost)] if route.cost else [])
+    assert found.get("amount") == (str(route.cost) if "upto" in route.ways else None)
+    assert "settlement-overrides" not in paid.headers
+    assert shop.box.balance(shop.box.pay_to) == route.cost
 
 
-@pytest.mark.parametrize("route", [each for each in ROUTES.values() if each.price], ids=lambda r: r.path)
+@pytest.mark.parametrize(
+    "route", [each for each in ROUTES.values() if each.price and "eip3009" in each.ways], ids=lambda r: r.path
+)
 def test_our_own_dialect_reads_every_challenge(shop, route):
     url = shop.box.url(route.path)
     answer = shop.request(route.methods[0] if route.methods else "GET", route.path)
@@ -113,6 +117,43 @@ def test_both_takes_either_proof(shop, buyer, tools):
     assert (paid.status_code, tools.decode(paid.headers["x-payment-response"])["success"]) == (200, True)
     paid = shop.get("/both", headers=buyer.header(asked))
     assert (paid.status_code, tools.decode(paid.headers["payment-response"])["success"]) == (200, True)
+
+
+def test_a_permit2_and_an_upto_offer_word_for_word(shop, tools):
+    (permit2,), (upto,), either = (
+        tools.decode(shop.get(path).headers["payment-required"])["accepts"] for path in ("/permit2", "/upto", "/either")
+    )
+    common = {"network": "eip155:84532", "asset": tools.usdc, "payTo": shop.box.pay_to, "maxTimeoutSeconds": 60}
+    extra = {"name": "USDC", "version": "2", "assetTransferMethod": "permit2"}
+    assert permit2 == {"scheme": "exact", "amount": "10000", "extra": extra} | common
+    extra = extra | {"facilitatorAddress": shop.box.facilitator_address}
+    assert upto == {"scheme": "upto", "amount": "50000", "extra": extra} | common
+    assert [each["extra"].get("assetTransferMethod") for each in either] == [None, "permit2"]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_either_way_is_taken_and_only_as_accepted(shop, buyer, buy, tools, index):
+    asked, paid, _ = buy(shop, "/either", index=index)
+    assert paid.status_code == 200
+    assert shop.box.allowance == 1_000_000_000 - 10_000 * index
+    entry = tools.decode(asked.headers["payment-required"])["accepts"][index]
+    other = buyer.payload() if index else buyer.permit()
+    sent = {"PAYMENT-SIGNATURE": tools.encode({"x402Version": 2, "accepted": entry, "payload": other})}
+    answer = shop.get("/either", headers=sent)
+    assert (answer.status_code, receipt_of(answer, tools)["errorReason"]) == (402, "invalid_payload")
+    assert len(shop.box.settlements) == 1
+
+
+def test_an_upto_request_costs_what_the_handler_says(shop, buy, tools):
+    for path, cost in (("/upto", 12_000), ("/upto-zero", 0), ("/upto", 12_000)):
+        before = shop.box.balance(shop.box.payer_address)
+        _, paid, headers = buy(shop, path)
+        found = receipt_of(paid, tools)
+        assert (found["success"], found["amount"], bool(found["transaction"])) == (True, str(cost), bool(cost))
+        assert before - shop.box.balance(shop.box.payer_address) == cost
+        again = shop.get(path, headers=headers)  # a zero settlement spends no nonce, so it may be shown again
+        assert again.status_code == (402 if cost else 200)
+    assert [row.amount for row in shop.box.settlements] == [12_000, 12_000]
 
 
 def test_what_is_free_asks_for_nothing(shop):

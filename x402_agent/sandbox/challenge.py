@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .evm import NETWORK, NETWORK_V1
-from .facilitator import AMOUNTS, Refused
 from .messages import Answer, encode64, json_answer
+from .payments import AMOUNTS, Refused
 from .token import usdc
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .messages import Request
     from .routes import Route
 
-__all__ = ["HEADERS", "RECEIPTS", "extensions", "matching", "payment_required", "requirements"]
+__all__ = ["HEADERS", "RECEIPTS", "Seller", "extensions", "matching", "payment_required", "requirements"]
 
 HEADERS = {2: "payment-signature", 1: "x-payment"}
 RECEIPTS = {2: "PAYMENT-RESPONSE", 1: "X-PAYMENT-RESPONSE"}
@@ -32,24 +32,37 @@ _SCHEMA = {
 }
 
 
-def requirements(route: Route, request: Request, version: int, pay_to: str, factor: int) -> list[dict[str, Any]]:
-    """`accepts` of a route; prices are multiplied by `factor`."""
+class Seller(NamedTuple):
+    """Who is paid, and who may settle `upto` payments: EIP-55 addresses."""
+
+    pay_to: str
+    facilitator: str
+
+
+def requirements(route: Route, request: Request, version: int, seller: Seller, factor: int) -> list[dict[str, Any]]:
+    """`accepts` of a route; prices are multiplied by `factor`. Version 1 knows EIP-3009 only."""
     token = usdc()
     name, domain_version = token.eip712 or ("", "")
-    own = (NETWORK, token.address, name, route.price)
-    rows = [(each.network, each.asset, each.name, each.price) for each in route.before]
-    rows += [own, *((each.network, each.asset, each.name, each.price) for each in route.after)]
+    rows = [(each.network, each.asset, each.name, each.price, "eip3009") for each in route.before]
+    rows += [(NETWORK, token.address, name, route.price, way) for way in route.ways]
+    rows += [(each.network, each.asset, each.name, each.price, "eip3009") for each in route.after]
     made = []
-    for network, asset, domain, price in rows:
+    for network, asset, domain, price, way in rows:
+        if version == 1 and way != "eip3009":
+            continue
         extra: dict[str, Any] = {"name": domain, "version": domain_version}
+        if way != "eip3009":
+            extra["assetTransferMethod"] = "permit2"
+        if way == "upto":
+            extra["facilitatorAddress"] = seller.facilitator
         if route.flow != "authorization":
             extra["paymentFlow"] = route.flow
         entry: dict[str, Any] = {
-            "scheme": "exact",
+            "scheme": "upto" if way == "upto" else "exact",
             "network": NETWORK_V1 if version == 1 else network,
             AMOUNTS[version]: str(price * factor),
             "asset": asset,
-            "payTo": pay_to,
+            "payTo": seller.pay_to,
             "maxTimeoutSeconds": LIFETIME,
             "extra": extra,
         }
@@ -67,11 +80,11 @@ def extensions(route: Route) -> dict[str, Any]:
     return {IDENTIFIER: {"info": {"required": route.identifier == "required"}, "schema": _SCHEMA}}
 
 
-def payment_required(route: Route, request: Request, pay_to: str, factor: int, error: str) -> Answer:
+def payment_required(route: Route, request: Request, seller: Seller, factor: int, error: str) -> Answer:
     """The 402 of a route, in the header, in the body, or in both."""
 
     def document(version: int) -> dict[str, Any]:
-        accepts = requirements(route, request, version, pay_to, factor)
+        accepts = requirements(route, request, version, seller, factor)
         if version == 1:
             return {"x402Version": 1, "error": error, "accepts": accepts}
         resource = {"url": request.url, "description": route.description, "mimeType": "application/json"}
@@ -108,9 +121,10 @@ def matching(
     accepted = payload.get("accepted")
     if not isinstance(accepted, dict):
         raise Refused("invalid_payload", "accepted is not an object")
-    found = next((each for each in offered if _accepts(each, accepted)), None)
-    if found is None:
+    fitting = [each for each in offered if _accepts(each, accepted)]
+    if not fitting:
         raise Refused("invalid_payment_requirements", "accepted is none of the offers")
+    found = max(fitting, key=lambda each: len(each["extra"]))  # two ways to pay differ in what `extra` adds
     _check_echo(payload.get("extensions"), advertised)
     return found
 

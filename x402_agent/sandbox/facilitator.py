@@ -1,7 +1,7 @@
-"""Checks and settles x402 `exact` payments on the pretend chain, v1 and v2, for our paywall and for anybody's.
+"""Checks and settles x402 `exact` and `upto` payments on the pretend chain, for our paywall and for anybody's.
 
-A refusal is an answer with a code, never an exception. Codes and the order of the checks: x402 specification, scheme
-`exact` on EVM, as published servers meet them; what a token would refuse is rehearsed before it is sent.
+A refusal is an answer with a code, never an exception. Codes and the order of the checks: x402 specification, schemes
+`exact` and `upto` on EVM, as published servers meet them; what a contract would refuse is rehearsed before it is sent.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..primitives import checksum, keccak, recover
-from .evm import CHAIN_ID, NETWORK, NETWORK_V1, revert_reason
-from .token import Authorization, raw_address, word
+from .evm import CHAIN_ID, NETWORK
+from .payments import AMOUNTS, NETWORKS, Payment, Refused, asked, named_network, read, refusal, request
+from .permit2 import EXACT_PROXY, PERMIT2, UPTO_PROXY, Permit
+from .reverts import revert_reason
+from .token import Authorization, word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,12 +24,9 @@ if TYPE_CHECKING:
     from .token import Token
     from .transactions import Transaction
 
-__all__ = ["AMOUNTS", "NETWORKS", "Facilitator", "Payment", "Refused", "Settled", "refusal"]
+__all__ = ["Facilitator", "Settled"]
 
-NETWORKS = {1: NETWORK_V1, 2: NETWORK}
-AMOUNTS = {1: "maxAmountRequired", 2: "amount"}
 LEAD = 6  # seconds that an authorisation must still be valid
-_UINT256 = 1 << 256
 _DOMAIN = keccak(b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
 _TRANSFER = keccak(
     b"TransferWithAuthorization(address from,address to,uint256 value,"
@@ -42,57 +42,36 @@ _REVERTS = (
     ("authorization is used or canceled", f"{_E}nonce_already_used"),
     ("transfer amount exceeds balance", f"{_E}insufficient_balance"),
     ("invalid signature", f"{_P}signature"),
+    ("InvalidNonce", "permit2_invalid_nonce"),
+    ("SignatureExpired", "permit2_deadline_expired"),
+    ("PaymentTooEarly", "permit2_payment_too_early"),
+    ("InvalidDestination", "permit2_invalid_destination"),
+    ("InvalidOwner", "permit2_invalid_owner"),
+    ("InvalidAmount", "permit2_invalid_amount"),
+    ("UnauthorizedFacilitator", "upto_unauthorized_facilitator"),
+    ("AmountExceedsPermitted", "upto_amount_exceeds_permitted"),
+    ("InvalidSign", "invalid_permit2_signature"),
+    ("InvalidContractSignature", "invalid_permit2_signature"),
 )
-
-
-class Refused(Exception):
-    """Why a payment is not accepted: one code of the x402 specification, and words for people."""
-
-    def __init__(self, code: str, words: str = "", payer: str = "") -> None:
-        super().__init__(code)
-        self.code = code
-        self.words = words
-        self.payer = payer
-
-
-@dataclass(frozen=True, slots=True)
-class Payment:
-    """A proof as read from the wire. Its repr shows who pays how much, never the signature."""
-
-    version: int
-    network: str
-    authorization: Authorization
-    signature: bytes
-
-    @property
-    def payer(self) -> str:
-        """The EIP-55 address that pays."""
-        return checksum("0x" + self.authorization.sender.hex())
-
-    @property
-    def identity(self) -> tuple[str, str]:
-        """Payer and nonce: no two settlements share it (EIP-3009)."""
-        return self.payer, "0x" + self.authorization.nonce.hex()
-
-    def __repr__(self) -> str:
-        return f"Payment({self.payer} pays {self.authorization.value})"
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A payment on the chain: who paid, and the transaction that did it."""
+    """A payment on the chain: who paid, the `amount` charged, the transaction that did it (None when nothing was)."""
 
     payment: Payment
-    transaction: Transaction
+    transaction: Transaction | None
+    amount: int
 
     def response(self) -> dict[str, Any]:
         """The SettleResponse that a facilitator gives and a seller passes on as its receipt."""
-        return {
+        answer = {
             "success": True,
-            "transaction": self.transaction.hash,
+            "transaction": self.transaction.hash if self.transaction else "",
             "network": self.payment.network,
             "payer": self.payment.payer,
         }
+        return answer | ({"amount": str(self.amount)} if self.payment.scheme == "upto" else {})
 
 
 class Facilitator:
@@ -104,79 +83,116 @@ class Facilitator:
         self._key = key
         self._settled = settled
 
+    @property
+    def address(self) -> str:
+        """The EIP-55 address that sends the transactions: what `upto` signs for."""
+        return self._key.address
+
     def supported(self) -> dict[str, Any]:
         """The SupportedResponse: v1 and v2 kinds are rows of their own."""
-        kinds = [{"x402Version": version, "scheme": "exact", "network": name} for version, name in NETWORKS.items()]
-        return {"kinds": kinds, "extensions": ["payment-identifier"], "signers": {"eip155:*": [self._key.address]}}
+        kinds: list[dict[str, Any]] = [
+            {"x402Version": version, "scheme": "exact", "network": name} for version, name in NETWORKS.items()
+        ]
+        extra = {"facilitatorAddress": self.address}
+        kinds.append({"x402Version": 2, "scheme": "upto", "network": NETWORK, "extra": extra})
+        return {"kinds": kinds, "extensions": ["payment-identifier"], "signers": {"eip155:*": [self.address]}}
 
     def verify(self, version: int, payload: Mapping[str, Any], requirement: Mapping[str, Any]) -> Payment:
-        """The payment, when it would settle now; raises Refused."""
-        payment = _read(version, payload)
+        """The payment, when it would settle now, all of it; raises Refused."""
+        payment = read(version, payload)
         try:
-            self._check(payment, payload, requirement)
+            self._check(payment, payload, requirement, payment.authorization.value)
         except Refused as refused:
             raise Refused(refused.code, refused.words, payment.payer) from None
         return payment
 
     def settle(self, version: int, payload: Mapping[str, Any], requirement: Mapping[str, Any]) -> Settled:
-        """Move the money, once; raises Refused."""
-        payment = self.verify(version, payload, requirement)
-        data = self._token.call_data(payment.authorization, payment.signature)
-        mined = self._token_send(data)
-        if not mined.status:
-            raise Refused(_code(mined.reason, "transaction_failed"), mined.reason, payment.payer)
-        moved = mined.transfers
-        wanted = payment.authorization
-        if len(moved) != 1 or (moved[0].to.lower(), moved[0].value) != ("0x" + wanted.to.hex(), wanted.value):
-            raise Refused(f"{_E}transfer_event_mismatch", payer=payment.payer)
-        settled = Settled(payment, mined)
+        """Move the money, once; raises Refused. For `upto` the requirement's amount is what is charged."""
+        payment = read(version, payload)
+        amount = payment.authorization.value
+        try:
+            if payment.scheme == "upto":
+                amount = asked(requirement, "amount")
+                requirement = {**requirement, "amount": str(payment.authorization.value)}
+                if amount > payment.authorization.value:
+                    raise Refused("invalid_upto_evm_payload_settlement_exceeds_amount")
+            self._check(payment, payload, requirement, amount)
+            if not amount and payment.scheme == "upto":
+                return Settled(payment, None, 0)
+            settled = Settled(payment, self._send(payment, amount), amount)
+        except Refused as refused:
+            raise Refused(refused.code, refused.words, payment.payer) from None
         self._settled(settled)
         return settled
 
     def verify_json(self, body: object) -> dict[str, Any]:
         """POST /verify: a VerifyResponse for a decoded request body."""
         try:
-            payment = self.verify(*_request(body))
+            payment = self.verify(*request(body))
         except Refused as refused:
-            answer = {"isValid": False, "invalidReason": refused.code, **_told(refused, "invalidMessage")}
-            return {**answer, **({"payer": refused.payer} if refused.payer else {})}
+            answer: dict[str, Any] = {"isValid": False, "invalidReason": refused.code}
+            answer |= {"invalidMessage": refused.words} if refused.words else {}
+            return answer | ({"payer": refused.payer} if refused.payer else {})
         return {"isValid": True, "payer": payment.payer}
 
     def settle_json(self, body: object) -> dict[str, Any]:
         """POST /settle: a SettleResponse for a decoded request body."""
         try:
-            version, payload, requirement = _request(body)
-            return self.settle(version, payload, requirement).response()
+            return self.settle(*request(body)).response()
         except Refused as refused:
-            return refusal(refused, _network(body))
+            return refusal(refused, named_network(body))
 
-    def _token_send(self, data: bytes) -> Transaction:
-        return self._chain.send(self._key, self._token.address, data)
+    # -- what is checked ----------------------------------------------------------------------------------------------
 
-    def _check(self, payment: Payment, payload: Mapping[str, Any], requirement: Mapping[str, Any]) -> None:
-        """Everything but the token's own opinion, then that too."""
+    def _check(self, payment: Payment, payload: Mapping[str, Any], requirement: Mapping[str, Any], amount: int) -> None:
+        """Everything but the contracts' own opinion, then that too, for a settlement of `amount`."""
+        upto = payment.scheme == "upto"
         stated = payload if payment.version == 1 else payload.get("accepted")
-        if not isinstance(stated, dict) or stated.get("scheme") != "exact" or requirement.get("scheme") != "exact":
+        if not isinstance(stated, dict) or payment.scheme not in self._schemes(payment):
             raise Refused("unsupported_scheme")
+        if requirement.get("scheme") != payment.scheme:
+            raise Refused("invalid_upto_evm_scheme" if upto else "unsupported_scheme")
         if stated.get("network") != requirement.get("network"):
-            raise Refused("network_mismatch")
+            raise Refused("invalid_upto_evm_network_mismatch" if upto else "network_mismatch")
         if requirement.get("network") != NETWORKS[payment.version]:
             raise Refused("invalid_network", f"this chain is {NETWORKS[payment.version]}")
         asset = str(requirement.get("asset"))
         if asset.lower() != self._token.asset.address.lower():
             raise Refused("asset_not_deployed_contract", f"there is no token at {asset[:48]}")
+        self._check_method(payment, requirement)
+        if isinstance(payment.authorization, Permit):
+            self._check_permit(payment, payment.authorization, requirement)
+            if amount:
+                self._check_means(payment, amount)
+                self._rehearse_permit(payment, payment.authorization, amount)
+            return
         extra = requirement.get("extra")
         if not isinstance(extra, dict) or not {"name", "version"} <= extra.keys():
             raise Refused("missing_eip712_domain", "extra needs name and version")
+        name, version = str(extra["name"]), str(extra["version"])
         self._check_authorization(payment, requirement)
-        self._check_signature(payment, str(extra["name"]), str(extra["version"]))
-        self._rehearse(payment, str(extra["name"]), str(extra["version"]))
+        body = keccak(_TRANSFER + payment.authorization.words())
+        domain = keccak(name.encode()) + keccak(version.encode()) + word(CHAIN_ID) + word(self._token.address)
+        self._check_signature(payment, keccak(b"\x19\x01" + keccak(_DOMAIN + domain) + body))
+        self._rehearse(payment, payment.authorization, name, version)
+
+    @staticmethod
+    def _schemes(payment: Payment) -> tuple[str, ...]:
+        return ("exact", "upto") if isinstance(payment.authorization, Permit) else ("exact",)
+
+    @staticmethod
+    def _check_method(payment: Payment, requirement: Mapping[str, Any]) -> None:
+        """Stricter than published facilitators: a payer who overlooks how the seller wants it is told."""
+        extra = requirement.get("extra")
+        wanted = extra.get("assetTransferMethod") if isinstance(extra, dict) else None
+        if isinstance(payment.authorization, Permit) != (wanted == "permit2"):
+            raise Refused("invalid_payload", f"the seller asked for {wanted or 'eip3009'}")
 
     def _check_authorization(self, payment: Payment, requirement: Mapping[str, Any]) -> None:
         authorization, now = payment.authorization, self._chain.now()
         if "0x" + authorization.to.hex() != str(requirement.get("payTo")).lower():
             raise Refused(f"{_P}recipient_mismatch")
-        if authorization.value != _asked(requirement, AMOUNTS[payment.version]):
+        if authorization.value != asked(requirement, AMOUNTS[payment.version]):
             ending = "" if payment.version == 1 else "_mismatch"
             raise Refused(f"{_P}authorization_value{ending}")
         if authorization.valid_before < now + LEAD:
@@ -184,127 +200,99 @@ class Facilitator:
         if authorization.valid_after > now:
             raise Refused(f"{_P}authorization_valid_after")
 
-    def _check_signature(self, payment: Payment, name: str, version: str) -> None:
-        """A signature of the payer over the domain that the requirement names: a plain account's or a contract's."""
-        sender = payment.authorization.sender
-        words = keccak(name.encode()) + keccak(version.encode()) + word(CHAIN_ID) + word(self._token.address)
-        body = _TRANSFER + payment.authorization.words()
-        digest = keccak(b"\x19\x01" + keccak(_DOMAIN + words) + keccak(body))
+    def _check_permit(self, payment: Payment, permit: Permit, requirement: Mapping[str, Any]) -> None:
+        now = self._chain.now()
+        if permit.spender != (UPTO_PROXY if permit.facilitator else EXACT_PROXY):
+            raise Refused("invalid_permit2_spender")
+        if "0x" + permit.to.hex() != str(requirement.get("payTo")).lower():
+            raise Refused("invalid_permit2_recipient_mismatch")
+        if permit.facilitator and permit.facilitator.hex() != self.address[2:].lower():
+            raise Refused("upto_facilitator_mismatch")
+        if permit.valid_before < now + LEAD:
+            raise Refused("permit2_deadline_expired")
+        if permit.valid_after > now:
+            raise Refused("permit2_not_yet_valid")
+        if permit.value != asked(requirement, "amount"):
+            raise Refused("permit2_amount_mismatch")
+        if permit.token != self._token.address:
+            raise Refused("permit2_token_mismatch")
+        self._check_signature(payment, permit.digest())
+
+    def _check_signature(self, payment: Payment, digest: bytes) -> None:
+        """A signature of the payer: a plain account's or a contract's."""
+        sender, permit2 = payment.authorization.sender, isinstance(payment.authorization, Permit)
+        code = "invalid_permit2_signature" if permit2 else f"{_P}signature"
         if self._chain.code(sender):
             if not self._wallet_agrees(sender, digest, payment.signature):
-                raise Refused(f"{_P}signature")
+                raise Refused(code)
             return
         if len(payment.signature) != 65:
-            raise Refused(f"{_P}undeployed_smart_wallet")
+            raise Refused(code if permit2 else f"{_P}undeployed_smart_wallet")
         try:
             signer = recover(digest, payment.signature)
         except ValueError:
-            raise Refused(f"{_P}signature") from None
+            raise Refused(code) from None
         if signer != payment.payer:
-            raise Refused(f"{_P}signature")
+            raise Refused(code)
 
     def _wallet_agrees(self, wallet: bytes, digest: bytes, signature: bytes) -> bool:
         padded = signature.ljust(-(-len(signature) // 32) * 32, b"\0")
         ran = self._chain.call(wallet, _MAGIC + digest + word(64) + word(len(signature)) + padded)
         return ran.ok and ran.output[:4] == _MAGIC
 
-    def _rehearse(self, payment: Payment, name: str, version: str) -> None:
+    def _check_means(self, payment: Payment, amount: int) -> None:
+        """What Permit2 needs beside the signature: an allowance from the payer, and the tokens."""
+        sender = payment.authorization.sender
+        if self._token.allowance(sender, PERMIT2) < amount:
+            raise Refused("permit2_allowance_required", "the payer has not approved Permit2 for so much")
+        if self._token.balance(sender) < amount:
+            upto = payment.scheme == "upto"
+            raise Refused("permit2_insufficient_balance" if upto else f"{_E}insufficient_balance")
+
+    def _rehearse(self, payment: Payment, authorization: Authorization, name: str, version: str) -> None:
         """Run the transfer without keeping it; when the token refuses, say which of its rules did."""
-        data = self._token.call_data(payment.authorization, payment.signature)
-        ran = self._chain.call(self._token.address, data, bytes.fromhex(self._key.address[2:]))
+        data = self._token.call_data(authorization, payment.signature)
+        ran = self._chain.call(self._token.address, data, bytes.fromhex(self.address[2:]))
         if ran.ok:
             return
         reason = revert_reason(ran.output)
-        if self._token.used(payment.authorization.sender, payment.authorization.nonce):
+        if self._token.used(authorization.sender, authorization.nonce):
             raise Refused(f"{_E}nonce_already_used", reason)
         if self._token.asset.eip712 and (name, version) != self._token.asset.eip712:
             which = "name" if name != self._token.asset.eip712[0] else "version"
             raise Refused(f"{_E}token_{which}_mismatch", reason)
-        if self._token.balance(payment.authorization.sender) < payment.authorization.value:
+        if self._token.balance(authorization.sender) < authorization.value:
             raise Refused(f"{_E}insufficient_balance", reason)
         raise Refused(f"{_E}transaction_simulation_failed", reason)
 
+    def _rehearse_permit(self, payment: Payment, permit: Permit, amount: int) -> None:
+        proxy, data = permit.settlement(payment.signature, amount)
+        ran = self._chain.call(proxy, data, bytes.fromhex(self.address[2:]))
+        if not ran.ok:
+            reason = revert_reason(ran.output)
+            upto = payment.scheme == "upto"
+            otherwise = "invalid_upto_evm_transaction_failed" if upto else f"{_E}transaction_simulation_failed"
+            raise Refused(_code(reason, otherwise), reason)
 
-def refusal(refused: Refused, network: str) -> dict[str, Any]:
-    """The SettleResponse of a payment that was not accepted."""
-    answer = {"success": False, "errorReason": refused.code, **_told(refused, "errorMessage")}
-    payer = {"payer": refused.payer} if refused.payer else {}
-    return {**answer, **payer, "transaction": "", "network": network}
+    # -- what is sent -------------------------------------------------------------------------------------------------
 
-
-def _told(refused: Refused, field: str) -> dict[str, str]:
-    return {field: refused.words} if refused.words else {}
+    def _send(self, payment: Payment, amount: int) -> Transaction:
+        """Mine the settlement; exactly the tokens asked for have moved, or Refused is raised."""
+        wanted = payment.authorization
+        if isinstance(wanted, Permit):
+            to, data = wanted.settlement(payment.signature, amount)
+        else:
+            to, data = self._token.address, self._token.call_data(wanted, payment.signature)
+        mined = self._chain.send(self._key, to, data)
+        if not mined.status:
+            upto = payment.scheme == "upto"
+            otherwise = "invalid_upto_evm_transaction_failed" if upto else "transaction_failed"
+            raise Refused(_code(mined.reason, otherwise), mined.reason)
+        found = [(each.sender, each.to, each.value) for each in mined.transfers]
+        if found != [(payment.payer, checksum("0x" + wanted.to.hex()), amount)]:
+            raise Refused(f"{_E}transfer_event_mismatch")
+        return mined
 
 
 def _code(reason: str, otherwise: str) -> str:
     return next((code for words, code in _REVERTS if words in reason), otherwise)
-
-
-def _request(body: object) -> tuple[int, Mapping[str, Any], Mapping[str, Any]]:
-    """Version, payload and requirement of a facilitator request; raises Refused."""
-    if not isinstance(body, dict):
-        raise Refused("invalid_payload", "the body is not a JSON object")
-    payload, requirement = body.get("paymentPayload"), body.get("paymentRequirements")
-    if not isinstance(payload, dict):
-        raise Refused("invalid_payload", "paymentPayload is not an object")
-    if not isinstance(requirement, dict):
-        raise Refused("invalid_payment_requirements", "paymentRequirements is not an object")
-    version = body.get("x402Version", payload.get("x402Version"))
-    if version not in NETWORKS or payload.get("x402Version", version) != version or isinstance(version, bool):
-        raise Refused("invalid_x402_version")
-    return version, payload, requirement
-
-
-def _network(body: object) -> str:
-    requirement = body.get("paymentRequirements") if isinstance(body, dict) else None
-    named = requirement.get("network") if isinstance(requirement, dict) else None
-    return named if isinstance(named, str) else NETWORK
-
-
-def _asked(requirement: Mapping[str, Any], field: str) -> int:
-    try:
-        return _number(requirement.get(field))
-    except ValueError as cause:
-        raise Refused("invalid_payment_requirements", f"{field}: {cause}") from None
-
-
-def _number(value: object) -> int:
-    """A uint256 from decimal digits or an integer; raises ValueError."""
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise ValueError("not a number")
-    if isinstance(value, str) and not (value.isascii() and value.isdigit() and len(value) < 79):
-        raise ValueError("not decimal digits")
-    number = int(value)
-    if not 0 <= number < _UINT256:
-        raise ValueError("does not fit in 256 bits")
-    return number
-
-
-def _read(version: int, payload: Mapping[str, Any]) -> Payment:
-    """The payment inside an x402 payload; raises Refused with invalid_payload."""
-    inner = payload.get("payload")
-    fields = inner.get("authorization") if isinstance(inner, dict) else None
-    if not isinstance(inner, dict) or not isinstance(fields, dict):
-        raise Refused("invalid_payload", "payload.authorization is not an object")
-    try:
-        authorization = Authorization(
-            raw_address(fields.get("from")),
-            raw_address(fields.get("to")),
-            _number(fields.get("value")),
-            _number(fields.get("validAfter")),
-            _number(fields.get("validBefore")),
-            _hex(fields.get("nonce"), 32),
-        )
-        signature = _hex(inner.get("signature"), None)
-    except ValueError as cause:
-        raise Refused("invalid_payload", str(cause)) from None
-    return Payment(version, NETWORKS[version], authorization, signature)
-
-
-def _hex(value: object, size: int | None) -> bytes:
-    if not isinstance(value, str) or not value.startswith("0x"):
-        raise ValueError("not 0x and hex digits")
-    found = bytes.fromhex(value[2:])
-    if size is not None and len(found) != size:
-        raise ValueError(f"not {size} bytes")
-    return found

@@ -1,6 +1,6 @@
 """The pretend seller: asks, checks, settles and delivers, and misbehaves as its scenario says. No sockets, no waiting.
 
-Authorization flow: verify, handler, settle. Upfront: settle, handler, charged either way. Escrow: a real channel
+Authorization flow: verify, handler, settle; for `upto` the handler says what it cost (`Settlement-Overrides`). Upfront: settle, handler, charged either way. Escrow: a real channel
 contract is not here yet, so the deposit settles to the seller, and when the handler fails the seller's own key
 transfers it back; money really moves both ways.
 """
@@ -8,21 +8,22 @@ transfers it back; money really moves both ways.
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .challenge import HEADERS, IDENTIFIER, RECEIPTS, extensions, matching, payment_required, requirements
+from .challenge import HEADERS, IDENTIFIER, RECEIPTS, Seller, extensions, matching, payment_required, requirements
 from .evm import NETWORK
-from .facilitator import NETWORKS, Refused, Settled, refusal
 from .messages import Answer, decode64, encode64, json_answer
-from .routes import ROUTES
+from .payments import NETWORKS, Refused, refusal
+from .routes import OVERRIDES, ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .facilitator import Facilitator
+    from .facilitator import Facilitator, Settled
     from .messages import Request
     from .routes import Route
     from .scenario import Scenario
@@ -71,7 +72,7 @@ class Paywall:
         self.scenario = scenario
         self.visits: list[Visit] = []
         self._facilitator = facilitator
-        self._pay_to = pay_to
+        self._seller = Seller(pay_to, facilitator.address)
         self._refund = refund
         self._lock = threading.Lock()
         self._asked: dict[str, int] = {}
@@ -109,7 +110,7 @@ class Paywall:
         except ValueError:
             return self._ask(route, request, factor, "invalid_payload")
         try:
-            offered = requirements(route, request, version, self._pay_to, factor)
+            offered = requirements(route, request, version, self._seller, factor)
             requirement = matching(payload, version, offered, extensions(route))
             bid = _Bid(route, request, version, factor, digest, payload, requirement)
             return self._identify(bid)
@@ -118,7 +119,7 @@ class Paywall:
             return self._ask(route, request, factor, refused.code).plus((RECEIPTS[version], encode64(receipt)))
 
     def _ask(self, route: Route, request: Request, factor: int, error: str) -> Answer:
-        return payment_required(route, request, self._pay_to, factor, error)
+        return payment_required(route, request, self._seller, factor, error)
 
     def _identify(self, bid: _Bid) -> Answer:
         """The payment-identifier extension: the same id with the same payload is answered from memory."""
@@ -154,7 +155,7 @@ class Paywall:
             return self._scene(bid, None)
         known = self._remembered.get((bid.route.path, bid.digest)) if scene.remembers else None
         if known is None:
-            known = _Remembered(self._facilitator.settle(bid.version, bid.payload, bid.requirement))
+            known = _Remembered(self._settle(bid, bid.route.handler(bid.request)))
             self._remembered[bid.route.path, bid.digest] = known
         known.shown += 1
         if scene.times and known.shown > scene.times:
@@ -194,7 +195,7 @@ class Paywall:
     def _sell(self, bid: _Bid) -> Answer:
         if bid.route.flow == "authorization":
             return self._authorization(bid)
-        settled = self._facilitator.settle(bid.version, bid.payload, bid.requirement)
+        settled = self._settle(bid)
         answer = bid.route.handler(bid.request)
         receipt = settled.response()
         if bid.route.flow == "escrow" and answer.status >= 400:
@@ -207,8 +208,15 @@ class Paywall:
         answer = bid.route.handler(bid.request)
         if answer.status >= 400:
             return answer
-        settled = self._facilitator.settle(bid.version, bid.payload, bid.requirement)
-        return self._receipt(bid, answer, settled.response())
+        return self._receipt(bid, answer, self._settle(bid, answer).response())
+
+    def _settle(self, bid: _Bid, answer: Answer | None = None) -> Settled:
+        """Take the price, or what the handler's answer says that an `upto` request cost."""
+        requirement = dict(bid.requirement)
+        said = next((value for name, value in answer.headers if name == OVERRIDES), None) if answer else None
+        if said is not None and requirement["scheme"] == "upto":
+            requirement["amount"] = str(json.loads(said)["amount"])
+        return self._facilitator.settle(bid.version, bid.payload, requirement)
 
     def _cancel(self, settled: Settled) -> dict[str, Any]:
         """Pay the deposit back, and say so in the receipt."""
@@ -225,5 +233,6 @@ class Paywall:
         return self._receipt(bid, bid.route.handler(bid.request), receipt)
 
     def _receipt(self, bid: _Bid, answer: Answer, receipt: Mapping[str, Any]) -> Answer:
-        """The answer with the receipt; a paid answer is private to whoever paid."""
+        """The answer with the receipt; a paid answer is private to whoever paid, what it cost is the seller's affair."""
+        answer = replace(answer, headers=tuple(line for line in answer.headers if line[0] != OVERRIDES))
         return answer.plus(("cache-control", "private"), (RECEIPTS[bid.version], encode64(receipt)))

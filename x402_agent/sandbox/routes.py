@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
 
     from .messages import Request
 
-__all__ = ["ROUTES", "Extra", "Route"]
+__all__ = ["OVERRIDES", "ROUTES", "Extra", "Route"]
 
 Wire = Literal["v1", "v2", "v2-body", "both"]
 Flow = Literal["authorization", "upfront", "escrow"]
+Way = Literal["eip3009", "permit2", "upto"]
+OVERRIDES = "settlement-overrides"  # how a handler says what an `upto` request cost; the paywall takes it off
 PAUSE = 0.02
 JOKES = (
     "Why did the agent cross the network? To settle on the other side.",
@@ -38,7 +41,10 @@ class Extra:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path. `price` is in atomic units of USDC (6 decimals), 0 for free."""
+    """One path. `price` is in atomic units of USDC (6 decimals), 0 for free; for `upto` it is the ceiling.
+
+    `ways` are how it may be paid, in order; `charge` is what an `upto` request costs, in atomic units.
+    """
 
     path: str
     price: int
@@ -51,11 +57,18 @@ class Route:
     after: tuple[Extra, ...] = ()
     identifier: Literal["", "optional", "required"] = ""
     plain: bool = False  # honest in every scenario
+    ways: tuple[Way, ...] = ("eip3009",)
+    charge: int | None = None
 
     @property
     def versions(self) -> tuple[int, ...]:
         """The versions of x402 in which it asks."""
         return {"v1": (1,), "both": (2, 1)}.get(self.wire, (2,))
+
+    @property
+    def cost(self) -> int:
+        """What a sale moves, in atomic units of USDC."""
+        return self.price if self.charge is None else self.charge
 
 
 def _joke(request: Request) -> Answer:
@@ -77,6 +90,14 @@ def _upload(request: Request) -> Answer:
     return json_answer(200, {"size": len(request.body), "sha256": digest, "method": request.method})
 
 
+def _metered(charge: int) -> Callable[[Request], Answer]:
+    return lambda request: _report(request).plus((OVERRIDES, json.dumps({"amount": str(charge)})))
+
+
+def _upto(path: str, ceiling: int, charge: int, description: str) -> Route:
+    return Route(path, ceiling, _metered(charge), description, ways=("upto",), charge=charge)
+
+
 def _fails(request: Request) -> Answer:
     return json_answer(500, {"error": "the handler failed"})
 
@@ -92,6 +113,7 @@ def _index(request: Request) -> Answer:
             "price": str(each.price),
             "wire": each.wire,
             "flow": each.flow,
+            "ways": list(each.ways),
             "description": each.description,
         }
         for each in ROUTES.values()
@@ -123,6 +145,10 @@ _TABLE = (
     Route("/stream", 10_000, _stream, "an answer in eight parts"),
     Route("/upload", 10_000, _upload, "says what arrived", methods=("POST", "PUT")),
     Route("/choice", 10_000, _joke, "several ways to pay", before=_CHOICE_BEFORE, after=_CHOICE_AFTER),
+    Route("/permit2", 10_000, _joke, "a joke, by Permit2 only", ways=("permit2",)),
+    Route("/either", 10_000, _joke, "a joke, by EIP-3009 or by Permit2", ways=("eip3009", "permit2")),
+    _upto("/upto", 50_000, 12_000, "a report that costs 12000 of at most 50000"),
+    _upto("/upto-zero", 50_000, 0, "a report that costs nothing of at most 50000"),
     Route("/order", 10_000, _report, "payment-identifier advertised", identifier="optional"),
     Route("/order-required", 10_000, _report, "payment-identifier required", identifier="required"),
     Route("/moved", 10_000, _joke, "where redirects lead: asks for payment too", plain=True),

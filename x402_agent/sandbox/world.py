@@ -17,6 +17,7 @@ from .app import App
 from .evm import NETWORK, Chain
 from .facilitator import Facilitator
 from .paywall import Paywall
+from .permit2 import PERMIT2, Permit2
 from .scenario import Scenario, scenario
 from .token import Token, raw_address
 
@@ -35,11 +36,16 @@ __all__ = ["Sandbox", "Settlement"]
 
 ORIGIN = "http://{}.sandbox.localhost"  # RFC 6761: never leaves this machine
 PURSE = 100_000_000  # 100 USDC
+ALLOWANCE = 1_000_000_000  # 1,000 USDC that Permit2 may move for the payer
+ETHER = 10**18
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """Money that moved for a request: `amount` in atomic units of USDC, `tx` and `nonce` as 0x-hex, `block` a number."""
+    """Money that moved for a request: `amount` in atomic units of USDC, `tx` and `nonce` as 0x-hex, `block` a number.
+
+    `nonce` is what was signed: EIP-3009's 32 bytes, or Permit2's number as 32 bytes.
+    """
 
     tx: str
     payer: str
@@ -75,11 +81,15 @@ class Sandbox:
         self._settlements: list[Settlement] = []
         self._server: LoopbackServer | None = None
         self.chain = Chain(clock, backend)
+        for each in (self._payer, self._seller, self._operator):
+            self.chain.endow(raw_address(each.address), ETHER)
         self.token = Token(self.chain, self._operator)
+        self.permit2 = Permit2(self.chain)
         self.facilitator = Facilitator(self.chain, self.token, self._operator, self._settled)
         self.paywall = Paywall(self.facilitator, self._seller.address, self._refund, _named(scenario))
         self.app = App(self)
         self.fund(self._payer.address, PURSE)
+        self.token.approve(self._payer, PERMIT2, ALLOWANCE)
 
     # -- who and what -------------------------------------------------------------------------------------------------
 
@@ -134,6 +144,11 @@ class Sandbox:
         """USDC of an address in atomic units; raises ValueError for what is not an address."""
         return self.token.balance(raw_address(address))
 
+    @property
+    def allowance(self) -> int:
+        """Atomic units of USDC that Permit2 may still move for the payer; 1,000 USDC at first."""
+        return self.token.allowance(raw_address(self.payer_address), PERMIT2)
+
     def fund(self, address: str, amount: int) -> str:
         """Mint `amount` atomic units of test USDC for an address; the transaction id. Raises ValueError."""
         if not 0 < amount <= 10**15:
@@ -151,10 +166,11 @@ class Sandbox:
         self.chain.warp(seconds)
 
     def _settled(self, settled: Settled) -> None:
-        mined, authorization = settled.transaction, settled.payment.authorization
+        mined = settled.transaction
+        if mined is None:
+            return
         moved = mined.transfers[0]
-        nonce = "0x" + authorization.nonce.hex()
-        row = Settlement(mined.hash, moved.sender, moved.to, moved.value, nonce, mined.block)
+        row = Settlement(mined.hash, moved.sender, moved.to, moved.value, settled.payment.nonce, mined.block)
         with self._lock:
             self._settlements.append(row)
 
