@@ -105,3 +105,17 @@ def test_networks_are_unique():
     assert len(set(ids)) == len(ids)
     assert len(set(names)) == len(names)
     assert not set(ids) & set(names)
+
+
+@pytest.mark.parametrize("network", [n for n in assets.networks() if n.explorer], ids=lambda n: n.name)
+def test_explorers_are_https_and_take_one_transaction(network):
+    assert re.fullmatch(r"https://[a-z0-9.-]+/tx/\{tx\}(\?[a-z0-9=-]+)?", network.explorer)
+    transaction = "0x" + "ab" * 32
+    assert network.link(transaction) == network.explorer.replace("{tx}", transaction)
+
+
+@pytest.mark.parametrize("claim", ["", "0x", "0x" + "a" * 63, "0x" + "a" * 65, "0x" + "g" * 64, "a" * 64, "0x" + "a" * 64 + "\n",
+                                   "/../../login?to=" + "a" * 50, "\x1b]8;;https://evil.example\x07", "javascript:alert(1)"])  # fmt: skip
+def test_what_is_not_a_transaction_id_makes_no_link(claim):
+    base = assets.network("base")
+    assert base is not None and base.explorer and base.link(claim) == ""

@@ -27,7 +27,8 @@ class _Tables:
         self.assets: dict[tuple[str, str], Asset] = {}
         self.ids: dict[str, Asset] = {}
         for caip, row in data["networks"].items():
-            made = Network(caip, row["name"], row.get("testnet", False), tuple(row.get("aliases", ())))
+            aliases = tuple(row.get("aliases", ()))
+            made = Network(caip, row["name"], row.get("testnet", False), aliases, row.get("explorer", ""))
             self.networks[caip] = made
             for name in (caip, made.name, *made.aliases):
                 if self.names.setdefault(name, made) is not made:

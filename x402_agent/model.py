@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,21 +29,28 @@ __all__ = [
 ]
 
 Outcome = Literal["released", "spent", "refused", "in_doubt"]
+_TRANSACTION = {"eip155": re.compile("0x[0-9a-fA-F]{64}")}  # what a transaction id looks like, by CAIP-2 namespace
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One chain of the closed table. `id` is CAIP-2, `name` what people and x402 v1 call it."""
+    """One chain of the closed table. `id` is CAIP-2, `name` what people and x402 v1 call it; `explorer` has `{tx}` in it."""
 
     id: str
     name: str
     testnet: bool
     aliases: tuple[str, ...] = ()
+    explorer: str = ""
 
     @property
     def namespace(self) -> str:
         """The CAIP-2 namespace: `eip155`, `solana`, `stacks`, `tron`."""
         return self.id.partition(":")[0]
+
+    def link(self, transaction: str) -> str:
+        """Where people look this transaction up, or "". A seller names transactions: what is not plainly an id makes no link."""
+        shape = _TRANSACTION.get(self.namespace)
+        return self.explorer.replace("{tx}", transaction) if shape and shape.fullmatch(transaction) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ import time
 import pytest
 from typer.testing import CliRunner
 
+from x402_agent import Payer, Policy, Wallet
 from x402_agent.cli.app import app
+from x402_agent.sandbox import Sandbox
 
 COMMANDS = [["try"], ["get"], ["log"], ["why"], ["budget"], ["budget", "set"], ["budget", "unpin"], ["resume"], ["doctor"],
             ["sandbox"], ["sandbox", "up"], ["sandbox", "scenarios"]]  # fmt: skip
@@ -54,6 +56,21 @@ def test_try_as_json_then_log_and_why():
     told = json.loads(run("why", payment[:6], "--json").output)
     assert [move["to"] for move in told["events"]][-1] == "CLAIMED"
     assert "spent (CLAIMED)" in run("why", payment[:6]).output
+
+
+def test_why_and_log_link_a_transaction_outside_the_sandbox():
+    with Sandbox() as box:
+        box.serve()
+        payer = Payer(wallet=Wallet.from_key(box.payer_key), policy=Policy(networks=("testnet",)))
+        with payer, payer.client() as http:
+            receipt = http.get(box.url("/joke")).extensions["payment"]
+    page = f"https://sepolia.basescan.org/tx/{receipt.transaction}"
+    assert f"explorer   {page}" in run("why", receipt.payment_id).output
+    assert run("log").output.strip().endswith(page)
+    assert json.loads(run("why", receipt.payment_id, "--json").output)["explorer"] == page
+    run("try")
+    sandboxed = json.loads(run("log", "--json").output.splitlines()[-1])
+    assert sandboxed["sandbox"] is True and sandboxed["explorer"] == ""
 
 
 @pytest.fixture

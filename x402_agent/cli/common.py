@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..ledger import Payment, SqliteLedger
 
-__all__ = ["Exit", "as_json", "errors", "found", "ledgers", "row", "sandbox_payer", "say"]
+__all__ = ["Exit", "as_json", "errors", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
 
 
 class Exit:
@@ -102,13 +102,18 @@ def found(settings: Settings, prefix: str) -> tuple[SqliteLedger, Payment]:
     raise last
 
 
+def link(payment: Payment, *, sandbox: bool) -> str:
+    """The explorer's page of the transaction that the answer named, or "": the sandbox's chain is in no explorer."""
+    return "" if sandbox or payment.money is None else payment.money.asset.network.link(payment.transaction)
+
+
 def row(payment: Payment, *, sandbox: bool) -> dict[str, Any]:
     """A payment as stable JSON: amounts as text in atomic units, no secret in it."""
     facts = asdict(payment)
     facts.pop("money")
     facts["amount"] = str(payment.amount)
     facts["money"] = str(payment.money) if payment.money else ""
-    return {**facts, "sandbox": sandbox}
+    return {**facts, "explorer": link(payment, sandbox=sandbox), "sandbox": sandbox}
 
 
 def sandbox_payer(settings: Settings, trace: Callable[[Any, Any, Any], None] | None = None) -> Payer:

@@ -10,7 +10,7 @@ import typer
 
 from .. import Settings, SettingsError
 from ..policy import dollars
-from .common import as_json, errors, ledgers, row
+from .common import as_json, errors, ledgers, link, row
 
 if TYPE_CHECKING:
     from ..ledger import Payment, SqliteLedger
@@ -68,6 +68,8 @@ def _line(payment: Payment, sandbox: bool) -> str:
     at = time.strftime("%H:%M:%S", time.localtime(payment.created_at / (1000 if payment.created_at > 10**11 else 1)))
     money = str(payment.money).replace(")", ", sandbox)") if sandbox else str(payment.money)
     text = f"{at}  {payment.outcome:8}  {money}  {payment.host}{payment.url.partition(payment.host)[2]}  {payment.payment_id}"
+    if page := link(payment, sandbox=sandbox):
+        text += f"  {page}"
     color = sys.stdout.isatty() and payment.outcome in ("in_doubt", "refused")
     return f"\x1b[33m{text}\x1b[0m" if color else text
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import Settings
-from .common import as_json, errors, found, row
+from .common import as_json, errors, found, link, row
 
 __all__ = ["run"]
 
@@ -40,6 +40,8 @@ def run(
         print(f"  proof      {one.nonce[2:6]}…{one.nonce[-2:]}   expires {_clock(one.valid_before)}")
         if one.status:
             print(f"  answer     {one.status}   {'tx ' + one.transaction if one.transaction else 'no transaction named'}")
+        if page := link(one, sandbox=ledger.sandbox):
+            print(f"  explorer   {page}")
         for event in events:
             note = event.data.get("note") or ""
             print(f"  {_clock(event.at / 1000)}   {event.from_state or 'new':>10} -> {event.state:16} {note}")
