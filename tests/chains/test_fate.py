@@ -44,6 +44,51 @@ def test_used_at_latest_is_settled(fate):
     assert call["data"] == "0xe94a0102" + "0" * 24 + TERMS.payer[2:].lower() + "6e" * 32
 
 
+NONCE = int(TERMS.nonce, 16)
+BIT = 1 << (NONCE & 255)
+
+
+def word(number):
+    return f"0x{number:064x}"
+
+
+@pytest.fixture
+def permit2_fate(evm, offer, node):
+    """The fate of a payment by Permit2, and the node."""
+
+    def run(**answers):
+        asked = node(**{"eth_chainId": CHAIN, **answers})
+        return asked.drive(evm.fate(offer(method="permit2"), TERMS, "https://node.example/")), asked
+
+    return run
+
+
+@pytest.mark.parametrize("bits", [BIT, (1 << 256) - 1, BIT | 1])
+def test_permit2_says_the_nonce_is_used_by_one_bit(bits, permit2_fate):
+    answer, node = permit2_fate(eth_call=word(bits))
+    assert answer == "settled"
+    _, (call, _) = node.calls[-1]
+    assert call["to"] == "0x000000000022D473030F116dDEE9F6B43aC78BA3"
+    assert call["data"] == f"0x4fe02b44{'0' * 24}{TERMS.payer[2:].lower()}{NONCE >> 8:064x}"
+
+
+@pytest.mark.parametrize("bits", [0, ((1 << 256) - 1) ^ BIT, BIT >> 1, BIT << 1])
+def test_other_nonces_of_the_same_word_do_not_settle_ours(bits, permit2_fate):
+    assert permit2_fate(eth_call=word(bits), eth_getBlockByNumber=block(2001))[0] == "dead"
+    assert permit2_fate(eth_call=word(bits), eth_getBlockByNumber=block(2000))[0] == "unknown"
+
+
+@pytest.mark.parametrize("odd", ["0x", "0x1", "0x" + "f" * 63, "0x" + "f" * 65, "0x" + "g" * 64, 7, None])
+def test_odd_bitmaps_are_unknown(odd, permit2_fate):
+    assert permit2_fate(eth_call=odd, eth_getBlockByNumber=block(2001))[0] == "unknown"
+
+
+def test_the_bitmap_s_selector():
+    from x402_agent.primitives import keccak
+
+    assert keccak(b"nonceBitmap(address,uint256)")[:4].hex() == "4fe02b44"
+
+
 def test_the_selector_is_that_of_authorization_state():
     from x402_agent.primitives import keccak
 

@@ -236,7 +236,7 @@ def judge(**verdicts):
     """The fate of an authorisation by nodes that say used or unused, at a final block past its expiry."""
     block = {"number": "0x64", "timestamp": hex(2001)}
     asset = next(each for each in assets.assets() if each.network is BASE and each.symbol == "USDC")
-    offer = type("O", (), {"asset": asset, "network": BASE})
+    offer = type("O", (), {"asset": asset, "network": BASE, "method": ""})
     terms = Terms(OWNER, "0x" + "6e" * 32, 1000, 2000)
     nodes = {name: {**FINE, "eth_call": word(int(used)), "eth_getBlockByNumber": block} if used is not None else {}
              for name, used in verdicts.items()}  # fmt: skip

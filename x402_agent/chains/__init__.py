@@ -40,6 +40,9 @@ class Chain(Protocol):
     def refuses(self, offer: Offer, payer: str) -> str:
         """Why this offer cannot be paid from `payer`, in words, or ""."""
 
+    def spender(self, offer: Offer) -> str:
+        """The contract that must already be allowed to move the payer's token for this offer, "" for none."""
+
     def terms(self, offer: Offer, payer: str, *, now: int, nonce: bytes, max_lifetime: int) -> Terms:
         """What we choose ourselves: nonce (32 fresh bytes) and validity in unix seconds around `now`."""
 

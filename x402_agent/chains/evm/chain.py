@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ... import assets
 from ...errors import SigningFailed
 from ...model import Proof, Terms
 from ...primitives import checksum
-from .eip3009 import address_bytes, digest
+from . import eip3009, permit2
+from .eip3009 import address_bytes
 from .fate import fate
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _HALF_ORDER = bytes.fromhex("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe
 
 
 class Evm:
-    """EIP-3009 on every `eip155` network of the table. Stateless: one instance serves every thread."""
+    """EIP-3009 and Permit2 on every `eip155` network of the table. Stateless: one instance serves every thread."""
 
     namespace = "eip155"
 
@@ -36,10 +37,8 @@ class Evm:
         asset = offer.asset
         if assets.asset_by_id(asset.id) != asset or asset.network.namespace != self.namespace:
             return f"{asset.symbol} on {asset.network.id} is not a token of the table (A1)"
-        if offer.scheme != "exact":
-            return f"scheme {offer.scheme} is not one we sign on EVM (A7)"
-        if asset.eip712 is None:
-            return f"{asset.symbol} on {asset.network.name} has no EIP-3009 signing domain in the table (D1)"
+        if way := _way(offer):
+            return way
         if not 0 < offer.amount < 1 << 256:
             return "the amount is outside uint256 (P2)"
         try:
@@ -56,6 +55,10 @@ class Evm:
             return f"our own account {why}"
         return "payTo is our own account (R1)" if target == own else ""
 
+    def spender(self, offer: Offer) -> str:
+        """The contract that the payer must have allowed to move this token, "" when none is needed (row D4)."""
+        return permit2.PERMIT2 if offer.method == permit2.METHOD else ""
+
     def terms(self, offer: Offer, payer: str, *, now: int, nonce: bytes, max_lifetime: int) -> Terms:
         """Valid from `now` - 600 s until the shortest of what the seller asks, `max_lifetime` and one hour (D5, D8).
 
@@ -69,7 +72,7 @@ class Evm:
         return Terms(checksum(payer), "0x" + nonce.hex(), now - SKEW, now + seconds)
 
     def prove(self, offer: Offer, terms: Terms, signer: Signer) -> Proof:
-        """The signed authorisation, payload as x402 scheme `exact` on EVM has it (numbers as decimal strings).
+        """The signed authorisation, payload as x402 has it on EVM (numbers as decimal strings), by EIP-3009 or Permit2.
 
         Raises SigningFailed when the offer cannot be paid on these terms or the signer's answer is no signature.
         """
@@ -77,26 +80,51 @@ class Evm:
             raise SigningFailed(f"nothing was signed: {reason}")
         if not 0 <= terms.valid_after < terms.valid_before <= terms.valid_after + SKEW + MAX_LIFETIME:
             raise SigningFailed("the terms are valid for longer than an hour", rule="lifetime at most 3600 s (D5)")
-        window = (terms.valid_after, terms.valid_before)
         if not _NONCE(terms.nonce):
             raise SigningFailed("the nonce of the terms is not 32 bytes", rule="own nonce (D13)")
-        nonce = bytes.fromhex(terms.nonce[2:])
-        payer, pay_to = checksum(terms.payer), checksum(offer.pay_to)
-        message = digest(offer.asset.id, payer, pay_to, offer.amount, window, nonce)
+        name, authorization, message = _message(offer, terms)
         signature = signer.sign_digest(self.namespace, message)
         if len(signature) != 65 or signature[64] not in (27, 28) or signature[32:64] > _HALF_ORDER:
             raise SigningFailed("the signer did not answer with r, s, v and a low s", rule="65 bytes, v 27 or 28")
-        authorization = {
-            "from": payer,
-            "to": pay_to,
-            "value": str(offer.amount),
-            "validAfter": str(terms.valid_after),
-            "validBefore": str(terms.valid_before),
-            "nonce": terms.nonce,
-        }
-        payload = {"signature": "0x" + signature.hex(), "authorization": authorization}
-        return Proof(payload, payer, terms.nonce, terms.valid_before)
+        payload = {"signature": "0x" + signature.hex(), name: authorization}
+        return Proof(payload, checksum(terms.payer), terms.nonce, terms.valid_before)
 
     def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
         """`settled`, `dead` or `unknown`, by the JSON-RPC node at this URL (see fate.py)."""
         return fate(offer, terms, node)
+
+
+def _way(offer: Offer) -> str:
+    """Why this scheme, method and facilitator are not signed together, or "" (rows A7, D1, D4)."""
+    asset = offer.asset
+    if offer.method == permit2.METHOD:
+        if offer.scheme not in permit2.SPENDERS:
+            return f"scheme {offer.scheme} is not one we sign by Permit2 (A7)"
+    elif offer.method or offer.scheme != "exact":
+        return f"scheme {offer.scheme} is not one we sign on EVM{f' by {offer.method}' if offer.method else ''} (A7)"
+    elif asset.eip712 is None:
+        return f"{asset.symbol} on {asset.network.name} has no EIP-3009 signing domain in the table (D1)"
+    if offer.scheme != "upto":
+        return "only the scheme upto binds a facilitator (D4)" if offer.facilitator else ""
+    try:
+        return "" if any(address_bytes(offer.facilitator)) else "the facilitator is the zero address (R1)"
+    except ValueError as why:
+        return f"the facilitator {why}"
+
+
+def _message(offer: Offer, terms: Terms) -> tuple[str, dict[str, Any], bytes]:
+    """The payload's name for the authorisation, the authorisation, and the 32 bytes to sign."""
+    if offer.method == permit2.METHOD:
+        return "permit2Authorization", permit2.authorization(offer, terms), permit2.digest(offer, terms)
+    payer, pay_to = checksum(terms.payer), checksum(offer.pay_to)
+    window = (terms.valid_after, terms.valid_before)
+    nonce = bytes.fromhex(terms.nonce[2:])
+    authorization = {
+        "from": payer,
+        "to": pay_to,
+        "value": str(offer.amount),
+        "validAfter": str(terms.valid_after),
+        "validBefore": str(terms.valid_before),
+        "nonce": terms.nonce,
+    }
+    return "authorization", authorization, eip3009.digest(offer.asset.id, payer, pay_to, offer.amount, window, nonce)

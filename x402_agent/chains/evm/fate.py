@@ -1,7 +1,8 @@
 """What became of an authorisation, by a node's word. Doubt is an answer: anything odd or unreachable is `unknown`.
 
-`settled`: the token says that the nonce is used, at the newest block. `dead`: at a *finalised* block whose time is past
-validBefore the nonce is unused; EIP-3009 then rejects it for ever. Our own clock has no say (rows T10, a10).
+`settled`: the token (EIP-3009) or Permit2 says that the nonce is used, at the newest block. `dead`: at a *finalised* block
+whose time is past validBefore, or Permit2's deadline, the nonce is unused; both then reject it for ever. Our own clock has
+no say (rows T10, a10).
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...errors import NodeError, SettingsError
-from .reads import authorization_state, final
+from . import permit2
+from .reads import authorization_state, final, permit2_nonce
 from .rpc import Node
 
 if TYPE_CHECKING:
     from ...model import Offer, Terms
     from ...steps import Steps
 
-__all__ = ["fate"]
+__all__ = ["fate", "is_used"]
 
 
 def fate(offer: Offer, terms: Terms, node: str) -> Steps[str]:
@@ -33,15 +35,21 @@ def fate(offer: Offer, terms: Terms, node: str) -> Steps[str]:
 
 
 def _one(offer: Offer, terms: Terms, url: str) -> Steps[str]:
-    token, payer, nonce = offer.asset.address, terms.payer, terms.nonce
     try:
         asked = Node(offer.network, url)
-        if (yield from authorization_state(asked, token, payer, nonce)):
+        if (yield from is_used(asked, offer, terms)):
             return "settled"
         block = yield from final(asked)
         if block is None or block[1] <= terms.valid_before:
             return "unknown"
-        used = yield from authorization_state(asked, token, payer, nonce, block[0])
+        used = yield from is_used(asked, offer, terms, block[0])
     except (NodeError, SettingsError):
         return "unknown"
     return "settled" if used else "dead"
+
+
+def is_used(node: Node, offer: Offer, terms: Terms, block: str = "latest") -> Steps[bool]:
+    """Whether the nonce of an authorisation is used at a block; raises NodeError."""
+    if offer.method == permit2.METHOD:
+        return (yield from permit2_nonce(node, permit2.PERMIT2, terms.payer, terms.nonce, block))
+    return (yield from authorization_state(node, offer.asset.address, terms.payer, terms.nonce, block))

@@ -36,6 +36,7 @@ __all__ = [
     "final",
     "native",
     "nonce",
+    "permit2_nonce",
     "receipt",
     "send_raw",
     "transfer_logs",
@@ -122,6 +123,16 @@ def authorization_state(node: Node, token: str, payer: str, used: str, block: st
     if word > 1:
         raise NodeError(f"{node!r} gave no truth value", rule="EIP-3009 authorizationState")
     return word == 1
+
+
+def permit2_nonce(node: Node, contract: str, payer: str, used: str, block: str = "latest") -> Steps[bool]:
+    """Whether Permit2 (its address is `contract`) has seen this nonce (0x + 32 bytes hex) at a block.
+
+    Source: Permit2 `SignatureTransfer.nonceBitmap`: one bit a nonce, 256 to the word.
+    """
+    word, bit = divmod(int(used, 16), 256)
+    bits: int = yield from _call(node, contract, f"0x4fe02b44{_word(payer)}{word:064x}", block)
+    return bool(bits >> bit & 1)
 
 
 def native(node: Node, owner: str) -> Steps[int]:
