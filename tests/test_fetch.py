@@ -134,7 +134,7 @@ def silence(one):
     one.recv(1)
 
 
-@pytest.mark.parametrize("answer", [drip_body, drip, silence, b"", b"nonsense\r\n\r\n"], ids=str)
+@pytest.mark.parametrize("answer", [drip_body, drip, silence, b"", b"nonsense\r\n\r\n"], ids=["drip_body", "drip", "silence", "empty", "nonsense"])
 def test_no_answer_is_status_0_in_time(answer, get, serve):
     start = time.monotonic()
     assert get(Fetch("GET", serve(answer).url(), timeout=0.5)).status == 0
