@@ -54,7 +54,7 @@ def evm() -> Evm:
     return Evm()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def signer_of():
     return LocalSigner
 
