@@ -164,6 +164,8 @@ def test_a_ledger_of_schema_1_is_brought_forward_with_what_is_open_in_it(desk):
         db.execute(f"ALTER TABLE x402_offers DROP COLUMN {name}")
     for name in ("charged", "given_back"):
         db.execute(f"ALTER TABLE x402_payments DROP COLUMN {name}")
+    for name in ("x402_transactions", "x402_allowances"):
+        db.execute(f"DROP TABLE {name}")
     db.execute("DELETE FROM x402_schema WHERE version >= 2")
     db.commit()
     db.close()

@@ -108,8 +108,10 @@ def move(
     seq = journal.append(row.payment_id, row.last_event, (before, state), int(now * 1000), data)
     if state not in states.COUNTED and before in states.COUNTED:
         budget.add(store, row.realm, row.host, row.day, -row.micros)
+        store.cache.allowances.clear()
     if charge and charge[1]:
         budget.add(store, row.realm, row.host, row.day, -charge[1])
+        store.cache.allowances.clear()
         row.micros -= charge[1]
     if is_open != row.is_open:
         store.cache.opened(row.ask_key, 1 if is_open else -1)

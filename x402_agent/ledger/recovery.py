@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..assets import asset_by_id
 from ..errors import LedgerError
-from . import budget
+from . import broadcasts, budget
 from .events import GENESIS, digest
 from .moves import known, move
 from .rows import COLUMNS, OFFER_COLUMNS, SELECT, facts, offer_of
@@ -25,7 +25,7 @@ def nothing(_store: Store) -> None:
 
 
 def recover(store: Store) -> int:
-    """RESERVED rows of owners that are gone -> RELEASED: nothing of them left this machine. -> how many."""
+    """RESERVED and BUILT rows of owners that are gone -> RELEASED: nothing of them left this machine. -> how many."""
     found = 0
     query = "SELECT payment_id, owner FROM x402_payments WHERE is_open = 1 AND state = 'RESERVED'"
     for payment_id, owner in store.db.execute(query).fetchall():
@@ -33,6 +33,7 @@ def recover(store: Store) -> int:
         if row is not None and row.state == "RESERVED":
             move(store, row, "RELEASED", note="its process ended before anything was signed")
             found += 1
+    found += broadcasts.release(store)
     store.owners.sweep()
     return found
 
@@ -45,7 +46,7 @@ def trust(store: Store) -> None:
     problems: list[str] = []
     for row in store.db.execute(f"{SELECT} WHERE is_open = 1").fetchall():
         problems += _row_problems(store, row)
-    problems += _recent_counters(store)
+    problems += broadcasts.problems(store, _event, whole=False)[0] + _recent_counters(store)
     if problems and not store.broken:
         store.broken = f"{store.path} has been changed or damaged: {problems[0]}"
 
@@ -78,6 +79,8 @@ def _verify(store: Store) -> list[str]:
     for row in store.db.execute(SELECT).fetchall():
         ids.add(row[0])
         problems += _row_problems(store, row)
+    wrong, sent = broadcasts.problems(store, _event, whole=True)
+    problems, ids = problems + wrong, ids | sent
     problems += [f"payment {each} is in the journal and has no row" for each in states if each not in ids]
     problems += _all_counters(store)
     problems += [str(row[0]) for row in store.db.execute("PRAGMA integrity_check") if row[0] != "ok"]

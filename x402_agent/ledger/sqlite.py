@@ -19,6 +19,8 @@ from ..errors import LedgerError, PaymentError, PolicyDenied, SigningFailed
 from ..model import Ask, Hold, Limit, Offer, Terms
 from ..steps import BUSY, Busy
 from . import budget, recovery, rows, states
+from .allowances import Allowances, took
+from .broadcasts import Broadcasts
 from .charges import SPENT, Charges
 from .moves import Answer, Known, Overtaken, known, move
 from .reports import Reports, select
@@ -38,7 +40,7 @@ _STORED = "SELECT proof_digest FROM x402_payments WHERE payment_id = ?"
 _LEDGERS: weakref.WeakSet[SqliteLedger] = weakref.WeakSet()
 
 
-class SqliteLedger(Charges, Reports, Tokens):
+class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
     """The ledger in one SQLite file. `clock` gives unix seconds; `journal="normal"` is for benchmarks and tests only.
 
     Opening raises LedgerError when the file cannot be locked, read, migrated or trusted.
@@ -249,6 +251,7 @@ class SqliteLedger(Charges, Reports, Tokens):
         if state == "INFLIGHT" and not self._pinned(store, hold):
             self._set_pin(store, hold)
         budget.add(store, realm, ask.host, day, micros)
+        took(store, hold)
         cache.opened(ask.key, 1)
         cache.quiet.setdefault(ask.key, set()).add(hold.payment_id)
         self._live[hold.payment_id] = Known(

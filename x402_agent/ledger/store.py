@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "Cache", "Store", "day_of"]
 
-SCHEMA = 2
+SCHEMA = 3
 CLOCK_SLACK = 300  # seconds the clock may stand behind the newest row
 _HEAD = struct.Struct("<QQ64s")
 _SPOILT = (sqlite3.Error, ValueError, OverflowError, TypeError)  # what a value that cannot be stored raises
@@ -50,7 +50,7 @@ def day_of(seconds: float) -> str:
 class Cache:
     """What memory knows of the file. Exact while the batch number in the lock file is the one we wrote."""
 
-    __slots__ = ("carry", "counters", "generation", "offers", "open_keys", "pins", "quiet")
+    __slots__ = ("allowances", "carry", "counters", "generation", "offers", "open_keys", "pins", "quiet")
 
     def __init__(self) -> None:
         self.generation = -1
@@ -60,11 +60,12 @@ class Cache:
         self.quiet: dict[str, set[str]] = {}  # ask.key -> those of our open rows that no other call need care about
         self.pins: dict[tuple[str, str], str] = {}
         self.carry: dict[str, list[tuple[str, str, int, int]]] = {}
+        self.allowances: dict[tuple[str, str, str, str], int] = {}  # (network, token, owner, spender) -> units left
 
     def forget(self) -> None:
         """The file may have changed behind our back: know nothing."""
         self.generation = -1
-        for each in (self.open_keys, self.counters, self.pins, self.carry, self.quiet, self.offers):
+        for each in (self.open_keys, self.counters, self.pins, self.carry, self.quiet, self.offers, self.allowances):
             each.clear()
 
     def alone(self, ask_key: str) -> bool:
@@ -91,9 +92,7 @@ class Store:
     """One open ledger file of one process."""
 
     def __init__(self, path: Path, clock: Callable[[], float], *, durable: bool) -> None:
-        self.path = path
-        self.clock = clock
-        self.durable = durable
+        self.path, self.clock, self.durable = path, clock, durable
         self.broken = ""
         self.cache = Cache()
         self._synchronous = ""

@@ -1,0 +1,108 @@
+"""What a spender may still take from an account: the approved amount less every counted payment made through it since.
+
+It can only be too low: a payment that was in doubt when the allowance was read from the chain counts against it too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..assets import asset, network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..model import Hold
+    from .store import Store
+    from .writer import Job
+
+__all__ = ["Allowances", "took"]
+
+_IN_DOUBT = "('RESERVED', 'INFLIGHT', 'UNKNOWN', 'QUARANTINE')"
+_THROUGH = (
+    "FROM x402_payments p JOIN x402_offers o ON o.offer_digest = p.offer_digest "
+    "WHERE o.method <> '' AND p.asset = ? AND p.from_address = ? COLLATE NOCASE AND p.id > ?"
+)
+_USED = f"SELECT CASE p.charged WHEN '' THEN p.amount ELSE p.charged END {_THROUGH} AND p.state NOT IN ('RELEASED', 'DEAD')"
+_FIRST = f"SELECT MIN(p.id) {_THROUGH} AND p.state IN {_IN_DOUBT}"
+_READ = "SELECT amount, since FROM x402_allowances WHERE network = ? AND token = ? AND owner = ? AND spender = ?"
+_PUT = "INSERT OR REPLACE INTO x402_allowances VALUES (?,?,?,?,?,?,?,?)"
+
+
+def _key(network_id: str, token: str, owner: str, spender: str) -> tuple[str, str, str, str]:
+    return network_id, token.rpartition(":")[2].lower(), owner.lower(), spender.lower()
+
+
+class Allowances:
+    """The part of the ledger that knows who may take what."""
+
+    _store: Store | None
+    _forked: bool
+
+    def _job(self, operation: Callable[[Store], Any], *, write: bool, full: bool = False) -> Job[Any]:
+        raise NotImplementedError
+
+    def allowance(self, network_id: str, token: str, owner: str, spender: str) -> int:
+        """Atomic units of `token` (its address or CAIP-19 id) that `spender` may still take from `owner`; 0 when unknown.
+
+        From memory while no other process has written. Raises LedgerError.
+        """
+        key = _key(network_id, token, owner, spender)
+        store = self._store
+        if store is not None and not self._forked:
+            left = store.cache.allowances.get(key)
+            if left is not None and store.current():
+                return max(0, left)
+        found: int = self._job(lambda opened: _left(opened, key), write=False).run()
+        return max(0, found)
+
+    def allow(self, network_id: str, token: str, owner: str, spender: str, amount: int, txid: str = "") -> Job[None]:
+        """Record what the chain shows `spender` to be allowed now, in atomic units; `txid` is the approve that made it so."""
+        key = _key(network_id, token, owner, spender)
+        if amount < 0:
+            raise ValueError("an allowance is not negative")
+        return self._job(lambda store: _record(store, key, amount, txid), write=True, full=True)
+
+    def allowances(self) -> list[tuple[str, str, str, str, int]]:
+        """(network, token, owner, spender, left in atomic units), addresses in lower case."""
+
+        def read(store: Store) -> list[tuple[str, str, str, str, int]]:
+            keys = store.db.execute("SELECT network, token, owner, spender FROM x402_allowances ORDER BY 1, 2, 3, 4")
+            return [(*key, max(0, _left(store, key))) for key in keys.fetchall()]
+
+        return list(self._job(read, write=False).run())
+
+
+def _asset_id(key: tuple[str, str, str, str]) -> str:
+    where = network(key[0])
+    found = asset(where, key[1]) if where else None
+    return found.id if found else ""
+
+
+def _left(store: Store, key: tuple[str, str, str, str]) -> int:
+    known = store.current()
+    row = store.db.execute(_READ, key).fetchone()
+    left = 0
+    if row is not None:
+        used = store.db.execute(_USED, (_asset_id(key), key[2], row[1])).fetchall()
+        left = int(row[0]) - sum(int(amount) for (amount,) in used)
+    if known and store.current():  # nobody wrote between
+        store.cache.allowances[key] = left
+    return left
+
+
+def _record(store: Store, key: tuple[str, str, str, str], amount: int, txid: str) -> None:
+    first = store.db.execute(_FIRST, (_asset_id(key), key[2], 0)).fetchone()[0]
+    newest = store.db.execute("SELECT COALESCE(MAX(id), 0) FROM x402_payments").fetchone()[0]
+    since = newest if first is None else first - 1
+    store.db.execute(_PUT, (*key, str(amount), txid, since, int(store.clock())))
+    store.cache.allowances.pop(key, None)
+
+
+def took(store: Store, hold: Hold) -> None:
+    """A payment through a spender was written: keep memory in step."""
+    if hold.offer.method:
+        token, owner = hold.offer.asset.address.lower(), hold.terms.payer.lower()
+        held = store.cache.allowances
+        for key in [key for key in held if key[:3] == (hold.offer.asset.network.id, token, owner)]:
+            held[key] -= hold.offer.amount
