@@ -11,9 +11,9 @@ from eth_account import Account
 from x402_agent.errors import SettingsError
 from x402_agent.primitives import EvmKey, checksum
 from x402_agent.sandbox import Sandbox
+from x402_agent.sandbox.envelopes import rlp, signed
 from x402_agent.sandbox.evm import Chain
 from x402_agent.sandbox.machines import Ran, intrinsic, machine
-from x402_agent.sandbox.transactions import rlp, signed
 
 
 def test_rlp_of_the_published_examples():
@@ -41,7 +41,7 @@ def test_a_signed_transaction_is_byte_for_byte_eth_accounts(nonce, data):
               "to": checksum("0x" + to.hex()), "value": 0, "data": data, "type": 2}  # fmt: skip
     theirs = Account.sign_transaction(fields, b"\x11" * 32)
     ours = signed(EvmKey(b"\x11" * 32), 84532, nonce, to, data)
-    assert ours == ("0x" + bytes(theirs.hash).hex(), bytes(theirs.raw_transaction))
+    assert (ours.hash, ours.raw) == ("0x" + bytes(theirs.hash).hex(), bytes(theirs.raw_transaction))
 
 
 def test_a_transaction_is_read_back_with_what_it_moved(both, buyer_of):
@@ -204,7 +204,7 @@ def test_the_node_gives_receipts_code_and_balances(rpc, shop, buyer, tools):
 
 
 def test_the_node_refuses_in_json_rpc(rpc, shop, tools):
-    assert rpc("eth_sendRawTransaction", "0x")["code"] == -32601
+    assert rpc("debug_traceTransaction", "0x")["code"] == -32601
     assert rpc("eth_getCode", "nobody", "latest")["code"] == -32602
     assert rpc("eth_getBlockByNumber")["code"] == -32602
     reverted = rpc("eth_call", {"to": tools.usdc, "data": "0xa9059cbb" + "00" * 31 + "01" + "00" * 31 + "01"}, "latest")

@@ -1,6 +1,6 @@
 """A pretend Base Sepolia in this process: real code on a real EVM, a block per transaction, final at once.
 
-One lock guards everything: any thread may call. Time is the clock handed in, plus what was warped.
+Whoever sends from outside pays for gas; what the sandbox itself sends offers no fee, and is mined by its favour. One lock guards everything: any thread may call. Time is the clock handed in, plus what was warped.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..primitives import checksum, keccak
-from .machines import machine
+from .envelopes import decode, signed
+from .machines import COINBASE, GAS, machine
+from .pool import BASE_FEE, Pool, check
 from .reverts import revert_reason
-from .transactions import Transaction, signed
+from .transactions import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..primitives import EvmKey
+    from .envelopes import Envelope
     from .machines import Backend, Ran
 
 __all__ = ["CHAIN_ID", "NETWORK", "NETWORK_V1", "Block", "Chain", "revert_reason"]
@@ -49,8 +52,10 @@ class Chain:
         self._warped = 0
         self._machine = machine(backend, CHAIN_ID)
         self._nonces: dict[str, int] = {}
+        self._pool = Pool()
         self._transactions: dict[str, Transaction] = {}
         self._blocks: list[Block] = []
+        self._named: dict[str, Block] = {}
         self._mine(())
 
     @property
@@ -83,40 +88,92 @@ class Chain:
             index = number - GENESIS
             return self._blocks[index] if 0 <= index < len(self._blocks) else None
 
+    def block_named(self, name: str) -> Block | None:
+        """The block with this hash, None when there is none."""
+        with self._lock:
+            return self._named.get(name.lower())
+
     def transaction(self, tx: str) -> Transaction | None:
         """A mined transaction by its id, None when it never was mined."""
         with self._lock:
             return self._transactions.get(tx.lower())
 
     def send(self, key: EvmKey, to: bytes, data: bytes) -> Transaction:
-        """Sign, mine and return a transaction; one that reverts is mined too, with status 0."""
+        """Sign, mine and return a transaction; one that reverts is mined too, with status 0. It costs no gas."""
         with self._lock:
-            nonce = self._nonces.get(key.address, 0)
-            tx, raw = signed(key, CHAIN_ID, nonce, to, data)
-            self._nonces[key.address] = nonce + 1
-            block = self._mine((tx,))
-            ran = self._machine.run(bytes.fromhex(key.address[2:]), to, data, keep=True)
-            made = Transaction(
-                hash=tx,
-                block=block.number,
-                timestamp=block.timestamp,
-                sender=key.address,
-                to=checksum("0x" + to.hex()),
-                nonce=nonce,
-                status=int(ran.ok),
-                logs=ran.logs,
-                reason="" if ran.ok else revert_reason(ran.output),
-                raw=raw,
-            )
-            self._transactions[tx] = made
-            return made
+            return self._execute(signed(key, CHAIN_ID, self.nonce(key.address), to, data))
 
-    def call(self, to: bytes, data: bytes, caller: bytes = bytes(20)) -> Ran:
+    def submit(self, raw: bytes) -> str:
+        """Take a signed transaction from outside, and mine it when it is its turn; its id.
+
+        Raises Malformed when the bytes are none, Rejected when a node would not take it.
+        """
+        tx = decode(raw)
+        sender = bytes.fromhex(tx.sender[2:])
+        with self._lock:
+            has_code = bool(self._machine.code(sender))
+            check(tx, CHAIN_ID, self.nonce(tx.sender), self._machine.balance(sender), has_code=has_code)
+            self._pool.add(tx)
+            while (ready := self._pool.next(tx.sender, self.nonce(tx.sender))) is not None:
+                if self._machine.balance(sender) >= ready.gas * ready.max_fee + ready.value:
+                    self._execute(ready)
+        return tx.hash
+
+    def envelope(self, tx: str) -> Envelope | None:
+        """A transaction as it was signed, mined or still waiting; None when there is none with this id."""
+        with self._lock:
+            mined = self._transactions.get(tx.lower())
+            return decode(mined.raw) if mined else self._pool.find(tx.lower())
+
+    def nonce(self, address: str, *, pending: bool = False) -> int:
+        """How many transactions an EIP-55 address has sent; with `pending` those that wait in line too."""
+        with self._lock:
+            mined = self._nonces.get(address, 0)
+            return self._pool.after(address, mined) if pending else mined
+
+    def _execute(self, tx: Envelope) -> Transaction:
+        """Mine a transaction in a block of its own: gas is bought before it runs, and what it did not use comes back."""
+        price = min(tx.max_fee, BASE_FEE + tx.tip)
+        sender = bytes.fromhex(tx.sender[2:])
+        access = 2_400 * len(tx.access) + 1_900 * sum(len(keys) for _, keys in tx.access)
+        self._nonces[tx.sender] = tx.nonce + 1
+        self._pool.drop(tx.sender, tx.nonce + 1)
+        block = self._mine((tx.hash,))
+        if price:
+            self._machine.endow(sender, self._machine.balance(sender) - tx.gas * price)
+        ran = self._machine.run(sender, tx.to, tx.data, keep=True, value=tx.value, gas=tx.gas - access)
+        used = ran.gas + access
+        if price:
+            self._machine.endow(sender, self._machine.balance(sender) + (tx.gas - used) * price)
+            self._machine.endow(COINBASE, self._machine.balance(COINBASE) + used * (price - BASE_FEE))
+        made = Transaction(
+            hash=tx.hash,
+            block=block.number,
+            timestamp=block.timestamp,
+            sender=tx.sender,
+            to=checksum("0x" + tx.to.hex()),
+            nonce=tx.nonce,
+            status=int(ran.ok),
+            logs=ran.logs,
+            reason="" if ran.ok else ran.halt or revert_reason(ran.output),
+            raw=tx.raw,
+            gas=used,
+            price=price,
+        )
+        self._transactions[tx.hash] = made
+        return made
+
+    def call(self, to: bytes, data: bytes, caller: bytes = bytes(20), *, value: int = 0, gas: int = GAS) -> Ran:
         """Run code and forget what it changed: a view, or the rehearsal of a transaction in the next block."""
         with self._lock:
             last = self._blocks[-1]
             self._machine.block(last.number + 1, self.now())
-            return self._machine.run(caller, to, data, keep=False)
+            return self._machine.run(caller, to, data, keep=False, value=value, gas=gas)
+
+    def storage(self, address: bytes, slot: int) -> int:
+        """One word of a contract's storage."""
+        with self._lock:
+            return self._machine.storage(address, slot)
 
     def install(self, address: bytes, code: bytes) -> None:
         """Put runtime code at an address."""
@@ -145,5 +202,6 @@ class Chain:
         digest = keccak(f"{number} {timestamp} {parent} {transactions}".encode())
         block = Block(number, timestamp, "0x" + digest.hex(), parent, transactions)
         self._blocks.append(block)
+        self._named[block.hash] = block
         self._machine.block(number, timestamp)
         return block

@@ -1,21 +1,44 @@
-"""The few JSON-RPC methods with which a payer asks a node what became of a payment. Read only."""
+"""A JSON-RPC node over the pretend chain: enough that wallets, web3 libraries and facilitators work with it unchanged.
+
+It answers for the newest state, whatever block is named: what was true of a used nonce stays true. Errors speak as
+go-ethereum does. Source: Ethereum's JSON-RPC specification (execution-apis).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .evm import CHAIN_ID
+from ..primitives import checksum
+from .envelopes import Malformed
+from .evm import CHAIN_ID, GENESIS
+from .machines import GAS_LIMIT, intrinsic
+from .pool import BASE_FEE, TIP, Rejected
+from .reverts import revert_reason
 from .token import raw_address
+from .views import block_view, log_views, receipt_view, transaction_view
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .evm import Block, Chain
-    from .transactions import Transaction
+    from .machines import Ran
 
 __all__ = ["answer_rpc"]
 
+BATCH = 1000
+RANGE = 100_000  # blocks that one eth_getLogs may look through
+HISTORY = 1024
+_TAGS = ("latest", "finalized", "safe", "pending")
+_REVERT = bytes.fromhex("08c379a0")
+_HALTS = {
+    "OutOfGas": "out of gas",
+    "InvalidFEOpcode": "invalid opcode: INVALID",
+    "InvalidInstruction": "invalid opcode",
+}
+
 
 class _Wrong(Exception):
-    """A JSON-RPC error: code and message."""
+    """A JSON-RPC error: code, message, and data when there is any."""
 
     def __init__(self, code: int, message: str, data: str = "") -> None:
         super().__init__(message)
@@ -25,8 +48,10 @@ class _Wrong(Exception):
 
 def answer_rpc(chain: Chain, body: object) -> object:
     """The answer to one JSON-RPC 2.0 call or a batch of them."""
+    if isinstance(body, list) and len(body) > BATCH:
+        return _error(None, _Wrong(-32600, "batch too large"))
     if isinstance(body, list) and body:
-        return [_one(chain, each) for each in body[:100]]
+        return [_one(chain, each) for each in body]
     return _one(chain, body)
 
 
@@ -35,89 +60,241 @@ def _one(chain: Chain, call: object) -> dict[str, Any]:
     try:
         if not isinstance(call, dict) or not isinstance(call.get("method"), str):
             raise _Wrong(-32600, "invalid request")
-        params = call.get("params", [])
+        params = call.get("params") or []
         if not isinstance(params, list):
             raise _Wrong(-32602, "params is an array")
-        return {"jsonrpc": "2.0", "id": identity, "result": _result(chain, call["method"], params)}
+        method = _METHODS.get(call["method"])
+        if method is None:
+            raise _Wrong(-32601, f"the method {call['method'][:60]} does not exist/is not available")
+        return {"jsonrpc": "2.0", "id": identity, "result": method(chain, params)}
     except _Wrong as wrong:
-        error: dict[str, Any] = {"code": wrong.code, "message": str(wrong)}
-        return {"jsonrpc": "2.0", "id": identity, "error": error | ({"data": wrong.data} if wrong.data else {})}
-    except (ValueError, LookupError, TypeError, AttributeError) as cause:
-        return {"jsonrpc": "2.0", "id": identity, "error": {"code": -32602, "message": f"invalid params: {cause}"}}
+        return _error(identity, wrong)
+    except (Rejected, Malformed) as refused:
+        return _error(identity, _Wrong(-32000, str(refused)))
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as cause:
+        return _error(identity, _Wrong(-32602, f"invalid argument: {str(cause)[:200]}"))
 
 
-def _result(chain: Chain, method: str, params: list[Any]) -> object:
-    if method == "eth_chainId":
-        return hex(CHAIN_ID)
-    if method == "eth_blockNumber":
-        return hex(chain.head().number)
-    if method == "eth_getBlockByNumber":
-        return _block(_find(chain, params[0]))
-    if method == "eth_call":
-        return _call(chain, params[0])
-    if method == "eth_getTransactionReceipt":
-        found = chain.transaction(str(params[0]))
-        return _receipt(chain, found) if found else None
-    if method == "eth_getCode":
-        return "0x" + chain.code(raw_address(params[0])).hex()
-    if method == "eth_getBalance":
-        return hex(chain.wei(raw_address(params[0])))
-    raise _Wrong(-32601, f"the method {method[:60]} does not exist here")
+def _error(identity: object, wrong: _Wrong) -> dict[str, Any]:
+    error: dict[str, Any] = {"code": wrong.code, "message": str(wrong)}
+    return {"jsonrpc": "2.0", "id": identity, "error": error | ({"data": wrong.data} if wrong.data else {})}
+
+
+# -- arguments ---------------------------------------------------------------------------------------------------------
+
+
+def _quantity(value: object) -> int:
+    if not isinstance(value, str) or not value.startswith("0x") or not value[2:].isalnum():
+        raise ValueError("a quantity is 0x and hex digits")
+    return int(value, 16)
+
+
+def _data(value: object) -> bytes:
+    if not isinstance(value, str) or not value.startswith("0x"):
+        raise ValueError("data is 0x and hex digits")
+    return bytes.fromhex(value[2:])
 
 
 def _find(chain: Chain, which: object) -> Block | None:
-    """A block by tag or number. Every block is final: this chain never reorganises."""
-    if which in ("latest", "finalized", "safe", "pending"):
+    """A block by tag, number or hash (EIP-1898). Every block is final: this chain never reorganises."""
+    if isinstance(which, dict):
+        return _named(chain, which["blockHash"]) if "blockHash" in which else _find(chain, which["blockNumber"])
+    if which in _TAGS:
         return chain.head()
-    if not isinstance(which, str) or not which.startswith("0x"):
-        raise ValueError("a block is a tag or a hex number")
-    return chain.block(int(which, 16))
+    return chain.block(GENESIS if which == "earliest" else _quantity(which))
 
 
-def _block(block: Block | None) -> dict[str, Any] | None:
-    if block is None:
-        return None
-    return {
-        "number": hex(block.number),
-        "hash": block.hash,
-        "parentHash": block.parent,
-        "timestamp": hex(block.timestamp),
-        "transactions": list(block.transactions),
-        "baseFeePerGas": "0x0",
-        "gasLimit": hex(60_000_000),
-    }
+def _named(chain: Chain, name: object) -> Block | None:
+    if not isinstance(name, str) or len(_data(name)) != 32:
+        raise ValueError("a block hash is 32 bytes")
+    return chain.block_named(name)
 
 
-def _call(chain: Chain, call: dict[str, Any]) -> str:
-    """The newest state, whatever block is named: what was true of a used nonce stays true."""
-    data = bytes.fromhex(str(call.get("data") or call.get("input") or "0x")[2:])
-    caller = raw_address(call["from"]) if "from" in call else bytes(20)
-    ran = chain.call(raw_address(call["to"]), data, caller)
+def _state(chain: Chain, params: list[Any], index: int) -> None:
+    """Check the block whose state is asked for: it exists. Left out, it is the newest."""
+    if len(params) > index and params[index] is not None and _find(chain, params[index]) is None:
+        raise _Wrong(-32000, "header not found")
+
+
+# -- state and calls ---------------------------------------------------------------------------------------------------
+
+
+def _code(chain: Chain, params: list[Any]) -> str:
+    _state(chain, params, 1)
+    return "0x" + chain.code(raw_address(params[0])).hex()
+
+
+def _storage(chain: Chain, params: list[Any]) -> str:
+    _state(chain, params, 2)
+    return f"0x{chain.storage(raw_address(params[0]), _quantity(params[1])):064x}"
+
+
+def _balance(chain: Chain, params: list[Any]) -> str:
+    _state(chain, params, 1)
+    return hex(chain.wei(raw_address(params[0])))
+
+
+def _count(chain: Chain, params: list[Any]) -> str:
+    _state(chain, params, 1)
+    address = checksum("0x" + raw_address(params[0]).hex())
+    return hex(chain.nonce(address, pending=params[1:2] == ["pending"]))
+
+
+def _run(chain: Chain, call: dict[str, Any], gas: int) -> Ran:
+    """Run the call of eth_call and eth_estimateGas; refusals that never reach the code are raised."""
+    sent = call.get("input", call.get("data"))
+    data = _data(sent) if sent is not None else b""
+    caller = raw_address(call["from"]) if call.get("from") else bytes(20)
+    value = _quantity(call.get("value") or "0x0")
+    if not call.get("to"):
+        raise _Wrong(-32000, "contract creation is not supported by the sandbox")
+    if chain.wei(caller) < value:
+        raise _Wrong(-32000, f"insufficient funds for transfer: address {checksum('0x' + caller.hex())}")
+    if gas < intrinsic(data):
+        raise _Wrong(-32000, f"intrinsic gas too low: have {gas}, want {intrinsic(data)}")
+    return chain.call(raw_address(call["to"]), data, caller, value=value, gas=gas)
+
+
+def _failed(ran: Ran) -> _Wrong:
+    if ran.halt:
+        return _Wrong(-32000, _HALTS.get(ran.halt, ran.halt))
+    words = f": {revert_reason(ran.output)}" if ran.output[:4] == _REVERT else ""
+    return _Wrong(3, f"execution reverted{words}", "0x" + ran.output.hex())
+
+
+def _call(chain: Chain, params: list[Any]) -> str:
+    _state(chain, params, 1)
+    if any(params[2:]):
+        raise _Wrong(-32602, "state overrides are not supported by the sandbox")
+    call = params[0]
+    ran = _run(chain, call, min(_quantity(call["gas"]), GAS_LIMIT) if call.get("gas") else GAS_LIMIT)
     if not ran.ok:
-        raise _Wrong(3, "execution reverted", "0x" + ran.output.hex())
+        raise _failed(ran)
     return "0x" + ran.output.hex()
 
 
-def _receipt(chain: Chain, found: Transaction) -> dict[str, Any]:
-    block = chain.block(found.block)
-    where = {"transactionHash": found.hash, "transactionIndex": "0x0", "blockNumber": hex(found.block)}
-    where["blockHash"] = block.hash if block else ""
-    logs = [
-        {
-            **where,
-            "logIndex": hex(index),
-            "address": "0x" + log.address.hex(),
-            "topics": ["0x" + topic.hex() for topic in log.topics],
-            "data": "0x" + log.data.hex(),
-            "removed": False,
-        }
-        for index, log in enumerate(found.logs)
-    ]
-    return {
-        **where,
-        "from": found.sender.lower(),
-        "to": found.to.lower(),
-        "status": hex(found.status),
-        "type": "0x2",
-        "logs": logs,
+def _estimate(chain: Chain, params: list[Any]) -> str:
+    """Gas with which the call goes through: what it used, and as much more as it had to hold in hand."""
+    _state(chain, params, 1)
+    call = params[0]
+    most = min(_quantity(call["gas"]), GAS_LIMIT) if call.get("gas") else GAS_LIMIT
+    fee = _quantity(call.get("maxFeePerGas") or call.get("gasPrice") or "0x0")
+    if fee:
+        owned = chain.wei(raw_address(call["from"])) - _quantity(call.get("value") or "0x0")
+        most = min(most, max(0, owned) // fee)
+    ran = _run(chain, call, most)
+    if not ran.ok:
+        raise _Wrong(-32000, f"gas required exceeds allowance ({most})") if ran.halt == "OutOfGas" else _failed(ran)
+    gas = ran.gas + ran.refund
+    while gas < most and not _run(chain, call, gas).ok:
+        gas = gas * 65 // 64 + 1
+    return hex(min(gas, most))
+
+
+# -- fees --------------------------------------------------------------------------------------------------------------
+
+
+def _history(chain: Chain, params: list[Any]) -> dict[str, Any]:
+    count = _quantity(params[0]) if isinstance(params[0], str) else int(params[0])
+    newest = _find(chain, params[1])
+    if newest is None:
+        raise _Wrong(-32000, "request beyond head block")
+    count = max(0, min(count, HISTORY, newest.number - GENESIS + 1))
+    blocks = [chain.block(newest.number - i) for i in reversed(range(count))]
+    used = [[mined for tx in each.transactions if (mined := chain.transaction(tx))] for each in blocks if each]
+    found: dict[str, Any] = {
+        "oldestBlock": hex(newest.number - count + 1 if count else 0),
+        "baseFeePerGas": [hex(BASE_FEE)] * (count + 1 if count else 0),
+        "gasUsedRatio": [sum(each.gas for each in mined) / GAS_LIMIT for mined in used],
     }
+    if len(params) > 2 and params[2]:
+        tips = [max((each.price - BASE_FEE for each in mined), default=0) for mined in used]
+        found["reward"] = [[hex(max(tip, 0))] * len(params[2]) for tip in tips]
+    return found
+
+
+# -- blocks, transactions, logs ----------------------------------------------------------------------------------------
+
+
+def _transaction(chain: Chain, params: list[Any]) -> dict[str, Any] | None:
+    tx = str(params[0])
+    mined = chain.transaction(tx)
+    envelope = chain.envelope(tx)
+    return transaction_view(chain, envelope, mined) if envelope else None
+
+
+def _receipt(chain: Chain, params: list[Any]) -> dict[str, Any] | None:
+    found = chain.transaction(str(params[0]))
+    return receipt_view(chain, found) if found else None
+
+
+def _logs(chain: Chain, params: list[Any]) -> list[dict[str, Any]]:
+    wanted = params[0]
+    if "blockHash" in wanted:
+        if "fromBlock" in wanted or "toBlock" in wanted:
+            raise _Wrong(-32602, "cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other")
+        named = _named(chain, wanted["blockHash"])
+        if named is None:
+            raise _Wrong(-32000, "unknown block")
+        first = last = named.number
+    else:
+        head = chain.head()
+        first, last = ((_find(chain, wanted.get(side) or "latest") or head).number for side in ("fromBlock", "toBlock"))
+        if _beyond(wanted, head) or first > last:
+            raise _Wrong(-32000, "invalid block range params")
+    if last - first >= RANGE:
+        raise _Wrong(-32005, f"query exceeds the range of {RANGE} blocks")
+    fits = _filter(wanted)
+    blocks = (chain.block(number) for number in range(first, last + 1))
+    mined = (chain.transaction(tx) for block in blocks if block for tx in block.transactions)
+    return [view for each in mined if each for view in log_views(chain, each) if fits(view)]
+
+
+def _beyond(wanted: dict[str, Any], head: Block) -> bool:
+    first = wanted.get("fromBlock") or "latest"
+    return first not in (*_TAGS, "earliest") and _quantity(first) > head.number
+
+
+def _filter(wanted: dict[str, Any]) -> Callable[[dict[str, Any]], bool]:
+    """Which logs are wanted: one of the addresses, and at each place one of the topics; null is any."""
+    given = wanted.get("address") or []
+    addresses = {"0x" + raw_address(each).hex() for each in ([given] if isinstance(given, str) else given)}
+    places = [each if isinstance(each, list) else [each] for each in wanted.get("topics") or []]
+    if len(places) > 4:
+        raise _Wrong(-32602, "exceed max topics")
+    topics = [{None if topic is None else "0x" + _data(topic).hex() for topic in each} for each in places]
+
+    def fits(log: dict[str, Any]) -> bool:
+        if (addresses and log["address"] not in addresses) or len(topics) > len(log["topics"]):
+            return False
+        return all(
+            not each or None in each or found in each for each, found in zip(topics, log["topics"], strict=False)
+        )
+
+    return fits
+
+
+_METHODS: dict[str, Callable[[Chain, list[Any]], object]] = {
+    "web3_clientVersion": lambda chain, _: f"x402_agent-sandbox/{chain.backend}",
+    "net_version": lambda *_: str(CHAIN_ID),
+    "net_listening": lambda *_: True,
+    "eth_chainId": lambda *_: hex(CHAIN_ID),
+    "eth_syncing": lambda *_: False,
+    "eth_accounts": lambda *_: [],
+    "eth_blockNumber": lambda chain, _: hex(chain.head().number),
+    "eth_getBlockByNumber": lambda chain, p: block_view(chain, _find(chain, p[0]), full=bool(p[1:2] == [True])),
+    "eth_getBlockByHash": lambda chain, p: block_view(chain, _named(chain, p[0]), full=bool(p[1:2] == [True])),
+    "eth_getCode": _code,
+    "eth_getStorageAt": _storage,
+    "eth_getBalance": _balance,
+    "eth_getTransactionCount": _count,
+    "eth_call": _call,
+    "eth_estimateGas": _estimate,
+    "eth_gasPrice": lambda *_: hex(BASE_FEE + TIP),
+    "eth_maxPriorityFeePerGas": lambda *_: hex(TIP),
+    "eth_feeHistory": _history,
+    "eth_sendRawTransaction": lambda chain, p: chain.submit(_data(p[0])),
+    "eth_getTransactionByHash": _transaction,
+    "eth_getTransactionReceipt": _receipt,
+    "eth_getLogs": _logs,
+}
