@@ -14,7 +14,7 @@ _getaddrinfo = socket.getaddrinfo
 
 
 def is_local(host):
-    name = host.decode() if isinstance(host, bytes) else host
+    name = (host.decode() if isinstance(host, bytes) else host or "").rstrip(".")
     if not name or name == "localhost" or name.endswith(".localhost"):
         return True
     try:

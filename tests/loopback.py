@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -46,13 +47,14 @@ Answer = Callable[[Hit], bytes | Iterator[bytes]]
 class Seller:
     """One origin. A route answers with bytes (the connection stays), b"" or an iterator (it is closed afterwards)."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
         self.routes: dict[str, Answer] = {}
         self.hits: list[Hit] = []
         self.stop = threading.Event()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = self.listener.getsockname()[1]
-        self.origin = f"http://127.0.0.1:{self.port}"
+        self.origin = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
         self.threads: list[threading.Thread] = []
         self.conns: list[socket.socket] = []
         self._spawn(self._accept)
@@ -74,7 +76,14 @@ class Seller:
             self.conns.append(conn)
             self._spawn(self._serve, conn)
 
-    def _serve(self, conn: socket.socket) -> None:
+    def _serve(self, plain: socket.socket) -> None:
+        conn = plain
+        if self.tls is not None:
+            try:
+                conn = self.tls.wrap_socket(plain, server_side=True)
+            except OSError:  # SSLError is one: a client that does not trust us
+                plain.close()
+                return
         with conn, conn.makefile("rb") as stream, suppress(OSError, ValueError):
             while (hit := self._read(conn, stream)) is not None:
                 self.hits.append(hit)
@@ -137,19 +146,35 @@ class Seller:
         }  # fmt: skip
         return {"x402Version": 2, "resource": {"url": self.url(path)}, "accepts": [offer]}
 
+    @staticmethod
+    def packed(document: Any) -> str:
+        """The value of a PAYMENT-REQUIRED header: JSON (or the text or bytes given) in base64."""
+        text = document if isinstance(document, (str, bytes)) else json.dumps(document)
+        return base64.b64encode(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")).decode()
+
     def ask(self, path: str = "/", amount: int = 10_000, body: bytes = b"{}", **headers: str) -> bytes:
         """A 402 with a v2 challenge in its header."""
-        made = base64.b64encode(json.dumps(self.terms(path, amount)).encode()).decode()
-        return self.answer(402, body, payment_required=made, **headers)
+        return self.answer(402, body, payment_required=self.packed(self.terms(path, amount)), **headers)
 
-    def ask_v1(self, path: str = "/", amount: int = 10_000) -> bytes:
-        """A 402 with a v1 challenge in its body."""
+    def demands(self, path: str, document: Any) -> str:
+        """Ask by this document, v2 in the header, v1 in the body; give the content for a proof; -> the URL."""
+        if isinstance(document, dict) and document.get("x402Version") == 1:
+            asked = self.answer(402, json.dumps(document).encode(), content_type="application/json")
+        else:
+            asked = self.answer(402, b"{}", payment_required=self.packed(document))
+        return self.serves(path, lambda hit: self.ok() if hit.proof else asked)
+
+    def terms_v1(self, path: str = "/", amount: int = 10_000, **changes: Any) -> dict[str, Any]:
         offer = {
             "scheme": "exact", "network": "base-sepolia", "maxAmountRequired": str(amount), "asset": USDC,
             "payTo": "0x" + "ab" * 20, "resource": self.url(path), "description": "", "mimeType": "",
-            "maxTimeoutSeconds": 60, "extra": {"name": "USDC", "version": "2"},
+            "maxTimeoutSeconds": 60, "extra": {"name": "USDC", "version": "2"}, **changes,
         }  # fmt: skip
-        body = json.dumps({"x402Version": 1, "error": "pay", "accepts": [offer]}).encode()
+        return {"x402Version": 1, "error": "pay", "accepts": [offer]}
+
+    def ask_v1(self, path: str = "/", amount: int = 10_000) -> bytes:
+        """A 402 with a v1 challenge in its body."""
+        body = json.dumps(self.terms_v1(path, amount)).encode()
         return self.answer(402, body, content_type="application/json")
 
     @staticmethod
@@ -201,8 +226,13 @@ class Seller:
         return {self.authorization(proof)["nonce"] for proof in self.proofs}
 
     @staticmethod
-    def authorization(proof: str) -> dict[str, str]:
-        found: dict[str, str] = json.loads(base64.b64decode(proof))["payload"]["authorization"]
+    def payload(proof: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(base64.b64decode(proof))["payload"]
+        return found
+
+    @classmethod
+    def authorization(cls, proof: str) -> dict[str, str]:
+        found: dict[str, str] = cls.payload(proof)["authorization"]
         return found
 
 

@@ -149,10 +149,16 @@ class Kit:
         approve = self.payer.approve
 
         def run() -> None:
-            if approve is None or approve(offer, ask) is not True:
-                who = "nobody can be asked" if approve is None else "the approval was not given"
-                raise PolicyDenied(f"{ask.host} asks {offer.money}: {who}",
-                                   rule=self.payer.policy.place("approve_above"), hint="Payer(approve=…)")  # fmt: skip
+            cause, who = None, "nobody can be asked"
+            if approve is not None:
+                try:
+                    if approve(offer, ask) is True:
+                        return
+                    who = "the approval was not given"
+                except Exception as failed:  # a screen that cannot be asked has not said yes (R8)
+                    cause, who = failed, f"the one to ask failed ({type(failed).__name__})"
+            raise PolicyDenied(f"{ask.host} asks {offer.money}: {who}",
+                               rule=self.payer.policy.place("approve_above"), hint="Payer(approve=…)") from cause  # fmt: skip
 
         return _Blocking(run)
 

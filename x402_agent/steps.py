@@ -167,10 +167,11 @@ class _Headers(Protocol):
 class Reply:
     """An answer as dialects see it: status, headers, and at most MAX_BODY bytes of body, inflated on demand.
 
-    `response` is the HTTP library's own object; only the driver touches it.
+    `raw` is not all of it when `complete` is False. `response` is the HTTP library's own object; only the driver
+    touches it.
     """
 
-    __slots__ = ("_content", "complete", "headers", "raw", "receipt", "response", "status")
+    __slots__ = ("_content", "_seen", "complete", "headers", "raw", "receipt", "response", "status")
 
     def __init__(
         self, status: int, headers: _Headers, raw: bytes = b"", *, complete: bool = True, response: Any = None
@@ -182,6 +183,7 @@ class Reply:
         self.response = response
         self.receipt: Receipt | None = None
         self._content: bytes | None = None
+        self._seen = b""
 
     def header(self, name: str) -> str | None:
         """The one value of a header, or None. Two of them is a challenge we refuse."""
@@ -197,22 +199,33 @@ class Reply:
             self._content = self._inflate()
         return self._content
 
+    @property
+    def start(self) -> bytes:
+        """What can be read of the body, also where `content` refuses it: enough to tell what it was meant to be."""
+        try:
+            return self.content
+        except ChallengeInvalid:
+            return self._seen
+
     def _inflate(self) -> bytes:
+        coding = ",".join(self.headers.get_list("content-encoding")).strip().lower()
+        left = False
+        if coding in ("", "identity"):
+            self._seen = self.raw
+        elif coding not in ("gzip", "x-gzip", "deflate"):
+            raise ChallengeInvalid(f"the 402 body is encoded as {coding[:40]!r}", rule="gzip, deflate or plain (S8)")
+        else:
+            try:
+                inflater = zlib.decompressobj(wbits=47 if "gzip" in coding else _deflate_bits(self.raw))
+                self._seen = inflater.decompress(self.raw, MAX_BODY)
+                left = bool(inflater.unconsumed_tail)
+            except zlib.error as cause:
+                raise ChallengeInvalid("the 402 body does not inflate", rule="gzip, deflate or plain (W10)") from cause
+        if left:
+            raise ChallengeInvalid("the 402 body inflates past 64 KiB", rule="402 body at most 64 KiB (S3)")
         if not self.complete:
             raise ChallengeInvalid(f"the 402 body is larger than {MAX_BODY} bytes", rule="402 body at most 64 KiB (S2)")
-        coding = ",".join(self.headers.get_list("content-encoding")).strip().lower()
-        if coding in ("", "identity"):
-            return self.raw
-        if coding not in ("gzip", "x-gzip", "deflate"):
-            raise ChallengeInvalid(f"the 402 body is encoded as {coding[:40]!r}", rule="gzip, deflate or plain (S8)")
-        try:
-            inflater = zlib.decompressobj(wbits=47 if "gzip" in coding else _deflate_bits(self.raw))
-            content = inflater.decompress(self.raw, MAX_BODY)
-            if inflater.unconsumed_tail:
-                raise ChallengeInvalid("the 402 body inflates past 64 KiB", rule="402 body at most 64 KiB (S3)")
-        except zlib.error as cause:
-            raise ChallengeInvalid("the 402 body does not inflate", rule="gzip, deflate or plain (W10)") from cause
-        return content
+        return self._seen
 
 
 def _deflate_bits(raw: bytes) -> int:

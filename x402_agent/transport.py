@@ -21,7 +21,7 @@ from .errors import PaymentError, PaymentInDoubt
 from .fetch import fetch, fetch_async
 from .flow import in_doubt
 from .model import Receipt
-from .steps import Close, Fetch, NoAnswer, Reply, Send, Sleep
+from .steps import MAX_BODY, Close, Fetch, NoAnswer, Reply, Send, Sleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -220,7 +220,7 @@ class Pays:
             if wire.full(chunks, talk.left(), talk.lib):
                 reply.complete = False
                 break
-        reply.raw = b"".join(chunks) if reply.complete else b""
+        reply.raw = b"".join(chunks)[:MAX_BODY]
         original = reply.response.stream
         if reply.complete:
             original.close()
@@ -310,7 +310,7 @@ class Pays:
                         break
         except TimeoutError:
             raise talk.lib.ReadTimeout("the deadline over all legs has passed") from None
-        reply.raw = b"".join(chunks) if reply.complete else b""
+        reply.raw = b"".join(chunks)[:MAX_BODY]
         original = reply.response.stream
         if reply.complete:
             await original.aclose()

@@ -88,12 +88,8 @@ def _body(reply: Reply) -> strict.Document | None:
 
 
 def _looks_like_ours(reply: Reply) -> bool:
-    """Whether an unreadable body was meant as x402 (cut off, UTF-16, duplicate keys): an object that says so."""
-    try:
-        seen = reply.content
-    except ChallengeInvalid:  # too large, or it does not inflate: judged by what there is of it
-        seen = reply.raw
-    start = seen.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xfe\xff \t\r\n")
+    """Whether an unreadable body was meant as x402 (cut off, too large, UTF-16, duplicate keys): an object that says so."""
+    start = reply.start.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xfe\xff \t\r\n")
     return start.startswith(b"{") and b'"x402Version"' in start
 
 
