@@ -10,8 +10,8 @@ import anyio
 import httpx
 import httpx2
 import pytest
-from loopback import Seller, Till
 
+from loopback import Seller, Till
 from x402_agent import Payer
 
 LIBS = {"httpx": httpx, "httpx2": httpx2}
