@@ -32,7 +32,7 @@ ROOMS = {
     "deadline": set(),
     "fetch": {"steps", "deadline", "anyio", "httpx2", "tenacity"},
     "wire": NOUNS | {"policy", "transport"},
-    "settings": NOUNS | {"policy", "platformdirs"},
+    "settings": NOUNS | {"policy", "platformdirs", "secret"},
     "transport": NOUNS | {"flow", "wire", "deadline", "fetch", "anyio", "httpx"},
     "_httpx2": {"transport", "httpx2"},
     "sandbox": NOUNS
@@ -43,8 +43,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MCP = sorted((ROOT / "mcp_server").rglob("*.py"))
 STDLIB = sys.stdlib_module_names
 CHANGES = set("append add update extend insert pop popitem clear remove discard setdefault appendleft".split())
-# What a module may remember between calls: the ledgers and connections that a fork must find again, the lazy names.
-REMEMBERED = {("sqlite.py", "_LEDGERS"), ("store.py", "_GRAVEYARD")}
+# What a module may remember between calls: the ledgers and connections that a fork must find again, unlocked wallets.
+REMEMBERED = {("sqlite.py", "_LEDGERS"), ("store.py", "_GRAVEYARD"), ("unlock.py", "_UNLOCKED")}
 
 
 def room(path):

@@ -16,6 +16,7 @@ from .errors import PaymentError, SettingsError, SigningFailed
 from .kit import Kit, Quote, QuoteKit
 from .ledger import SqliteLedger
 from .policy import Budget, Policy, load
+from .secret import Env
 from .settings import Settings
 from .wallet import Wallet
 
@@ -91,17 +92,18 @@ class Payer:
         env: Mapping[str, str] | None = None,
         trace: Callable[[Ask, Step, Any], None] | None = None,
         approve: Callable[[Offer, Ask], bool] | None = None,
+        unlock: Callable[[Path], str] | None = None,
     ) -> Payer:
-        """Key from X402_AGENT_EVM_KEY, rules from policy.toml, networks from X402_AGENT_NETWORKS.
+        """Key from X402_AGENT_EVM_KEY or the wallet file, rules from policy.toml, networks from X402_AGENT_NETWORKS.
 
-        A `budget` given here replaces those of the file. Raises SettingsError naming variable, or file and line.
+        A `budget` given here replaces those of the file. `unlock` is asked for the passphrase of a wallet file when
+        the environment has none. Raises SettingsError naming variable, or file and line; WalletError.
         """
-        import os
-
-        env = os.environ if env is None else env
+        env = Env(env)
         settings = Settings.load(env)
         policy = _policy(settings, budget)
-        return cls(wallet=Wallet.from_env(env), policy=policy, settings=settings, trace=trace, approve=approve)
+        wallet = Wallet.from_env(env, settings.wallet_path, ask=unlock)
+        return cls(wallet=wallet, policy=policy, settings=settings, trace=trace, approve=approve)
 
     @classmethod
     def sandbox(
@@ -243,7 +245,7 @@ class Payer:
         """The signer for a CAIP-2 namespace; raises SigningFailed when the wallet has none."""
         found = self.wallet.signer(namespace)
         if found is None:
-            raise SigningFailed(f"no key for {namespace}", rule="wallet", hint="export X402_AGENT_EVM_KEY=0x…")
+            raise SigningFailed(f"no key for {namespace}", rule="wallet", hint="x402-agent wallet new, or export X402_AGENT_EVM_KEY=0x…")
         return found
 
     def refuses(self, offer: Offer) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 
 from . import assets
 from .errors import SettingsError
+from .secret import Env
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ class Settings:
     @classmethod
     def load(cls, env: Mapping[str, str] | None = None) -> Settings:
         """Read the environment; raises SettingsError naming the variable that is wrong."""
-        env = os.environ if env is None else env
+        env = Env(env)
         if home := env.get(HOME):
             data = config = Path(home).expanduser()
         else:
@@ -68,6 +68,11 @@ class Settings:
             agent=env.get(AGENT, ""),
             loopback=env.get(LOOPBACK, "") in ("1", "true", "yes"),
         )
+
+    @property
+    def wallet_path(self) -> Path:
+        """Where the encrypted wallet lies unless X402_AGENT_WALLET names another file."""
+        return self.data_dir / "wallet.json"
 
     @property
     def sandbox_ledger(self) -> Path:

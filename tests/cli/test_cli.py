@@ -175,3 +175,21 @@ def test_doctor_and_empty_log():
     assert {one["check"] for one in done} >= {"key", "policy", "ledger", "clock", "evm"}
     assert "nothing was paid yet" in run("log").output
     assert "nothing is in doubt" in run("resume").output
+
+
+def test_doctor_says_whether_the_wallet_can_be_read(monkeypatch, tmp_path):
+    from x402_agent.secret import Secret
+    from x402_agent.wallet.file import Entry, WalletFile
+
+    path = tmp_path / "home" / "wallet.json"
+    path.parent.mkdir(mode=0o700)
+    WalletFile.create(path, [Entry("key", Secret(bytes.fromhex("22" * 32)))], Secret("correct horse"), n=4096)
+
+    def said():
+        return next(one for one in json.loads(run("doctor", "--json").output) if one["check"] == "key")
+
+    assert said()["ok"] is True and "locked" in said()["said"] and "0x1563915e" in said()["said"]
+    monkeypatch.setenv("X402_AGENT_PASSPHRASE", "incorrect horse")
+    assert said()["ok"] is False and "does not open" in said()["said"] and "incorrect" not in said()["said"]
+    path.chmod(0o644)
+    assert "chmod 600" in said()["said"]

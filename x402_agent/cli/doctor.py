@@ -21,7 +21,7 @@ def run(json: Annotated[bool, typer.Option("--json", help="One JSON document.")]
     """Check key, policy, ledger, lock, clock, extras and HTTP libraries."""
     with errors(json):
         settings = Settings.load()
-        checks = [_key(), _policy(settings), _ledger(settings), _clock(), *_extras()]
+        checks = [_key(settings), _policy(settings), _ledger(settings), _clock(), *_extras()]
     if json:
         as_json([{"check": name, "ok": ok, "said": said} for name, ok, said in checks])
     else:
@@ -36,14 +36,17 @@ def run(json: Annotated[bool, typer.Option("--json", help="One JSON document.")]
 Check = tuple[str, bool | None, str]
 
 
-def _key() -> Check:
-    import os
-
+def _key(settings: Settings) -> Check:
     try:
-        address = Wallet.from_env(os.environ).address("eip155")
+        wallet = Wallet.from_env(None, settings.wallet_path)
     except PaymentError as why:
-        return "key", False, why.what
-    return ("key", True, f"pays from {address}") if address else ("key", None, "none; export X402_AGENT_EVM_KEY=0x…")
+        return "key", False, f"{why.what}{'; try ' + why.hint if why.hint else ''}"
+    address = wallet.address("eip155")
+    if not address:
+        return "key", None, "none; x402-agent wallet new, or export X402_AGENT_EVM_KEY=0x…"
+    kind = type(wallet.signer("eip155")).__name__
+    where = "; the wallet file is readable and locked: no passphrase in the environment" if kind == "LockedSigner" else ""
+    return "key", True, f"pays from {address}{where}"
 
 
 def _policy(settings: Settings) -> Check:

@@ -125,7 +125,7 @@ def _nothing(policy: Policy, ask: Ask, challenge: Challenge, over: list[tuple[Of
         names = sorted({offer.network.name for offer, _ in over if not policy.pays_on(offer.network)})
         hint = f"X402_AGENT_NETWORKS={names[0]} if you mean to pay there"
     elif any("no key" in why for _, why in over):
-        hint = "export X402_AGENT_EVM_KEY=0x…"
+        hint = "x402-agent wallet new, or export X402_AGENT_EVM_KEY=0x…"
     listed = "".join(f"\n    - {reason}" for reason in reasons[:10])
     return NoAcceptableOffer(f"none of {ask.host}'s offers can be paid from here{listed}",
                              rule=policy.place("networks"), hint=hint)  # fmt: skip

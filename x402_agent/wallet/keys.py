@@ -1,17 +1,19 @@
-"""Keys in this process: from the environment, from memory, or generated for a sandbox."""
+"""Keys in this process: from the environment, from the wallet file, from memory, or generated for a sandbox."""
 
 from __future__ import annotations
 
 import secrets
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from ..errors import SettingsError, SigningFailed
+from ..errors import SettingsError, SigningFailed, WalletError
 from ..primitives import EvmKey
+from ..secret import Env, Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
-__all__ = ["EVM_KEY", "KeySigner", "Signer", "Wallet"]
+__all__ = ["EVM_KEY", "KeySigner", "LockedSigner", "Signer", "Wallet"]
 
 EVM_KEY = "X402_AGENT_EVM_KEY"
 
@@ -35,8 +37,9 @@ class KeySigner:
     local = True
     __slots__ = ("_key",)
 
-    def __init__(self, key: bytes | str) -> None:
-        self._key = EvmKey(key if isinstance(key, bytes) else _from_hex(key))
+    def __init__(self, key: bytes | str | Secret) -> None:
+        digits, key = isinstance(key, str), Secret(key)  # from here on no name holds it bare
+        self._key = EvmKey(_from_hex(key) if digits else key)
 
     def address(self, namespace: str) -> str:
         """The EIP-55 address on `eip155`, else ""."""
@@ -55,11 +58,33 @@ class KeySigner:
         raise TypeError("a key is not pickled")
 
 
-def _from_hex(text: str) -> bytes:
-    digits = text.strip().removeprefix("0x")
-    if len(digits) == 64:
+class LockedSigner:
+    """An account of a wallet file that nobody has unlocked: it is known, and cannot sign."""
+
+    local = True
+    __slots__ = ("_address", "_path")
+
+    def __init__(self, address: str, path: Path) -> None:
+        self._address, self._path = address, path
+
+    def address(self, namespace: str) -> str:
+        """The EIP-55 address on `eip155`, as the file says it, else ""."""
+        return self._address if namespace == "eip155" else ""
+
+    def sign_digest(self, namespace: str, digest: bytes) -> bytes:
+        """Raises WalletError: there is no key here."""
+        raise WalletError("the wallet is locked", rule=str(self._path),
+                          hint="X402_AGENT_PASSPHRASE_FILE=/path, or run the command in a terminal")  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"LockedSigner({self._address})"
+
+
+def _from_hex(text: Secret) -> Secret:
+    text = Secret(text.raw.strip().removeprefix(b"0x"))
+    if len(text) == 64:
         try:
-            return bytes.fromhex(digits)
+            return Secret(bytes.fromhex(text.text))
         except ValueError:
             pass
     raise SigningFailed("a private key is 64 hex digits", rule="the text given as key", hint=f"export {EVM_KEY}=0x…")
@@ -72,20 +97,45 @@ class Wallet:
         self.signers = signers
 
     @classmethod
-    def from_key(cls, key: bytes | str) -> Wallet:
+    def from_key(cls, key: bytes | str | Secret) -> Wallet:
         """A wallet with one EVM key: 32 bytes or 64 hex digits. Raises SigningFailed for anything else."""
-        return cls(KeySigner(key))
+        digits, key = isinstance(key, str), Secret(key)
+        return cls(KeySigner(_from_hex(key) if digits else key))
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Wallet:
-        """The key in X402_AGENT_EVM_KEY, or an empty wallet; raises SettingsError when the text is no key."""
-        text = env.get(EVM_KEY, "")
-        if not text:
-            return cls()
-        try:
-            return cls.from_key(text)
-        except SigningFailed as why:
-            raise SettingsError(f"{EVM_KEY} is not a private key", rule=EVM_KEY, hint=why.hint) from None
+    def from_file(cls, path: str | Path, passphrase: str | Secret) -> Wallet:
+        """The keys of an encrypted wallet file; scrypt runs once per process and file (half a second, 128 MiB).
+
+        Raises WalletError: no such file, readable by others, damaged, another passphrase.
+        """
+        passphrase = Secret(passphrase)
+        from .unlock import unlocked
+
+        return cls(*unlocked(path, passphrase))
+
+    @classmethod
+    def from_env(
+        cls, env: Mapping[str, str] | None = None, path: Path | None = None, *, ask: Callable[[Path], str] | None = None
+    ) -> Wallet:
+        """The key in X402_AGENT_EVM_KEY, else the wallet file at X402_AGENT_WALLET or `path`, else an empty wallet.
+
+        The file's passphrase is X402_AGENT_PASSPHRASE, or in the file X402_AGENT_PASSPHRASE_FILE, or what `ask`
+        returns; without one the wallet knows its accounts and cannot sign. Raises SettingsError when the text is no
+        key, and WalletError as `from_file` does. `env` is this process's own unless given.
+        """
+        env = Env(env)
+        if env.get(EVM_KEY):
+            try:
+                return cls(KeySigner(_from_hex(Secret(env[EVM_KEY]))))
+            except SigningFailed as why:
+                if why.rule.startswith("extra"):
+                    raise
+                raise SettingsError(
+                    f"{EVM_KEY} is not a private key", rule=EVM_KEY, hint=f"export {EVM_KEY}=0x…"
+                ) from None
+        from .unlock import from_env
+
+        return cls(*from_env(env, path, ask))
 
     @classmethod
     def generated(cls) -> Wallet:
