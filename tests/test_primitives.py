@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -136,3 +138,9 @@ def test_without_libraries_the_error_says_what_to_install(monkeypatch):
             function()
         assert "[evm]" in caught.value.hint
         function.cache_clear()
+
+
+def test_wallycore_survives_warnings_as_errors():
+    code = "from x402_agent import primitives; print(len(primitives._Wally().public(bytes(31) + bytes([1]))))"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "65\n", "")

@@ -61,7 +61,11 @@ class _Coincurve:
 
 class _Wally:
     def __init__(self) -> None:
-        import wallycore  # type: ignore[import-untyped]
+        import warnings
+
+        with warnings.catch_warnings():  # its SWIG types warn as they are made, and crash at exit when that is an error
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import wallycore  # type: ignore[import-untyped]
 
         self._lib = wallycore
 
