@@ -91,7 +91,7 @@ class Kit:
                 f"{ask.host} asks again after a redirect from what was just paid",
                 rule="one request, one payment (L8)", hint=f"x402-agent why {ask.paid[:8]}", payment_id=ask.paid,
             )  # fmt: skip
-        choice = choose(self.payer.policy, ask, challenge, self.payer.refuses)
+        choice = choose(self.payer.policy, ask, challenge, self.payer.refuses, self.payer.lacks)
         if choice.offer is None:
             raise choice.error or NoAcceptableOffer("nothing on offer")
         ask.key  # noqa: B018 - a one-shot body is refused here, before anything is held
@@ -199,7 +199,7 @@ class QuoteKit(Kit):
     def read(self, reply: Reply, ask: Ask) -> Challenge | None:
         challenge = super().read(reply, ask)
         if challenge is not None:
-            made: Choice = choose(self.payer.policy, ask, challenge, self.payer.refuses)
+            made: Choice = choose(self.payer.policy, ask, challenge, self.payer.refuses, self.payer.lacks)
             chosen = ((made.offer, ""),) if made.offer else ()
             over = chosen + made.passed_over
             self.found.append(Quote(402, True, made.offer, over, made.unread, made.error, made.limits))

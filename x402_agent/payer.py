@@ -15,6 +15,7 @@ from . import recovery
 from .errors import PaymentError, SettingsError, SigningFailed
 from .kit import Kit, Quote, QuoteKit
 from .ledger import SqliteLedger
+from .model import Money
 from .policy import Budget, Policy, load
 from .secret import Env
 from .settings import Settings
@@ -256,6 +257,24 @@ class Payer:
             return f"no chain here pays on {offer.network.name}"
         account = self.wallet.address(namespace)
         return chain.refuses(offer, account) if account else f"no key for {offer.network.name}"
+
+    def lacks(self, offer: Offer) -> str:
+        """Which allowance this payer must be given before it can pay an offer, or "". Nobody but its owner gives it (D3)."""
+        namespace = offer.network.namespace
+        spender = self.chains[namespace].spender(offer) if offer.method else ""
+        if not spender:
+            return ""
+        left = self._allowance(offer, self.wallet.address(namespace), spender)
+        if left >= offer.amount:
+            return ""
+        have = f"only {Money(left, offer.asset).text}" if left else "no"
+        return f"{offer.method} has been allowed to move {have} {offer.asset.symbol} of yours on {offer.network.name}"
+
+    def _allowance(self, offer: Offer, owner: str, spender: str) -> int:
+        """Atomic units, by the ledger alone: what was approved, less what was promised since; 0 where nothing is known."""
+        if "ledger" not in self.__dict__ and not self.settings.ledger_path.exists():
+            return 0
+        return self.ledger.allowance(offer.network.id, offer.asset.address, owner, spender)
 
     def kept(self, origin: str) -> list[Credential]:
         """Live credentials of one origin, from memory."""

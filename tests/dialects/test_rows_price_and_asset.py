@@ -135,7 +135,7 @@ NOT_OURS = [
     pytest.param({"asset": "0x" + "0" * 40}, "A1", id="A6-zero-address"),
     pytest.param({"asset": "0x" + "e" * 40}, "A1", id="A6-native-placeholder"),
     pytest.param({"asset": "ETH"}, "A1", id="A6-native-coin"),
-    pytest.param({"scheme": "upto"}, "A7", id="A7-upto"),
+    pytest.param({"scheme": "batch-settlement"}, "A7", id="A7-another-scheme"),
     pytest.param({"scheme": "Exact"}, "A7", id="A7-other-case"),
     pytest.param({"scheme": "direct-transfer"}, "A7", id="W9-send-on-chain"),
     pytest.param(
@@ -144,8 +144,12 @@ NOT_OURS = [
     pytest.param(
         {"network": "eip155:137", "asset": "0x2791Bca1f2de4661ED88A30C99A7a9449Aa84174"}, "A1", id="A12-USDC.e"
     ),
-    pytest.param({"extra": {"assetTransferMethod": "permit2"}}, "D4", id="D4-permit2"),
-    pytest.param({"extra": {"assetTransferMethod": 7}}, "D4", id="D4-odd-method"),
+    pytest.param({"extra": {"assetTransferMethod": "erc7710"}}, "A7", id="A7-another-method"),
+    pytest.param({"extra": {"assetTransferMethod": "default"}}, "A7", id="A7-never-on-the-wire"),
+    pytest.param({"extra": {"assetTransferMethod": "Permit2"}}, "A7", id="A7-method-in-other-case"),
+    pytest.param({"extra": {"assetTransferMethod": 7}}, "A7", id="A7-odd-method"),
+    pytest.param({"extra": {"assetTransferMethod": ["permit2"]}}, "A7", id="A7-method-in-an-array"),
+    pytest.param({"scheme": "upto", "extra": {"assetTransferMethod": "eip3009"}}, "A7", id="A7-upto-by-eip3009"),
     pytest.param({"extra": {"paymentFlow": "later"}}, "paymentFlow", id="unknown-flow"),
     pytest.param({"extra": {"paymentFlow": {}}}, "paymentFlow", id="odd-flow"),
 ]
@@ -246,3 +250,43 @@ def test_R6_in_v1(dialect, ask, v1, entry1, in_body):
 def test_R6_the_same_host_or_no_host_needs_no_note(url, dialect, ask, v2, in_header):
     (offer,) = dialect.read(in_header(v2(resource={"url": url, "description": "Weather"})), ask).offers
     assert offer.description == "Weather"
+
+
+FACILITATOR = "0x857b06519E91e3A54538791bDbb0E22373e36b66"
+
+
+@pytest.mark.parametrize("method", [None, "permit2"])
+def test_upto_is_by_permit2_and_its_ceiling_is_the_price(method, dialect, ask, v2, entry2, in_header):
+    extra = {"facilitatorAddress": FACILITATOR, "name": "USDC", "version": "2"}
+    if method:
+        extra["assetTransferMethod"] = method
+    entry = entry2(scheme="upto", amount="50000", extra=extra)
+    (offer,) = dialect.read(in_header(v2(accepts=[entry])), ask).offers
+    assert (offer.scheme, offer.method, offer.facilitator) == ("upto", "permit2", FACILITATOR)
+    assert offer.money.amount == 50_000
+
+
+@pytest.mark.parametrize(
+    "facilitator",
+    [..., None, "", 7, "0x12", FACILITATOR[2:], FACILITATOR + "00", "fac.eth", FACILITATOR + "\n", [FACILITATOR]],
+)
+def test_R2_upto_without_an_address_to_settle_it_is_passed_over(facilitator, dialect, ask, v2, entry2, in_header):
+    extra = {} if facilitator is ... else {"facilitatorAddress": facilitator}
+    challenge = dialect.read(in_header(v2(accepts=[entry2(scheme="upto", extra=extra), entry2()])), ask)
+    assert [offer.scheme for offer in challenge.offers] == ["exact"]
+    (line,) = challenge.passed_over
+    assert "facilitatorAddress" in line and "(R2)" in line
+
+
+def test_D4_what_else_the_seller_says_about_permit2_is_not_read(dialect, ask, v2, entry2, in_header):
+    evil = {"spender": "0x" + "66" * 20, "permit2": "0x" + "66" * 20, "permit2Address": "0x" + "66" * 20,
+            "facilitatorAddress": FACILITATOR, "amount": "1", "nonce": "1", "deadline": "99999999999"}  # fmt: skip
+    entry = entry2(extra={"assetTransferMethod": "permit2", **evil})
+    (offer,) = dialect.read(in_header(v2(accepts=[entry])), ask).offers
+    assert (offer.method, offer.facilitator, offer.amount) == ("permit2", "", 10_000)
+
+
+@pytest.mark.parametrize("change", [{"extra": {"assetTransferMethod": "permit2"}}, {"scheme": "upto"}])
+def test_version_1_has_neither_permit2_nor_upto(change, dialect, ask, v1, entry1, in_body):
+    challenge = dialect.read(in_body(v1(accepts=[entry1(**change)])), ask)
+    assert challenge.offers == () and "(A7)" in challenge.passed_over[0]

@@ -1,4 +1,4 @@
-"""Golden fixtures: each shape of x402 v1 and v2 `exact` on the wire, read, and the payment written back.
+"""Golden fixtures: each shape of x402 v1 and v2, `exact` and `upto`, on the wire, read, and the payment written back.
 
 The expected payments in tests/vectors/x402 were composed by hand and signed by eth_account, not by this package.
 """
@@ -18,6 +18,7 @@ from x402_agent.primitives import EvmKey
 FOLDER = Path(__file__).parent.parent / "vectors" / "x402"
 FIXTURES = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.json"))}
 CHALLENGES = [pytest.param(row, id=name) for name, row in FIXTURES.items() if row["kind"] == "challenge"]
+HOW = ("method", "facilitator")
 RECEIPTS = [pytest.param(row, id=name) for name, row in FIXTURES.items() if row["kind"] == "receipt"]
 
 
@@ -57,7 +58,9 @@ def test_the_challenge_is_read(row, challenge):
             "description": offer.description,
         }
         for offer in found.offers
-    ] == row["offers"]
+    ] == [{key: value for key, value in wanted.items() if key not in HOW} for wanted in row["offers"]]
+    for offer, wanted in zip(found.offers, row["offers"], strict=True):
+        assert [offer.method, offer.facilitator] == [wanted.get(key, "") for key in HOW]
 
 
 @pytest.mark.parametrize("row", CHALLENGES)

@@ -146,3 +146,42 @@ def test_P5_P6_money_is_plain_decimal_text(text):
 
 def test_money_in_words():
     assert micros("0.10") == 100_000 and micros("$5") == 5_000_000 and micros(3) == 3_000_000
+
+
+def test_at_one_price_what_needs_no_allowance_comes_first():
+    choice = judged(Policy(), offer(method="permit2"), offer())
+    assert choice.offer is not None and choice.offer.method == ""
+    assert judged(Policy(), offer(9_999, method="permit2"), offer()).offer == offer(9_999, method="permit2")
+
+
+def lacking(policy, *offers, lacks=lambda each: "not allowed yet" if each.method else ""):
+    return choose(policy, ask(), Challenge("x402", offers), lambda _: "", lacks)
+
+
+def test_D3_what_lacks_an_allowance_is_passed_over_for_a_dearer_offer_that_does_not():
+    choice = lacking(Policy(), offer(9_000, method="permit2"), offer(10_000))
+    assert choice.offer == offer(10_000)
+    assert choice.passed_over == ((offer(9_000, method="permit2"), "not allowed yet"),)
+
+
+@pytest.mark.parametrize(
+    ("amount", "units"),
+    [(1, 1), (10_000, 1), (100_000, 1), (100_001, 2), (200_001, 5), (500_001, 10), (1_000_000, 10), (2_000_000, 20)],
+)
+def test_D3_the_command_that_a_person_runs_is_the_hint(amount, units):
+    error = lacking(Policy(per_call=10**9), offer(amount, "polygon", method="permit2")).error
+    assert isinstance(error, NoAcceptableOffer) and "not allowed yet" in error.what
+    assert error.hint == f"x402-agent wallet approve USDC --for permit2 --amount {units} --network polygon"
+
+
+def test_an_offer_over_the_cap_is_never_asked_for_its_allowance():
+    def never(each):
+        raise AssertionError(each)
+
+    error = lacking(Policy(per_call=10_000), offer(10_001, method="permit2"), lacks=never).error
+    assert isinstance(error, BudgetExceeded)
+
+
+def test_an_allowance_that_would_help_is_named_before_a_limit_that_would_not():
+    error = lacking(Policy(per_call=10_000), offer(10_000, method="permit2"), offer(20_000)).error
+    assert isinstance(error, NoAcceptableOffer) and "wallet approve" in error.hint

@@ -31,12 +31,22 @@ class Choice:
     error: PaymentError | None = None
 
 
-def choose(policy: Policy, ask: Ask, challenge: Challenge, refuses: Callable[[Offer], str]) -> Choice:
-    """Judge every offer. `refuses` is the chain's and wallet's word: "" when it can be paid from here."""
+def choose(
+    policy: Policy,
+    ask: Ask,
+    challenge: Challenge,
+    refuses: Callable[[Offer], str],
+    lacks: Callable[[Offer], str] = lambda _: "",
+) -> Choice:
+    """Judge every offer. `refuses` is the chain's and wallet's word: "" when it can be paid from here.
+
+    `lacks` says what only the wallet's owner can still provide for an offer that is otherwise allowed: an allowance.
+    """
     door = _door(policy, ask)
     over: list[tuple[Offer, str]] = []
     denied: list[tuple[Offer, PaymentError]] = []
     chosen: Offer | None = None
+    lacking: Offer | None = None
     for offer in sorted(challenge.offers, key=_price):
         unfit = _unfit(policy, offer) or refuses(offer)
         if unfit:
@@ -46,20 +56,24 @@ def choose(policy: Policy, ask: Ask, challenge: Challenge, refuses: Callable[[Of
         if error is not None:
             denied.append((offer, error))
             over.append((offer, error.what))
-        elif chosen is None:
-            chosen = offer
-        else:
+        elif chosen is not None:
             over.append((offer, "dearer, or not better, than the one chosen"))
+        elif lack := lacks(offer):
+            lacking = lacking or offer
+            over.append((offer, lack))
+        else:
+            chosen = offer
     limits = policy.limits(ask)
     if chosen is not None:
         return Choice(chosen, limits, tuple(over), challenge.passed_over)
-    error = denied[0][1] if denied else _nothing(policy, ask, challenge, over)
+    error = denied[0][1] if denied and lacking is None else _nothing(policy, ask, challenge, over, lacking)
     return Choice(None, limits, tuple(over), challenge.passed_over, error)
 
 
-def _price(offer: Offer) -> tuple[int, bool]:
-    """Value in 10^-18 dollars, then flows in which a failing handler costs nothing."""
-    return offer.money.amount * 10 ** (18 - min(18, offer.asset.decimals)), offer.flow != "authorization"
+def _price(offer: Offer) -> tuple[int, bool, bool]:
+    """Value in 10^-18 dollars, then flows in which a failing handler costs nothing, then what needs no allowance."""
+    value = offer.money.amount * 10 ** (18 - min(18, offer.asset.decimals))
+    return value, offer.flow != "authorization", offer.method != ""
 
 
 def _unfit(policy: Policy, offer: Offer) -> str:
@@ -118,10 +132,17 @@ def _denied(policy: Policy, ask: Ask, offer: Offer) -> PaymentError | None:
     )
 
 
-def _nothing(policy: Policy, ask: Ask, challenge: Challenge, over: list[tuple[Offer, str]]) -> NoAcceptableOffer:
+def _nothing(
+    policy: Policy, ask: Ask, challenge: Challenge, over: list[tuple[Offer, str]], lacking: Offer | None
+) -> NoAcceptableOffer:
     reasons = [f"{offer.money}: {why}" for offer, why in over] + list(challenge.passed_over)
     hint = "x402-agent doctor"
-    if any(not policy.pays_on(offer.network) for offer, _ in over):
+    if lacking is not None:
+        hint = (
+            f"x402-agent wallet approve {lacking.asset.symbol} --for {lacking.method} "
+            f"--amount {_some(lacking.money)} --network {lacking.network.name}"
+        )
+    elif any(not policy.pays_on(offer.network) for offer, _ in over):
         names = sorted({offer.network.name for offer, _ in over if not policy.pays_on(offer.network)})
         hint = f"X402_AGENT_NETWORKS={names[0]} if you mean to pay there"
     elif any("no key" in why for _, why in over):
@@ -129,6 +150,14 @@ def _nothing(policy: Policy, ask: Ask, challenge: Challenge, over: list[tuple[Of
     listed = "".join(f"\n    - {reason}" for reason in reasons[:10])
     return NoAcceptableOffer(f"none of {ask.host}'s offers can be paid from here{listed}",
                              rule=policy.place("networks"), hint=hint)  # fmt: skip
+
+
+def _some(money: Money) -> int:
+    """Whole units for some ten such payments: 1, 2 or 5 times a power of ten, at least 1."""
+    wanted, unit = 10 * money.amount, 10**money.asset.decimals
+    found = (step * 10**power for power in range(80) for step in (1, 2, 5))
+    made: int = next(each for each in found if each * unit >= wanted)
+    return made
 
 
 @lru_cache(maxsize=1024)

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["AMOUNT_FIELD", "FLOWS", "SCHEMES", "Passed", "amount", "lifetime", "offer"]
 
 AMOUNT_FIELD = {1: "maxAmountRequired", 2: "amount"}
-SCHEMES = frozenset({"exact"})
+SCHEMES = {1: frozenset({"exact"}), 2: frozenset({"exact", "upto"})}
 FLOWS = frozenset({"authorization", "upfront", "escrow"})
-METHODS = frozenset({"eip3009", "default"})
+METHODS = {"exact": {None: "", "eip3009": "", "permit2": "permit2"}, "upto": {None: "permit2", "permit2": "permit2"}}
 MAX_ENTRY = 16 * 1024
 _DIGITS = re.compile(r"[0-9]{1,78}").fullmatch
 _WORD = re.compile(r"[ -~]{1,128}").fullmatch
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}").fullmatch
 
 
 class Passed(Exception):
@@ -97,14 +98,30 @@ def _asset(entry: Mapping[str, Any]) -> Asset:
 
 
 def _flow(extra: Mapping[str, Any]) -> str:
-    """The payment flow; raises Passed for one that we do not know, and for transfer methods that are not ours."""
+    """The payment flow; raises Passed for one that we do not know."""
     flow = extra.get("paymentFlow")
     if flow is not None and (not isinstance(flow, str) or flow not in FLOWS):
         raise Passed(f"paymentFlow {_show(flow)} is not one we know", broken=False)
-    method = extra.get("assetTransferMethod")
-    if method is not None and (not isinstance(method, str) or method not in METHODS):
-        raise Passed(f"assetTransferMethod {_show(method)} is not one we sign (D4)", broken=False)
     return flow or "authorization"
+
+
+def _method(extra: Mapping[str, Any], scheme: str, version: int) -> str:
+    """How the token is to move: "" (EIP-3009) or "permit2"; raises Passed for any other way, and for Permit2 in v1."""
+    method = extra.get("assetTransferMethod")
+    found = METHODS[scheme].get(method) if method is None or isinstance(method, str) else None
+    if found is None or (found and version == 1):
+        raise Passed(f"assetTransferMethod {_show(method)} is not one we sign for {scheme} (A7)", broken=False)
+    return found
+
+
+def _facilitator(extra: Mapping[str, Any], scheme: str) -> str:
+    """The one account that may settle an `upto` payment, "" for `exact`; raises Passed when it is not an address."""
+    if scheme != "upto":
+        return ""
+    found = extra.get("facilitatorAddress")
+    if not isinstance(found, str) or not _ADDRESS(found):
+        raise _broken(f"facilitatorAddress {_show(found)} is not an address (R2)")
+    return found
 
 
 def describe(text: object, url: object, ask: Ask) -> str:
@@ -131,13 +148,15 @@ def offer(entry: object, raw: str, version: int, ask: Ask, resource: Mapping[str
     if len(raw) > MAX_ENTRY:
         raise _broken(f"it is {len(raw)} characters long (S6)")
     scheme = _word(entry, "scheme", "A7")
-    if scheme not in SCHEMES:
+    if scheme not in SCHEMES[version]:
         raise Passed(f"scheme {_show(scheme)} is not one we pay (A7)", broken=False)
     asset = _asset(entry)
     extra = entry.get("extra")
     if extra is not None and not isinstance(extra, dict):
         raise _broken(f"extra {_show(extra)} is not an object (W4)")
     flow = _flow(extra or {})
+    method = _method(extra or {}, scheme, version)
+    facilitator = _facilitator(extra or {}, scheme)
     field = AMOUNT_FIELD[version]
     about = resource if version == 2 else {"url": entry.get("resource"), "description": entry.get("description")}
     return Offer(
@@ -151,4 +170,6 @@ def offer(entry: object, raw: str, version: int, ask: Ask, resource: Mapping[str
         description=describe(about.get("description"), about.get("url"), ask),
         flow=flow,
         wire=(str(version), entry["network"], raw, *tail),
+        method=method,
+        facilitator=facilitator,
     )

@@ -1,0 +1,131 @@
+"""Permit2 and upto, from the 402 to the chain: only under an allowance that its owner gave, and the ceiling is what counts."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from x402_agent import NoAcceptableOffer, Payer
+from x402_agent.kit import digest
+from x402_agent.model import Limit
+
+PERMIT2 = "0x000000000022D473030F116dDEE9F6B43aC78BA3"
+libraries = pytest.mark.parametrize("library", ["httpx", "httpx2"])
+loops = pytest.mark.parametrize("loop", ["asyncio", "trio"])
+
+
+@pytest.fixture
+def payer():
+    with Payer.sandbox() as one:
+        yield one
+
+
+@pytest.fixture
+def allowed(payer, monkeypatch):
+    """The payer after `wallet approve`; what the ledger was asked for."""
+    asked = []
+
+    def allowance(network, token, owner, spender):
+        asked.append((network, token, owner, spender))
+        return payer.sandbox.allowance
+
+    monkeypatch.setattr(payer.ledger, "allowance", allowance, raising=False)
+    return asked
+
+
+def counted(payer):
+    return payer.ledger.spent([Limit("all", "total", 0)], realm="sandbox")[0].spent
+
+
+def test_D3_without_an_allowance_nothing_is_signed_and_the_command_is_named(payer, monkeypatch):
+    monkeypatch.setattr(payer.ledger, "allowance", lambda *_: 9_999, raising=False)
+    with payer.client() as http, pytest.raises(NoAcceptableOffer) as caught:
+        http.get(payer.sandbox.url("/permit2"))
+    assert caught.value.hint == "x402-agent wallet approve USDC --for permit2 --amount 1 --network base-sepolia"
+    assert "permit2 has been allowed to move only 0.009999 USDC of yours on base-sepolia" in caught.value.what
+    assert payer.ledger.payments() == [] and payer.sandbox.settlements == []
+    found = payer.quote(payer.sandbox.url("/permit2"))
+    assert found.chosen is None and isinstance(found.reason, NoAcceptableOffer)
+
+
+def test_D3_through_attach_the_untouched_402_comes_back(payer, monkeypatch):
+    import httpx
+
+    monkeypatch.setattr(payer.ledger, "allowance", lambda *_: 0, raising=False)
+    with payer.attach(httpx.Client(transport=payer.sandbox.transport())) as http:
+        reply = http.get(payer.sandbox.url("/upto"))
+    assert reply.status_code == 402
+    assert "wallet approve USDC --for permit2" in reply.extensions["payment"].reason.hint
+
+
+def test_of_two_ways_at_one_price_the_one_without_an_allowance_is_taken(payer, allowed):
+    with payer.client() as http:
+        http.get(payer.sandbox.url("/either"))
+    assert allowed == []
+    assert payer.sandbox.allowance == 1_000_000_000
+
+
+@libraries
+def test_exact_by_permit2_settles_on_the_chain(payer, allowed, library):
+    with payer.client(library=library) as http:
+        reply = http.get(payer.sandbox.url("/permit2"))
+    receipt = reply.extensions["payment"]
+    assert (reply.status_code, receipt.outcome, receipt.money.amount) == (200, "spent", 10_000)
+    (settled,) = payer.sandbox.settlements
+    assert (settled.tx, settled.amount) == (receipt.transaction, 10_000)
+    assert payer.sandbox.allowance == 1_000_000_000 - 10_000
+    assert allowed == [("eip155:84532", receipt.offer.asset.address, payer.sandbox.payer_address, PERMIT2)]
+    (payment,) = payer.ledger.payments()
+    assert int(payment.nonce, 16) == int.from_bytes(bytes.fromhex(settled.nonce.removeprefix("0x")))
+
+
+@libraries
+@loops
+def test_and_without_blocking_a_loop(payer, allowed, library, loop):
+    async def main():
+        async with payer.async_client(library=library) as http:
+            return [(await http.get(payer.sandbox.url(path))).extensions["payment"] for path in ("/permit2", "/upto")]
+
+    exact, upto = anyio.run(main, backend=loop)
+    assert (exact.outcome, upto.outcome) == ("spent", "spent")
+    assert [one.amount for one in payer.sandbox.settlements] == [10_000, 12_000]
+
+
+def test_P13_upto_counts_its_ceiling_whatever_the_receipt_claims(payer, allowed):
+    with payer.client() as http:
+        receipt = http.get(payer.sandbox.url("/upto")).extensions["payment"]
+    assert receipt.outcome == "spent" and receipt.claim["amount"] == "12000"
+    assert receipt.money.amount == 50_000 == counted(payer)
+    assert [one.amount for one in payer.sandbox.settlements] == [12_000]
+
+
+def test_upto_that_charges_nothing_is_a_success_without_a_transaction(payer, allowed):
+    with payer.client() as http:
+        reply = http.get(payer.sandbox.url("/upto-zero"))
+    receipt = reply.extensions["payment"]
+    assert (reply.status_code, receipt.outcome, receipt.transaction) == (200, "spent", "")
+    assert receipt.claim["amount"] == "0" and counted(payer) == 50_000
+    assert payer.sandbox.settlements == []
+
+
+def test_P13_a_ceiling_over_the_cap_is_refused_before_anybody_is_told_to_approve(payer, monkeypatch):
+    monkeypatch.setattr(payer.ledger, "allowance", lambda *_: 0, raising=False)
+    with payer.client() as http, pytest.raises(Exception) as caught:  # noqa: PT011 - its type is the point
+        http.get(payer.sandbox.url("/upto"), extensions={"payment": {"max": "0.049999"}})
+    assert type(caught.value).__name__ == "BudgetExceeded" and "approve" not in str(caught.value)
+
+
+def test_a_proof_by_permit2_is_rebuilt_from_the_ledger_byte_for_byte(payer, allowed):
+    payer.sandbox.scenario = "answer_lost"
+    with payer.client(timeout=5) as http, pytest.raises(Exception, match="did not answer"):
+        http.post(payer.sandbox.url("/upto"), content=b"")
+    payer.sandbox.scenario = "honest"
+    (hold,) = payer.ledger.open_payments()
+    assert (hold.offer.method, hold.offer.scheme) == ("permit2", "upto")
+    assert hold.offer.facilitator == payer.sandbox.facilitator_address
+    made = payer.chains["eip155"].prove(hold.offer, hold.terms, payer.signer("eip155"))
+    (stored,) = payer.ledger._store.db.execute("SELECT proof_digest FROM x402_payments").fetchone()
+    assert digest(made) == stored
+    (found,) = payer.resume()
+    assert found.after in ("CLAIMED", "UNKNOWN", "INFLIGHT")
+    assert len(payer.sandbox.settlements) == 1
