@@ -137,6 +137,7 @@ class Payer:
         folder = None if ledger else tempfile.TemporaryDirectory(prefix="x402-agent-")
         journal = SqliteLedger(ledger or Path(folder.name if folder else ".") / "sandbox.db", sandbox=True)
         journal.unpin(box.origin)  # another sandbox may have had this port
+        journal.allow(*box.allowed).run()
         made = cls(
             wallet=Wallet.from_key(box.payer_key),
             policy=policy.with_budget(budget) if budget else policy,

@@ -9,7 +9,6 @@ from x402_agent import NoAcceptableOffer, Payer
 from x402_agent.kit import digest
 from x402_agent.model import Limit
 
-PERMIT2 = "0x000000000022D473030F116dDEE9F6B43aC78BA3"
 libraries = pytest.mark.parametrize("library", ["httpx", "httpx2"])
 loops = pytest.mark.parametrize("loop", ["asyncio", "trio"])
 
@@ -21,24 +20,21 @@ def payer():
 
 
 @pytest.fixture
-def allowed(payer, monkeypatch):
-    """The payer after `wallet approve`; what the ledger was asked for."""
-    asked = []
+def allow(payer):
+    """What the ledger knows of the allowance from now on."""
+    return lambda amount: payer.ledger.allow(*payer.sandbox.allowed[:4], amount).run()
 
-    def allowance(network, token, owner, spender):
-        asked.append((network, token, owner, spender))
-        return payer.sandbox.allowance
 
-    monkeypatch.setattr(payer.ledger, "allowance", allowance, raising=False)
-    return asked
+def left(payer):
+    return payer.ledger.allowance(*payer.sandbox.allowed[:4])
 
 
 def counted(payer):
     return payer.ledger.spent([Limit("all", "total", 0)], realm="sandbox")[0].spent
 
 
-def test_D3_without_an_allowance_nothing_is_signed_and_the_command_is_named(payer, monkeypatch):
-    monkeypatch.setattr(payer.ledger, "allowance", lambda *_: 9_999, raising=False)
+def test_D3_without_an_allowance_nothing_is_signed_and_the_command_is_named(payer, allow):
+    allow(9_999)
     with payer.client() as http, pytest.raises(NoAcceptableOffer) as caught:
         http.get(payer.sandbox.url("/permit2"))
     assert caught.value.hint == "x402-agent wallet approve USDC --for permit2 --amount 1 --network base-sepolia"
@@ -48,40 +44,38 @@ def test_D3_without_an_allowance_nothing_is_signed_and_the_command_is_named(paye
     assert found.chosen is None and isinstance(found.reason, NoAcceptableOffer)
 
 
-def test_D3_through_attach_the_untouched_402_comes_back(payer, monkeypatch):
+def test_D3_through_attach_the_untouched_402_comes_back(payer, allow):
     import httpx
 
-    monkeypatch.setattr(payer.ledger, "allowance", lambda *_: 0, raising=False)
+    allow(0)
     with payer.attach(httpx.Client(transport=payer.sandbox.transport())) as http:
         reply = http.get(payer.sandbox.url("/upto"))
     assert reply.status_code == 402
     assert "wallet approve USDC --for permit2" in reply.extensions["payment"].reason.hint
 
 
-def test_of_two_ways_at_one_price_the_one_without_an_allowance_is_taken(payer, allowed):
+def test_of_two_ways_at_one_price_the_one_without_an_allowance_is_taken(payer):
     with payer.client() as http:
         http.get(payer.sandbox.url("/either"))
-    assert allowed == []
-    assert payer.sandbox.allowance == 1_000_000_000
+    assert payer.sandbox.allowance == left(payer) == 1_000_000_000
 
 
 @libraries
-def test_exact_by_permit2_settles_on_the_chain(payer, allowed, library):
+def test_exact_by_permit2_settles_on_the_chain(payer, library):
     with payer.client(library=library) as http:
         reply = http.get(payer.sandbox.url("/permit2"))
     receipt = reply.extensions["payment"]
     assert (reply.status_code, receipt.outcome, receipt.money.amount) == (200, "spent", 10_000)
     (settled,) = payer.sandbox.settlements
     assert (settled.tx, settled.amount) == (receipt.transaction, 10_000)
-    assert payer.sandbox.allowance == 1_000_000_000 - 10_000
-    assert allowed == [("eip155:84532", receipt.offer.asset.address, payer.sandbox.payer_address, PERMIT2)]
+    assert payer.sandbox.allowance == left(payer) == 1_000_000_000 - 10_000
     (payment,) = payer.ledger.payments()
     assert int(payment.nonce, 16) == int.from_bytes(bytes.fromhex(settled.nonce.removeprefix("0x")))
 
 
 @libraries
 @loops
-def test_and_without_blocking_a_loop(payer, allowed, library, loop):
+def test_and_without_blocking_a_loop(payer, library, loop):
     async def main():
         async with payer.async_client(library=library) as http:
             return [(await http.get(payer.sandbox.url(path))).extensions["payment"] for path in ("/permit2", "/upto")]
@@ -91,7 +85,7 @@ def test_and_without_blocking_a_loop(payer, allowed, library, loop):
     assert [one.amount for one in payer.sandbox.settlements] == [10_000, 12_000]
 
 
-def test_P13_upto_counts_its_ceiling_whatever_the_receipt_claims(payer, allowed):
+def test_P13_upto_counts_its_ceiling_whatever_the_receipt_claims(payer):
     with payer.client() as http:
         receipt = http.get(payer.sandbox.url("/upto")).extensions["payment"]
     assert receipt.outcome == "spent" and receipt.claim["amount"] == "12000"
@@ -99,7 +93,7 @@ def test_P13_upto_counts_its_ceiling_whatever_the_receipt_claims(payer, allowed)
     assert [one.amount for one in payer.sandbox.settlements] == [12_000]
 
 
-def test_upto_that_charges_nothing_is_a_success_without_a_transaction(payer, allowed):
+def test_upto_that_charges_nothing_is_a_success_without_a_transaction(payer):
     with payer.client() as http:
         reply = http.get(payer.sandbox.url("/upto-zero"))
     receipt = reply.extensions["payment"]
@@ -108,14 +102,26 @@ def test_upto_that_charges_nothing_is_a_success_without_a_transaction(payer, all
     assert payer.sandbox.settlements == []
 
 
-def test_P13_a_ceiling_over_the_cap_is_refused_before_anybody_is_told_to_approve(payer, monkeypatch):
-    monkeypatch.setattr(payer.ledger, "allowance", lambda *_: 0, raising=False)
+def test_P13_a_ceiling_over_the_cap_is_refused_before_anybody_is_told_to_approve(payer, allow):
+    allow(0)
     with payer.client() as http, pytest.raises(Exception) as caught:  # noqa: PT011 - its type is the point
         http.get(payer.sandbox.url("/upto"), extensions={"payment": {"max": "0.049999"}})
     assert type(caught.value).__name__ == "BudgetExceeded" and "approve" not in str(caught.value)
 
 
-def test_a_proof_by_permit2_is_rebuilt_from_the_ledger_byte_for_byte(payer, allowed):
+def test_what_is_promised_and_not_settled_yet_is_no_longer_allowed(payer, allow):
+    allow(60_000)
+    with payer.client() as http:
+        http.get(payer.sandbox.url("/upto"))  # 12,000 of 50,000 moved; nobody has looked yet
+        assert left(payer) == 10_000
+        with pytest.raises(NoAcceptableOffer):
+            http.get(payer.sandbox.url("/upto"))
+        http.get(payer.sandbox.url("/permit2"))
+    assert left(payer) == 0
+    assert [one.amount for one in payer.sandbox.settlements] == [12_000, 10_000]
+
+
+def test_a_proof_by_permit2_is_rebuilt_from_the_ledger_byte_for_byte(payer):
     payer.sandbox.scenario = "answer_lost"
     with payer.client(timeout=5) as http, pytest.raises(Exception, match="did not answer"):
         http.post(payer.sandbox.url("/upto"), content=b"")

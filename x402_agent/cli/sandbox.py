@@ -48,10 +48,10 @@ def up(
             box.serve(port=port)
             path = settings.data_dir / "sandbox" / "payer.json"
             _leave_key(path, {"key": box.payer_key.hex(), "node": box.rpc_url, "url": box.url("")})
-            if settings.sandbox_ledger.exists():
-                kept = SqliteLedger(settings.sandbox_ledger, sandbox=True)
-                kept.unpin(box.origin)  # another sandbox may have had this port
-                kept.shut()
+            kept = SqliteLedger(settings.sandbox_ledger, sandbox=True)
+            kept.unpin(box.origin)  # another sandbox may have had this port
+            kept.allow(*box.allowed).run()
+            kept.shut()
             try:
                 _announce(box, scenario, json)
                 _wait(box, json)

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..primitives import EvmKey
+from ..primitives import EvmKey, checksum
 from .app import App
 from .evm import NETWORK, Chain
 from .facilitator import Facilitator
@@ -148,6 +148,12 @@ class Sandbox:
     def allowance(self) -> int:
         """Atomic units of USDC that Permit2 may still move for the payer; 1,000 USDC at first."""
         return self.token.allowance(raw_address(self.payer_address), PERMIT2)
+
+    @property
+    def allowed(self) -> tuple[str, str, str, str, int]:
+        """The same as a ledger notes it: network (CAIP-2), token, owner, spender, atomic units."""
+        usdc = self.token.asset
+        return usdc.network.id, usdc.address, self.payer_address, checksum("0x" + PERMIT2.hex()), self.allowance
 
     def fund(self, address: str, amount: int) -> str:
         """Mint `amount` atomic units of test USDC for an address; the transaction id. Raises ValueError."""
