@@ -108,10 +108,17 @@ class Broadcasts:
         return made
 
     def follow(self, txid: str, state: str, *, block: int = 0, fee: int | None = None, note: str = "") -> Transaction:
-        """What the chain shows of it now; `fee` in wei. Raises LedgerError for a move that is not legal."""
-        made: Transaction = self._job(
-            lambda store: _move(store, txid, state, block=block, fee=fee, note=note), write=True
-        ).run()
+        """What the chain shows of it now; `fee` in wei. One that has ended stays as it is: another process was faster.
+
+        Raises LedgerError for a move that is not legal.
+        """
+
+        def write(store: Store) -> Transaction:
+            found = _find(store, txid)[0]
+            ended = not BROADCAST_MOVES[found.state]
+            return found if ended else _move(store, txid, state, block=block, fee=fee, note=note)
+
+        made: Transaction = self._job(write, write=True).run()
         return made
 
     def transactions(self, *, open_only: bool = False) -> list[Transaction]:
