@@ -2,53 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
 import anyio
 import pytest
 
-from x402_agent import Payer, Policy, Wallet
-from x402_agent.ledger import SqliteLedger
-from x402_agent.sandbox import Sandbox
-
 pytestmark = pytest.mark.full
 HERE = Path(__file__).parent
 PRICE = 10_000
 
 
-def python():
-    found = os.environ.get("X402_OFFICIAL_PYTHON", "")
-    assert found, "set X402_OFFICIAL_PYTHON to the Python of the official package; make test-all does"
-    return found
-
-
 @pytest.fixture(scope="module")
-def box():
-    with Sandbox() as one:
-        one.serve()
-        yield one
-
-
-@pytest.fixture(scope="module")
-def server(box):
-    command = [python(), HERE / "server.py", box.facilitator_url, box.pay_to]
-    direct = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=direct) as process:
-        try:
-            port = process.stdout.readline().strip()
-            assert port, "the official server ended before it listened"
-            yield f"http://127.0.0.1:{port}/weather"
-        finally:
-            process.kill()
-
-
-@pytest.fixture
-def payer(box, tmp_path):
-    ledger = SqliteLedger(tmp_path / "ledger.db", sandbox=True)
-    with Payer(wallet=Wallet.from_key(box.payer_key), policy=Policy(networks=("testnet",)), ledger=ledger) as one:
-        yield one
+def server(box, official):
+    with official("server.py", box.facilitator_url, box.pay_to) as origin:
+        yield origin + "/weather"
 
 
 @pytest.fixture
@@ -99,8 +67,8 @@ def test_two_requests_are_two_settlements(server, box, payer, moved):
 
 
 @pytest.mark.parametrize("path", ["/joke", "/v1/joke", "/upfront"])
-def test_the_official_client_pays_our_paywall(path, box, moved):
-    done = subprocess.run([python(), HERE / "client.py", box.url(path)], input=box.payer_key.hex(), text=True,
+def test_the_official_client_pays_our_paywall(path, box, moved, python):
+    done = subprocess.run([python, HERE / "client.py", box.url(path)], input=box.payer_key.hex(), text=True,
                           capture_output=True, timeout=60, check=False)  # fmt: skip
     assert done.stdout.startswith("200 "), done.stderr[-2000:]
     assert moved() == (PRICE, PRICE, 1)
