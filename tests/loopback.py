@@ -87,7 +87,8 @@ class Seller:
         with conn, conn.makefile("rb") as stream, suppress(OSError, ValueError):
             while (hit := self._read(conn, stream)) is not None:
                 self.hits.append(hit)
-                made = self.routes[hit.path.partition("?")[0]](hit)
+                route = self.routes.get(hit.path.partition("?")[0])
+                made = self.answer(404) if route is None else route(hit)
                 if isinstance(made, bytes):
                     if not made:
                         return

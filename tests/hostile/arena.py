@@ -100,6 +100,7 @@ class Arena:
     """Two sellers, a till, and what came of the last call."""
 
     def __init__(self, folder: Path, setenv: Callable[[str, str], None]) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.setenv = setenv
         self.seller, self.other = Seller(), Seller()
@@ -182,7 +183,11 @@ def harm(arena: Arena, case: Case) -> list[str]:
             found.append(f"an authorisation over {each['value']}, the cap is {cap}")
         if not 0 < lifetime <= 3600 + arena.seconds + 1 or int(each["validAfter"]) > time.time():
             found.append(f"an authorisation that lives {lifetime} seconds")
+    shown: dict[str, Seller] = {}
     for seller in arena.sellers:
+        for nonce in seller.nonces:
+            if shown.setdefault(nonce, seller) is not seller:
+                found.append("a proof was shown to two sellers")
         found += [f"a proof that the token refuses: {why}" for why in map(_unusable, seller.proofs) if why]
     if arena.seconds > case.seconds:
         found.append(f"it took {arena.seconds:.1f} s")
@@ -198,10 +203,11 @@ def _unusable(proof: str) -> str:
         return f"it holds {sorted(payload)}"
     each = payload["authorization"]
     window = int(each["validAfter"]), int(each["validBefore"])
-    message = digest(ASSET, each["from"], each["to"], int(each["value"]), window, bytes.fromhex(each["nonce"][2:]))
     try:
+        nonce = bytes.fromhex(each["nonce"][2:])
+        message = digest(ASSET, each["from"], each["to"], int(each["value"]), window, nonce)
         who = recover(message, bytes.fromhex(payload["signature"][2:]))
-    except ValueError as why:
+    except (ValueError, OverflowError) as why:
         return str(why)
     return "" if who == each["from"] else f"signed by {who}"
 

@@ -28,9 +28,19 @@ def says(words: str, status: int = 402, **headers: str) -> Scene:
 
 
 def pages(arena: Arena) -> str:
+    """Each page wants a proof of its own, and leads to the next."""
+    seller, taken = arena.seller, {}
+
+    def route(hit: Hit) -> bytes:
+        page = int(hit.path[1:])
+        nonce = seller.authorization(hit.proof)["nonce"] if hit.proof else ""
+        if not nonce or taken.setdefault(nonce, page) != page:
+            return seller.ask(hit.path)
+        return seller.answer(302, location=f"/{page + 1}")
+
     for page in range(30):
-        arena.seller.sells(f"/{page}", arena.seller.answer(302, location=f"/{page + 1}"))
-    return arena.seller.url("/0")
+        seller.serves(f"/{page}", route)
+    return seller.url("/0")
 
 
 def ladder(arena: Arena) -> str:
