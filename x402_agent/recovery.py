@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .errors import PaymentError
 from .fetch import drive
 from .flow import show_again
+from .model import Money
 
 if TYPE_CHECKING:
     from .model import Hold
@@ -37,13 +38,13 @@ def fate(payer: Payer, hold: Hold) -> Steps[str]:
 
 
 def resume(payer: Payer, payment_id: str | None) -> list[Resumed]:
-    """Every open payment, or the one whose id starts with `payment_id`. Raises LedgerError for an unknown id."""
+    """Every open payment, or the one whose id starts with `payment_id`; then what ceilings were charged, where a node
+    shows it. Raises LedgerError for an unknown id."""  # fmt: skip
     payer.ledger.recover()
-    holds = payer.ledger.open_payments()
-    if payment_id:
-        whole = payer.ledger.payment(payment_id).payment_id
-        holds = [hold for hold in holds if hold.payment_id == whole]
-    return [_one(payer, hold) for hold in holds]
+    whole = payer.ledger.payment(payment_id).payment_id if payment_id else ""
+    found = [_one(payer, hold) for hold in payer.ledger.open_payments() if whole in ("", hold.payment_id)]
+    spent = [each for each in payer.ledger.uncharged() if whole in ("", each[0].payment_id)]
+    return found + [each for each in (_true_up(payer, *one) for one in spent) if each is not None]
 
 
 def _one(payer: Payer, hold: Hold) -> Resumed:
@@ -61,6 +62,23 @@ def _one(payer: Payer, hold: Hold) -> Resumed:
         payer.ledger.close(hold, "CONFIRMED", note="found on chain").run()
         words = f"settled on chain; {words}"
     return _after(payer, hold, words)
+
+
+def _true_up(payer: Payer, hold: Hold, transaction: str) -> Resumed | None:
+    """Give back what a spent ceiling did not cost, when the chain shows it; None when there is nothing new (V7)."""
+    offer = hold.offer
+    node, chain = payer.settings.nodes.get(offer.network.id), payer.chains.get(offer.network.namespace)
+    if not node or chain is None:
+        return None
+    moved = drive(chain.charged(offer, hold.terms, transaction, node))
+    if moved is not None:
+        payer.ledger.true_up(hold.payment_id, moved)
+        left = Money(moved, offer.asset).text
+        return _after(payer, hold, f"charged {left} of at most {offer.money}, found on chain")
+    if hold.state == "CLAIMED" and drive(chain.fate(offer, hold.terms, node)) == "dead":
+        payer.ledger.close(hold, "DEAD", note="unused on chain past its expiry").run()
+        return _after(payer, hold, "nothing was charged; the hold is released")
+    return None
 
 
 def _ask(payer: Payer, hold: Hold) -> str:

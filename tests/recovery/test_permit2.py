@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 import anyio
+import httpx
 import pytest
 
 from x402_agent import NoAcceptableOffer, Payer
@@ -45,8 +49,6 @@ def test_D3_without_an_allowance_nothing_is_signed_and_the_command_is_named(paye
 
 
 def test_D3_through_attach_the_untouched_402_comes_back(payer, allow):
-    import httpx
-
     allow(0)
     with payer.attach(httpx.Client(transport=payer.sandbox.transport())) as http:
         reply = http.get(payer.sandbox.url("/upto"))
@@ -135,3 +137,103 @@ def test_a_proof_by_permit2_is_rebuilt_from_the_ledger_byte_for_byte(payer):
     (found,) = payer.resume()
     assert found.after in ("CLAIMED", "UNKNOWN", "INFLIGHT")
     assert len(payer.sandbox.settlements) == 1
+
+
+# -- what a ceiling was charged: from the chain alone --------------------------------------------------------------------
+
+
+class Lying(httpx.HTTPTransport):
+    """A seller whose receipts are rewritten on their way."""
+
+    change = staticmethod(lambda claim: claim)
+
+    def handle_request(self, request):
+        reply = super().handle_request(request)
+        if receipt := reply.headers.get("payment-response"):
+            claim = self.change(json.loads(base64.b64decode(receipt)))
+            reply.headers["payment-response"] = base64.b64encode(json.dumps(claim).encode()).decode()
+        return reply
+
+
+@pytest.fixture
+def served():
+    with Payer.sandbox(serve=True) as one:
+        yield one
+
+
+@pytest.fixture
+def buy(served):
+    """Pay a path, the receipt rewritten by `change`; -> our receipt."""
+
+    def run(path="/upto", change=lambda claim: claim):
+        transport = Lying()
+        transport.change = change
+        with served.client(transport=transport, timeout=20) as http:
+            return http.get(served.sandbox.url(path)).extensions["payment"]
+
+    return run
+
+
+def test_V7_resume_gives_back_what_the_chain_shows_was_not_charged(served, buy):
+    receipt = buy()
+    assert counted(served) == 50_000 and left(served) == 1_000_000_000 - 50_000
+    (found,) = served.resume()
+    assert (found.before, found.after) == ("CLAIMED", "CONFIRMED")
+    assert found.note == "charged 0.0120 of at most 0.0500 USDC (base-sepolia), found on chain"
+    assert counted(served) == 12_000
+    assert left(served) == served.sandbox.allowance == 1_000_000_000 - 12_000
+    assert served.ledger.payment(receipt.payment_id).charged == 12_000
+    assert served.resume() == [] and counted(served) == 12_000
+    assert served.ledger.verify() == []
+
+
+def test_V7_a_receipt_that_claims_less_changes_nothing(served, buy):
+    buy(change=lambda claim: {**claim, "amount": "1"})
+    assert counted(served) == 50_000
+    served.resume()
+    assert counted(served) == 12_000  # the log of the transfer, whatever was claimed
+
+
+def test_V8_the_transaction_of_a_cheaper_payment_gives_nothing_back(served, buy):
+    cheap = buy("/permit2")  # 10,000 moved to the same seller
+    first = buy()
+    second = buy(change=lambda claim: {**claim, "transaction": first.transaction, "amount": "12000"})
+    third = buy(change=lambda claim: {**claim, "transaction": cheap.transaction, "amount": "10000"})
+    fourth = buy(change=lambda claim: {**claim, "transaction": "", "amount": "0"})
+    assert [one.after for one in served.resume()] == ["CONFIRMED"]
+    charges = [served.ledger.payment(each.payment_id).charged for each in (first, second, third, fourth)]
+    assert charges == [12_000, None, None, None]
+    served.sandbox.warp(4000)
+    assert served.resume() == []  # their nonces are used: settled, and how much nobody shows
+    assert counted(served) == 10_000 + 12_000 + 3 * 50_000
+
+
+def test_nothing_charged_is_given_back_only_when_nothing_can_be_charged_any_more(served, buy):
+    receipt = buy("/upto-zero")
+    assert served.resume() == [] and counted(served) == 50_000
+    served.sandbox.warp(4000)
+    (found,) = served.resume(receipt.payment_id[:8])
+    assert (found.before, found.after, counted(served)) == ("CLAIMED", "DEAD", 0)
+    assert served.ledger.verify() == []
+
+
+def test_without_a_node_the_ceiling_stays(payer):
+    with payer.client() as http:
+        http.get(payer.sandbox.url("/upto"))
+    assert payer.resume() == [] and counted(payer) == 50_000
+
+
+def test_why_and_log_show_the_charge(served, buy, monkeypatch, capsys):
+    from typer.testing import CliRunner
+
+    from x402_agent.cli import common
+    from x402_agent.cli.app import app
+
+    receipt = buy()
+    served.resume()
+    monkeypatch.setattr(common, "ledgers", lambda settings: [served.ledger])
+    said = CliRunner().invoke(app, ["why", receipt.payment_id[:8]])
+    assert said.exit_code == 0, said.output
+    assert "charged    0.0120 of at most 0.0500, by the chain" in said.output
+    found = json.loads(CliRunner().invoke(app, ["why", receipt.payment_id[:8], "--json"]).output)
+    assert (found["amount"], found["charged"], found["micros"]) == ("50000", "12000", 12_000)

@@ -52,6 +52,9 @@ class Chain(Protocol):
     def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
         """What the chain says: `settled`, `dead` (it can never settle) or `unknown`."""
 
+    def charged(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
+        """What this transaction, named by the seller, took of a ceiling, in atomic units; None in any doubt."""
+
 
 def builtin() -> tuple[Chain, ...]:
     """Our own chains."""

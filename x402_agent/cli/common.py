@@ -112,6 +112,7 @@ def row(payment: Payment, *, sandbox: bool) -> dict[str, Any]:
     facts = asdict(payment)
     facts.pop("money")
     facts["amount"] = str(payment.amount)
+    facts["charged"] = None if payment.charged is None else str(payment.charged)
     facts["money"] = str(payment.money) if payment.money else ""
     return {**facts, "explorer": link(payment, sandbox=sandbox), "sandbox": sandbox}
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import Settings
+from ..model import Money
 from .common import as_json, errors, found, link, row
 
 __all__ = ["run"]
@@ -40,6 +41,8 @@ def run(
         print(f"  proof      {one.nonce[2:6]}…{one.nonce[-2:]}   expires {_clock(one.valid_before)}")
         if one.status:
             print(f"  answer     {one.status}   {'tx ' + one.transaction if one.transaction else 'no transaction named'}")
+        if one.charged is not None and one.money:
+            print(f"  charged    {Money(one.charged, one.money.asset).text} of at most {one.money.text}, by the chain")
         if page := link(one, sandbox=ledger.sandbox):
             print(f"  explorer   {page}")
         for event in events:

@@ -30,6 +30,7 @@ __all__ = [
     "allowance",
     "authorization_state",
     "balance",
+    "called",
     "code",
     "estimate",
     "fees",
@@ -195,6 +196,18 @@ def receipt(node: Node, txid: str) -> Steps[Mined | None]:
         return Mined(txid, quantity(found["blockNumber"]), status == 1, fee, tuple(map(_log, found["logs"])))
 
     made: Mined | None = yield from _read(node, mined, "eth_getTransactionReceipt", txid)
+    return made
+
+
+def called(node: Node, txid: str) -> Steps[tuple[str, bytes]]:
+    """Whom a transaction called, in lower case ("" when it made a contract), and with which bytes. Raises NodeError."""
+
+    def sent(found: Any) -> tuple[str, bytes]:
+        if str(found["hash"]).lower() != txid.lower():
+            raise ValueError("another transaction")
+        return "" if found["to"] is None else "0x" + data(found["to"], 20).hex(), data(found["input"])
+
+    made: tuple[str, bytes] = yield from _read(node, sent, "eth_getTransactionByHash", txid)
     return made
 
 
