@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from x402_agent.primitives import EvmKey, keccak
+from x402_agent.sandbox import Sandbox
 from x402_agent.sandbox.permit2 import EXACT_PROXY, PERMIT2, UPTO_PROXY, Permit
 from x402_agent.sandbox.token import Authorization
 
@@ -44,9 +45,9 @@ class Desk:
         return {"scheme": "upto" if way == "upto" else "exact", "network": "eip155:84532", "asset": USDC,
                 "amount": str(amount), "payTo": self.box.pay_to, "maxTimeoutSeconds": 60, "extra": extra}  # fmt: skip
 
-    def payload(self, way, signer=None, until=60, amount=PRICE, to=None, facilitator=None):
+    def payload(self, way, signer=None, until=60, amount=PRICE, to=None, facilitator=None, payer=None):
         now, nonce, to = self.box.chain.now(), secrets.token_bytes(32), to or self.box.pay_to
-        payer, key = self.key.address, signer or self.key
+        payer, key = payer or self.key.address, signer or self.key
         if way == "eip3009":
             signed = Authorization(raw(payer), raw(to), amount, 0, now + until, nonce)
             kind = "TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"
@@ -95,6 +96,12 @@ def facilitator(box, official):
 def desk(box, facilitator):
     with httpx2.Client(base_url=facilitator, timeout=30, trust_env=False) as http:
         yield Desk(box, http)
+
+
+@pytest.fixture(scope="module")
+def selling(facilitator, official, box):
+    with official("server.py", facilitator, box.pay_to) as origin:
+        yield origin
 
 
 @pytest.fixture
@@ -226,13 +233,69 @@ def test_web3_reads_our_blocks_receipts_logs_and_fees(desk):
     assert seen["refusal"].startswith("ContractLogicError") and "exceeds balance" in seen["refusal"]
 
 
-def test_ours_pays_an_official_server_that_settles_by_the_official_facilitator(desk, facilitator, official, payer):
+@pytest.mark.parametrize(
+    "path, cost", [("/weather", PRICE), ("/permit2", PRICE), ("/metered", 12_000), ("/unmetered", 0)]
+)
+def test_ours_pays_an_official_server_that_settles_by_the_official_facilitator(desk, selling, payer, path, cost):
     box = desk.box
     before = box.balance(box.pay_to)
-    with official("server.py", facilitator, box.pay_to) as origin, payer.client(timeout=30) as http:
-        reply = http.get(origin + "/weather")
+    with payer.client(timeout=30) as http:
+        reply = http.get(selling + path)
     assert (reply.status_code, reply.json()) == (200, {"weather": "sunny"})
     receipt = reply.extensions["payment"]
-    mined = box.transaction(receipt.transaction)
-    assert (receipt.outcome, mined.sender, mined.value) == ("spent", desk.address, PRICE)
+    assert (receipt.outcome, bool(receipt.transaction)) == ("spent", bool(cost))
+    if cost:
+        mined = box.transaction(receipt.transaction)
+        assert (mined.sender, mined.value) == (desk.address, cost)
+    assert box.balance(box.pay_to) == before + cost
+
+
+def test_version_1_is_settled_too(desk):
+    box, before = desk.box, desk.box.balance(desk.box.pay_to)
+    wanted = desk.requirement("eip3009") | {"network": "base-sepolia", "maxAmountRequired": str(PRICE), "description": "",
+                                            "resource": "http://x/", "mimeType": ""}  # fmt: skip
+    del wanted["amount"]
+    sent = {"x402Version": 1, "scheme": "exact", "network": "base-sepolia", "payload": desk.payload("eip3009")}
+    body = {"x402Version": 1, "paymentPayload": sent, "paymentRequirements": wanted}
+    assert desk.post("/verify", body)["isValid"]
+    assert desk.post("/settle", body)["network"] == "base-sepolia"
+    assert desk.post("/verify", body)["invalidReason"] == f"{E}nonce_already_used"
     assert box.balance(box.pay_to) == before + PRICE
+
+
+WALLETS = {"agrees": "631626ba7e60e01b5f5260205ff3", "disagrees": "5f5f5260205ff3"}  # EIP-1271, whatever is signed
+
+
+@pytest.mark.parametrize("way, refusal", [("eip3009", f"{P}signature"), ("permit2", "invalid_permit2_signature")])
+@pytest.mark.parametrize("wallet", list(WALLETS))
+def test_a_contract_wallet_is_asked_on_the_chain(desk, wallet, way, refusal):
+    box = desk.box
+    account = EvmKey(secrets.token_bytes(32))
+    box.fund(account.address, PRICE)
+    box.token.approve(account, PERMIT2, PRICE)
+    box.chain.install(raw(account.address), bytes.fromhex(WALLETS[wallet]))
+    body = desk.request(way, payer=account.address)
+    verdict = desk.post("/verify", body)
+    if wallet == "agrees":
+        assert verdict == {"isValid": True, "payer": account.address}
+        assert desk.post("/settle", body)["success"]
+    else:
+        assert (verdict["isValid"], verdict["invalidReason"]) == (False, refusal)
+    assert box.balance(account.address) == (0 if wallet == "agrees" else PRICE)
+
+
+def test_the_other_evm_does_as_well(official):
+    with Sandbox(backend="py-evm") as box:
+        box.serve()
+        box.chain.endow(raw(EvmKey(KEY).address), 10**18)
+        with (
+            official("facilitator.py", box.rpc_url, stdin=KEY.hex() + "\n") as origin,
+            httpx2.Client(base_url=origin, timeout=30, trust_env=False) as http,
+        ):
+            desk = Desk(box, http)
+            for way in WAYS:
+                body = desk.request(way)
+                assert desk.post("/verify", body)["isValid"]
+                assert desk.post("/settle", body)["success"]
+            assert desk.post("/verify", desk.request("upto", signer=STRANGER))["isValid"] is False
+        assert box.balance(box.pay_to) == 3 * PRICE

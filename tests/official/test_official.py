@@ -16,7 +16,7 @@ PRICE = 10_000
 @pytest.fixture(scope="module")
 def server(box, official):
     with official("server.py", box.facilitator_url, box.pay_to) as origin:
-        yield origin + "/weather"
+        yield origin
 
 
 @pytest.fixture
@@ -45,11 +45,11 @@ def delivered(reply, box):
 def test_ours_pays_an_official_server(library, world, server, box, payer, moved):
     async def get():
         async with payer.async_client(library=library, timeout=30) as http:
-            return await http.get(server)
+            return await http.get(server + "/weather")
 
     if world == "sync":
         with payer.client(library=library, timeout=30) as http:
-            reply = http.get(server)
+            reply = http.get(server + "/weather")
     else:
         reply = anyio.run(get, backend=world)
     receipt = delivered(reply, box)
@@ -60,15 +60,31 @@ def test_ours_pays_an_official_server(library, world, server, box, payer, moved)
 
 def test_two_requests_are_two_settlements(server, box, payer, moved):
     with payer.client(timeout=30) as http:
-        receipts = [delivered(http.get(server), box) for _ in range(2)]
+        receipts = [delivered(http.get(server + "/weather"), box) for _ in range(2)]
     assert moved() == (2 * PRICE, 2 * PRICE, 2)
     assert len({receipt.transaction for receipt in receipts}) == 2
     assert [row.state for row in payer.ledger.payments()] == ["CLAIMED", "CLAIMED"]
 
 
-@pytest.mark.parametrize("path", ["/joke", "/v1/joke", "/upfront"])
+@pytest.mark.parametrize("path, cost", [("/permit2", PRICE), ("/metered", 12_000), ("/unmetered", 0)])
+def test_ours_pays_an_official_server_by_permit2(path, cost, server, box, payer, moved):
+    with payer.client(timeout=30) as http:
+        reply = http.get(server + path)
+    assert (reply.status_code, reply.json()) == (200, {"weather": "sunny"})
+    receipt, settled = reply.extensions["payment"], moved()
+    assert receipt.outcome == "spent"
+    assert settled == (cost, cost, 1 if cost else 0)
+    assert receipt.transaction == (box.settlements[-1].tx if cost else "")
+    assert [row.state for row in payer.ledger.payments()] == ["CLAIMED"]
+
+
+COSTS = {"/joke": PRICE, "/v1/joke": PRICE, "/upfront": PRICE, "/permit2": PRICE, "/either": PRICE, "/upto": 12_000,
+         "/upto-zero": 0}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", COSTS)
 def test_the_official_client_pays_our_paywall(path, box, moved, python):
     done = subprocess.run([python, HERE / "client.py", box.url(path)], input=box.payer_key.hex(), text=True,
                           capture_output=True, timeout=60, check=False)  # fmt: skip
     assert done.stdout.startswith("200 "), done.stderr[-2000:]
-    assert moved() == (PRICE, PRICE, 1)
+    assert moved() == (COSTS[path], COSTS[path], 1 if COSTS[path] else 0)

@@ -149,6 +149,7 @@ def test_a_transaction_is_read_back_as_it_was_signed(wallet, kind):
     assert block == wallet.rpc("eth_getBlockByNumber", view["blockNumber"], True)
     assert wallet.rpc("eth_getBlockByNumber", view["blockNumber"], False)["transactions"] == [view["hash"]]
     receipt = wallet.rpc("eth_getTransactionReceipt", view["hash"])
+    assert wallet.rpc("eth_getBlockReceipts", view["blockNumber"]) == [receipt]
     assert (block["gasUsed"], block["logsBloom"]) == (receipt["gasUsed"], receipt["logsBloom"])
     for each in (receipt["logs"][0]["address"], *receipt["logs"][0]["topics"]):
         digest = keccak(bytes.fromhex(each[2:]))

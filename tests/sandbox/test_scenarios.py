@@ -41,6 +41,18 @@ def test_settles_then_500(shop, buy, path):
     assert moved(shop) == 1  # the same proof never settles twice
 
 
+@pytest.mark.parametrize("name", ["settles_then_500", "asks_again_after_payment", "redirects_after_payment"])
+def test_a_misbehaving_seller_charges_upto_what_the_handler_says(shop, buy, name):
+    shop.box.scenario = name
+    for path, cost in (("/upto", 12_000), ("/upto-zero", 0), ("/permit2", 10_000)):
+        before = shop.box.balance(shop.box.pay_to)
+        _, paid, headers = buy(shop, path, follow_redirects=False)
+        shop.get(path, headers=headers, follow_redirects=False)
+        assert paid.status_code != 200
+        assert shop.box.balance(shop.box.pay_to) == before + cost
+    assert moved(shop) == 2
+
+
 @paths
 def test_settles_then_hangs(shop, buyer, path):
     shop.box.scenario = "settles_then_hangs"

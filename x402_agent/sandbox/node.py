@@ -228,6 +228,12 @@ def _receipt(chain: Chain, params: list[Any]) -> dict[str, Any] | None:
     return receipt_view(chain, found) if found else None
 
 
+def _receipts(chain: Chain, params: list[Any]) -> list[dict[str, Any]] | None:
+    block = _find(chain, params[0])
+    mined = [found for tx in block.transactions if (found := chain.transaction(tx))] if block else []
+    return [receipt_view(chain, each) for each in mined] if block else None
+
+
 def _logs(chain: Chain, params: list[Any]) -> list[dict[str, Any]]:
     wanted = params[0]
     if "blockHash" in wanted:
@@ -296,5 +302,6 @@ _METHODS: dict[str, Callable[[Chain, list[Any]], object]] = {
     "eth_sendRawTransaction": lambda chain, p: chain.submit(_data(p[0])),
     "eth_getTransactionByHash": _transaction,
     "eth_getTransactionReceipt": _receipt,
+    "eth_getBlockReceipts": _receipts,
     "eth_getLogs": _logs,
 }
