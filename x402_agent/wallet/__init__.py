@@ -2,7 +2,44 @@
 
 from __future__ import annotations
 
-from .adapters import AccountSigner
-from .keys import KeySigner, Signer, Wallet
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["AccountSigner", "KeySigner", "Signer", "Wallet"]
+from .adapters import AccountSigner
+from .keys import KeySigner, LockedSigner, Signer, Wallet
+
+if TYPE_CHECKING:
+    from . import intake, keystore, private
+    from .file import Entry, WalletFile
+    from .hd import FAMILIES, generate
+    from .unlock import file_at, passphrase, unlocked
+
+__all__ = [
+    "FAMILIES",
+    "AccountSigner",
+    "Entry",
+    "KeySigner",
+    "LockedSigner",
+    "Signer",
+    "Wallet",
+    "WalletFile",
+    "file_at",
+    "generate",
+    "intake",
+    "keystore",
+    "passphrase",
+    "private",
+    "unlocked",
+]
+
+_HOMES = {"Entry": "file", "WalletFile": "file", "FAMILIES": "hd", "generate": "hd",
+          "file_at": "unlock", "passphrase": "unlock", "unlocked": "unlock"}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """The wallet file is imported when it is first used: a key in the environment needs none of it."""
+    if name in ("intake", "keystore", "private"):
+        return import_module(f".{name}", __name__)
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WalletError
-from ..primitives import evm_address, seal, unseal
+from ..primitives import evm_address, scrypt_beyond, seal, unseal
 from ..secret import Secret
 from . import hd, private
 
@@ -57,6 +57,8 @@ def scrypt(passphrase: Secret, salt: bytes, n: Any, r: Any, p: Any) -> Secret:
         raise WalletError("the file asks for scrypt parameters that we do not run", hint="restore it from a backup",
                           rule=f"n a power of two from {LEAST_COST}, 512 MiB at most")  # fmt: skip
     try:
+        if n >= 1 << 16 * r:  # beyond RFC 7914, so OpenSSL does not run it; the definition of keystore files uses it
+            return scrypt_beyond(passphrase, salt, n, r, p)
         return Secret(
             hashlib.scrypt(passphrase.raw, salt=salt, n=n, r=r, p=p, maxmem=MOST_MEMORY + (64 << 20), dklen=32)
         )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .keys import Signer
 
-__all__ = ["PASSPHRASE", "PASSPHRASE_FILE", "WALLET", "from_env", "passphrase", "unlocked"]
+__all__ = ["PASSPHRASE", "PASSPHRASE_FILE", "WALLET", "file_at", "from_env", "passphrase", "unlocked"]
 
 WALLET = "X402_AGENT_WALLET"
 PASSPHRASE = "X402_AGENT_PASSPHRASE"
@@ -54,14 +54,20 @@ def passphrase(env: Env) -> Secret | None:
     return None
 
 
+def file_at(env: Env, default: Path) -> Path:
+    """Where the wallet file lies, or will: X402_AGENT_WALLET, else `default`."""
+    named = env.get(WALLET, "")
+    return Path(named).expanduser() if named else default
+
+
 def from_env(env: Env, path: Path | None, ask: Callable[[Path], str] | None) -> tuple[Signer, ...]:
     """The signers of the file that the environment names, else of `path`; locked ones when nobody has a passphrase.
 
     X402_AGENT_PASSPHRASE is taken out of this process's environment once it has opened the file, so that the programs
     it starts do not inherit it.
     """
-    if named := env.get(WALLET, ""):
-        path = Path(named).expanduser()
+    if env.get(WALLET):
+        path = file_at(env, Path())
         if not path.exists():
             raise SettingsError(f"{WALLET} names {path}, and there is no such file", rule=WALLET,
                                 hint="x402-agent wallet new")  # fmt: skip
