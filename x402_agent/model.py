@@ -183,6 +183,20 @@ class Offer:
         return Money(self.amount + self.fee_cap, self.asset)
 
     @property
+    def approval(self) -> str:
+        """The command by which the payer's owner lets `method` move the token: whole units, for some ten such payments.
+
+        The amount is 1, 2 or 5 times a power of ten, at least 1. Nothing but that command ever approves.
+        """
+        wanted, unit = 10 * self.money.amount, 10**self.asset.decimals
+        steps = (step * 10**power for power in range(80) for step in (1, 2, 5))
+        amount = next(each for each in steps if each * unit >= wanted)
+        return (
+            f"x402-agent wallet approve {self.asset.symbol} --for {self.method} --amount {amount} "
+            f"--network {self.network.name}"
+        )
+
+    @property
     def digest(self) -> str:
         """sha256 over every field: travels with the hold, the approval, the proof and the ledger row."""
         parts = (self.dialect, self.scheme, self.asset.id, str(self.amount), self.pay_to, str(self.lifetime),

@@ -7,9 +7,12 @@ import os
 import random
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 
 import pytest
 
+from x402_agent.errors import NoAcceptableOffer
 from x402_agent.ledger import SqliteLedger
 
 PAYER = "0x9858EfFD232B4033E47d90003D41EC34EcaEda94"
@@ -38,9 +41,38 @@ def test_payments_through_the_spender_take_from_it(desk, ledger):
     assert ledger.allowance(*WHERE) == 700
     desk.pay(ledger, desk.ask("/eip3009"), desk.offer(100))
     assert ledger.allowance(*WHERE) == 700
-    pay(desk, ledger, 900)
-    assert ledger.allowance(*WHERE) == 0  # never negative
+    with pytest.raises(NoAcceptableOffer, match=r"0\.0007 USDC are left"):
+        pay(desk, ledger, 701)
+    pay(desk, ledger, 700)
+    assert ledger.allowance(*WHERE) == 0
     assert ledger.allowances() == [(WHERE[0], TOKEN.lower(), PAYER.lower(), PERMIT2.lower(), 0)]
+
+
+@pytest.mark.parametrize("reserve", [False, True])
+def test_D3_many_at_once_get_no_more_than_is_allowed(desk, ledger, reserve):
+    ledger.allow(*WHERE, 1000).run()
+    other = desk.open()
+    plans = [(each, each.hold(desk.ask(f"/{n}"), desk.offer(300, method="permit2"), desk.terms(), ()).run())
+             for n in range(6) for each in (ledger, other) if not reserve]  # fmt: skip
+    done = []
+
+    def run(n):
+        with suppress(NoAcceptableOffer):
+            if reserve:
+                each = (ledger, other)[n % 2]
+                offer = desk.offer(300, method="permit2")
+                plan = each.hold(desk.ask(f"/{n}"), offer, desk.terms(), (), reserve=True).run()
+            else:
+                each, plan = plans[n]
+            done.append(each.commit(plan).run())
+
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(done) == 3
+    assert ledger.allowance(*WHERE) == other.allowance(*WHERE) == 100
 
 
 def test_addresses_match_in_any_case_and_the_token_by_id_too(desk, ledger):
@@ -100,6 +132,7 @@ def test_it_is_remembered_and_another_process_is_seen(desk, ledger):
 import sys
 sys.path[:0] = {sys.path!r}
 from pathlib import Path
+from x402_agent.errors import NoAcceptableOffer
 from x402_agent.ledger import SqliteLedger
 ledger = SqliteLedger(Path({str(desk.path)!r}), clock=lambda: {desk.clock.now})
 ledger.allow(*{WHERE!r}, 77).run()
@@ -123,13 +156,16 @@ def test_memory_and_file_say_the_same_whatever_happens(seed, desk, ledger):
     for _ in range(12):
         what, amount = chance.choice(["pay", "pay", "dead", "claim", "allow", "plain", "reserve"]), chance.getrandbits(40) + 1
         if what == "pay":
-            holds.append(pay(desk, ledger, amount))
+            with suppress(NoAcceptableOffer):
+                holds.append(pay(desk, ledger, amount))
         elif what == "plain":
             desk.pay(ledger, desk.ask(f"/plain/{amount}"), desk.offer(amount))
         elif what == "reserve":
-            hold = ledger.hold(desk.ask(f"/r/{amount}"), desk.offer(amount, method="permit2"), desk.terms(), (), reserve=True).run()
-            if amount % 2:
-                ledger.close(hold, "RELEASED").run()
+            offer = desk.offer(amount, method="permit2")
+            with suppress(NoAcceptableOffer):
+                hold = ledger.hold(desk.ask(f"/r/{amount}"), offer, desk.terms(), (), reserve=True).run()
+                if amount % 2:
+                    ledger.close(hold, "RELEASED").run()
         elif what == "allow":
             ledger.allow(*WHERE, amount << 3).run()
         elif holds:

@@ -19,8 +19,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from x402_agent.errors import BudgetExceeded, PolicyDenied
-from x402_agent.ledger import SqliteLedger, budget, moves, states
+from x402_agent.errors import BudgetExceeded, LedgerError, PolicyDenied
+from x402_agent.ledger import SqliteLedger, budget, charges, moves, states
 from x402_agent.model import Limit
 from x402_agent.steps import BUSY
 
@@ -43,7 +43,7 @@ class Machine(RuleBasedStateMachine):
         self.desk = self.make(Path(self.folder.name))
         self.ledgers = [self.desk.open(), self.desk.open()]
         self.truth: dict[str, str] = {}
-        self.delivered: set[str] = set()
+        self.charged: set[str] = set()
         self.keys: dict[str, str] = {}
 
     def teardown(self) -> None:
@@ -55,8 +55,11 @@ class Machine(RuleBasedStateMachine):
     def limits(self) -> tuple[Limit, ...]:
         return (Limit("all", "total", CAP), Limit("host:api.example.com", "day", CAP))
 
-    @rule(target=holds, which=st.integers(0, 1), path=PATHS, key=KEYS, reserve=st.booleans(), price=st.integers(1, 3))
-    def buy(self, which, path, key, reserve, price):
+    @rule(
+        target=holds, which=st.integers(0, 1), path=PATHS, key=KEYS, reserve=st.booleans(), price=st.integers(1, 3),
+        scheme=st.sampled_from(["exact", "upto"]),
+    )  # fmt: skip
+    def buy(self, which, path, key, reserve, price, scheme):
         ledger, ask = self.ledgers[which], self.desk.ask(path, caller_key=key)
         try:
             found = ledger.find(ask).run()
@@ -64,7 +67,7 @@ class Machine(RuleBasedStateMachine):
                 assert key
                 return multiple()
             if found is None:
-                found = ledger.hold(ask, self.desk.offer(PRICE * price), self.desk.terms(), self.limits(),
+                found = ledger.hold(ask, self.desk.offer(PRICE * price, scheme=scheme), self.desk.terms(), self.limits(),
                                     reserve=reserve).run()  # fmt: skip
                 if found.state == "RESERVED":
                     self.truth[found.payment_id] = "RESERVED"
@@ -93,6 +96,25 @@ class Machine(RuleBasedStateMachine):
         ledger.flush()
         if states.legal(before, state) and state != "RELEASED":
             self.truth[hold.payment_id] = state
+
+    @rule(pair=holds, charged=st.integers(0, 4), other=st.booleans())
+    def true_up(self, pair, charged, other):
+        which, hold = pair
+        ledger, offer = self.ledgers[1 - which if other else which], hold.offer
+        state, amount, before = self.truth[hold.payment_id], charged * PRICE // 2, self.desk.counted(ledger)
+        fits = offer.scheme == "upto" and state in charges.SPENT and amount <= offer.amount
+        again = hold.payment_id in self.charged
+        try:
+            given = ledger.true_up(hold.payment_id, amount)
+        except LedgerError:
+            assert not fits and not again
+            return
+        assert given == (0 if again else offer.amount - amount) == before - self.desk.counted(ledger)
+        if not again:
+            assert fits
+            self.charged.add(hold.payment_id)
+            if state == "CLAIMED":
+                self.truth[hold.payment_id] = "CONFIRMED"
 
     @rule(which=st.integers(0, 1))
     def die(self, which):
@@ -176,7 +198,11 @@ def free_unknown(monkeypatch):
     monkeypatch.setattr(moves.states, "COUNTED", states.COUNTED - {"UNKNOWN"})
 
 
-@pytest.mark.parametrize("broken", [forget_intent, no_limit, free_unknown], ids=lambda each: each.__name__)
+def believe_any_charge(monkeypatch):
+    monkeypatch.setattr(charges, "_check", lambda row, charged: None)
+
+
+@pytest.mark.parametrize("broken", [forget_intent, no_limit, free_unknown, believe_any_charge], ids=lambda each: each.__name__)
 def test_the_model_catches_a_broken_ledger(desk, monkeypatch, broken):
     broken(monkeypatch)
     with pytest.raises((AssertionError, ExceptionGroup)):

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..assets import asset, network
+from ..errors import NoAcceptableOffer
+from ..model import Money
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from .store import Store
     from .writer import Job
 
-__all__ = ["Allowances", "took"]
+__all__ = ["Allowances", "enough", "took"]
 
 _IN_DOUBT = "('RESERVED', 'INFLIGHT', 'UNKNOWN', 'QUARANTINE')"
 _THROUGH = (
@@ -26,6 +28,7 @@ _THROUGH = (
 _USED = f"SELECT CASE p.charged WHEN '' THEN p.amount ELSE p.charged END {_THROUGH} AND p.state NOT IN ('RELEASED', 'DEAD')"
 _FIRST = f"SELECT MIN(p.id) {_THROUGH} AND p.state IN {_IN_DOUBT}"
 _READ = "SELECT amount, since FROM x402_allowances WHERE network = ? AND token = ? AND owner = ? AND spender = ?"
+_SPENDERS = "SELECT network, token, owner, spender FROM x402_allowances WHERE network = ? AND token = ? AND owner = ?"
 _PUT = "INSERT OR REPLACE INTO x402_allowances VALUES (?,?,?,?,?,?,?,?)"
 
 
@@ -97,6 +100,25 @@ def _record(store: Store, key: tuple[str, str, str, str], amount: int, txid: str
     since = newest if first is None else first - 1
     store.db.execute(_PUT, (*key, str(amount), txid, since, int(store.clock())))
     store.cache.allowances.pop(key, None)
+
+
+def enough(store: Store, hold: Hold) -> None:
+    """Raise NoAcceptableOffer when others have taken, meanwhile, what this payment was chosen for; under the lock."""
+    offer = hold.offer
+    if not offer.method:
+        return
+    where = offer.network.id, offer.asset.address.lower(), hold.terms.payer.lower()
+    for row in store.db.execute(_SPENDERS, where).fetchall():
+        key: tuple[str, str, str, str] = tuple(row)
+        left = store.cache.allowances.get(key)
+        left = _left(store, key) if left is None else left
+        if left < offer.amount:
+            raise NoAcceptableOffer(
+                f"{hold.ask.host} asks {offer.money}, and payments under way have taken what {offer.method} was allowed: "
+                f"{Money(max(0, left), offer.asset).text} {offer.asset.symbol} are left",
+                rule="no proof beyond the allowance (D3)",
+                hint=offer.approval,
+            )
 
 
 def took(store: Store, hold: Hold) -> None:

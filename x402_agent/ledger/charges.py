@@ -70,7 +70,6 @@ def _true_up(store: Store, payment_id: str, charged: int) -> int:
     state = "CONFIRMED" if states.legal(moving.state, "CONFIRMED") else moving.state
     move(store, moving, state, note="charged on chain", charge=(charged, given))
     store.db.execute(_CHARGED, (str(charged), given, counted - given, payment_id))
-    store.cache.allowances.clear()
     return given
 
 

@@ -19,7 +19,7 @@ from ..errors import LedgerError, PaymentError, PolicyDenied, SigningFailed
 from ..model import Ask, Hold, Limit, Offer, Terms
 from ..steps import BUSY, Busy
 from . import budget, recovery, rows, states
-from .allowances import Allowances, took
+from .allowances import Allowances, enough, took
 from .broadcasts import Broadcasts
 from .charges import SPENT, Charges
 from .moves import Answer, Known, Overtaken, known, move
@@ -197,6 +197,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
         ask, offer = hold.ask, hold.offer
         realm = budget.realm_of(offer, sandbox=self.sandbox)
         self._pinned(store, hold)
+        enough(store, hold)
         return budget.check(store, realm, ask, offer, hold.limits, day_of(now), now), now, realm
 
     def _pinned(self, store: Store, hold: Hold) -> bool:

@@ -138,10 +138,7 @@ def _nothing(
     reasons = [f"{offer.money}: {why}" for offer, why in over] + list(challenge.passed_over)
     hint = "x402-agent doctor"
     if lacking is not None:
-        hint = (
-            f"x402-agent wallet approve {lacking.asset.symbol} --for {lacking.method} "
-            f"--amount {_some(lacking.money)} --network {lacking.network.name}"
-        )
+        hint = lacking.approval
     elif any(not policy.pays_on(offer.network) for offer, _ in over):
         names = sorted({offer.network.name for offer, _ in over if not policy.pays_on(offer.network)})
         hint = f"X402_AGENT_NETWORKS={names[0]} if you mean to pay there"
@@ -150,14 +147,6 @@ def _nothing(
     listed = "".join(f"\n    - {reason}" for reason in reasons[:10])
     return NoAcceptableOffer(f"none of {ask.host}'s offers can be paid from here{listed}",
                              rule=policy.place("networks"), hint=hint)  # fmt: skip
-
-
-def _some(money: Money) -> int:
-    """Whole units for some ten such payments: 1, 2 or 5 times a power of ten, at least 1."""
-    wanted, unit = 10 * money.amount, 10**money.asset.decimals
-    found = (step * 10**power for power in range(80) for step in (1, 2, 5))
-    made: int = next(each for each in found if each * unit >= wanted)
-    return made
 
 
 @lru_cache(maxsize=1024)
