@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from itertools import pairwise
 
@@ -116,6 +118,18 @@ def test_one_proof_from_many_threads_settles_once(both, buyer_of):
 def test_an_unknown_evm_is_a_typed_error():
     with pytest.raises(SettingsError, match="no EVM is called 'geth'"):
         Sandbox(backend="geth")
+
+
+@pytest.mark.parametrize("backend", ["pyrevm", "py-evm"])
+def test_an_evm_leaves_the_recursion_limit_alone(backend):
+    """In a process of its own: an import happens once."""
+    script = (
+        "import sys; before = sys.getrecursionlimit()\n"
+        "from x402_agent.sandbox import Sandbox\n"
+        f"with Sandbox(backend={backend!r}) as box: box.fund(box.pay_to, 1)\n"
+        "sys.exit(sys.getrecursionlimit() != before)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 def test_native_balances_and_code(both):

@@ -7,6 +7,7 @@ but a slot once touched stays warm for ever in pyrevm, so its figures are lower 
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -159,6 +160,7 @@ class _PyEvm:
     name: Backend = "py-evm"
 
     def __init__(self, chain_id: int) -> None:
+        limit = sys.getrecursionlimit()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from eth.constants import BLANK_ROOT_HASH
@@ -166,6 +168,7 @@ class _PyEvm:
             from eth.vm.execution_context import ExecutionContext
             from eth.vm.forks.cancun.state import CancunState
             from eth.vm.message import Message
+        sys.setrecursionlimit(limit)  # py-evm raises it for the whole process, for calls nested deeper than any here
 
         self._chain_id = chain_id
         self._context: Any = ExecutionContext
