@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import budget, doctor, get, log, resume, sandbox, try_, wallet, why
+from . import budget, doctor, get, log, resume, sandbox, try_, wallet, wallet_approve, why
 
 __all__ = ["app"]
 
@@ -24,5 +24,6 @@ app.command("why")(why.run)
 app.command("resume")(resume.run)
 app.command("doctor")(doctor.run)
 app.add_typer(budget.app, name="budget")
+wallet.app.command("approve")(wallet_approve.run)
 app.add_typer(wallet.app, name="wallet")
 app.add_typer(sandbox.app, name="sandbox")

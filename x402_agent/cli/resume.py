@@ -7,20 +7,24 @@ from typing import Annotated
 import typer
 
 from .. import Payer, Settings, SettingsError
+from ..broadcast import resume
+from ..fetch import drive
+from ..recovery import Resumed
 from .common import Exit, as_json, errors, found, ledgers, sandbox_payer
 
 __all__ = ["run"]
 
 
 def run(
-    payment: Annotated[str, typer.Argument(help="A payment id or its start; nothing for every open payment.")] = "",
+    payment: Annotated[str, typer.Argument(help="A payment id or its start, 0x… for a transaction of yours; nothing for all that is open.")] = "",
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Ask the chain, or show the same proof again. Never signs anything new."""
+    """Ask the chain, show the same proof again, broadcast the same bytes again. Never signs anything new."""
     with errors(json):
         settings = Settings.load()
         kinds = [ledger.sandbox for ledger in ledgers(settings)]
-        if payment:
+        own = payment.startswith("0x")  # one of our own transactions
+        if payment and not own:
             kinds = [found(settings, payment)[0].sandbox]
         results = []
         for sandbox in kinds:
@@ -31,7 +35,9 @@ def run(
                     raise
                 continue
             with payer:
-                results += payer.resume(payment or None)
+                results += [] if own else payer.resume(payment or None)
+                if own or not payment:
+                    results += [Resumed(b.txid, b.state, a.state, words) for b, a, words in drive(resume(payer, payment))]
         if json:
             as_json([vars(one) if hasattr(one, "__dict__") else one for one in results])
         else:

@@ -1,0 +1,130 @@
+"""`x402-agent wallet approve`: let Permit2 take an exact amount of a token, by a person; nothing else here ever does."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .. import Asset, Money, Payer, PaymentInDoubt, PolicyDenied, Settings, SettingsError, assets
+from ..broadcast import SPENDERS, Plan, coins, plan, send
+from ..fetch import drive
+from .common import as_json, errors, sandbox_payer, say
+from .secrets import can_ask, no_dumps, prompt
+
+if TYPE_CHECKING:
+    from ..ledger import Transaction
+
+__all__ = ["run"]
+
+_MOST = 1_000_000  # whole tokens: more is "unlimited" by another name
+_NUMBER = re.compile(r"[0-9]{1,30}(\.[0-9]{1,18})?", re.ASCII).fullmatch
+
+
+def run(
+    token: Annotated[str, typer.Argument(help="USDC, or another token of the table.")],
+    whom: Annotated[str, typer.Option("--for", help="Who may take it: permit2.")] = "permit2",
+    amount: Annotated[str, typer.Option(help="Exactly this much, in whole tokens: 20 or 0.5.")] = "",
+    network: Annotated[str, typer.Option(help="base, polygon, …; not needed where one node is set.")] = "",
+    revoke: Annotated[bool, typer.Option("--revoke", help="Take the allowance back.")] = False,
+    max_fee: Annotated[str, typer.Option("--max-fee", help="The most that gas may cost, in the network's own coin.")] = "0.001",
+    wait: Annotated[float, typer.Option(help="Seconds to wait for its block.")] = 120.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="In the sandbox that `sandbox up` runs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Let Permit2 take an exact amount of a token from your account, so that offers by Permit2 and `upto` can be paid.
+
+    It costs gas, which is shown first and capped by --max-fee. The amount is never "unlimited"; --revoke takes it back.
+    Needs a node: export X402_AGENT_NODES=base=https://…   If it ends in doubt: x402-agent resume.
+    """
+    with errors(json):
+        settings = Settings.load()
+        if whom not in SPENDERS:
+            raise SettingsError(f"nobody is known as {whom[:40]!r}", rule="--for", hint=f"--for {', '.join(SPENDERS)}")
+        if revoke == bool(amount):
+            raise SettingsError("an amount, or --revoke", rule="exact amounts only", hint=f"--amount 20, in {token[:20]}")
+        asset = _asset(token, network or _network(settings, sandbox=sandbox))
+        units = 0 if revoke else _units(amount, asset.decimals, "--amount")
+        limit = _units(max_fee, 18, "--max-fee")
+        with sandbox_payer(settings) if sandbox else _payer() as payer:
+            made = drive(plan(payer, asset, SPENDERS[whom], units, max_fee=limit))
+            if not made.enough:
+                _show(made, whom)
+                _ask(yes)
+            try:
+                sent = drive(send(payer, made, patience=wait, say=lambda text: say(f"  {text}")))
+            except KeyboardInterrupt:
+                raise PaymentInDoubt("interrupted; what was written down may be under way", hint="x402-agent resume") from None
+            left = payer.ledger.allowance(asset.network.id, asset.address, made.owner, made.spender)
+            _tell(made, sent, left, json)
+
+
+def _payer() -> Payer:
+    no_dumps()
+    return Payer.from_env(unlock=prompt if can_ask() else None)
+
+
+def _network(settings: Settings, *, sandbox: bool) -> str:
+    known = ["eip155:84532"] if sandbox else list(settings.nodes)
+    if len(known) != 1:
+        names = ", ".join(where.name for name in known if (where := assets.network(name)))
+        raise SettingsError(
+            f"which network? there are nodes of {names}" if known else "which network? no node is known",
+            rule="--network", hint="--network base, and export X402_AGENT_NODES=base=https://…",
+        )  # fmt: skip
+    return known[0]
+
+
+def _asset(token: str, network: str) -> Asset:
+    where = assets.network(network)
+    if where is None:
+        raise SettingsError(f"{network[:40]!r} is no network of the table", rule="--network", hint="--network base")
+    for each in assets.assets():
+        if each.network is where and token.lower() in (each.symbol.lower(), each.address.lower(), each.id.lower()):
+            return each
+    raise SettingsError(f"{token[:50]!r} is no token of {where.name} here", rule="assets.toml", hint="USDC")
+
+
+def _units(text: str, decimals: int, option: str) -> int:
+    """Whole tokens to atomic units, digit by digit; raises SettingsError for what is no plain number above zero."""
+    whole, _, part = text.partition(".")
+    if not _NUMBER(text) or len(part) > decimals or not int(whole + part) or int(whole) > _MOST:
+        raise SettingsError(f"{text[:40]!r} is no amount from 10^-{decimals} to {_MOST}", rule=option, hint=f"{option} 20")
+    return int(whole + part.ljust(decimals, "0"))
+
+
+def _show(made: Plan, whom: str) -> None:
+    where = made.asset.network.name
+    say(f"  allow     {whom} ({made.spender}) to take at most {Money(made.amount, made.asset)}")
+    say(f"  from      {made.owner}, where {Money(made.had, made.asset).text} is allowed on chain now")
+    say(f"  gas       at most {coins(made.fee_cap)} of the coin of {where} ({made.gas} gas)")
+
+
+def _ask(yes: bool) -> None:
+    """A person says yes, here or by --yes; a program without a terminal is never left waiting."""
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise SettingsError("nobody can be asked; nothing was signed", rule="a person says yes", hint="add --yes")
+    if not typer.confirm("  send it?", err=True):
+        raise PolicyDenied("nothing was signed", rule="you said no")
+
+
+def _tell(made: Plan, sent: Transaction | None, left: int, json: bool) -> None:
+    money, network = Money(left, made.asset), made.asset.network
+    if json:
+        as_json({
+            "network": network.id, "asset": made.asset.id, "owner": made.owner, "spender": made.spender,
+            "amount": str(made.amount), "left": str(left), "transaction": sent.txid if sent else "",
+            "state": sent.state if sent else "", "fee": str(sent.fee_paid or 0) if sent else "0",
+            "explorer": network.link(sent.txid) if sent else "",
+        })  # fmt: skip
+        return
+    if sent is None:
+        print("nothing to do: the chain shows it already")
+    elif link := network.link(sent.txid):
+        print(f"{sent.state.lower()}  {link}")
+    print(f"{money} may be taken by {made.spender}")
