@@ -83,7 +83,8 @@ class Payer:
     @cached_property
     def ledger(self) -> SqliteLedger:
         """The journal; opened when it is first needed. Raises LedgerError."""
-        return SqliteLedger(self.settings.ledger_path, clock=self.clock, agent=self.settings.agent)
+        where = self.settings
+        return SqliteLedger(where.ledger_path, clock=self.clock, agent=where.agent, notes=where.notes_path)
 
     @classmethod
     def from_env(

@@ -75,6 +75,11 @@ class Settings:
         return self.data_dir / "wallet.json"
 
     @property
+    def notes_path(self) -> Path:
+        """Where it stands, apart from the ledgers, which of them exist."""
+        return self.config_dir / "ledgers"
+
+    @property
     def sandbox_ledger(self) -> Path:
         """Where payments in test money of a sandbox are written."""
         return self.data_dir / "sandbox.db"

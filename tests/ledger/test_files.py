@@ -377,6 +377,9 @@ def test_a_failed_write_is_an_error_for_each_job_of_the_batch_and_memory_forgets
     ledger._store.db = real
     with pytest.raises(LedgerError, match="failed"):  # after a failed fsync nothing is known: only a new start helps
         ledger.commit(plans[0]).run()
+    with pytest.raises(LedgerError, match="new process"):  # Z7: opening the file again shows only what memory holds
+        desk.pay(desk.open())
+    monkeypatch.setattr("x402_agent.ledger.store._FAILED", {})  # as in a new process
     fresh = desk.open()
     assert len(fresh.payments()) == 1
     assert fresh.verify() == []

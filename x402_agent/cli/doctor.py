@@ -61,7 +61,7 @@ def _ledger(settings: Settings) -> Check:
     if not settings.ledger_path.exists():
         return "ledger", None, f"none yet; it will be {settings.ledger_path}"
     try:
-        ledger = SqliteLedger(settings.ledger_path)
+        ledger = SqliteLedger(settings.ledger_path, notes=settings.notes_path)
         problems = ledger.verify()
         open_ = len(ledger.open_payments())
         ledger.shut()

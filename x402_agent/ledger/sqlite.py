@@ -23,6 +23,7 @@ from .allowances import Allowances, enough, took
 from .broadcasts import Broadcasts
 from .charges import SPENT, Charges
 from .moves import Answer, Known, Overtaken, known, move
+from .notes import Note
 from .reports import Reports, select
 from .store import Store, day_of
 from .tokens import Tokens
@@ -43,7 +44,7 @@ _LEDGERS: weakref.WeakSet[SqliteLedger] = weakref.WeakSet()
 class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
     """The ledger in one SQLite file. `clock` gives unix seconds; `journal="normal"` is for benchmarks and tests only.
 
-    Opening raises LedgerError when the file cannot be locked, read, migrated or trusted.
+    Opening raises LedgerError when the file cannot be locked, read, migrated or trusted. `notes`: see notes.py.
     """
 
     def __init__(
@@ -54,12 +55,10 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
         clock: Callable[[], float] = time.time,
         journal: Literal["full", "normal"] = "full",
         agent: str = "",
+        notes: Path | None = None,
     ) -> None:
-        self.path = path
-        self.sandbox = sandbox
-        self.clock = clock
-        self.agent = agent
-        self._durable = journal == "full"
+        self.path, self.sandbox, self.clock, self.agent = path, sandbox, clock, agent
+        self._durable, self._notes = journal == "full", notes
         self._open()
         _LEDGERS.add(self)
 
@@ -71,6 +70,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
         self._forked = False
         self._job(recovery.recover, write=True).run()
         self._job(recovery.trust, write=True).run()
+        self._note = self._job(lambda store: Note(self._notes, store), write=True).run()
 
     def _job(self, operation: Callable[[Store], Any], *, write: bool, full: bool = False) -> Job[Any]:
         if self._forked:
@@ -260,6 +260,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
         )
 
     def _commit(self, store: Store, hold: Hold, proof_digest: str) -> Hold | None:
+        self._note.keep()
         made = self._again(store, hold, proof_digest) if hold.resumed else self._first(store, hold, proof_digest)
         if made is None:
             self._committing.discard(hold.payment_id)

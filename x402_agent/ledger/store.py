@@ -34,6 +34,7 @@ SCHEMA = 3
 CLOCK_SLACK = 300  # seconds the clock may stand behind the newest row
 _HEAD = struct.Struct("<QQ64s")
 _SPOILT = (sqlite3.Error, ValueError, OverflowError, TypeError)  # what a value that cannot be stored raises
+_FAILED: dict[Path, str] = {}  # after a failed fsync nothing is known in this process, however often it opens the file
 _GRAVEYARD: list[sqlite3.Connection] = []  # connections inherited by fork: closing one would harm the parent's
 
 
@@ -93,7 +94,7 @@ class Store:
 
     def __init__(self, path: Path, clock: Callable[[], float], *, durable: bool) -> None:
         self.path, self.clock, self.durable = path, clock, durable
-        self.broken = ""
+        self.broken = _FAILED.get(path, "")
         self.cache = Cache()
         self._synchronous = ""
         self._open_files()
@@ -239,7 +240,7 @@ class Store:
                 with suppress(sqlite3.Error):
                     db.execute("ROLLBACK")
                 if isinstance(cause, sqlite3.Error) and "I/O" in str(cause):
-                    self.broken = f"writing {self.path} failed: {cause}"  # after a failed fsync nothing is known
+                    self.broken = _FAILED[self.path] = f"writing {self.path} failed: {cause}; start a new process (Z7)"
                 raise
             if full:
                 head = _HEAD.pack(self.cache.generation, self.journal.seq, self.journal.head.encode())
