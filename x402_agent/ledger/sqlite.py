@@ -24,6 +24,7 @@ from .broadcasts import Broadcasts
 from .charges import SPENT, Charges
 from .moves import Answer, Known, Overtaken, known, move
 from .notes import Note
+from .purchase import index_asks, same_purchase
 from .reports import Reports, select
 from .store import Store, day_of
 from .tokens import Tokens
@@ -161,14 +162,14 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
             where, values = "caller_key = ? AND ask_key = ?", [rows.caller_hash(ask.caller_key), ask.key]
         elif ask.again is False:
             where = "ask_key = ?"
-            _index_asks(store)
+            index_asks(store)
         for row in select(store, f"{where} AND payment_id <> ? ORDER BY id", (*values, besides)):
             state = row["state"]
             if state in ("RESERVED", "INFLIGHT") and self._at_work(store, row):
                 if keyed:
                     return BUSY
                 continue
-            if _same_purchase(row, ask, now):
+            if same_purchase(row, ask, now):
                 return rows.hold_of(row, ask)
         return None
 
@@ -365,24 +366,6 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
 def _as(hold: Hold, state: str) -> Hold:
     return Hold(hold.payment_id, hold.ask, hold.offer, hold.terms, hold.limits, state, hold.resumed, hold.refused,
                 hold.identifier)  # fmt: skip
-
-
-def _index_asks(store: Store) -> None:
-    """The index that only `again=False` needs: made on its first use, since every payment would pay for it."""
-    store.db.execute("CREATE INDEX IF NOT EXISTS x402_payments_ask ON x402_payments (ask_key)")
-
-
-def _same_purchase(row: sqlite3.Row, ask: Ask, now: float) -> bool:
-    """Whether this row's proof is the one to present for `ask`, rather than a new one (decisions.md 4)."""
-    state = row["state"]
-    if state in ("RESERVED", "RELEASED", "DEAD"):
-        return False
-    timely = now < row["valid_before"] + budget.GRACE or ask.again is False
-    if state in states.IN_DOUBT:
-        return timely
-    if ask.again is True:
-        return False
-    return bool(ask.caller_key) or ask.again is False or (timely and not row["delivered"])
 
 
 @atexit.register

@@ -1,0 +1,33 @@
+"""Whether an open or finished payment is the very purchase that is asked for now, or another one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import budget, states
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from ..model import Ask
+    from .store import Store
+
+__all__ = ["index_asks", "same_purchase"]
+
+
+def index_asks(store: Store) -> None:
+    """The index that only `again=False` needs: made on its first use, since every payment would pay for it."""
+    store.db.execute("CREATE INDEX IF NOT EXISTS x402_payments_ask ON x402_payments (ask_key)")
+
+
+def same_purchase(row: sqlite3.Row, ask: Ask, now: float) -> bool:
+    """Whether this row's proof is the one to present for `ask`, rather than a new one (decisions.md 4)."""
+    state = row["state"]
+    if state in ("RESERVED", "RELEASED", "DEAD"):
+        return False
+    timely = now < row["valid_before"] + budget.GRACE or ask.again is False
+    if state in states.IN_DOUBT:
+        return timely
+    if ask.again is True:
+        return False
+    return bool(ask.caller_key) or ask.again is False or (timely and not row["delivered"])
