@@ -44,7 +44,8 @@ _HINT = "x402-agent resume {}"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an approve would do. `amount`, `had` in atomic units (`had` is the allowance on chain), `gas` in units of gas."""
+    """What an approve would do. `amount`, `had` in atomic units (`had` is the allowance on chain), `gas` in units of gas;
+    `mark` is the ledger's, from before the chain was read."""
 
     asset: Asset
     owner: str
@@ -53,6 +54,7 @@ class Plan:
     had: int
     gas: int
     fees: Fees
+    mark: int
 
     @property
     def enough(self) -> bool:
@@ -93,8 +95,9 @@ def plan(payer: Payer, asset: Asset, spender: str, amount: int, *, max_fee: int)
     for contract in (asset.address, spender):
         if not (yield from reads.code(node, contract)):
             raise NodeError(f"{node!r} shows no contract at {contract}", rule=f"contracts on {where}")
+    mark = payer.ledger.mark(asset.network.id, asset.address, owner)
     had = yield from reads.allowance(node, asset.address, owner, spender)
-    made = Plan(asset, owner, spender, amount, had, 0, reads.Fees(0, None))
+    made = Plan(asset, owner, spender, amount, had, 0, reads.Fees(0, None), mark)
     if made.enough:
         return made
     gas = (yield from reads.estimate(node, owner, asset.address, call)) * 5 // 4
@@ -123,9 +126,9 @@ def send(payer: Payer, made: Plan, *, patience: float = PATIENCE, say: Callable[
     """
     node, where = node_of(payer, made.asset.network), made.asset.network
     if made.amount == 0:
-        _record(payer, made.asset, made.owner, made.spender, 0)  # no offer counts on it from now on
+        _record(payer, made, 0)  # no offer counts on it from now on
     if made.enough:
-        _record(payer, made.asset, made.owner, made.spender, min(made.had, made.amount))
+        _record(payer, made, min(made.had, made.amount))
         return None
     yield from _finish_others(payer, node, made.owner, patience, say)
     row = yield from _build(payer, node, made)
@@ -145,8 +148,9 @@ def send(payer: Payer, made: Plan, *, patience: float = PATIENCE, say: Callable[
     return row
 
 
-def _record(payer: Payer, asset: Asset, owner: str, spender: str, amount: int, txid: str = "") -> None:
-    payer.ledger.allow(asset.network.id, asset.address, owner, spender, amount, txid).run()
+def _record(payer: Payer, made: Plan, amount: int) -> None:
+    token = made.asset.address
+    payer.ledger.allow(made.asset.network.id, token, made.owner, made.spender, amount, mark=made.mark).run()
 
 
 def _build(payer: Payer, node: Node, made: Plan) -> Steps[Transaction]:
@@ -245,8 +249,9 @@ def _approved(row: Transaction, mined: Mined) -> bool:
 def _allowed(payer: Payer, node: Node, row: Transaction) -> Steps[None]:
     """Record what the chain shows to be allowed, never more than was approved."""
     token = row.asset.rpartition(":")[2]
+    mark = payer.ledger.mark(row.network, token, row.account)
     now = yield from reads.allowance(node, token, row.account, row.party)
-    payer.ledger.allow(row.network, token, row.account, row.party, min(now, row.amount), row.txid).run()
+    payer.ledger.allow(row.network, token, row.account, row.party, min(now, row.amount), row.txid, mark).run()
 
 
 def _spent_otherwise(payer: Payer, node: Node, row: Transaction) -> Steps[Transaction]:

@@ -122,6 +122,14 @@ def test_a_new_record_counts_from_there_but_for_what_is_in_doubt(desk, ledger):
     assert ledger.allowance(*WHERE) == 0
 
 
+def test_what_was_paid_while_the_chain_was_read_counts(desk, ledger):
+    mark = ledger.mark(*WHERE[:3])
+    ledger.close(pay(desk, ledger, 100), "CLAIMED").run()
+    ledger.flush()
+    ledger.allow(*WHERE, 1000, mark=mark).run()  # the chain said so before the payment
+    assert ledger.allowance(*WHERE) == 900
+
+
 def test_it_is_remembered_and_another_process_is_seen(desk, ledger):
     ledger.allow(*WHERE, 1000).run()
     assert ledger.allowance(*WHERE) == 1000

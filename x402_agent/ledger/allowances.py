@@ -59,12 +59,23 @@ class Allowances:
         found: int = self._job(lambda opened: _left(opened, key), write=False).run()
         return max(0, found)
 
-    def allow(self, network_id: str, token: str, owner: str, spender: str, amount: int, txid: str = "") -> Job[None]:
-        """Record what the chain shows `spender` to be allowed now, in atomic units; `txid` is the approve that made it so."""
+    def mark(self, network_id: str, token: str, owner: str) -> int:
+        """Where payments begin that the chain may not show yet: asked before the chain is read, handed to `allow`."""
+        key = _key(network_id, token, owner, "")
+        found: int = self._job(lambda store: _mark(store, key), write=False).run()
+        return found
+
+    def allow(
+        self, network_id: str, token: str, owner: str, spender: str, amount: int, txid: str = "", mark: int | None = None
+    ) -> Job[None]:
+        """Record what the chain shows `spender` to be allowed, in atomic units; `txid` is the approve that made it so.
+
+        Payments after `mark` count against it, those that were in doubt at it too; left out, it is now.
+        """
         key = _key(network_id, token, owner, spender)
         if amount < 0:
             raise ValueError("an allowance is not negative")
-        return self._job(lambda store: _record(store, key, amount, txid), write=True, full=True)
+        return self._job(lambda store: _record(store, key, amount, txid, mark), write=True, full=True)
 
     def allowances(self) -> list[tuple[str, str, str, str, int]]:
         """(network, token, owner, spender, left in atomic units), addresses in lower case."""
@@ -94,10 +105,14 @@ def _left(store: Store, key: tuple[str, str, str, str]) -> int:
     return left
 
 
-def _record(store: Store, key: tuple[str, str, str, str], amount: int, txid: str) -> None:
+def _mark(store: Store, key: tuple[str, str, str, str]) -> int:
     first = store.db.execute(_FIRST, (_asset_id(key), key[2], 0)).fetchone()[0]
-    newest = store.db.execute("SELECT COALESCE(MAX(id), 0) FROM x402_payments").fetchone()[0]
-    since = newest if first is None else first - 1
+    newest: int = store.db.execute("SELECT COALESCE(MAX(id), 0) FROM x402_payments").fetchone()[0]
+    return newest if first is None else int(first) - 1
+
+
+def _record(store: Store, key: tuple[str, str, str, str], amount: int, txid: str, mark: int | None) -> None:
+    since = _mark(store, key) if mark is None else mark
     store.db.execute(_PUT, (*key, str(amount), txid, since, int(store.clock())))
     store.cache.allowances.pop(key, None)
 
