@@ -5,23 +5,29 @@ from __future__ import annotations
 import importlib.util
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import PaymentError, Settings, Wallet
+from .. import Money, PaymentError, Settings, Wallet, assets
+from ..broadcast import coins
+from ..chains.evm import Node, reads
+from ..fetch import drive
 from ..ledger import SqliteLedger
 from ..policy import load
 from .common import Exit, as_json, errors
+
+if TYPE_CHECKING:
+    from ..steps import Steps
 
 __all__ = ["run"]
 
 
 def run(json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
-    """Check key, policy, ledger, lock, clock, extras and HTTP libraries."""
+    """Check key, policy, ledger, lock, clock, nodes with the account's balances, extras and HTTP libraries."""
     with errors(json):
         settings = Settings.load()
-        checks = [_key(settings), _policy(settings), _ledger(settings), _clock(), *_extras()]
+        checks = [_key(settings), _policy(settings), _ledger(settings), _clock(), *_nodes(settings), *_extras()]
     if json:
         as_json([{"check": name, "ok": ok, "said": said} for name, ok, said in checks])
     else:
@@ -73,6 +79,39 @@ def _ledger(settings: Settings) -> Check:
 def _clock() -> Check:
     year = time.gmtime().tm_year
     return "clock", year >= 2026, time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+
+
+def _nodes(settings: Settings) -> list[Check]:
+    """Each network's nodes: on the right chain, and what the paying account has there."""
+    try:
+        owner = Wallet.from_env(None, settings.wallet_path).address("eip155")
+    except PaymentError:
+        owner = ""
+    found: list[Check] = []
+    for name in settings.nodes:
+        where = assets.network(name)
+        if where is None or where.namespace != "eip155":
+            continue
+        try:
+            said = drive(_holdings(Node(where, settings.nodes[name]), owner))
+        except PaymentError as why:
+            found.append((f"node {where.name}", False, why.what))
+        else:
+            found.append((f"node {where.name}", True, said))
+    return found
+
+
+def _holdings(node: Node, owner: str) -> Steps[str]:
+    """`1.2300 USDC, 0.001 of its coin, at block 123 (https://node.example)`; raises NodeError."""
+    block = yield from reads.height(node)
+    parts: list[str] = []
+    tokens = [asset for asset in assets.assets() if asset.network is node.network] if owner else []
+    for asset in tokens:
+        held = yield from reads.balance(node, asset.address, owner)
+        parts += [f"{Money(held, asset).text} {asset.symbol}"] if held else []
+    if owner:
+        parts.append(f"{coins((yield from reads.native(node, owner)))} of its coin")
+    return ", ".join([*parts, f"at block {block}"]) + f" ({node.hosts})"
 
 
 def _extras() -> list[Check]:

@@ -4,5 +4,6 @@ What is signed is a function of assets.toml, the pinned spenders, the offer's pr
 """
 
 from .chain import Evm
+from .rpc import Node
 
-__all__ = ["Evm"]
+__all__ = ["Evm", "Node"]

@@ -35,6 +35,7 @@ __all__ = [
     "estimate",
     "fees",
     "final",
+    "height",
     "native",
     "nonce",
     "permit2_nonce",
@@ -145,6 +146,12 @@ def native(node: Node, owner: str) -> Steps[int]:
 def nonce(node: Node, owner: str, block: str = "pending") -> Steps[int]:
     """How many transactions this account has sent: the next account nonce."""
     found: int = yield from _read(node, quantity, "eth_getTransactionCount", owner, block)
+    return found
+
+
+def height(node: Node) -> Steps[int]:
+    """The number of the newest block."""
+    found: int = yield from _read(node, quantity, "eth_blockNumber")
     return found
 
 

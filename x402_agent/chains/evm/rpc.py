@@ -73,7 +73,12 @@ class Node:
         self._wrong: set[str] = set()
 
     def __repr__(self) -> str:
-        return f"Node({self.network.name}, {', '.join(map(shown, self.urls))})"
+        return f"Node({self.network.name}, {self.hosts})"
+
+    @property
+    def hosts(self) -> str:
+        """Scheme and host of each, in the order of asking."""
+        return ", ".join(map(shown, self.urls))
 
     def ask(self, method: str, *params: object, retries: int = 2, limit: int = MAX_BODY) -> Steps[Any]:
         """The result of a call, from the first node that gives one; `limit` in bytes. Raises NodeError.
