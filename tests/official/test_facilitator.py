@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 
 import httpx2
 import pytest
@@ -299,3 +300,13 @@ def test_the_other_evm_does_as_well(official):
                 assert desk.post("/settle", body)["success"]
             assert desk.post("/verify", desk.request("upto", signer=STRANGER))["isValid"] is False
         assert box.balance(box.pay_to) == 3 * PRICE
+
+
+def test_V7_resume_finds_in_its_transaction_what_was_charged(desk, selling, payer):
+    payer.settings = replace(payer.settings, nodes={"eip155:84532": desk.box.rpc_url})
+    with payer.client(timeout=30) as http:
+        receipts = [http.get(selling + path).extensions["payment"] for path in ("/metered", "/unmetered")]
+    assert [payer.ledger.payment(each.payment_id).micros for each in receipts] == [50_000, 50_000]
+    (found,) = payer.resume()
+    assert (found.payment_id, found.after) == (receipts[0].payment_id, "CONFIRMED")
+    assert [payer.ledger.payment(each.payment_id).micros for each in receipts] == [12_000, 50_000]
