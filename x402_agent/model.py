@@ -204,7 +204,8 @@ class Offer:
         made = hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
         if not self.method and not self.facilitator:  # as it was before these two fields: old rows keep their digest
             return made
-        return hashlib.sha256(f"{made}\x00{self.method}\x00{self.facilitator}".encode()).hexdigest()
+        both = f"{made}\x00{self.method}\x00{self.facilitator}"
+        return hashlib.sha256(both.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

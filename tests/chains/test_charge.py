@@ -97,6 +97,12 @@ def test_from_nothing_to_the_whole_ceiling(amount, ask):
     assert ask(**answers) == amount
 
 
+def test_V7_more_than_was_signed_is_no_charge(ask):
+    answers = {"eth_getTransactionReceipt": mined(logs=[log(value=50_001)]),
+               "eth_getTransactionByHash": sent(input=call(amount=50_001))}  # fmt: skip
+    assert ask(**answers) is None
+
+
 LIES = [
     pytest.param({"input": call(nonce="0x" + "6f" * 32)}, id="V8-another-nonce"),
     pytest.param({"input": call(token=STRANGER)}, id="another-token"),
