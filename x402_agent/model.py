@@ -319,4 +319,5 @@ class Receipt:
         where = f"{self.offer.network.id}{' (sandbox)' if self.sandbox else ''}"
         tail = f", tx {self.transaction[:10]}…" if self.transaction else ""
         amount = f"{self.offer.money.decimal.normalize():f} {self.offer.asset.symbol}"
+        amount = f"at most {amount}" if self.offer.scheme == "upto" else amount
         return f"Receipt({amount}, {where}, {self.outcome}{tail}, {self.milliseconds} ms)"

@@ -43,6 +43,7 @@ def test_D3_without_an_allowance_nothing_is_signed_and_the_command_is_named(paye
         http.get(payer.sandbox.url("/permit2"))
     assert caught.value.hint == "x402-agent wallet approve USDC --for permit2 --amount 1 --network base-sepolia"
     assert "permit2 has been allowed to move only 0.009999 USDC of yours on base-sepolia" in caught.value.what
+    assert caught.value.rule.endswith("(D3)")
     assert payer.ledger.payments() == [] and payer.sandbox.settlements == []
     found = payer.quote(payer.sandbox.url("/permit2"))
     assert found.chosen is None and isinstance(found.reason, NoAcceptableOffer)
@@ -92,6 +93,7 @@ def test_P13_upto_counts_its_ceiling_whatever_the_receipt_claims(payer):
         receipt = http.get(payer.sandbox.url("/upto")).extensions["payment"]
     assert receipt.outcome == "spent" and receipt.claim["amount"] == "12000"
     assert receipt.money.amount == 50_000 == counted(payer)
+    assert repr(receipt).startswith("Receipt(at most 0.05 USDC, eip155:84532 (sandbox), spent, tx 0x")
     assert [one.amount for one in payer.sandbox.settlements] == [12_000]
 
 
@@ -227,13 +229,17 @@ def test_why_and_log_show_the_charge(served, buy, monkeypatch, capsys):
     from typer.testing import CliRunner
 
     from x402_agent.cli import common
+    from x402_agent.cli import log as log_verb
     from x402_agent.cli.app import app
 
     receipt = buy()
     served.resume()
-    monkeypatch.setattr(common, "ledgers", lambda settings: [served.ledger])
+    for module in (common, log_verb):
+        monkeypatch.setattr(module, "ledgers", lambda settings: [served.ledger])
     said = CliRunner().invoke(app, ["why", receipt.payment_id[:8]])
     assert said.exit_code == 0, said.output
     assert "charged    0.0120 of at most 0.0500, by the chain" in said.output
+    log = CliRunner().invoke(app, ["log"]).output
+    assert "spent     0.0120 of 0.0500 USDC (base-sepolia, sandbox)" in log
     found = json.loads(CliRunner().invoke(app, ["why", receipt.payment_id[:8], "--json"]).output)
     assert (found["amount"], found["charged"], found["micros"]) == ("50000", "12000", 12_000)

@@ -64,7 +64,9 @@ class Arrows:
         offer, money = hold.offer, hold.offer.money
         version = f" v{offer.wire[0]}" if offer.wire else ""
         where = f"{offer.network.id}{self.label}"
-        self._answer += f"  asks {money.text} {offer.asset.symbol}  ({offer.dialect}{version}, {offer.scheme}, {where})"
+        scheme = f"{offer.scheme} by {offer.method}" if offer.method else offer.scheme
+        most = "at most " if offer.scheme == "upto" else ""
+        self._answer += f"  asks {most}{money.text} {offer.asset.symbol}  ({offer.dialect}{version}, {scheme}, {where})"
         self.flush()
         limits = "".join(
             f" · {dollars(self.spent((limit,)))} of {dollars(limit.micros)} {'today' if limit.window == 'day' else 'in total'}"

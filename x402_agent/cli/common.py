@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..ledger import Payment, SqliteLedger
+    from ..model import Offer
 
-__all__ = ["Exit", "as_json", "errors", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
+__all__ = ["Exit", "as_json", "asked", "errors", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
 
 
 class Exit:
@@ -105,6 +106,11 @@ def found(settings: Settings, prefix: str) -> tuple[SqliteLedger, Payment]:
 def link(payment: Payment, *, sandbox: bool) -> str:
     """The explorer's page of the transaction that the answer named, or "": the sandbox's chain is in no explorer."""
     return "" if sandbox or payment.money is None else payment.money.asset.network.link(payment.transaction)
+
+
+def asked(offer: Offer | None) -> str:
+    """What an offer asks, for people: `at most` where it may take less."""
+    return "" if offer is None else f"{'at most ' if offer.scheme == 'upto' else ''}{offer.money}"
 
 
 def row(payment: Payment, *, sandbox: bool) -> dict[str, Any]:

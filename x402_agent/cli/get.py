@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import Payer, Settings, SettingsError
-from .common import Exit, as_json, errors, sandbox_payer, say
+from .common import Exit, as_json, asked, errors, sandbox_payer, say
 from .secrets import can_ask, no_dumps, prompt
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], json: boo
         as_json({"status": reply.status_code, "headers": dict(reply.headers), "body": body.decode("utf-8", "replace"),
                  "payment": _payment(receipt), "exit": code})  # fmt: skip
     elif receipt is not None:
-        say(f"{receipt.outcome}  {receipt.money}  payment {receipt.payment_id}  {receipt.milliseconds} ms")
+        say(f"{receipt.outcome}  {asked(receipt.offer)}  payment {receipt.payment_id}  {receipt.milliseconds} ms")
     elif code == Exit.NOTHING:
         say("402 without an offer that any dialect here understands; nothing was paid")
     if code == Exit.IN_DOUBT and receipt is not None:
@@ -125,11 +125,11 @@ def _quote(quote: Quote, payer: Payer, json: bool) -> int:
                  "reason": str(quote.reason) if quote.reason else "", "left": left, "signed": False, "exit": code})  # fmt: skip
         return code
     for offer, why in quote.offers:
-        say(f"  {'*' if offer is quote.chosen else '-'} {offer.money} to {offer.pay_to}{'   ' + why if why else ''}")
+        say(f"  {'*' if offer is quote.chosen else '-'} {asked(offer)} to {offer.pay_to}{'   ' + why if why else ''}")
     for why in quote.unread:
         say(f"  - {why}")
     if quote.chosen is not None:
-        say(f"would pay {quote.chosen.money}{'; ' + left if left else ''}; nothing was signed")
+        say(f"would pay {asked(quote.chosen)}{'; ' + left if left else ''}; nothing was signed")
     elif quote.reason is not None:
         say(f"{type(quote.reason).__name__}: {quote.reason}")
     elif quote.status == 402:

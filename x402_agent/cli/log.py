@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import Settings, SettingsError
+from .. import Money, Settings, SettingsError
 from ..policy import dollars
 from .common import as_json, errors, ledgers, link, row
 
@@ -67,6 +67,8 @@ def _payments(ledger: SqliteLedger, seen: set[tuple[str, str]], *, json: bool, *
 def _line(payment: Payment, sandbox: bool) -> str:
     at = time.strftime("%H:%M:%S", time.localtime(payment.created_at / (1000 if payment.created_at > 10**11 else 1)))
     money = str(payment.money).replace(")", ", sandbox)") if sandbox else str(payment.money)
+    if payment.charged is not None and payment.money:
+        money = f"{Money(payment.charged, payment.money.asset).text} of {money}"
     text = f"{at}  {payment.outcome:8}  {money}  {payment.host}{payment.url.partition(payment.host)[2]}  {payment.payment_id}"
     if page := link(payment, sandbox=sandbox):
         text += f"  {page}"

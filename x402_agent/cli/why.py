@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .. import Settings
-from ..model import Money
+from .. import Money, Settings
 from .common import as_json, errors, found, link, row
 
 __all__ = ["run"]

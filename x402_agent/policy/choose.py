@@ -136,9 +136,9 @@ def _nothing(
     policy: Policy, ask: Ask, challenge: Challenge, over: list[tuple[Offer, str]], lacking: Offer | None
 ) -> NoAcceptableOffer:
     reasons = [f"{offer.money}: {why}" for offer, why in over] + list(challenge.passed_over)
-    hint = "x402-agent doctor"
+    rule, hint = policy.place("networks"), "x402-agent doctor"
     if lacking is not None:
-        hint = lacking.approval
+        rule, hint = "an allowance is given by its owner, never for a seller (D3)", lacking.approval
     elif any(not policy.pays_on(offer.network) for offer, _ in over):
         names = sorted({offer.network.name for offer, _ in over if not policy.pays_on(offer.network)})
         hint = f"X402_AGENT_NETWORKS={names[0]} if you mean to pay there"
@@ -146,7 +146,7 @@ def _nothing(
         hint = "x402-agent wallet new, or export X402_AGENT_EVM_KEY=0x…"
     listed = "".join(f"\n    - {reason}" for reason in reasons[:10])
     return NoAcceptableOffer(f"none of {ask.host}'s offers can be paid from here{listed}",
-                             rule=policy.place("networks"), hint=hint)  # fmt: skip
+                             rule=rule, hint=hint)  # fmt: skip
 
 
 @lru_cache(maxsize=1024)
