@@ -189,6 +189,9 @@ def test_a_later_nonce_waits_for_the_earlier_one(wallet):
     assert (wallet.nonce(), wallet.nonce("pending")) == (1, 1)
     assert wallet.send(nonce=2, value=2)["message"] == "already known"
     assert wallet.send(nonce=2, value=3)["message"] == "replacement transaction underpriced"
+    for fees in ((6_000_000, 2_100_000), (5_400_000, 2_200_000)):
+        half = wallet.send(nonce=2, value=3, maxFeePerGas=fees[0], maxPriorityFeePerGas=fees[1])
+        assert half["message"] == "replacement transaction underpriced"
     better = wallet.send(nonce=2, value=4, maxFeePerGas=6_000_000, maxPriorityFeePerGas=2_200_000)
     assert wallet.rpc("eth_getTransactionByHash", late) is None
     early = wallet.send(nonce=1, value=1)
@@ -228,11 +231,50 @@ def test_waiting_lines_are_bounded(wallet):
         ("0x02c0c0", "rlp: input contains more than one value"),
         ("0x02f8", "rlp: non-canonical size information"),
         ("0xc0", "rlp: wrong number of elements for a transaction"),
+        ("0x028c" + "11" * 12, "rlp: wrong number of elements for a transaction"),
+        ("0xc28105", "rlp: non-canonical size information"),
+        ("0xf80105", "rlp: non-canonical size information"),
+        ("0xf9003811" + "11" * 55, "rlp: non-canonical size information"),
         ("0x02" + "c1" * 64, "rlp: value size exceeds available input length"),
     ],
 )
 def test_bytes_that_are_no_transaction(wallet, raw, words):
     assert wallet.rpc("eth_sendRawTransaction", raw) == {"code": -32000, "message": words}
+
+
+def nested(depth):
+    item = []
+    for _ in range(depth):
+        item = [item]
+    return item
+
+
+@pytest.mark.parametrize(
+    "place, item, words",
+    [
+        (1, b"\0\1", "rlp: non-canonical integer"),
+        (1, b"\1" * 33, "rlp: non-canonical integer"),
+        (1, [], "rlp: non-canonical integer"),
+        (4, b"\0", "rlp: non-canonical integer"),
+        (10, b"\0" + b"\1" * 31, "rlp: non-canonical integer"),
+        (5, b"\1" * 19, "rlp: input string is not an address"),
+        (5, [], "rlp: input string is not an address"),
+        (7, [b"\1"], "rlp: expected input string or byte"),
+        (8, b"", "rlp: not an access list"),
+        (8, [b"\1" * 20], "rlp: not an access list"),
+        (8, [[b"\1" * 20]], "rlp: not an access list"),
+        (8, [[b"", []]], "rlp: not an access list"),
+        (8, [[b"\1" * 20, b""]], "rlp: not an access list"),
+        (8, [[b"\1" * 20, [b"\1" * 31]]], "rlp: not an access list"),
+        (8, nested(20), "rlp: value size exceeds available input length"),
+        (7, bytes(128 * 1024), "oversized data"),
+    ],
+)
+def test_a_transaction_out_of_shape(wallet, place, item, words):
+    items = unrlp(bytes(wallet.sign().raw_transaction)[1:])
+    items[place] = item
+    raw = b"\x02" + rlp(items)
+    assert wallet.rpc("eth_sendRawTransaction", "0x" + raw.hex()) == {"code": -32000, "message": words}
 
 
 @kinds

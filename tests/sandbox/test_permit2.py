@@ -127,7 +127,9 @@ def test_a_settlement_moves_the_tokens_and_spends_the_nonce_and_the_allowance(wo
     assert world.balances() == (START - 1000, 1000, ALLOWED - 1000)
 
 
-@pytest.mark.parametrize("amount, reason", [(0, ""), (1, ""), (999, ""), (1000, ""), (1001, "AmountExceedsPermitted")])
+@pytest.mark.parametrize(
+    "amount, reason", [(0, "InvalidAmount"), (1, ""), (999, ""), (1000, ""), (1001, "AmountExceedsPermitted")]
+)
 def test_upto_moves_what_it_is_told_up_to_the_ceiling(world, amount, reason):
     assert world.settle(world.permit("upto"), amount) == reason
     assert world.balances()[1] == (0 if reason else amount)
@@ -140,6 +142,8 @@ def test_upto_moves_what_it_is_told_up_to_the_ceiling(world, amount, reason):
         ({"valid_before": 1_799_999_999}, "SignatureExpired"),
         ({"valid_after": 1_800_000_100}, "PaymentTooEarly"),
         ({"to": bytes(20)}, "InvalidDestination"),
+        ({"to": bytes(20), "sender": bytes(20)}, "InvalidOwner"),
+        ({"value": 0}, "InvalidAmount"),
         ({"sender": bytes(20)}, "InvalidOwner"),
         ({"value": ALLOWED + 1}, "TRANSFER_FROM_FAILED"),
         ({"sender": raw(SENDER)}, "InvalidSigner"),

@@ -74,10 +74,12 @@ class Thought:
         return ""
 
     def settle(self, permit, owner, sender, amount):
-        if permit.facilitator and permit.facilitator != RAW[sender]:
-            return "UnauthorizedFacilitator"
         if permit.facilitator and amount > permit.value:
             return "AmountExceedsPermitted"
+        if permit.facilitator and permit.facilitator != RAW[sender]:
+            return "UnauthorizedFacilitator"
+        if amount == 0:
+            return "InvalidAmount"
         if self.now < permit.valid_after:
             return "PaymentTooEarly"
         if self.now > permit.valid_before:

@@ -13,6 +13,7 @@ _PANIC = bytes.fromhex("4e487b71")  # Panic(uint256)
 _NAMED = (
     "SignatureExpired(uint256)",
     "InvalidAmount(uint256)",
+    "InvalidAmount()",
     "InvalidNonce()",
     "InvalidSignatureLength()",
     "InvalidSignature()",

@@ -15,7 +15,7 @@ interface IPermit2 {
 }
 
 /// A stand-in for the x402 proxy of the scheme `exact`: the payer's signature binds the recipient, so whoever sends the
-/// transaction can pay nobody else, and only the whole amount. Left out: settleWithPermit.
+/// transaction can pay nobody else, and only the whole amount, never nothing. Left out: settleWithPermit.
 contract SandboxExactProxy {
     struct Witness {
         address to;
@@ -24,8 +24,9 @@ contract SandboxExactProxy {
 
     event Settled();
 
-    error InvalidDestination();
+    error InvalidAmount();
     error InvalidOwner();
+    error InvalidDestination();
     error PaymentTooEarly();
 
     IPermit2 public constant PERMIT2 = IPermit2(0x000000000022D473030F116dDEE9F6B43aC78BA3);
@@ -39,8 +40,9 @@ contract SandboxExactProxy {
         Witness calldata witness,
         bytes calldata signature
     ) external {
-        if (witness.to == address(0)) revert InvalidDestination();
+        if (permit.permitted.amount == 0) revert InvalidAmount();
         if (owner == address(0)) revert InvalidOwner();
+        if (witness.to == address(0)) revert InvalidDestination();
         if (block.timestamp < witness.validAfter) revert PaymentTooEarly();
         PERMIT2.permitWitnessTransferFrom(
             permit,

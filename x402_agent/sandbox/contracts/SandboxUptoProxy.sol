@@ -15,8 +15,9 @@ contract SandboxUptoProxy {
 
     event Settled();
 
-    error InvalidDestination();
+    error InvalidAmount();
     error InvalidOwner();
+    error InvalidDestination();
     error PaymentTooEarly();
     error UnauthorizedFacilitator();
     error AmountExceedsPermitted();
@@ -34,10 +35,11 @@ contract SandboxUptoProxy {
         Witness calldata witness,
         bytes calldata signature
     ) external {
-        if (witness.to == address(0)) revert InvalidDestination();
-        if (owner == address(0)) revert InvalidOwner();
-        if (msg.sender != witness.facilitator) revert UnauthorizedFacilitator();
         if (amount > permit.permitted.amount) revert AmountExceedsPermitted();
+        if (msg.sender != witness.facilitator) revert UnauthorizedFacilitator();
+        if (amount == 0) revert InvalidAmount();
+        if (owner == address(0)) revert InvalidOwner();
+        if (witness.to == address(0)) revert InvalidDestination();
         if (block.timestamp < witness.validAfter) revert PaymentTooEarly();
         PERMIT2.permitWitnessTransferFrom(
             permit,
