@@ -59,7 +59,7 @@ def run(
             except KeyboardInterrupt:
                 raise PaymentInDoubt("interrupted; what was written down may be under way", hint="x402-agent resume") from None
             left = payer.ledger.allowance(asset.network.id, asset.address, made.owner, made.spender)
-            _tell(made, sent, left, json)
+            _tell(made, sent, left, json, sandbox=payer.ledger.sandbox)
 
 
 def _payer() -> Payer:
@@ -113,18 +113,19 @@ def _ask(yes: bool) -> None:
         raise PolicyDenied("nothing was signed", rule="you said no")
 
 
-def _tell(made: Plan, sent: Transaction | None, left: int, json: bool) -> None:
+def _tell(made: Plan, sent: Transaction | None, left: int, json: bool, *, sandbox: bool) -> None:
     money, network = Money(left, made.asset), made.asset.network
+    page = "" if sandbox or sent is None else network.link(sent.txid)  # the sandbox's chain is in no explorer
     if json:
         as_json({
             "network": network.id, "asset": made.asset.id, "owner": made.owner, "spender": made.spender,
             "amount": str(made.amount), "left": str(left), "transaction": sent.txid if sent else "",
             "state": sent.state if sent else "", "fee": str(sent.fee_paid or 0) if sent else "0",
-            "explorer": network.link(sent.txid) if sent else "",
+            "explorer": page,
         })  # fmt: skip
         return
     if sent is None:
         print("nothing to do: the chain shows it already")
-    elif link := network.link(sent.txid):
-        print(f"{sent.state.lower()}  {link}")
+    else:
+        print(f"{sent.state.lower()}  {page or sent.txid}")
     print(f"{money} may be taken by {made.spender}")
