@@ -1,7 +1,8 @@
 """Our own transactions: planned, shown to a person, written down, broadcast, followed. Only a person's command starts one.
 
-No call of the paying path comes here: an allowance is never given because a seller asks (D3, C18). Generators of Fetch
-and Sleep steps, driven by `fetch.drive`; what the ledger must know it knows before a byte leaves.
+No call of the paying path comes here: an allowance is never given because a seller asks (D3, C18), and a transfer counts in
+no budget of its own. Generators of Fetch and Sleep steps, driven by `fetch.drive`; what the ledger must know it knows
+before a byte leaves.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from .chains.evm import reads, transaction
+from .chains.evm import Node, reads, transaction
+from .chains.evm.eip3009 import address_bytes
 from .chains.evm.permit2 import PERMIT2
-from .chains.evm.rpc import Node
 from .errors import (
     LedgerError,
     NodeError,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from .payer import Payer
     from .steps import Steps
 
-__all__ = ["SPENDERS", "Plan", "coins", "node_of", "plan", "resume", "send"]
+__all__ = ["SPENDERS", "Plan", "coins", "node_of", "plan", "plan_transfer", "resume", "send"]
 
 SPENDERS = {"permit2": PERMIT2}
 PATIENCE = 120.0  # seconds that a command follows its own transaction
@@ -44,12 +45,15 @@ _HINT = "x402-agent resume {}"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an approve would do. `amount`, `had` in atomic units (`had` is the allowance on chain), `gas` in units of gas;
-    `mark` is the ledger's, from before the chain was read."""
+    """What an approve, revoke or transfer would do. `amount` and `had` in atomic units, `gas` in units of gas.
 
+    `had` is the allowance on chain, for a transfer the balance; `mark` the ledger's, from before the chain was read.
+    """
+
+    kind: str
     asset: Asset
     owner: str
-    spender: str
+    party: str
     amount: int
     had: int
     gas: int
@@ -59,7 +63,13 @@ class Plan:
     @property
     def enough(self) -> bool:
         """Whether the chain already shows what is wanted: then nothing is sent."""
-        return self.had == 0 if self.amount == 0 else self.had >= self.amount
+        return {"approve": self.had >= self.amount, "revoke": self.had == 0}.get(self.kind, False)
+
+    @property
+    def data(self) -> bytes:
+        """Its calldata; raises SigningFailed."""
+        make = transaction.transfer if self.kind == "transfer" else transaction.approve
+        return make(self.party, self.amount)
 
     @property
     def fee_cap(self) -> int:
@@ -85,24 +95,57 @@ def node_of(payer: Payer, network: Network) -> Node:
 
 
 def plan(payer: Payer, asset: Asset, spender: str, amount: int, *, max_fee: int) -> Steps[Plan]:
-    """Look at the chain: contracts, allowance, coins for gas. `max_fee` is the most it may cost, in wei. Nothing is signed.
+    """What it takes that `spender` may take `amount` atomic units, 0 to revoke: contracts, allowance, coins for gas.
 
-    Raises SettingsError, SigningFailed, NodeError, and PolicyDenied when it would cost more than `max_fee` (C8).
+    `max_fee` is the most it may cost, in wei. Nothing is signed. Raises SettingsError, SigningFailed, NodeError, and
+    PolicyDenied when it would cost more than `max_fee` (C8).
     """
-    node, where = node_of(payer, asset.network), asset.network.name
-    owner = payer.signer(asset.network.namespace).address(asset.network.namespace)
-    call = transaction.approve(spender, amount)
-    for contract in (asset.address, spender):
-        if not (yield from reads.code(node, contract)):
-            raise NodeError(f"{node!r} shows no contract at {contract}", rule=f"contracts on {where}")
+    node, owner = node_of(payer, asset.network), _account(payer, asset)
+    yield from _contracts(node, asset.address, spender)
     mark = payer.ledger.mark(asset.network.id, asset.address, owner)
     had = yield from reads.allowance(node, asset.address, owner, spender)
-    made = Plan(asset, owner, spender, amount, had, 0, reads.Fees(0, None), mark)
-    if made.enough:
-        return made
-    gas = (yield from reads.estimate(node, owner, asset.address, call)) * 5 // 4
+    kind = "approve" if amount else "revoke"
+    made = Plan(kind, asset, owner, spender, amount, had, 0, reads.Fees(0, None), mark)
+    return made if made.enough else (yield from _priced(node, made, max_fee))
+
+
+def plan_transfer(payer: Payer, asset: Asset, to: str, amount: int, *, max_fee: int) -> Steps[Plan]:
+    """The same for a transfer of `amount` atomic units to `to`. Whoever sends it holds the money in a budget first.
+
+    Raises SigningFailed too for a recipient that is no account to pay (R1, R2) and for more than the account has.
+    """
+    node, owner = node_of(payer, asset.network), _account(payer, asset)
+    try:
+        target = address_bytes(to)
+    except ValueError as why:
+        raise SigningFailed(f"the recipient {why}") from None
+    if int.from_bytes(target) < 0xA00 or target in (address_bytes(asset.address), address_bytes(owner)) or amount <= 0:
+        raise SigningFailed("nothing is sent to nobody, to the token or to ourselves", rule="recipients (R1)")
+    yield from _contracts(node, asset.address)
+    had = yield from reads.balance(node, asset.address, owner)
+    if had < amount:
+        raise SigningFailed(f"{owner} has {Money(had, asset)}, not {Money(amount, asset).text}", rule="balance on chain")
+    made = Plan("transfer", asset, owner, to, amount, had, 0, reads.Fees(0, None), 0)
+    return (yield from _priced(node, made, max_fee))
+
+
+def _account(payer: Payer, asset: Asset) -> str:
+    owner: str = payer.signer(asset.network.namespace).address(asset.network.namespace)
+    return owner
+
+
+def _contracts(node: Node, *addresses: str) -> Steps[None]:
+    for each in addresses:
+        if not (yield from reads.code(node, each)):
+            raise NodeError(f"{node!r} shows no contract at {each}", rule=f"contracts on {node.network.name}")
+
+
+def _priced(node: Node, made: Plan, max_fee: int) -> Steps[Plan]:
+    """The plan with gas and fees, within `max_fee` wei and within what the account has."""
+    owner, where = made.owner, node.network.name
+    gas = (yield from reads.estimate(node, owner, made.asset.address, made.data)) * 5 // 4
     if gas > transaction.MAX_GAS:
-        raise PolicyDenied(f"{asset.symbol} asks {gas} gas for an approve", rule=f"at most {transaction.MAX_GAS} gas (C8)")
+        raise PolicyDenied(f"{made.asset.symbol} asks {gas} gas for it", rule=f"at most {transaction.MAX_GAS} gas (C8)")
     made = replace(made, gas=gas, fees=(yield from reads.fees(node)))
     if made.fee_cap > max_fee:
         raise PolicyDenied(
@@ -125,7 +168,7 @@ def send(payer: Payer, made: Plan, *, patience: float = PATIENCE, say: Callable[
     came, PaymentRefused when it was mined and reverted, SigningFailed, NodeError, LedgerError.
     """
     node, where = node_of(payer, made.asset.network), made.asset.network
-    if made.amount == 0:
+    if made.kind == "revoke":
         _record(payer, made, 0)  # no offer counts on it from now on
     if made.enough:
         _record(payer, made, min(made.had, made.amount))
@@ -150,21 +193,21 @@ def send(payer: Payer, made: Plan, *, patience: float = PATIENCE, say: Callable[
 
 def _record(payer: Payer, made: Plan, amount: int) -> None:
     token = made.asset.address
-    payer.ledger.allow(made.asset.network.id, token, made.owner, made.spender, amount, mark=made.mark).run()
+    payer.ledger.allow(made.asset.network.id, token, made.owner, made.party, amount, mark=made.mark).run()
 
 
 def _build(payer: Payer, node: Node, made: Plan) -> Steps[Transaction]:
     """Sign with the next account nonce and write it down; when another process was faster, with the one after."""
     asset, number = made.asset, int(made.asset.network.id.partition(":")[2])
-    signer, data = payer.signer(asset.network.namespace), transaction.approve(made.spender, made.amount)
+    signer, data = payer.signer(asset.network.namespace), made.data
     pending = yield from reads.nonce(node, made.owner)
     for _ in range(20):
         nonce = payer.ledger.next_nonce(asset.network.id, made.owner, pending)
         call = transaction.Unsigned(number, nonce, asset.address, data, made.gas, made.fees.max_fee, made.fees.tip)
         signed = transaction.sign(call, signer)
         row = Transaction(
-            signed.txid, asset.network.id, made.owner, nonce, "approve" if made.amount else "revoke", asset.id, made.spender,
-            made.amount, made.gas, made.fees.max_fee, signed.raw,
+            signed.txid, asset.network.id, made.owner, nonce, made.kind, asset.id, made.party, made.amount, made.gas,
+            made.fees.max_fee, signed.raw,
         )  # fmt: skip
         if payer.ledger.build(row, pending):
             return row
@@ -226,9 +269,9 @@ def _look(payer: Payer, node: Node, row: Transaction) -> Steps[Transaction]:
     mined = yield from reads.receipt(node, row.txid)
     if mined is None:
         return payer.ledger.follow(row.txid, "INFLIGHT", note="no longer in a block") if row.state == "MINED" else row
-    if mined.ok and not _approved(row, mined):
-        raise NodeError(f"{node!r} shows a success without its Approval", rule="status and logs (C4)")
-    if mined.ok and row.state == "INFLIGHT":
+    if mined.ok and not _proved(row, mined):
+        raise NodeError(f"{node!r} shows a success without its log", rule="status and logs (C4)")
+    if mined.ok and row.state == "INFLIGHT" and row.kind != "transfer":
         yield from _allowed(payer, node, row)
     block = yield from reads.final(node)
     is_final = block is not None and int(block[0], 16) >= mined.block
@@ -237,10 +280,11 @@ def _look(payer: Payer, node: Node, row: Transaction) -> Steps[Transaction]:
     return payer.ledger.follow(row.txid, state, block=mined.block, fee=mined.fee, note=note)
 
 
-def _approved(row: Transaction, mined: Mined) -> bool:
-    """Whether the receipt holds the token's own Approval of exactly this amount (ERC-20)."""
+def _proved(row: Transaction, mined: Mined) -> bool:
+    """Whether the receipt holds the token's own Approval, or Transfer, of exactly this amount (ERC-20)."""
     token = row.asset.rpartition(":")[2].lower()
-    topics = (reads.APPROVAL, *("0x" + who[2:].lower().rjust(64, "0") for who in (row.account, row.party)))
+    event = reads.TRANSFER if row.kind == "transfer" else reads.APPROVAL
+    topics = (event, *("0x" + who[2:].lower().rjust(64, "0") for who in (row.account, row.party)))
     return any(
         log.address == token and log.topics == topics and int.from_bytes(log.data) == row.amount for log in mined.logs
     )
@@ -289,7 +333,7 @@ def _resume(payer: Payer, row: Transaction, patience: float) -> Steps[tuple[Tran
     if asset is None:
         raise SettingsError(f"{row.asset} left the table", rule="what is not in assets.toml is never asked for")
     node = node_of(payer, asset.network)
-    what = "revoke" if row.kind == "revoke" else f"approve of {Money(row.amount, asset)}"
+    what = "revoke" if row.kind == "revoke" else f"{row.kind} of {Money(row.amount, asset)}"
     if row.state == "MINED":
         after = yield from _look(payer, node, row)
         return after, f"{what}: {'final' if after.state == 'CONFIRMED' else after.note or 'in a block, not final yet'}"

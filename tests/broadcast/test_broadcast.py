@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from x402_agent import assets
-from x402_agent.broadcast import SPENDERS, coins, plan, resume, send
+from x402_agent.broadcast import SPENDERS, coins, plan, plan_transfer, resume, send
 from x402_agent.chains.evm.permit2 import PERMIT2
 from x402_agent.errors import (
     LedgerError,
@@ -188,7 +188,7 @@ def test_nothing_new_is_signed_while_one_is_in_doubt(world):
 def test_C4_a_success_without_its_approval_is_believed_by_nobody(world):
     payer = world.payer()
     world.lies["eth_getTransactionReceipt"] = lambda params, honest: honest and {**honest, "logs": []}
-    with pytest.raises(PaymentInDoubt, match="without its Approval"):
+    with pytest.raises(PaymentInDoubt, match="without its log"):
         approve(world, payer, START + 5, patience=10)
     assert world.left(payer) == 0
     forged = {"address": USDC.address, "data": "0x" + "f" * 64}
@@ -297,6 +297,55 @@ def test_any_lie_at_any_place_ends_in_a_typed_error_and_never_in_two(lie, method
     if payer.ledger.transactions():
         assert world.left(payer) == on_chain(world) == START + 5
     assert payer.ledger.verify() == []
+
+
+PAYEE = "0x209693Bc6afc0C5328bA36FaF03C514EF312287C"
+
+
+def transfer(world, payer, to, amount):
+    made = world.drive(plan_transfer(payer, USDC, to, amount, max_fee=ETHER))
+    return world.drive(send(payer, made, patience=5.0, say=world.say.append))
+
+
+def test_a_transfer_moves_exactly_its_amount(world):
+    payer = world.payer()
+    row = transfer(world, payer, PAYEE, 12_345)
+    assert (row.kind, row.state, world.box.balance(PAYEE), world.left(payer)) == ("transfer", "CONFIRMED", 12_345, 0)
+    assert payer.ledger.verify() == []
+
+
+def test_b1_a_transfer_in_doubt_is_sent_again_and_never_twice(world):
+    payer = world.payer()
+    world.lies["eth_sendRawTransaction"] = world.lies["eth_getTransactionReceipt"] = NONE
+    with pytest.raises(PaymentInDoubt):
+        transfer(world, payer, PAYEE, 500)
+    with pytest.raises(PaymentInDoubt, match="nothing new was signed"):
+        transfer(world, payer, PAYEE, 500)
+    world.lies.clear()
+    for _ in range(2):
+        world.drive(resume(payer))
+    assert world.box.balance(PAYEE) == 500 and len(payer.ledger.transactions()) == 1
+
+
+def test_C4_a_transfer_without_its_log_is_in_doubt(world):
+    world.lies["eth_getTransactionReceipt"] = lambda params, honest: honest and {**honest, "logs": []}
+    with pytest.raises(PaymentInDoubt, match="without its log"):
+        transfer(world, world.payer(), PAYEE, 500)
+
+
+@pytest.mark.parametrize("to", ["0x" + "0" * 40, "0x" + "0" * 39 + "9", USDC.address, "own", "0x209693bc6afc0c5328ba36faf03c514ef312287C",
+                                "0x1234", "vitalik.eth", ""])  # fmt: skip
+def test_R1_R2_nobody_is_no_recipient(to, world):
+    with pytest.raises(SigningFailed):
+        transfer(world, world.payer(), world.box.payer_address if to == "own" else to, 1)
+    assert world.sent() == []
+
+
+def test_more_than_the_account_has_is_not_sent(world):
+    with pytest.raises(SigningFailed, match="balance on chain"):
+        transfer(world, world.payer(), PAYEE, 10**15)
+    with pytest.raises(SigningFailed):
+        transfer(world, world.payer(), PAYEE, 0)
 
 
 def test_coins_are_for_people():

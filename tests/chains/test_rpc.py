@@ -181,6 +181,8 @@ def test_fees_modern_and_legacy():
     history = {"baseFeePerGas": ["0x9", "0x64"], "reward": [["0x3"], ["0x1"], ["0x2"]]}
     assert ask(Net(one={**FINE, "eth_feeHistory": history}), reads.fees, where=ONE) == (202, 2)
     assert ask(Net(one={**FINE, "eth_gasPrice": "0x7"}), reads.fees, where=ONE) == (7, None)
+    empty = {"baseFeePerGas": ["0x64"], "reward": [["0x0"], ["0x0"]]}
+    assert ask(Net(one={**FINE, "eth_feeHistory": empty}), reads.fees, where=ONE) == (205, 5)
     legacy = {"eth_feeHistory": {"baseFeePerGas": []}, "eth_gasPrice": "0x7"}
     assert ask(Net(one={**FINE, **legacy}), reads.fees, where=ONE) == (7, None)
 

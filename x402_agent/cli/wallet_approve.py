@@ -58,7 +58,7 @@ def run(
                 sent = drive(send(payer, made, patience=wait, say=lambda text: say(f"  {text}")))
             except KeyboardInterrupt:
                 raise PaymentInDoubt("interrupted; what was written down may be under way", hint="x402-agent resume") from None
-            left = payer.ledger.allowance(asset.network.id, asset.address, made.owner, made.spender)
+            left = payer.ledger.allowance(asset.network.id, asset.address, made.owner, made.party)
             _tell(made, sent, left, json, sandbox=payer.ledger.sandbox)
 
 
@@ -98,7 +98,7 @@ def _units(text: str, decimals: int, option: str) -> int:
 
 def _show(made: Plan, whom: str) -> None:
     where = made.asset.network.name
-    say(f"  allow     {whom} ({made.spender}) to take at most {Money(made.amount, made.asset)}")
+    say(f"  allow     {whom} ({made.party}) to take at most {Money(made.amount, made.asset)}")
     say(f"  from      {made.owner}, where {Money(made.had, made.asset).text} is allowed on chain now")
     say(f"  gas       at most {coins(made.fee_cap)} of the coin of {where} ({made.gas} gas)")
 
@@ -118,7 +118,7 @@ def _tell(made: Plan, sent: Transaction | None, left: int, json: bool, *, sandbo
     page = "" if sandbox or sent is None else network.link(sent.txid)  # the sandbox's chain is in no explorer
     if json:
         as_json({
-            "network": network.id, "asset": made.asset.id, "owner": made.owner, "spender": made.spender,
+            "network": network.id, "asset": made.asset.id, "owner": made.owner, "spender": made.party,
             "amount": str(made.amount), "left": str(left), "transaction": sent.txid if sent else "",
             "state": sent.state if sent else "", "fee": str(sent.fee_paid or 0) if sent else "0",
             "explorer": page,
@@ -128,4 +128,4 @@ def _tell(made: Plan, sent: Transaction | None, left: int, json: bool, *, sandbo
         print("nothing to do: the chain shows it already")
     else:
         print(f"{sent.state.lower()}  {page or sent.txid}")
-    print(f"{money} may be taken by {made.spender}")
+    print(f"{money} may be taken by {made.party}")

@@ -167,7 +167,7 @@ def fees(node: Node) -> Steps[Fees]:
     def modern(found: Any) -> Fees:
         base = quantity(found["baseFeePerGas"][-1])
         tips = sorted(quantity(each[0]) for each in found.get("reward") or () if each)
-        tip = tips[len(tips) // 2] if tips else 0
+        tip = (tips[len(tips) // 2] if tips else 0) or base // 20  # empty blocks show none, and none would wait for ever
         return Fees(2 * base + tip, tip)
 
     try:
