@@ -74,6 +74,12 @@ def test_a_room_imports_only_what_it_may(path):
     assert found <= ROOMS[own], f"{own} imports {sorted(found - ROOMS[own])}"
 
 
+def test_C18_the_paying_path_cannot_broadcast():
+    for path in FILES:
+        if room(path) not in ("broadcast", "cli"):
+            assert "broadcast" not in set(imported(path)), path
+
+
 def test_nobody_below_imports_the_payer():
     for path in FILES:
         if room(path) not in ABOVE:

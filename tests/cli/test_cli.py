@@ -15,7 +15,7 @@ from x402_agent.cli.app import app
 from x402_agent.sandbox import Sandbox
 
 COMMANDS = [["try"], ["get"], ["log"], ["why"], ["budget"], ["budget", "set"], ["budget", "unpin"], ["resume"], ["doctor"],
-            ["wallet", "approve"], ["sandbox"], ["sandbox", "up"], ["sandbox", "scenarios"]]  # fmt: skip
+            ["wallet", "approve"], ["wallet", "transactions"], ["sandbox"], ["sandbox", "up"], ["sandbox", "scenarios"]]  # fmt: skip
 
 
 def run(*words):

@@ -175,6 +175,18 @@ def test_in_the_running_sandbox(tmp_path):
         process.stdout.close()
 
 
+def test_transactions_are_listed_with_their_fees_and_what_is_left(run, box):
+    assert "none yet" in CliRunner().invoke(app, ["wallet", "transactions"]).output
+    amount = box.allowance // 10**6 + 1
+    sent = json.loads(run("USDC", "--amount", str(amount), "--yes", "--json").stdout)
+    shown = CliRunner().invoke(app, ["wallet", "transactions"]).output
+    assert f"CONFIRMED  approve {amount}.0000 USDC (base-sepolia)  fee 0.0" in shown and sent["transaction"] in shown
+    assert f"{amount}.0000 USDC (base-sepolia) may be taken by 0x000000000022d473030f116ddee9f6b43ac78ba3" in shown
+    facts = json.loads(CliRunner().invoke(app, ["wallet", "transactions", "--json"]).output)
+    assert facts["transactions"][0]["fee"] == sent["fee"] and facts["allowances"][0]["left"] == f"{amount}000000"
+    assert "raw" not in facts["transactions"][0]
+
+
 def test_doctor_shows_what_the_account_has_and_which_node_lies(run, box, monkeypatch):
     def nodes(url):
         monkeypatch.setenv("X402_AGENT_NODES", f"base-sepolia={url}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import budget, doctor, get, log, resume, sandbox, try_, wallet, wallet_approve, why
+from . import budget, doctor, get, log, resume, sandbox, try_, wallet, wallet_approve, wallet_transactions, why
 
 __all__ = ["app"]
 
@@ -25,5 +25,6 @@ app.command("resume")(resume.run)
 app.command("doctor")(doctor.run)
 app.add_typer(budget.app, name="budget")
 wallet.app.command("approve")(wallet_approve.run)
+wallet.app.command("transactions")(wallet_transactions.run)
 app.add_typer(wallet.app, name="wallet")
 app.add_typer(sandbox.app, name="sandbox")

@@ -1,0 +1,64 @@
+"""`x402-agent wallet transactions`: our own transactions, what gas they took, and who may still take what."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import Money, Settings, assets
+from ..broadcast import coins
+from .common import as_json, errors, ledgers
+
+if TYPE_CHECKING:
+    from ..ledger import SqliteLedger, Transaction
+
+__all__ = ["run"]
+
+
+def run(json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
+    """List approvals and transfers of your account, oldest first, with fees; then the allowances that are left."""
+    with errors(json):
+        opened = ledgers(Settings.load())
+        sent = [(ledger, one) for ledger in opened for one in ledger.transactions()]
+        left = [_allowance(*each) for ledger in opened for each in ledger.allowances()]
+        if json:
+            as_json({"transactions": [_row(one, ledger) for ledger, one in sent], "allowances": left})
+            return
+        for _, one in sent:
+            print(_line(one))
+        for each in left:
+            print(f"{each['money']} may be taken by {each['spender']} from {each['owner']}")
+        if not sent and not left:
+            print("none yet; x402-agent wallet approve USDC --for permit2 --amount 20 makes one")
+
+
+def _money(amount: int, asset_id: str) -> str:
+    asset = assets.asset_by_id(asset_id)
+    return str(Money(amount, asset)) if asset else f"{amount} of {asset_id}"
+
+
+def _line(one: Transaction) -> str:
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.created_at))
+    fee = f"fee {coins(one.fee_paid)}" if one.fee_paid is not None else f"fee at most {coins(one.fee_cap)}"
+    what = one.kind if one.kind == "revoke" else f"{one.kind} {_money(one.amount, one.asset)}"
+    return f"{at}  {one.state:9}  {what}  {fee}  {one.txid}{'  ' + one.note if one.note else ''}"
+
+
+def _row(one: Transaction, ledger: SqliteLedger) -> dict[str, Any]:
+    where = assets.network(one.network)
+    return {
+        "transaction": one.txid, "state": one.state, "kind": one.kind, "network": one.network, "account": one.account,
+        "account_nonce": one.account_nonce, "asset": one.asset, "amount": str(one.amount), "party": one.party,
+        "fee": "" if one.fee_paid is None else str(one.fee_paid), "fee_cap": str(one.fee_cap), "block": one.block,
+        "note": one.note, "created_at": one.created_at, "sandbox": ledger.sandbox,
+        "explorer": where.link(one.txid) if where and not ledger.sandbox else "",
+    }  # fmt: skip
+
+
+def _allowance(network: str, token: str, owner: str, spender: str, left: int) -> dict[str, str]:
+    where = assets.network(network)
+    asset = assets.asset(where, token) if where else None
+    money = str(Money(left, asset)) if asset else str(left)
+    return {"network": network, "token": token, "owner": owner, "spender": spender, "left": str(left), "money": money}
