@@ -181,6 +181,32 @@ def test_malformed_fields_are_an_invalid_payload(box, buyer, field, value):
     assert refused(box, body) == "invalid_payload"
 
 
+def test_numbers_may_be_numbers(box, buyer):
+    body = buyer.request()
+    fields = body["paymentPayload"]["payload"]["authorization"]
+    fields |= {name: int(fields[name]) for name in ("value", "validAfter", "validBefore")}
+    assert box.facilitator.verify_json(body)["isValid"]
+
+
+@pytest.mark.parametrize("signature", [None, 5, "ab" * 65, "0xabc", "0xzz"])
+def test_a_signature_is_hex(box, buyer, signature):
+    body = buyer.request()
+    body["paymentPayload"]["payload"]["signature"] = signature
+    assert refused(box, body) == "invalid_payload"
+
+
+@pytest.mark.parametrize(
+    "requirement, network",
+    [({"network": "eip155:1"}, "eip155:1"), ({"network": 5}, "eip155:84532"), (5, "eip155:84532")],
+)
+def test_a_refused_settlement_says_where_and_why(box, requirement, network):
+    answer = {"success": False, "errorReason": "invalid_payload", "transaction": "", "network": network}
+    found = box.facilitator.settle_json({"paymentPayload": 5, "paymentRequirements": requirement})
+    assert found == answer | {"errorMessage": "paymentPayload is not an object"}
+    words = {"errorMessage": "the body is not a JSON object", "network": "eip155:84532"}
+    assert box.facilitator.settle_json("{}") == answer | words
+
+
 @pytest.mark.parametrize(
     "body, code",
     [

@@ -56,6 +56,11 @@ def block_view(chain: Chain, block: Block | None, *, full: bool) -> dict[str, An
         else list(block.transactions),
         "uncles": [],
         "baseFeePerGas": hex(BASE_FEE),
+        "withdrawals": [],
+        "withdrawalsRoot": _EMPTY_TRIE,
+        "blobGasUsed": "0x0",
+        "excessBlobGas": "0x0",
+        "parentBeaconBlockRoot": ZERO,
     }
 
 
