@@ -25,6 +25,7 @@ from .steps import (
     Sign,
     Sleep,
     Steps,
+    Veiled,
 )
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _present(hold: model.Hold, proof: model.Proof, kit: Kit) -> Steps[Reply]:
     dialect = kit.dialect(hold.offer.dialect)
     try:
         presented = yield from dialect.present(hold, proof)
-        reply, repeated = yield from _send(hold, presented.headers, dialect)
+        reply, repeated = yield from _send(hold, Veiled(presented.headers), dialect)
     except BaseException as cause:
         yield Close(hold, "UNKNOWN", refused=hold.refused, note=type(cause).__name__)
         if isinstance(cause, Exception):

@@ -69,8 +69,8 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
         self._live: dict[str, Known] = {}  # our payments in progress, and what Close needs of their rows
         self._committing: set[str] = set()  # handed to the writer, perhaps not written yet
         self._forked = False
-        self._job(recovery.recover, write=True).run()
         self._job(recovery.trust, write=True).run()
+        self._job(recovery.recover, write=True).run()
         self._note = self._job(lambda store: Note(self._notes, store), write=True).run()
 
     def _job(self, operation: Callable[[Store], Any], *, write: bool, full: bool = False) -> Job[Any]:

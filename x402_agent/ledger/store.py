@@ -117,7 +117,7 @@ class Store:
                 self._check_mirror()
             finally:
                 lock.unlock(self.fd)
-        except sqlite3.Error as cause:
+        except (*_SPOILT, OSError) as cause:
             self._abandon()
             raise failed(cause, self.path) from cause
         except BaseException:
@@ -272,7 +272,7 @@ class Store:
             job.value = job.operation(self)
         except PaymentError as cause:
             job.error = cause
-        except sqlite3.Error as cause:
+        except _SPOILT as cause:
             if job.write:
                 raise
             job.error = failed(cause, self.path)
@@ -356,7 +356,7 @@ def _statements(script: str) -> list[str]:
 
 def failed(cause: Exception, path: Path) -> LedgerError:
     """Any other error as ours. SQLite's messages name tables and causes, never values; others give their type only."""
-    what = str(cause) if isinstance(cause, sqlite3.Error) else type(cause).__name__
+    what = str(cause) if isinstance(cause, sqlite3.Error) else getattr(cause, "strerror", "") or type(cause).__name__
     made = LedgerError(
         f"the ledger {path} cannot be used: {what}", rule="no journal, no signature", hint="x402-agent doctor"
     )
