@@ -221,6 +221,14 @@ def test_V9_a_block_below_finality_is_not_the_end_and_a_reorg_brings_it_back(wor
     assert after.state == "CONFIRMED" and set(world.sent()) == {"0x" + row.raw.hex()}
 
 
+def test_a_node_that_does_not_say_what_is_final_confirms_nothing(world):
+    payer = world.payer()
+    world.lies["eth_getBlockByNumber"] = NONE
+    assert approve(world, payer, START + 5).state == "MINED" and world.left(payer) == START + 5
+    ((_, after, words),) = world.drive(resume(payer))
+    assert after.state == "MINED" and "not final yet" in words
+
+
 def test_b11_dead_only_when_its_nonce_is_spent_by_a_final_other(world):
     payer = world.payer()
     world.lies["eth_sendRawTransaction"] = NONE

@@ -103,6 +103,13 @@ def test_no_answer_from_anybody_is_a_NodeError(bad):
     assert "needle" not in str(caught.value)
 
 
+@pytest.mark.parametrize("deep", [b"[" * 20000 + b"]" * 20000, b'{"a":' * 9000, b"[" * 521])
+def test_S5_a_deep_answer_is_never_parsed(deep):
+    """Another library may have raised the recursion limit: then the parser would crash, not raise."""
+    with pytest.raises(NodeError, match="too deep to read"):
+        ask(Net(one={**FINE, "eth_getBalance": Fetched(200, {}, b'{"result":' + deep + b"}")}), reads.native, OWNER, where=ONE)
+
+
 def test_whoever_answers_is_asked_first_from_then_on():
     net = Net(two={**FINE, "eth_getBalance": "0x5"})
     node = Node(BASE, BOTH)

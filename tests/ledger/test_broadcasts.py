@@ -54,6 +54,19 @@ def test_C6_each_takes_the_next_nonce_and_a_taken_one_is_refused(ledger):
     assert len(ledger.transactions()) == 5
 
 
+def test_b1_built_and_launched_are_synchronous_in_full(desk):
+    ledger = desk.open(journal="full")
+    modes = []
+    ledger._store.db.set_trace_callback(
+        lambda sql: modes.append(ledger._store._synchronous) if sql.startswith(("INSERT INTO x402_tr", "UPDATE x402_tr")) else None
+    )
+    one = build(ledger)
+    ledger.launch(one.txid)
+    assert modes == ["FULL", "FULL"]
+    ledger.follow(one.txid, "CONFIRMED")
+    assert modes[2:] == ["NORMAL"]
+
+
 def test_a_journey_is_journalled_and_verified(ledger):
     one = build(ledger)
     assert ledger.launch(one.txid).state == "INFLIGHT"
