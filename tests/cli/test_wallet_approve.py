@@ -55,6 +55,7 @@ def test_approve_then_again_then_revoke(run, box):
     again = json.loads(run("USDC", "--amount", "1020.5", "--yes", "--json").output)
     assert (again["transaction"], again["left"]) == ("", "1020500000")
     gone = run("USDC", "--revoke", "--yes", "--json", "--network", "base-sepolia")
+    assert "to take no USDC any more" in gone.stderr
     facts = json.loads(gone.stdout)
     assert (facts["state"], facts["left"], facts["amount"], box.allowance) == ("CONFIRMED", "0", "0", 0)
     assert facts["explorer"].endswith(facts["transaction"]) and int(facts["fee"]) > 0

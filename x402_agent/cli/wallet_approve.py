@@ -98,7 +98,8 @@ def _units(text: str, decimals: int, option: str) -> int:
 
 def _show(made: Plan, whom: str) -> None:
     where = made.asset.network.name
-    say(f"  allow     {whom} ({made.party}) to take at most {Money(made.amount, made.asset)}")
+    may = f"to take at most {Money(made.amount, made.asset)}" if made.amount else f"to take no {made.asset.symbol} any more"
+    say(f"  allow     {whom} ({made.party}) {may}")
     say(f"  from      {made.owner}, where {Money(made.had, made.asset).text} is allowed on chain now")
     say(f"  gas       at most {coins(made.fee_cap)} of the coin of {where} ({made.gas} gas)")
 
