@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "x402_agent"
-NOUNS = {"errors", "model", "assets", "steps"}
+NOUNS = {"errors", "model", "assets", "steps", "secret"}
 CRYPTO = {"coincurve", "wallycore", "sha3", "Crypto"}
 ROOMS = {
     "errors": set(),
@@ -23,16 +23,16 @@ ROOMS = {
     "secret": set(),
     "encodings": set(),
     "primitives": {"errors", "secret"} | CRYPTO,
-    "flow": {"errors", "model", "steps"},
+    "flow": {"errors", "model", "steps", "secret"},
     "policy": NOUNS,
     "dialects": NOUNS | {"pydantic", "flow"},
     "chains": NOUNS | {"primitives"},
     "ledger": NOUNS,
-    "wallet": NOUNS | {"primitives", "secret", "encodings"},
+    "wallet": NOUNS | {"primitives", "encodings"},
     "deadline": set(),
     "fetch": {"steps", "deadline", "anyio", "httpx2", "tenacity"},
     "wire": NOUNS | {"policy", "transport"},
-    "settings": NOUNS | {"policy", "platformdirs", "secret"},
+    "settings": NOUNS | {"policy", "platformdirs"},
     "transport": NOUNS | {"flow", "wire", "deadline", "fetch", "anyio", "httpx"},
     "_httpx2": {"transport", "httpx2"},
     "sandbox": NOUNS

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import PaymentInDoubt
+from .secret import Veiled
 from .steps import (
     BUSY,
     Approve,
@@ -80,7 +81,7 @@ class Kit(Protocol):
 def pay(ask: model.Ask, kit: Kit) -> Steps[Reply]:
     """One request, paid for if it must be and may be. Ends in the reply that the caller gets."""
     credential = kit.credential(ask)
-    reply: Reply = yield Send(credential.headers if credential else {})
+    reply: Reply = yield Send(Veiled(credential.headers) if credential else {})
     if credential:
         yield Keep(credential, used=1, refused=reply.status == 402)
     if reply.status != 402 or (challenge := kit.read(reply, ask)) is None:

@@ -269,6 +269,9 @@ class Proof:
     def __repr__(self) -> str:
         return f"Proof({self.nonce[2:6]}…{self.nonce[-2:]})"
 
+    def __reduce__(self) -> Any:
+        raise TypeError("a proof is not pickled")
+
 
 @dataclass(frozen=True, slots=True)
 class Credential:

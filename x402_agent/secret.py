@@ -1,4 +1,4 @@
-"""What must not be shown: a value whose repr, str and pickle say nothing, and an environment whose repr lists nothing.
+"""What must not be shown: a value whose repr, str and pickle say nothing, and mappings whose repr shows no value.
 
 Tracebacks are shown with the locals of their frames by pytest, rich and error trackers. So a raw key, mnemonic or
 passphrase is bound to no name in a function that can raise: it travels as a Secret, and `.raw` stands inside a call.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
-__all__ = ["Env", "Secret"]
+__all__ = ["Env", "Secret", "Veiled", "without_frames"]
 
 
 class Secret:
@@ -43,28 +43,54 @@ class Secret:
         raise TypeError("a secret is not pickled")
 
 
-class Env(Mapping[str, str]):
+class Veiled(Mapping[str, str]):
+    """A mapping that shows its names and no value, and is not pickled: the headers that carry a proof."""
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, inner: Mapping[str, str]) -> None:
+        self._inner: Mapping[str, str] = inner._inner if isinstance(inner, Veiled) else inner
+
+    def __getitem__(self, name: str) -> str:
+        return self._inner[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._inner)
+
+    def __len__(self) -> int:
+        return len(self._inner)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self._inner)})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("what may hold a secret is not pickled")
+
+
+class Env(Veiled):
     """An environment that may hold keys: reads like the mapping it wraps, its repr says only how long it is."""
 
-    __slots__ = ("_env",)
+    __slots__ = ()
 
     def __init__(self, env: Mapping[str, str] | None = None) -> None:
         """None is the environment of this process."""
-        self._env: Mapping[str, str] = env._env if isinstance(env, Env) else os.environ if env is None else env
+        super().__init__(os.environ if env is None else env)
 
     def forget(self, name: str) -> None:
         """Take a variable out of this process's environment, so that no child inherits it; another mapping is kept."""
-        if self._env is os.environ:
+        if self._inner is os.environ:
             os.environ.pop(name, None)
 
-    def __getitem__(self, name: str) -> str:
-        return self._env[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._env)
-
-    def __len__(self) -> int:
-        return len(self._env)
-
     def __repr__(self) -> str:
-        return f"Env({len(self._env)} variables)"
+        return f"Env({len(self._inner)} variables)"
+
+
+def without_frames(error: BaseException) -> None:
+    """Take the frames out of an error and of those behind it: an HTTP library's locals hold the bytes it was sending."""
+    waiting, seen = [error], set()
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            waiting += [each for each in (one.__cause__, one.__context__, *getattr(one, "exceptions", ())) if each]

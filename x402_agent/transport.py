@@ -21,6 +21,7 @@ from .errors import PaymentError, PaymentInDoubt
 from .fetch import fetch, fetch_async
 from .flow import in_doubt
 from .model import Receipt
+from .secret import without_frames
 from .steps import MAX_BODY, Close, Fetch, NoAnswer, Reply, Send, Sleep
 
 if TYPE_CHECKING:
@@ -76,6 +77,11 @@ class Talk:
     def milliseconds(self) -> int:
         return int((time.monotonic() - self.start) * 1000)
 
+    def done_with(self) -> Any:
+        """The answer whose connection is still ours, once: given back, it may carry another conversation's bytes."""
+        response, self.open = self.open, None
+        return response
+
     def outgoing(self, step: Send) -> Any:
         """The request to put on the wire: the caller's own, or a copy that carries more headers."""
         if not step.headers and not step.paid:
@@ -95,7 +101,9 @@ class Talk:
         return None if self.deadline is None else max(0.001, self.deadline - time.monotonic())
 
     def failed(self, step: Send, exc: BaseException) -> BaseException:
-        """The exception as the conversation should see it."""
+        """The exception as the conversation should see it; on a leg that carries a proof, without the frames that sent it."""
+        if step.paid or step.headers:
+            without_frames(exc)
         if isinstance(exc, TimeoutError):
             exc = self.lib.ReadTimeout("the deadline over all legs has passed")
         if step.paid and isinstance(exc, self.lib.TransportError) and not isinstance(exc, self.lib.TimeoutException):
@@ -195,8 +203,8 @@ class Pays:
         return value
 
     def _send(self, talk: Talk, step: Send) -> Reply:
-        if talk.open is not None:
-            self._release(talk.open)
+        if (response := talk.done_with()) is not None:
+            self._release(response)
         request = talk.outgoing(step)
         DEADLINE.set(talk.deadline)
         try:
@@ -282,8 +290,8 @@ class Pays:
         return value
 
     async def _asend(self, talk: Talk, step: Send) -> Reply:
-        if talk.open is not None:
-            await self._arelease(talk.open, talk)
+        if (response := talk.done_with()) is not None:
+            await self._arelease(response, talk)
         request = talk.outgoing(step)
         try:
             with fail_after(talk.left()):

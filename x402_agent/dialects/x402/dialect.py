@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ChallengeInvalid
 from ...model import Challenge, Claim
+from ...secret import Veiled
 from ...steps import Presented, Reply
 from .. import strict
 from .offers import Passed, offer
@@ -53,11 +54,11 @@ class X402:
         if version == "1":
             scheme, where = strict.compact(hold.offer.scheme), strict.compact(network)
             text = f'{{"x402Version":1,"scheme":{scheme},"network":{where},"payload":{payload}}}'
-            return Presented({"X-PAYMENT": strict.encode64(text)})
+            return Presented(Veiled({"X-PAYMENT": strict.encode64(text)}))
         middle = f'"resource":{resource},' if resource else ""
         tail = f',"extensions":{_extend(extensions, hold.identifier)}' if extensions else ""
         text = f'{{"x402Version":2,{middle}"accepted":{entry},"payload":{payload}{tail}}}'
-        return Presented({"PAYMENT-SIGNATURE": strict.encode64(text)})
+        return Presented(Veiled({"PAYMENT-SIGNATURE": strict.encode64(text)}))
 
     def receipt(self, reply: Reply, offer: Offer) -> Claim:
         """The seller's receipt from PAYMENT-RESPONSE or X-PAYMENT-RESPONSE; an empty Claim when it cannot be read."""
