@@ -26,7 +26,6 @@ from .steps import (
     Sign,
     Sleep,
     Steps,
-    Veiled,
 )
 
 if TYPE_CHECKING:

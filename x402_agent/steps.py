@@ -33,7 +33,6 @@ __all__ = [
     "Sleep",
     "Step",
     "Steps",
-    "Veiled",
 ]
 
 MAX_BODY = 64 * 1024
@@ -149,13 +148,6 @@ class Busy:
 BUSY = Busy()
 Step = Send | Find | Hold | Approve | Sign | Commit | Close | Fetch | Sleep | Keep
 Steps = Generator[Step, Any, T]
-
-
-class Veiled(dict[str, str]):
-    """Headers that carry a proof: a traceback that prints every local shows their names alone (row Z17)."""
-
-    def __repr__(self) -> str:
-        return f"Veiled({', '.join(self)})"
 
 
 class Presented(NamedTuple):

@@ -9,7 +9,7 @@ import typer
 
 from .. import Payer, Settings, SettingsError
 from .common import Exit, as_json, asked, errors, sandbox_payer, say
-from .secrets import can_ask, no_dumps, prompt
+from .secrets import payer as own_payer
 
 if TYPE_CHECKING:
     from .. import Quote, Receipt
@@ -37,19 +37,13 @@ def run(
         verb = method or ("POST" if data is not None else "GET")
         if "://" not in url:
             raise SettingsError(f"{url!r} is not a URL", rule="URL", hint=f"x402-agent get https://{url}")
-        with sandbox_payer(Settings.load()) if sandbox else _payer(signs=not dry_run) as payer:
+        with sandbox_payer(Settings.load()) if sandbox else own_payer(signs=not dry_run) as payer:
             if dry_run:
                 code = _quote(payer.quote(url, method=verb, **options), payer, json)
             else:
                 asked = {"max": maximum} if maximum else {}
                 code = _fetch(payer, verb, url, {**options, "extensions": {"payment": {**asked, **({"key": key} if key else {})}}}, json)
     raise typer.Exit(code)
-
-
-def _payer(*, signs: bool) -> Payer:
-    """The payer of this environment; a person is asked for the wallet's passphrase only when something may be signed."""
-    no_dumps()
-    return Payer.from_env(unlock=prompt if signs and can_ask() else None)
 
 
 def _headers(lines: list[str] | None) -> list[tuple[str, str]]:

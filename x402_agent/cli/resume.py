@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from .. import Payer, Settings, SettingsError
+from .. import Settings, SettingsError
 from ..broadcast import resume
 from ..fetch import drive
 from ..recovery import Resumed
 from .common import Exit, as_json, errors, found, ledgers, sandbox_payer
+from .secrets import payer as own_payer
 
 __all__ = ["run"]
 
@@ -19,17 +20,21 @@ def run(
     payment: Annotated[str, typer.Argument(help="A payment id or its start, 0x… for a transaction of yours; nothing for all that is open.")] = "",
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Ask the chain, show the same proof again, broadcast the same bytes again. Never signs anything new."""
+    """Ask the chain, show the same proof again, broadcast the same bytes again. Never signs anything new.
+
+    A proof that is open is made again from the same terms, byte for byte, so the wallet must be unlocked for it.
+    """
     with errors(json):
         settings = Settings.load()
-        kinds = [ledger.sandbox for ledger in ledgers(settings)]
+        opened = [(ledger.sandbox, bool(ledger.open_payments())) for ledger in ledgers(settings)]
+        kinds = [sandbox for sandbox, _ in opened]
         own = payment.startswith("0x")  # one of our own transactions
         if payment and not own:
             kinds = [found(settings, payment)[0].sandbox]
         results = []
         for sandbox in kinds:
             try:
-                payer = sandbox_payer(settings) if sandbox else Payer.from_env()
+                payer = sandbox_payer(settings) if sandbox else own_payer(signs=(False, True) in opened)
             except SettingsError:
                 if payment:
                     raise

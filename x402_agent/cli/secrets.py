@@ -6,11 +6,11 @@ import os
 import sys
 from pathlib import Path
 
-from .. import Settings, Wallet, WalletError
+from .. import Payer, WalletError
 from ..secret import Env, Secret
 from ..wallet import passphrase as from_env
 
-__all__ = ["ask", "can_ask", "new_passphrase", "no_dumps", "passphrase_of", "prompt", "signing_wallet"]
+__all__ = ["ask", "can_ask", "new_passphrase", "no_dumps", "passphrase_of", "payer", "prompt"]
 
 _HINT = "X402_AGENT_PASSPHRASE_FILE=/path, or run the command in a terminal"
 
@@ -81,7 +81,7 @@ def new_passphrase(path: Path) -> Secret:
     return first
 
 
-def signing_wallet(settings: Settings) -> Wallet:
-    """The wallet of this environment, unlocked by a person where one is there, for a command that is about to sign."""
+def payer(*, signs: bool = True) -> Payer:
+    """The payer of this environment; a person is asked for the wallet's passphrase when something may be signed."""
     no_dumps()
-    return Wallet.from_env(None, settings.wallet_path, ask=prompt if can_ask() else None)
+    return Payer.from_env(unlock=prompt if signs and can_ask() else None)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import Asset, Money, Payer, PaymentInDoubt, PolicyDenied, Settings, SettingsError, assets
+from .. import Asset, Money, PaymentInDoubt, PolicyDenied, Settings, SettingsError, assets
 from ..broadcast import SPENDERS, Plan, coins, plan, send
 from ..fetch import drive
 from .common import as_json, errors, sandbox_payer, say
-from .secrets import can_ask, no_dumps, prompt
+from .secrets import payer as own_payer
 
 if TYPE_CHECKING:
     from ..ledger import Transaction
@@ -49,7 +49,7 @@ def run(
         asset = _asset(token, network or _network(settings, sandbox=sandbox))
         units = 0 if revoke else _units(amount, asset.decimals, "--amount")
         limit = _units(max_fee, 18, "--max-fee")
-        with sandbox_payer(settings) if sandbox else _payer() as payer:
+        with sandbox_payer(settings) if sandbox else own_payer() as payer:
             made = drive(plan(payer, asset, SPENDERS[whom], units, max_fee=limit))
             if not made.enough:
                 _show(made, whom)
@@ -60,11 +60,6 @@ def run(
                 raise PaymentInDoubt("interrupted; what was written down may be under way", hint="x402-agent resume") from None
             left = payer.ledger.allowance(asset.network.id, asset.address, made.owner, made.party)
             _tell(made, sent, left, json, sandbox=payer.ledger.sandbox)
-
-
-def _payer() -> Payer:
-    no_dumps()
-    return Payer.from_env(unlock=prompt if can_ask() else None)
 
 
 def _network(settings: Settings, *, sandbox: bool) -> str:
