@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -271,7 +272,7 @@ class Till:
         settings = replace(self.settings, deadline=deadline, answer_timeout=answer_timeout)
         made = Payer(
             wallet=Wallet(self.signer), policy=policy or Policy(networks=("testnet",)), settings=settings,
-            ledger=SqliteLedger(settings.ledger_path, journal="normal"), **options,
+            ledger=SqliteLedger(settings.ledger_path, journal="normal", clock=options.get("clock", time.time)), **options,
         )  # fmt: skip
         self.made.append(made)
         return made
