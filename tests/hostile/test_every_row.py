@@ -1,0 +1,69 @@
+"""The table in docs/safety.md has no holes: every row is tested, or stands there as not met with the reason."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hostile import rows_http, rows_money, rows_weight
+
+ROOT = Path(__file__).parent.parent.parent
+ROWS = {
+    f"{letter}{number}"
+    for letter, last in {
+        "P": 18, "A": 14, "D": 16, "R": 9, "L": 11, "O": 11, "W": 17, "S": 10, "T": 13, "V": 12, "X": 10, "Z": 17, "Q": 4,
+    }.items()
+    for number in range(1, last + 1)
+}  # fmt: skip
+ELSEWHERE = {
+    "S10": "tests/ledger/test_size.py::test_S10_a_million_payments_open_at_once",
+    "V7": "tests/ledger/test_charges.py::test_V7_the_ceiling_counts_until_the_chain_shows_less",
+    "Z2": "tests/ledger/test_bytes.py::test_Z2_a_torn_tail_of_the_log_loses_nothing_that_was_acknowledged",
+    "Z6": "tests/recovery/test_kill.py::test_killed",
+    "Z7": "tests/ledger/test_files.py::test_a_failed_write_is_an_error_for_each_job_of_the_batch_and_memory_forgets",
+    "Z8": "tests/ledger/test_files.py::test_a_lock_that_does_not_lock_is_refused",
+    "Z10": "tests/wallet/test_file.py::test_Z10_a_file_that_others_can_read_is_refused",
+    "Z11": "tests/cli/test_wallet.py::test_Z11_a_process_with_a_key_leaves_no_core",
+    "Z13": "tests/ledger/test_files.py::test_symbolic_links_are_refused",
+    "Q2": "tests/test_architecture.py::test_the_core_has_no_crypto_and_every_requirement_has_a_hash",
+    "Q4": "tests/chains/test_evm_signing.py::test_signatures_equal_eth_account",
+}
+
+
+def documented():
+    """The rows of docs/safety.md: what is promised, held in part, not met."""
+    page = (ROOT / "docs" / "safety.md").read_text("utf-8").partition("## Rows")[2]
+    promised, _, rest = page.partition("Held in part:")
+    part, _, unmet = rest.partition("Not met:")
+    return [set(re.findall(r"^\| ([A-Z][0-9]+) \|", text, re.M)) for text in (promised, part, unmet)]
+
+
+def played():
+    cases = {case.row for case in [*rows_money.CASES, *rows_http.CASES, *rows_weight.CASES]}
+    text = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    named = re.findall(r"^def test_((?:[A-Z][0-9]+_)+)", text, re.M)
+    return cases | {row for names in named for row in names.strip("_").split("_")} | set(ELSEWHERE)
+
+
+def test_every_row_is_tested_or_not_met_and_never_both():
+    promised, part, unmet = documented()
+    assert played() & ROWS == promised, sorted(promised ^ (played() & ROWS))
+    assert promised | unmet == ROWS, sorted(ROWS - promised - unmet)
+    assert not promised & unmet
+    assert part <= promised
+
+
+@pytest.mark.parametrize("where", ELSEWHERE.values())
+def test_a_test_that_stands_elsewhere_exists(where):
+    path, _, name = where.partition("::")
+    assert re.search(rf"^def {name}\(", (ROOT / path).read_text("utf-8"), re.M)
+
+
+def test_no_error_names_a_row_that_the_page_does_not_have():
+    promised, _, _ = documented()
+    others = re.compile(r"\((?:row |rows )?([A-Z][0-9]{1,2})\)")
+    for path in (ROOT / "x402_agent").rglob("*.py"):
+        named = {row for row in others.findall(path.read_text("utf-8")) if row[0] in "PADRLOWSTVXZQ"}
+        assert named <= promised, f"{path.name}: {named - promised}"
