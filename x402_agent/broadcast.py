@@ -40,6 +40,7 @@ __all__ = ["SPENDERS", "Plan", "coins", "node_of", "plan", "plan_transfer", "res
 SPENDERS = {"permit2": PERMIT2}
 PATIENCE = 120.0  # seconds that a command follows its own transaction
 _AGAIN = 15.0  # seconds after which the same bytes are handed to a node once more
+_BEHIND = 900.0  # seconds that a node may lag behind itself: counts from one of its machines, receipts from another
 _HINT = "x402-agent resume {}"
 
 
@@ -273,11 +274,40 @@ def _look(payer: Payer, node: Node, row: Transaction) -> Steps[Transaction]:
         raise NodeError(f"{node!r} shows a success without its log", rule="status and logs (C4)")
     if mined.ok and row.state == "INFLIGHT" and row.kind != "transfer":
         yield from _allowed(payer, node, row)
-    block = yield from reads.final(node)
-    is_final = block is not None and int(block[0], 16) >= mined.block
-    state = ("CONFIRMED" if mined.ok else "REVERTED") if is_final else "MINED"
     note = "" if mined.ok else "was mined and reverted"
+    is_final = yield from _final(node, mined)
+    state = "CONFIRMED" if is_final and mined.ok else "MINED"
+    if is_final and not mined.ok and (yield from _all(node, lambda one: _reverted(one, row))):
+        state = "REVERTED"
     return payer.ledger.follow(row.txid, state, block=mined.block, fee=mined.fee, note=note)
+
+
+def _final(node: Node, mined: Mined) -> Steps[bool]:
+    block = yield from reads.final(node)
+    return block is not None and int(block[0], 16) >= mined.block
+
+
+def _all(node: Node, says: Callable[[Node], Steps[bool]]) -> Steps[bool]:
+    """Whether every node says so. What ends a transaction unpaid lets another be made: one node's word is too little (C2)."""
+    try:
+        for one in node.each():
+            if not (yield from says(one)):
+                return False
+    except NodeError:
+        return False
+    return True
+
+
+def _reverted(node: Node, row: Transaction) -> Steps[bool]:
+    mined = yield from reads.receipt(node, row.txid)
+    return mined is not None and not mined.ok and (yield from _final(node, mined))
+
+
+def _gone(node: Node, row: Transaction) -> Steps[bool]:
+    """Whether a final transaction other than this one has its account nonce."""
+    if (yield from reads.nonce(node, row.account, "finalized")) <= row.account_nonce:
+        return False
+    return (yield from reads.receipt(node, row.txid)) is None
 
 
 def _proved(row: Transaction, mined: Mined) -> bool:
@@ -299,13 +329,9 @@ def _allowed(payer: Payer, node: Node, row: Transaction) -> Steps[None]:
 
 
 def _spent_otherwise(payer: Payer, node: Node, row: Transaction) -> Steps[Transaction]:
-    """DEAD when a final transaction other than this one has its account nonce (b11): nothing else kills it."""
-    try:
-        count = yield from reads.nonce(node, row.account, "finalized")
-        if count > row.account_nonce and (yield from reads.receipt(node, row.txid)) is None:
-            return payer.ledger.follow(row.txid, "DEAD", note="its account nonce was used by another transaction")
-    except NodeError:
-        pass
+    """DEAD when its account nonce is spent by another (b11), by every node's word, and not while nodes may be behind."""
+    if payer.clock() - row.created_at >= _BEHIND and (yield from _all(node, lambda one: _gone(one, row))):
+        return payer.ledger.follow(row.txid, "DEAD", note="its account nonce was used by another transaction")
     return row
 
 

@@ -56,6 +56,7 @@ class World:
         sent = json.loads(step.content)
         method, params = sent["method"], sent["params"]
         self.calls.append((method, params))
+        self.url = step.url
         lie = self.lies.get(method)
         if lie is None or callable(lie):
             honest = answer_rpc(self.box.chain, sent)

@@ -24,6 +24,7 @@ from x402_agent.steps import Fetched
 
 NETWORK = "eip155:84532"
 USDC = next(each for each in assets.assets() if each.network.id == NETWORK and each.symbol == "USDC")
+NODE = "https://node.example/v2/needle"
 START = 1_000_000_000  # what the sandbox's payer has approved at first
 NONE = Fetched(0, {}, b"")
 ETHER = 10**18
@@ -229,16 +230,51 @@ def test_a_node_that_does_not_say_what_is_final_confirms_nothing(world):
     assert after.state == "MINED" and "not final yet" in words
 
 
-def test_b11_dead_only_when_its_nonce_is_spent_by_a_final_other(world):
-    payer = world.payer()
+def doubtful(world, payer):
     world.lies["eth_sendRawTransaction"] = NONE
     with pytest.raises(PaymentInDoubt):
         approve(world, payer, START + 5, patience=2)
-    row = payer.ledger.transactions()[0]
+    return payer.ledger.transactions()[0]
+
+
+def test_b11_dead_only_when_its_nonce_is_spent_by_a_final_other(world):
+    payer = world.payer()
+    row = doubtful(world, payer)
     world.lies["eth_getTransactionCount"] = lambda params, honest: hex(row.account_nonce + 1) if params[1] == "finalized" else honest
+    assert world.drive(resume(payer))[0][1].state == "INFLIGHT"  # too soon: a node may lag behind itself
+    payer.clock = lambda: row.created_at + 901
     ((_, after, words),) = world.drive(resume(payer))
     assert after.state == "DEAD" and "another transaction" in words
     assert payer.ledger.verify() == []
+
+
+def test_b11_dropped_from_the_mempool_is_not_dead(world):
+    payer = world.payer()
+    row = doubtful(world, payer)
+    payer.clock = lambda: row.created_at + 10**6
+    assert world.drive(resume(payer))[0][1].state == "INFLIGHT"
+
+
+@pytest.mark.parametrize("fate", ["DEAD", "REVERTED"])
+def test_C2_one_node_of_two_ends_nothing(fate, world):
+    """What would let a second transaction be made needs the word of all."""
+    payer = world.payer(nodes=f"{NODE}|https://second.example/needle")
+    row = doubtful(world, payer)
+    payer.clock = lambda: row.created_at + 901
+
+    def lie(params, honest):
+        return honest if "second" in world.url else ({**honest, "status": "0x0", "logs": []} if honest else None)
+
+    if fate == "DEAD":
+        world.lies["eth_getTransactionCount"] = lambda params, honest: honest if "second" in world.url else hex(row.account_nonce + 1)
+        expected = "INFLIGHT"
+    else:
+        world.lies.clear()
+        world.lies["eth_getTransactionReceipt"] = lie
+        expected = "MINED"
+    assert world.drive(resume(payer))[0][1].state == expected
+    world.lies.clear()
+    assert world.drive(resume(payer))[0][1].state == "CONFIRMED" and on_chain(world) == START + 5
 
 
 def test_C6_two_payers_of_one_account_take_two_nonces(world):

@@ -256,7 +256,7 @@ def final(node: Node) -> Steps[tuple[str, int] | None]:
     Read by pattern, not as JSON: a busy block's list of transactions can be longer than an answer may be.
     """
     try:
-        content: bytes = yield from node.answer("eth_getBlockByNumber", "finalized", False, raw=True)
+        content: bytes = yield from node.ask("eth_getBlockByNumber", "finalized", False, raw=True)
     except NodeError:
         return None
     times, numbers = set(_TIME(content)), set(_NUMBER(content))

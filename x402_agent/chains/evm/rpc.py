@@ -80,18 +80,14 @@ class Node:
         """Scheme and host of each, in the order of asking."""
         return ", ".join(map(shown, self.urls))
 
-    def ask(self, method: str, *params: object, retries: int = 2, limit: int = MAX_BODY) -> Steps[Any]:
-        """The result of a call, from the first node that gives one; `limit` in bytes. Raises NodeError.
-
-        None is a result: a receipt that does not exist yet.
-        """
-        got = yield from self.answer(method, *params, retries=retries, limit=limit)
-        return got
-
-    def answer(
+    def ask(
         self, method: str, *params: object, retries: int = 2, limit: int = MAX_BODY, raw: bool = False
     ) -> Steps[Any]:
-        """As `ask`; with `raw` the bytes of the answer, unread and perhaps cut at `limit`."""
+        """The result of a call, from the first node that gives one. Raises NodeError.
+
+        None is a result: a receipt that does not exist yet. `limit` in bytes; with `raw` the bytes of the answer come
+        back, unread and perhaps cut there.
+        """
         said = []
         for url in list(self.urls):
             try:
@@ -106,6 +102,10 @@ class Node:
         raise NodeError(
             f"no node of {self.network.name} answered {method}: {'; '.join(said)}", rule="X402_AGENT_NODES", hint=_HINT
         )
+
+    def each(self) -> list[Node]:
+        """One Node for each URL: to hear them all where one's word is not enough (C2)."""
+        return [Node(self.network, url) for url in self.urls]
 
     def _know(self, url: str) -> Steps[None]:
         """Ask once which chain this node is on."""
