@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from . import assets
 from .errors import SettingsError
-from .secret import Env
+from .secret import Env, Secret, Veiled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,8 +55,8 @@ class Settings:
 
             data = Path(platformdirs.user_data_dir("x402-agent", appauthor=False))
             config = Path(platformdirs.user_config_dir("x402-agent", appauthor=False))
-        ledger = env.get(LEDGER, "")
-        if "://" in ledger:
+        ledger = "" if "://" in env.get(LEDGER, "") else env.get(LEDGER, "")
+        if ledger != env.get(LEDGER, ""):  # a URL may hold a password
             raise SettingsError("this release keeps its ledger in SQLite only", rule=LEDGER, hint=f"{LEDGER}=/path/ledger.db")
         return cls(
             data_dir=data,
@@ -64,7 +64,7 @@ class Settings:
             ledger_path=Path(ledger).expanduser() if ledger else data / "ledger.db",
             policy_path=Path(env[POLICY]).expanduser() if env.get(POLICY) else config / "policy.toml",
             networks=tuple(n.strip() for n in env.get(NETWORKS, "").split(",") if n.strip()),
-            nodes=_nodes(env.get(NODES, "")),
+            nodes=_nodes(Secret(env.get(NODES, ""))),
             agent=env.get(AGENT, ""),
             loopback=env.get(LOOPBACK, "") in ("1", "true", "yes"),
         )
@@ -85,25 +85,28 @@ class Settings:
         return self.data_dir / "sandbox.db"
 
 
-def _nodes(text: str) -> dict[str, str]:
-    """`base=https://…|https://…,base-sepolia=https://…`; only https, or http on this machine."""
-    found = {}
-    for number, part in enumerate(filter(None, (p.strip() for p in text.split(","))), 1):
-        name, _, urls = part.partition("=")
-        where = assets.network(name.strip())
-        if where is None or not all(_is_safe(url.strip()) for url in urls.split("|")):
+def _nodes(text: Secret) -> Mapping[str, str]:
+    """`base=https://…|https://…,base-sepolia=https://…`; only https, or http on this machine. URLs may hold keys."""
+    parts = [Secret(part.strip()) for part in text.text.split(",") if part.strip()]
+    for number, part in enumerate(parts, 1):
+        where = assets.network(part.text.partition("=")[0].strip())
+        if where is None or not all(map(_is_safe, _urls(part))):
             who = repr(where.name) if where else f"entry {number}"  # an entry without a name would show its URL's key
             raise SettingsError(f"{who} is no network, or its node is not https", rule=NODES,
                                 hint=f"{NODES}=base=https://node.example/…|https://another.example/…")  # fmt: skip
-        found[where.id] = urls
-    return found
+    known = {where.id: part for part in parts if (where := assets.network(part.text.partition("=")[0].strip()))}
+    return Veiled({name: part.text.partition("=")[2] for name, part in known.items()})
 
 
-def _is_safe(url: str) -> bool:
+def _urls(part: Secret) -> list[Secret]:
+    return [Secret(url.strip()) for url in part.text.partition("=")[2].split("|")]
+
+
+def _is_safe(url: Secret) -> bool:
     from .policy.choose import is_loopback
 
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url.text)
         host = parts.hostname or ""
     except ValueError:
         return False

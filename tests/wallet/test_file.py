@@ -13,7 +13,7 @@ import pytest
 from x402_agent.errors import SettingsError, WalletError
 from x402_agent.primitives import keccak, recover
 from x402_agent.secret import Secret
-from x402_agent.wallet import Wallet, hd, unlock
+from x402_agent.wallet import Wallet, hd, private, unlock
 from x402_agent.wallet.file import COST, Entry, WalletFile, scrypt
 
 WORDS = Secret("abandon " * 11 + "about")
@@ -288,6 +288,20 @@ def test_the_passphrase_from_a_file_through_a_link(wallet, path, counted):
         Wallet.from_env(env, path)
     secret.chmod(0o600)
     assert Wallet.from_env(env, path).signer("eip155").sign_digest("eip155", bytes(32))
+
+
+@pytest.mark.parametrize("mode, uid, links, fine", [
+    (0o600, 1000, False, True), (0o440, 0, True, True), (0o444, 0, True, False), (0o460, 0, True, False), (0o440, 0, False, False),
+    (0o440, 1000, True, False), (0o400, 1001, True, False), (0o400, 0, False, False),
+], ids=str)  # fmt: skip
+def test_a_mounted_secret_may_be_roots_and_our_groups(mode, uid, links, fine, path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    made = os.stat_result((0o100000 | mode, 1, 1, 1, uid, 1000, 9, 0, 0, 0))
+    if fine:
+        private._refuse(path, made, links=links, public=False)
+    else:
+        with pytest.raises(WalletError):
+            private._refuse(path, made, links=links, public=False)
 
 
 def test_a_locked_wallet_knows_its_account_and_signs_nothing(wallet, path, counted):

@@ -26,12 +26,13 @@ from needles import Needles, Records, leaks, looks
 WORDS = "renew stay biology evidence goat welcome casual join adapt armor shuffle fault little machine walk stumble urge swap"
 PASS = "plinth gargoyle ostrich"
 KEY = bytes.fromhex("c3a9" * 16)
+NODE = "key-of-a-node-0451"
 
 
 @pytest.fixture
 def needles():
     words = Secret(WORDS)
-    return Needles(key=KEY, words=WORDS, passphrase=PASS, seed=hd.seed(words).raw,
+    return Needles(key=KEY, node=NODE, words=WORDS, passphrase=PASS, seed=hd.seed(words).raw,
                    derived=hd.key(hd.seed(words), "eip155").raw, solana=hd.key(hd.seed(words), "solana").raw)  # fmt: skip
 
 
@@ -68,7 +69,7 @@ def test_objects_and_the_file_show_nothing(path, needles):
     file = WalletFile.read(path)
     entries = file.unlock(Secret(PASS))
     things = [wallet, *wallet.signers, file, file.accounts, *entries, Secret(PASS), [Secret(KEY)], wallet.signers[0]._key,
-              Payer(wallet=wallet), unlock._UNLOCKED, Wallet.from_key(KEY), Settings.load({})]  # fmt: skip
+              Payer(wallet=wallet), unlock._UNLOCKED, Wallet.from_key(KEY), Settings.load({"X402_AGENT_NODES": f"base=https://n.test/{NODE}"})]  # fmt: skip
     assert [needles.within(looks(thing)) for thing in things] == [[]] * len(things)
     assert needles.within(path.read_bytes()) == []
 
@@ -86,7 +87,12 @@ def failures(path, monkeypatch):
     monkeypatch.setenv("X402_AGENT_NODES", "nowhere=http://x")
     yield "settings", raises(Settings.load)
     yield "payer with bad settings", raises(Payer.from_env)
+    monkeypatch.setenv("X402_AGENT_NODES", f"base=https://node.test/{NODE}|https://x.test/{NODE},polygon=http://node.test/{NODE}")
+    yield "a node that is not https", raises(Settings.load)
     monkeypatch.delenv("X402_AGENT_NODES")
+    monkeypatch.setenv("X402_AGENT_LEDGER", f"postgres://me:{NODE}@db.test/x")
+    yield "a ledger elsewhere", raises(Settings.load)
+    monkeypatch.delenv("X402_AGENT_LEDGER")
     monkeypatch.delenv("X402_AGENT_EVM_KEY")
     monkeypatch.setenv("X402_AGENT_PASSPHRASE", PASS + "x")
     yield "wrong passphrase", raises(Payer.from_env)
@@ -306,7 +312,7 @@ def test_commands_print_none_of_it(path, needles, monkeypatch):
     env = os.environ | {"X402_AGENT_PASSPHRASE": PASS, "X402_AGENT_WALLET": str(path)}
     for words in (["wallet", "show"], ["wallet", "show", "--json", "--check"], ["doctor", "--json"], ["wallet", "new"], ["get", "http://127.0.0.1:1/"],
                   ["wallet", "import", KEY.hex()], ["wallet", "import", *WORDS.split()], ["wallet", "export", "--keystore", str(path.with_name("k"))]):  # fmt: skip
-        done = subprocess.run([sys.executable, "-X", "dev", "-W", "ignore", "-c", "from x402_agent.cli import main; main()", *words],
+        done = subprocess.run([sys.executable, "-c", "from x402_agent.cli import main; main()", *words],
                               env=env, capture_output=True, text=True, timeout=60)  # fmt: skip
         assert "Traceback" not in done.stderr, done.stderr
         assert needles.within(done.stdout + done.stderr) == [], words

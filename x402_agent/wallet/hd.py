@@ -1,7 +1,8 @@
 """One mnemonic, one account on each family of chains: BIP-39 words, BIP-32 secp256k1, SLIP-0010 Ed25519.
 
 Paths (SLIP-0044 coin types), as MetaMask, Phantom, Leather and TronLink use them for their first account. English
-words only. Nothing here is constant-time beyond what the curve libraries are: keys are derived in one's own process.
+words only: english.txt is BIP-39's list, unchanged. Nothing here is constant-time beyond what the curve libraries are:
+keys are derived in one's own process.
 """
 
 from __future__ import annotations

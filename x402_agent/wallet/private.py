@@ -23,8 +23,8 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 def read(path: Path, *, links: bool = False, public: bool = False) -> Secret:
     """The whole file, at most 64 KiB; raises WalletError when it is missing, not ours, or readable by others.
 
-    `links` allows a symbolic link to it (mounted secrets are such), a pipe, and a file of root's; `public` allows that
-    others read it, which is right for a file that is encrypted.
+    `links` allows a symbolic link to it (mounted secrets are such), a pipe, and a file of root's that at most its group
+    may read; `public` allows that others read it, which is right for a file that is encrypted.
     """
     fd = _opened(path, links=links)
     try:
@@ -64,7 +64,8 @@ def _refuse(path: Path, made: os.stat_result, *, links: bool, public: bool) -> N
         return  # permissions are access lists there, and a profile is private by default
     if made.st_uid != os.geteuid() and not (links and made.st_uid == 0):
         raise WalletError(f"{path} belongs to another user", rule="a wallet file belongs to who pays (Z13)")
-    if not public and made.st_mode & 0o077:
+    granted = links and made.st_uid == 0 and os.geteuid() != 0  # orchestrators hand secrets of root's to our group
+    if not public and made.st_mode & (0o037 if granted else 0o077):
         raise WalletError(
             f"others on this machine can read or write {path}", rule=f"mode {made.st_mode & 0o777:04o}, not 0600 (Z10)",
             hint=f"chmod 600 {path}; if somebody may have read it, move the money to a new wallet",
