@@ -174,7 +174,7 @@ def send(payer: Payer, made: Plan, *, patience: float = PATIENCE, say: Callable[
     if made.enough:
         _record(payer, made, min(made.had, made.amount))
         return None
-    yield from _finish_others(payer, node, made.owner, patience, say)
+    waits = yield from _finish_others(payer, node, made, patience, say)
     row = yield from _build(payer, node, made)
     say(f"written down: {row.txid}, account nonce {row.account_nonce}")
     row, words = yield from _follow(payer, node, row, patience, say)
@@ -189,6 +189,8 @@ def send(payer: Payer, made: Plan, *, patience: float = PATIENCE, say: Callable[
             f"{row.txid} {row.note or 'can never be mined'}; its fee was {coins(row.fee_paid or 0)}",
             rule=f"block {row.block} of {where.name}", hint=where.link(row.txid),
         )  # fmt: skip
+    for other in waits:
+        yield from _follow(payer, node, other, patience, say)
     return row
 
 
@@ -215,18 +217,29 @@ def _build(payer: Payer, node: Node, made: Plan) -> Steps[Transaction]:
     raise LedgerError("other processes take every account nonce", rule="one account nonce, one transaction (C6)")
 
 
-def _finish_others(payer: Payer, node: Node, owner: str, patience: float, say: Callable[[str], None]) -> Steps[None]:
-    """What this account has under way comes first: two in doubt at once cannot be told apart by their effect."""
+def _finish_others(
+    payer: Payer, node: Node, made: Plan, patience: float, say: Callable[[str], None]
+) -> Steps[list[Transaction]]:
+    """What this account has under way comes first: two in doubt at once cannot be told apart by their effect.
+
+    -> those that wait for an account nonce below their own, which an approve may fill (C7).
+    """
+    waits = []
     for row in payer.ledger.transactions(open_only=True):
-        if row.network != node.network.id or row.account != owner or row.state != "INFLIGHT":
+        if row.network != node.network.id or row.account != made.owner or row.state != "INFLIGHT":
             continue
         say(f"an earlier one is under way: {row.txid}")
+        pending = yield from reads.nonce(node, made.owner)
+        if made.kind != "transfer" and payer.ledger.next_nonce(row.network, row.account, pending) < row.account_nonce:
+            waits.append(row)
+            continue
         after, _ = yield from _follow(payer, node, row, patience, say)
         if after.state == "INFLIGHT":
             raise PaymentInDoubt(
                 f"the earlier transaction {row.txid} is still without a receipt; nothing new was signed",
                 rule="one at a time", hint=_HINT.format(row.txid[:12]),
             )  # fmt: skip
+    return waits
 
 
 def _follow(

@@ -7,8 +7,9 @@ import logging
 
 import pytest
 
-from x402_agent import assets
+from x402_agent import assets, broadcast
 from x402_agent.broadcast import SPENDERS, coins, plan, plan_transfer, resume, send
+from x402_agent.chains.evm import Node
 from x402_agent.chains.evm.permit2 import PERMIT2
 from x402_agent.errors import (
     LedgerError,
@@ -284,6 +285,22 @@ def test_C6_two_payers_of_one_account_take_two_nonces(world):
     rows = [world.drive(send(payer, made, say=world.say.append)) for payer, made in zip((one, two), plans, strict=True)]
     assert rows[1].account_nonce == rows[0].account_nonce + 1
     assert on_chain(world) == world.left(one) == world.left(two) == START + 2
+
+
+def test_C7_a_gap_below_a_live_one_is_filled_by_the_next(world):
+    """One process wrote its transaction down and died; another's, with the next account nonce, waits for it in the mempool."""
+    dead, alive = world.payer(), world.payer()
+    first, second = (world.drive(plan(each, USDC, PERMIT2, START + n, max_fee=ETHER)) for n, each in ((1, dead), (2, alive)))
+    pending = world.box.chain.nonce(world.box.payer_address)
+    built = world.drive(broadcast._build(dead, Node(USDC.network, NODE), first))
+    with pytest.raises(PaymentInDoubt):
+        world.drive(send(alive, second, patience=2, say=world.say.append))
+    dead.ledger.follow(built.txid, "RELEASED")
+    assert approve(world, world.payer(), START + 3).account_nonce == pending
+    states = {row.account_nonce: row.state for row in alive.ledger.transactions() if row.state != "RELEASED"}
+    assert states == {pending: "CONFIRMED", pending + 1: "CONFIRMED"}
+    assert on_chain(world) == world.left(alive) == START + 2  # in the order of their account nonces
+    assert alive.ledger.verify() == []
 
 
 def test_a_nonce_that_others_always_take_is_given_up(world, monkeypatch):
