@@ -36,15 +36,11 @@ def rows_of(found: dict[str, list[str]]) -> set[str]:
     return {name.partition("-")[0] for name in found}
 
 
-def one_each(cases: list[Case]) -> list[Case]:
-    return list({case.row: case for case in reversed(cases)}.values())
-
-
 HONEST = Case("H1", "honest", lambda arena: arena.seller.sells("/paid"), PAYS)
 # Rows in which signing whatever is asked must hurt; the others are about answers, headers and content.
 HURT_MONEY = set(
     "P1 P2 P4 P5 P6 P8 P9 P10 P11 P12 P13 P14 P16 P18 A1 A2 A3 A4 A5 A6 A7 A8 A10 A12 A14 D1 D2 D4 D5 D6 D11 D12 "
-    "R1 R2 R3 R4 R7 R8 L1 L2 L3 L4 L5 L6 L8 L11 O1 O2 O3 O6 O8 W1 W5 W6 W7 W11 W12 W15 W16 W17".split()
+    "R1 R2 R3 R4 R7 R8 L1 L2 L3 L4 L5 L6 L8 L11 O1 O2 O3 O6 O8 W1 W5 W6 W11 W12 W15 W16 W17".split()
 )
 HURT_WEIGHT = set("S2 S3 S4 T2 T3 T5 T6 T9 V6 V10".split())
 
@@ -54,8 +50,10 @@ def test_an_honest_seller_has_nothing_against_the_broken_client(tmp_path, monkey
 
 
 def test_the_broken_client_comes_to_harm(tmp_path, monkeypatch):
-    found = harmed(one_each(MONEY), tmp_path, monkeypatch, 5)
-    assert len(rows_of(found) & HURT_MONEY) >= 45, sorted(HURT_MONEY - rows_of(found))
+    some = set("P1 P5 P13 A1 A3 A8 D1 D5 R1 R4 L1 L2 L8 L11 O1 W5 W15".split())
+    cases = {case.row: case for case in MONEY if case.row in some}
+    found = harmed(list(cases.values()), tmp_path, monkeypatch, 5)
+    assert rows_of(found) == some, sorted(some - rows_of(found))
 
 
 @pytest.mark.full
