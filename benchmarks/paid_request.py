@@ -23,7 +23,7 @@ import httpx
 from x402_agent import Payer, Policy, Settings, Wallet
 from x402_agent.ledger import SqliteLedger
 
-__all__ = ["Round", "header_microseconds", "measure", "table"]
+__all__ = ["KEY", "Round", "header_microseconds", "measure", "seller", "table"]
 
 HERE = Path(__file__).parent
 Round = tuple[float, float]
@@ -31,7 +31,8 @@ KEY = "22" * 32
 
 
 @contextmanager
-def _seller() -> Iterator[str]:
+def seller() -> Iterator[str]:
+    """The base URL of a seller in another process."""
     process = subprocess.Popen([sys.executable, HERE / "seller.py"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -74,7 +75,7 @@ def _official(python: str, url: str, stack: ExitStack, *, coincurve: bool) -> Ca
 def measure(rounds: int, calls: int, python: str = "") -> dict[str, list[Round]]:
     """Seconds of wall and CPU a call, per round, for every way."""
     with ExitStack() as stack:
-        base = stack.enter_context(_seller())
+        base = stack.enter_context(seller())
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         settings = Settings.load({"X402_AGENT_HOME": str(home)})
         policy = Policy(networks=("testnet",), day=10**15, per_call=10**9)

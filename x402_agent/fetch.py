@@ -10,8 +10,8 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .deadline import DEADLINE, install
 from .steps import Fetch, Fetched, Sleep
+from .streams import DEADLINE, install
 
 if TYPE_CHECKING:
     from .steps import Steps

@@ -16,13 +16,13 @@ from anyio import CancelScope, Event, fail_after, sleep, to_thread
 from anyio.lowlevel import current_token
 
 from . import wire
-from .deadline import DEADLINE, install
 from .errors import PaymentError, PaymentInDoubt
 from .fetch import fetch, fetch_async
 from .flow import in_doubt
 from .model import Receipt
 from .secret import without_frames
 from .steps import MAX_BODY, Close, Fetch, NoAnswer, Reply, Send, Sleep
+from .streams import DEADLINE, install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -228,7 +228,7 @@ class Pays:
             if wire.full(chunks, talk.left(), talk.lib):
                 reply.complete = False
                 break
-        reply.raw = b"".join(chunks)[:MAX_BODY]
+        reply.raw = b"".join(chunks) if reply.complete else b""
         original = reply.response.stream
         if reply.complete:
             original.close()
@@ -318,7 +318,7 @@ class Pays:
                         break
         except TimeoutError:
             raise talk.lib.ReadTimeout("the deadline over all legs has passed") from None
-        reply.raw = b"".join(chunks)[:MAX_BODY]
+        reply.raw = b"".join(chunks) if reply.complete else b""
         original = reply.response.stream
         if reply.complete:
             await original.aclose()

@@ -1,0 +1,115 @@
+"""What a paying client adds to the connections of an httpcore pool (httpx and httpx2 alike, by their methods).
+
+Sync: one deadline over every read, because a timeout per read alone lets a drip go on for ever; async drivers use a
+cancel scope instead. Both: "has the peer closed this idle connection?", which a pool asks of every idle connection
+for every request, asked of the socket itself.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from contextvars import ContextVar
+from typing import Any
+
+__all__ = ["DEADLINE", "install"]
+
+DEADLINE: ContextVar[float | None] = ContextVar("x402_agent_deadline", default=None)
+
+
+def _within(timeout: float | None) -> float | None:
+    at = DEADLINE.get()
+    if at is None:
+        return timeout
+    left = max(0.001, at - time.monotonic())
+    return left if timeout is None else min(timeout, left)
+
+
+class _Connection:
+    """A network stream that answers `is_readable` from one poll object; all else is the inner stream's."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._socket = inner.get_extra_info("socket") if hasattr(select, "poll") else None
+        self._poll: Any = None
+        self._number = -1
+
+    def get_extra_info(self, info: str) -> Any:
+        if info != "is_readable" or self._socket is None:
+            return self._inner.get_extra_info(info)
+        number = self._socket.fileno()
+        if number != self._number or self._poll is None:
+            if number < 0:
+                return True
+            self._poll, self._number = select.poll(), number
+            self._poll.register(number, select.POLLIN)
+        return bool(self._poll.poll(0))
+
+
+class _Stream(_Connection):
+    """A sync stream whose waits end at the deadline."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.close = inner.close
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        data: bytes = self._inner.read(max_bytes, _within(timeout))
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, _within(timeout))
+
+    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> _Stream:
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, _within(timeout)))
+
+
+class _AsyncStream(_Connection):
+    """An async stream; its methods are the inner one's own."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.read, self.write, self.aclose = inner.read, inner.write, inner.aclose
+
+    async def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> _AsyncStream:
+        return _AsyncStream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+
+
+class _Backend:
+    """A network backend whose streams know the deadline."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def connect_tcp(self, host: str, port: int, timeout: float | None = None, **options: Any) -> _Stream:
+        return _Stream(self._inner.connect_tcp(host, port, _within(timeout), **options))
+
+    def connect_unix_socket(self, path: str, timeout: float | None = None, **options: Any) -> _Stream:
+        return _Stream(self._inner.connect_unix_socket(path, _within(timeout), **options))
+
+    def sleep(self, seconds: float) -> None:
+        self._inner.sleep(_within(seconds))
+
+
+class _AsyncBackend:
+    """The async one."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.sleep = inner.sleep
+
+    async def connect_tcp(self, host: str, port: int, **options: Any) -> _AsyncStream:
+        return _AsyncStream(await self._inner.connect_tcp(host, port, **options))
+
+    async def connect_unix_socket(self, path: str, **options: Any) -> _AsyncStream:
+        return _AsyncStream(await self._inner.connect_unix_socket(path, **options))
+
+
+def install(transport: Any) -> None:
+    """Wrap every new connection of a transport; a transport without an httpcore pool is left as it is."""
+    pool = getattr(transport, "_pool", None)
+    backend = getattr(pool, "_network_backend", None)
+    if backend is None or isinstance(backend, (_Backend, _AsyncBackend)):
+        return
+    wrapper = _AsyncBackend if hasattr(transport, "handle_async_request") else _Backend
+    pool._network_backend = wrapper(backend)  # type: ignore[union-attr]
