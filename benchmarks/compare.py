@@ -20,14 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-sys.path += [str(HERE), str(HERE.parent / "tests")]
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from paid_request import measure
 
 from loopback import Hit, Seller
 
 __all__: list[str] = []
 
+HERE = Path(__file__).parent
 YEARS = 10 * 365 * 86400
 Facts = dict[str, Any]
 
@@ -64,7 +65,7 @@ def _offers(seller: Seller, path: str, *entries: Facts) -> str:
 
 
 def _bomb(seller: Seller, _: Seller) -> list[Facts]:
-    body = gzip.compress(bytes(300 << 20))
+    body = gzip.compress(b'{"x402Version":1,"accepts":[' + b" " * (300 << 20) + b"]}")
     answer = seller.answer(402, body, content_encoding="gzip", content_type="application/json")
     return [{"urls": [seller.serves("/bomb", answer)], "timeout": 30}]
 

@@ -228,7 +228,7 @@ class Pays:
             if wire.full(chunks, talk.left(), talk.lib):
                 reply.complete = False
                 break
-        reply.raw = b"".join(chunks) if reply.complete else b""
+        reply.raw = b"".join(chunks)[:MAX_BODY]
         original = reply.response.stream
         if reply.complete:
             original.close()
@@ -318,7 +318,7 @@ class Pays:
                         break
         except TimeoutError:
             raise talk.lib.ReadTimeout("the deadline over all legs has passed") from None
-        reply.raw = b"".join(chunks) if reply.complete else b""
+        reply.raw = b"".join(chunks)[:MAX_BODY]
         original = reply.response.stream
         if reply.complete:
             await original.aclose()
@@ -348,7 +348,7 @@ async def wait(work: Deferred) -> Any:
         finished = Event()
         native: Any = current_token().native_token
         wake = getattr(native, "run_sync_soon", None) or native.call_soon_threadsafe
-        start(lambda: wake(finished.set))
+        start(finished.set, wake)
         await finished.wait()
         return work.result()  # type: ignore[attr-defined]
 

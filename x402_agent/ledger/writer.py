@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
 from ..errors import LedgerError, PaymentError
 
@@ -25,6 +26,9 @@ LATE = 0.05
 log = logging.getLogger("x402_agent.ledger")
 
 
+_Via: TypeAlias = "Callable[[Callable[[], object]], object]"
+
+
 class _Perform(Protocol):
     def __call__(self, jobs: Sequence[Job[Any]], /) -> None: ...
 
@@ -33,7 +37,8 @@ class Job(Generic[T]):
     """One ledger operation. `run()` blocks and returns; `start(done)` goes to the writer thread, then `result()`."""
 
     _gate: Any = None
-    _done: Callable[[], None] | None = None
+    _done: Callable[[], object] | None = None
+    via: _Via
     finished = False
     error: BaseException | None = None
 
@@ -50,12 +55,14 @@ class Job(Generic[T]):
             self._writer.run(self)
         return self.result()
 
-    def start(self, done: Callable[[], None]) -> None:
-        """Hand it to the writer thread. `done` is called once, from that thread; or here, if it is finished."""
+    def start(self, done: Callable[[], object], via: _Via) -> None:
+        """Hand it to the writer thread. `done` is called once, by `via`: the event loop's "call this soon", which a
+        batch asks once for all of that loop's jobs. A finished job calls it here.
+        """
         if self.finished or self._writer is None:
             done()
             return
-        self._done = done
+        self._done, self.via = done, via
         self._writer.wake(self)
 
     def result(self) -> T:
@@ -66,16 +73,12 @@ class Job(Generic[T]):
             raise self.error
         return cast("T", self.value)
 
-    def publish(self) -> None:
-        """Let the waiter go. The performer has set `value` or `error`."""
+    def publish(self) -> Callable[[], object] | None:
+        """Let the waiting thread go, or return the callback. The performer has set `value` or `error`."""
         self.finished = True
         self.poke()
-        if self._done is not None:
-            done, self._done = self._done, None
-            try:
-                done()
-            except Exception:
-                log.exception("a callback of a ledger job failed")
+        done, self._done = self._done, None
+        return done
 
     @property
     def ready(self) -> bool:
@@ -107,7 +110,7 @@ class _Ready(Job[T]):
     def run(self) -> T:
         return cast("T", self.value)
 
-    def start(self, done: Callable[[], None]) -> None:
+    def start(self, done: Callable[[], object], via: _Via) -> None:
         done()
 
 
@@ -122,12 +125,12 @@ class Forgiving(Job[None]):
     def result(self) -> None:
         """Nothing, whatever happened."""
 
-    def publish(self) -> None:
+    def publish(self) -> Callable[[], object] | None:
         """Written, or logged."""
         if self.error is not None:
             what = self.error.what if isinstance(self.error, PaymentError) else type(self.error).__name__
             log.error("a payment stays counted as it stood: %s", what)
-        super().publish()
+        return super().publish()
 
 
 class Late(Forgiving):
@@ -140,7 +143,7 @@ class Late(Forgiving):
         if self._writer is not None:
             self._writer.later(self)
 
-    def start(self, done: Callable[[], None]) -> None:
+    def start(self, done: Callable[[], object], via: _Via) -> None:
         """Queue it and go on; `done` is called here."""
         self.run()
         done()
@@ -234,10 +237,14 @@ class Writer:
             whole = True
         finally:
             self._turn.release()
+            calls: dict[_Via, list[Callable[[], object]]] = {}
             for job in batch:
                 if not whole and job.error is None:
                     job.error = LedgerError("the ledger was interrupted", rule="no journal, no signature")
-                job.publish()
+                done = job.publish()
+                if done is not None:
+                    calls.setdefault(job.via, []).append(done)
+            _tell(calls)
             self._hand_on()
 
     def _hand_on(self) -> None:
@@ -262,3 +269,17 @@ class Writer:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(5)
         self._thread = None
+
+
+def _tell(calls: dict[_Via, list[Callable[[], object]]]) -> None:
+    """One call into each event loop, however many of its jobs are done: every such call is a system call."""
+    for via, dones in calls.items():
+        try:
+            via(dones[0] if len(dones) == 1 else partial(_all, dones))
+        except Exception:
+            log.exception("nobody waits for a ledger job any more")
+
+
+def _all(calls: list[Callable[[], object]]) -> None:
+    for call in calls:
+        call()
