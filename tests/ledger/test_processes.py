@@ -121,7 +121,7 @@ def test_threads_of_one_process_never_overspend(desk, ledger):
 async def awaited(job):
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
-    job.start(lambda: loop.call_soon_threadsafe(done.set))
+    job.start(done.set, loop.call_soon_threadsafe)
     await done.wait()
     return job.result()
 
@@ -146,6 +146,30 @@ def test_async_callers_share_transactions(desk):
     assert len(ledger.payments(outcome="spent")) == 64
     assert max(batches) > 8
     assert ledger.verify() == []
+
+
+def test_a_batch_asks_each_loop_once_and_a_closed_loop_harms_nobody(desk, ledger):
+    told, asked = [], []
+
+    def loop(name, *, closed=False):
+        def soon(call):
+            asked.append(name)
+            if closed:
+                raise RuntimeError("Event loop is closed")
+            call()
+
+        return soon
+
+    loops = [loop("one"), loop("gone", closed=True), loop("two")]
+    jobs = [ledger.commit(ledger.hold(desk.ask(f"/{n}"), desk.offer(), desk.terms(), ()).run()) for n in range(9)]
+    with ledger._writer._turn:  # so that all of them wait for one batch
+        for number, job in enumerate(jobs):
+            job.start(lambda number=number: told.append(number), loops[number % 3])
+    deadline = time.monotonic() + 10
+    while len(told) < 6 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert sorted(told) == [0, 2, 3, 5, 6, 8] and sorted(asked) == ["gone", "one", "two"]
+    assert all(job.result().state == "INFLIGHT" for job in jobs)
 
 
 def test_a_close_reaches_the_disk_by_itself(desk, ledger):
