@@ -170,9 +170,9 @@ def test_Z13_links_pipes_folders_and_files_of_others_are_refused(wallet, path, m
     assert "another user" in refused(path)
 
 
-def test_Z13_nothing_is_written_where_others_may_write(path):
-    path.parent.chmod(0o770)
-    with pytest.raises(WalletError, match="others may write in"):
+def test_Z13_nothing_is_written_where_everybody_may_write(path):
+    path.parent.chmod(0o702)
+    with pytest.raises(WalletError, match="everybody may write in"):
         WalletFile.create(path, [KEY], Secret(PASS), n=QUICK)
     assert list(path.parent.iterdir()) == []
 

@@ -120,8 +120,8 @@ def _beside(path: Path, data: bytes) -> Path:
 
 def _refuse_folder(folder: Path) -> None:
     mode = folder.stat().st_mode
-    if sys.platform != "win32" and mode & 0o022 and not mode & stat.S_ISVTX:
-        raise WalletError(f"others may write in {folder}", rule="the wallet's folder is private (Z13)",
+    if sys.platform != "win32" and mode & 0o002 and not mode & stat.S_ISVTX:
+        raise WalletError(f"everybody may write in {folder}", rule="the wallet's folder is private (Z13)",
                           hint=f"chmod 700 {folder}")  # fmt: skip
 
 
