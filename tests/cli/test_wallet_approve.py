@@ -16,6 +16,7 @@ from x402_agent.cli.app import app
 from x402_agent.ledger import SqliteLedger
 from x402_agent.sandbox import Sandbox
 
+PERMIT2 = "0x000000000022D473030F116dDEE9F6B43aC78BA3"
 START = 1_000_000_000  # what the sandbox's payer has approved at first
 COMMAND = [sys.executable, "-c", "from x402_agent.cli import main; main()"]
 
@@ -60,6 +61,26 @@ def test_approve_then_again_then_revoke(run, box):
     assert (facts["state"], facts["left"], facts["amount"], box.allowance) == ("CONFIRMED", "0", "0", 0)
     assert facts["explorer"].endswith(facts["transaction"]) and int(facts["fee"]) > 0
     assert [row.kind for row in ledger().transactions()] == ["approve", "revoke"]
+
+
+def test_the_command_that_a_refusal_names_is_all_it_takes(run, box):
+    def get():
+        return CliRunner().invoke(app, ["get", "--json", box.url("/upto")])
+
+    before = get()
+    assert before.exit_code == 6
+    hint = json.loads(before.stdout or before.stderr)["hint"]
+    assert hint == "x402-agent wallet approve USDC --for permit2 --amount 1 --network base-sepolia"
+    assert run(*hint.split()[3:], "--yes").exit_code == 0
+    assert box.allowance == 1_000_000
+    moved = len(box.settlements)
+    assert get().exit_code == 0
+    assert [one.amount for one in box.settlements[moved:]] == [12_000]
+    assert CliRunner().invoke(app, ["resume"]).exit_code == 0
+    assert box.allowance == 1_000_000 - 12_000
+    assert [(row[3], row[4]) for row in ledger().allowances()] == [(PERMIT2.lower(), box.allowance)]
+    assert run("USDC", "--revoke", "--yes").exit_code == 0
+    assert get().exit_code == 6
 
 
 @pytest.mark.parametrize(("words", "code", "said"), [
