@@ -8,6 +8,7 @@ import pytest
 
 from x402_agent.primitives import EvmKey
 from x402_agent.sandbox.permit2 import PERMIT2
+from x402_agent.sandbox.token import Authorization
 
 STRANGER = EvmKey(b"\x44" * 32)
 P, E = "invalid_exact_evm_payload_", "invalid_exact_evm_"
@@ -145,7 +146,10 @@ def test_a_long_signature_of_a_plain_account_is_an_undeployed_wallet(box, buyer)
     assert refused(box, body) == f"{P}undeployed_smart_wallet"
 
 
-@pytest.mark.parametrize("code, good", [("631626ba7e60e01b5f5260205ff3", True), ("5f5f5260205ff3", False)])
+@pytest.mark.parametrize(
+    "code, good",
+    [("631626ba7e60e01b5f5260205ff3", True), ("5f5f5260205ff3", False), ("631626ba7e60e01b5f5260205ffd", False)],
+)  # the last reverts with the magic
 def test_a_contract_wallet_signs_in_its_own_way(both, buyer_of, code, good):
     wallet = "0x" + "77" * 20
     both.chain.install(bytes.fromhex("77" * 20), bytes.fromhex(code))
@@ -415,6 +419,71 @@ def test_version_1_knows_no_permits(box, buyer):
     body = buyer.request(1)
     body["paymentPayload"]["payload"] = buyer.permit()
     assert refused(box, body) == "invalid_payload"
+
+
+def test_a_long_signature_of_a_plain_account_over_a_permit_is_refused(box, buyer):
+    body = buyer.permit_request()
+    body["paymentPayload"]["payload"]["signature"] = "0x" + "ab" * 100
+    assert refused(box, body) == "invalid_permit2_signature"
+
+
+def test_permit2_moves_no_nothing(box, buyer):
+    assert refused(box, buyer.permit_request(asked={"amount": "0"}, amount="0")) == "permit2_invalid_amount"
+
+
+@pytest.mark.parametrize("scheme", ["batch-settlement", "", None])
+def test_a_scheme_that_nobody_knows(box, buyer, scheme):
+    for body in (buyer.request(), buyer.permit_request()):
+        body["paymentPayload"]["accepted"] = body["paymentRequirements"] = body["paymentRequirements"] | {
+            "scheme": scheme
+        }
+        assert refused(box, body) == "unsupported_scheme"
+    body = buyer.request(1)
+    body["paymentPayload"]["scheme"] = body["paymentRequirements"]["scheme"] = "upto"
+    assert refused(box, body) == "unsupported_scheme"
+
+
+def test_a_refusal_has_words_and_names_the_payer_where_it_knows_one(box, buyer):
+    body = buyer.permit_request()
+    body["paymentRequirements"] = body["paymentRequirements"] | {"extra": {}}
+    words = {"isValid": False, "invalidReason": "invalid_payload"}
+    who = {"payer": box.payer_address}
+    found = box.facilitator.verify_json(body)
+    assert found == words | who | {"invalidMessage": "the seller asked for eip3009"}
+    body = buyer.request(requirement=buyer.requirement(extra={"assetTransferMethod": "permit2"}))
+    found = box.facilitator.verify_json(body)
+    assert found == words | who | {"invalidMessage": "the seller asked for permit2"}
+    assert box.facilitator.verify_json("{}") == words | {"invalidMessage": "the body is not a JSON object"}
+
+
+FAILED = {"eip3009": "transaction_failed", "exact": "transaction_failed", "upto": "invalid_upto_evm_transaction_failed"}
+USED = {"eip3009": f"{E}nonce_already_used", "exact": "permit2_invalid_nonce", "upto": "permit2_invalid_nonce"}
+
+
+@pytest.mark.parametrize("way", list(FAILED))
+def test_what_was_true_in_the_rehearsal_may_be_false_in_the_block(box, buyer, way, monkeypatch):
+    for name in ("_rehearse", "_rehearse_permit"):
+        monkeypatch.setattr(box.facilitator, name, lambda *_: None)
+    body = buyer.request() if way == "eip3009" else buyer.permit_request(way)
+    assert box.facilitator.settle_json(body)["success"]
+    again = box.facilitator.settle_json(body)
+    assert (again["errorReason"], again["transaction"], again["payer"]) == (USED[way], "", box.payer_address)
+    payer = bytes.fromhex(box.payer_address[2:])
+    assert box.token.send(box._operator, "blacklist(address)", payer.rjust(32, b"\0")).status
+    body = buyer.request() if way == "eip3009" else buyer.permit_request(way)
+    assert box.facilitator.settle_json(body)["errorReason"] == FAILED[way]
+    assert len(box.settlements) == 1
+
+
+def test_a_token_that_moves_another_amount_is_noticed(box, buyer, monkeypatch):
+    other = buyer.payload(value="9999")
+    fields = other["authorization"]
+    numbers = (int(fields[name]) for name in ("value", "validAfter", "validBefore"))
+    sender, to, nonce = (bytes.fromhex(fields[name][2:]) for name in ("from", "to", "nonce"))
+    data = box.token.call_data(Authorization(sender, to, *numbers, nonce), bytes.fromhex(other["signature"][2:]))
+    monkeypatch.setattr(box.facilitator._token, "call_data", lambda *_: data)
+    assert box.facilitator.settle_json(buyer.request())["errorReason"] == f"{E}transfer_event_mismatch"
+    assert box.settlements == []
 
 
 def test_a_payment_shows_no_signature(box, buyer):

@@ -71,7 +71,7 @@ class Settled:
             "network": self.payment.network,
             "payer": self.payment.payer,
         }
-        return answer | ({"amount": str(self.amount)} if self.payment.scheme == "upto" else {})
+        return answer | ({"amount": str(self.amount)} if self.payment.upto else {})
 
 
 class Facilitator:
@@ -111,13 +111,14 @@ class Facilitator:
         payment = read(version, payload)
         amount = payment.authorization.value
         try:
-            if payment.scheme == "upto":
+            if payment.upto:
                 amount = asked(requirement, "amount")
                 requirement = {**requirement, "amount": str(payment.authorization.value)}
                 if amount > payment.authorization.value:
                     raise Refused("invalid_upto_evm_payload_settlement_exceeds_amount")
-            self._check(payment, payload, requirement, amount)
-            if not amount and payment.scheme == "upto":
+            free = payment.upto and not amount
+            self._check(payment, payload, requirement, None if free else amount)
+            if free:
                 return Settled(payment, None, 0)
             settled = Settled(payment, self._send(payment, amount), amount)
         except Refused as refused:
@@ -144,11 +145,13 @@ class Facilitator:
 
     # -- what is checked ----------------------------------------------------------------------------------------------
 
-    def _check(self, payment: Payment, payload: Mapping[str, Any], requirement: Mapping[str, Any], amount: int) -> None:
-        """Everything but the contracts' own opinion, then that too, for a settlement of `amount`."""
-        upto = payment.scheme == "upto"
+    def _check(
+        self, payment: Payment, payload: Mapping[str, Any], requirement: Mapping[str, Any], amount: int | None
+    ) -> None:
+        """Everything but the contracts' own opinion, then that too, unless nothing is to be sent (`amount` None)."""
+        upto = payment.upto
         stated = payload if payment.version == 1 else payload.get("accepted")
-        if not isinstance(stated, dict) or payment.scheme not in self._schemes(payment):
+        if not isinstance(stated, dict) or payment.scheme != ("upto" if upto else "exact"):
             raise Refused("unsupported_scheme")
         if requirement.get("scheme") != payment.scheme:
             raise Refused("invalid_upto_evm_scheme" if upto else "unsupported_scheme")
@@ -162,7 +165,7 @@ class Facilitator:
         self._check_method(payment, requirement)
         if isinstance(payment.authorization, Permit):
             self._check_permit(payment, payment.authorization, requirement)
-            if amount:
+            if amount is not None:
                 self._check_means(payment, amount)
                 self._rehearse_permit(payment, payment.authorization, amount)
             return
@@ -175,10 +178,6 @@ class Facilitator:
         domain = keccak(name.encode()) + keccak(version.encode()) + word(CHAIN_ID) + word(self._token.address)
         self._check_signature(payment, keccak(b"\x19\x01" + keccak(_DOMAIN + domain) + body))
         self._rehearse(payment, payment.authorization, name, version)
-
-    @staticmethod
-    def _schemes(payment: Payment) -> tuple[str, ...]:
-        return ("exact", "upto") if isinstance(payment.authorization, Permit) else ("exact",)
 
     @staticmethod
     def _check_method(payment: Payment, requirement: Mapping[str, Any]) -> None:
@@ -246,8 +245,7 @@ class Facilitator:
         if self._token.allowance(sender, PERMIT2) < amount:
             raise Refused("permit2_allowance_required", "the payer has not approved Permit2 for so much")
         if self._token.balance(sender) < amount:
-            upto = payment.scheme == "upto"
-            raise Refused("permit2_insufficient_balance" if upto else f"{_E}insufficient_balance")
+            raise Refused("permit2_insufficient_balance" if payment.upto else f"{_E}insufficient_balance")
 
     def _rehearse(self, payment: Payment, authorization: Authorization, name: str, version: str) -> None:
         """Run the transfer without keeping it; when the token refuses, say which of its rules did."""
@@ -270,8 +268,8 @@ class Facilitator:
         ran = self._chain.call(proxy, data, bytes.fromhex(self.address[2:]))
         if not ran.ok:
             reason = revert_reason(ran.output)
-            upto = payment.scheme == "upto"
-            otherwise = "invalid_upto_evm_transaction_failed" if upto else f"{_E}transaction_simulation_failed"
+            failed = f"{_E}transaction_simulation_failed"
+            otherwise = "invalid_upto_evm_transaction_failed" if payment.upto else failed
             raise Refused(_code(reason, otherwise), reason)
 
     # -- what is sent -------------------------------------------------------------------------------------------------
@@ -285,8 +283,7 @@ class Facilitator:
             to, data = self._token.address, self._token.call_data(wanted, payment.signature)
         mined = self._chain.send(self._key, to, data)
         if not mined.status:
-            upto = payment.scheme == "upto"
-            otherwise = "invalid_upto_evm_transaction_failed" if upto else "transaction_failed"
+            otherwise = "invalid_upto_evm_transaction_failed" if payment.upto else "transaction_failed"
             raise Refused(_code(mined.reason, otherwise), mined.reason)
         found = [(each.sender, each.to, each.value) for each in mined.transfers]
         if found != [(payment.payer, checksum("0x" + wanted.to.hex()), amount)]:

@@ -49,12 +49,17 @@ class Payment:
         return checksum("0x" + self.authorization.sender.hex())
 
     @property
+    def upto(self) -> bool:
+        """Whether it is a ceiling: the scheme `upto`, which is always by Permit2."""
+        return isinstance(self.authorization, Permit) and bool(self.authorization.facilitator)
+
+    @property
     def nonce(self) -> str:
         """The nonce that was signed, 0x and 64 hex digits: no two settlements of a payer share it."""
         return "0x" + self.authorization.nonce.hex()
 
     def __repr__(self) -> str:
-        ceiling = "up to " if self.scheme == "upto" else ""
+        ceiling = "up to " if self.upto else ""
         return f"Payment({self.payer} pays {ceiling}{self.authorization.value})"
 
 
