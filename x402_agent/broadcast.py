@@ -25,6 +25,7 @@ from .errors import (
 )
 from .ledger import Transaction
 from .model import Money
+from .secret import Secret
 from .steps import Sleep
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ def coins(wei: int) -> str:
 
 def node_of(payer: Payer, network: Network) -> Node:
     """The nodes that the settings name for a network; raises SettingsError when there is none."""
-    where = payer.settings.nodes.get(network.id)
-    if not where:
+    where = Secret(payer.settings.nodes.get(network.id, ""))
+    if not len(where):
         raise SettingsError(
             f"no node of {network.name} is known",
             rule="X402_AGENT_NODES",

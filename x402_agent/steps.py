@@ -111,6 +111,9 @@ class Fetch(NamedTuple):
     def __repr__(self) -> str:
         return f"Fetch({self.method})"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a URL may hold a key: it is not pickled")
+
 
 class Fetched(NamedTuple):
     """The answer to a Fetch, at most `limit` bytes of it. Status 0 means that there was none."""
@@ -118,6 +121,9 @@ class Fetched(NamedTuple):
     status: int
     headers: Mapping[str, str]
     content: bytes
+
+    def __repr__(self) -> str:
+        return f"Fetched({self.status}, {len(self.content)} bytes)"
 
 
 class Sleep(NamedTuple):

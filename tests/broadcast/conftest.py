@@ -12,6 +12,7 @@ from x402_agent.chains.evm.permit2 import PERMIT2
 from x402_agent.ledger import SqliteLedger
 from x402_agent.sandbox import Sandbox
 from x402_agent.sandbox.node import answer_rpc
+from x402_agent.secret import Veiled
 from x402_agent.steps import Fetch, Fetched, Sleep
 
 NODE = "https://node.example/v2/needle"
@@ -32,7 +33,7 @@ class World:
         self.say = []
 
     def payer(self, key=None, nodes=NODE):
-        settings = replace(Settings.load(), nodes={NETWORK: nodes} if nodes else {})
+        settings = replace(Settings.load(), nodes=Veiled({NETWORK: nodes} if nodes else {}))
         made = Payer(wallet=Wallet.from_key(key or self.box.payer_key), policy=Policy(networks=("base-sepolia",)),
                      settings=settings, ledger=SqliteLedger(self.path, sandbox=True))  # fmt: skip
         self.opened.append(made)

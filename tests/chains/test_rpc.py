@@ -13,6 +13,7 @@ from x402_agent.chains.evm.rpc import Node, shown
 from x402_agent.errors import NodeError, SettingsError
 from x402_agent.model import Terms
 from x402_agent.primitives import keccak
+from x402_agent.secret import Secret
 from x402_agent.steps import Fetched
 
 BASE = assets.network("base-sepolia")
@@ -135,7 +136,7 @@ def test_C19_no_error_or_repr_shows_more_than_scheme_and_host():
     text = str(caught.value) + repr(caught.value) + repr(Node(BASE, BOTH)) + repr(net.calls[0][3])
     assert "needle2" not in text and "needle3" not in text and "\x1b" not in text
     assert "https://two.example: error: bad key … in …" in text and len(str(caught.value)) < 900
-    assert shown(TWO) == "https://two.example"
+    assert shown(Secret(TWO)) == "https://two.example"
     assert "needle1" not in text.partition("two.example")[0]
 
 
@@ -150,7 +151,7 @@ def test_C20_only_https_or_this_machine(url):
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://localhost:8545/x", "http://[::1]:8545", "https://n.example"])
 def test_C20_these_are_asked(url):
-    assert Node(BASE, url).urls == [url]
+    assert [each.text for each in Node(BASE, url).urls] == [url]
 
 
 SELECTORS = {"balanceOf(address)": reads.balance, "allowance(address,address)": reads.allowance,

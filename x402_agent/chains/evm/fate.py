@@ -27,23 +27,25 @@ def fate(offer: Offer, terms: Terms, node: str) -> Steps[str]:
     One node's word is enough for `settled`, which keeps money counted; `dead` frees it, so all must say it (C2).
     """
     words = []
-    for url in node.split("|"):
-        words.append((yield from _one(offer, terms, url)))
-        if words[-1] == "settled":
-            return "settled"
+    try:
+        for one in Node(offer.network, node).each():
+            words.append((yield from _one(one, offer, terms)))
+            if words[-1] == "settled":
+                return "settled"
+    except SettingsError:
+        return "unknown"
     return "dead" if set(words) == {"dead"} else "unknown"
 
 
-def _one(offer: Offer, terms: Terms, url: str) -> Steps[str]:
+def _one(asked: Node, offer: Offer, terms: Terms) -> Steps[str]:
     try:
-        asked = Node(offer.network, url)
         if (yield from is_used(asked, offer, terms)):
             return "settled"
         block = yield from final(asked)
         if block is None or block[1] <= terms.valid_before:
             return "unknown"
         used = yield from is_used(asked, offer, terms, block[0])
-    except (NodeError, SettingsError):
+    except NodeError:
         return "unknown"
     return "settled" if used else "dead"
 

@@ -93,11 +93,11 @@ def _word(address: str) -> str:
 
 def _read(node: Node, convert: Callable[[Any], Any], method: str, *params: object, **options: Any) -> Steps[Any]:
     """A call whose result must convert; what does not is as good as no answer."""
-    found = yield from node.ask(method, *params, **options)
     try:
-        return convert(found)
+        return convert((yield from node.ask(method, *params, **options)))
     except (ValueError, LookupError, TypeError, AttributeError):
-        raise NodeError(f"{node!r} gave {method} no readable answer", rule="execution-apis", hint="ask another node") from None
+        pass  # outside of this block nothing of what the node said is in an error's frames
+    raise NodeError(f"{node!r} gave {method} no readable answer", rule="execution-apis", hint="ask another node")
 
 
 def _word_of(value: object) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from ...errors import NodeError, SettingsError
+from ...secret import Secret
 from ...steps import MAX_BODY, Fetch, Fetched
 
 if TYPE_CHECKING:
@@ -33,10 +34,9 @@ class _Odd(Exception):
     """One node's answer is no answer; the next one is asked."""
 
 
-def shown(url: str) -> str:
+def shown(url: Secret) -> str:
     """Scheme and host of a node's URL: all that may be shown of it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}"
+    return f"{urlsplit(url.text).scheme}://{urlsplit(url.text).hostname or ''}"
 
 
 def quantity(value: object) -> int:
@@ -65,12 +65,13 @@ class Node:
 
     __slots__ = ("_chain_id", "_right", "_wrong", "network", "urls")
 
-    def __init__(self, network: Network, where: str) -> None:
+    def __init__(self, network: Network, where: str | Secret) -> None:
         self.network = network
-        self.urls = [_admitted(url.strip()) for url in where.split("|")]
+        where = Secret(where)  # so that no frame of ours shows it
+        self.urls = [_admitted(each) for each in map(Secret, where.text.split("|"))]
         self._chain_id = int(network.id.partition(":")[2])
-        self._right: set[str] = set()
-        self._wrong: set[str] = set()
+        self._right: set[Secret] = set()
+        self._wrong: set[Secret] = set()
 
     def __repr__(self) -> str:
         return f"Node({self.network.name}, {self.hosts})"
@@ -91,23 +92,28 @@ class Node:
         said = []
         for url in list(self.urls):
             try:
-                yield from self._know(url)
-                got: Fetched = yield _post(url, method, params, retries, limit)
-                result = _whole(got) if raw else _result(got, limit)
+                result = yield from self._one(url, method, params, retries, limit, raw)
             except _Odd as why:
                 said.append(f"{shown(url)}: {_clean(str(why), url)}")
                 continue
-            self.urls.sort(key=url.__ne__)  # whoever answers is asked first from now on
+            self.urls = [url, *(each for each in self.urls if each is not url)]  # whoever answers is asked first from now on
             return result
         raise NodeError(
             f"no node of {self.network.name} answered {method}: {'; '.join(said)}", rule="X402_AGENT_NODES", hint=_HINT
         )
 
+    def _one(
+        self, url: Secret, method: str, params: tuple[object, ...], retries: int, limit: int, raw: bool
+    ) -> Steps[Any]:
+        yield from self._know(url)
+        got: Fetched = yield _post(url, method, params, retries, limit)
+        return _whole(got) if raw else _result(got, limit)
+
     def each(self) -> list[Node]:
         """One Node for each URL: to hear them all where one's word is not enough (C2)."""
         return [Node(self.network, url) for url in self.urls]
 
-    def _know(self, url: str) -> Steps[None]:
+    def _know(self, url: Secret) -> Steps[None]:
         """Ask once which chain this node is on."""
         if url in self._wrong:
             raise _Odd("another chain")
@@ -123,12 +129,12 @@ class Node:
             self._right.add(url)
 
 
-def _admitted(url: str) -> str:
+def _admitted(given: Secret) -> Secret:
     """The URL itself; raises SettingsError for one that nobody should send a question to (C20)."""
+    url = Secret(given.text.strip())
     try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        fine = bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and _is_here(host)))
+        scheme, host = urlsplit(url.text).scheme, urlsplit(url.text).hostname or ""
+        fine = bool(host) and (scheme == "https" or (scheme == "http" and _is_here(host)))
     except ValueError:
         fine = False
     if not fine:
@@ -146,10 +152,10 @@ def _is_here(host: str) -> bool:
         return host == "localhost"
 
 
-def _post(url: str, method: str, params: tuple[object, ...], retries: int, limit: int) -> Fetch:
+def _post(url: Secret, method: str, params: tuple[object, ...], retries: int, limit: int) -> Fetch:
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     content = json.dumps(body, separators=(",", ":")).encode()
-    return Fetch("POST", url, content, _HEADERS, retries=retries, limit=limit)
+    return Fetch("POST", url.text, content, _HEADERS, retries=retries, limit=limit)
 
 
 def _whole(got: Fetched) -> bytes:
@@ -180,10 +186,10 @@ def _result(got: Fetched, limit: int) -> Any:
     return answer["result"]
 
 
-def _clean(words: str, url: str) -> str:
+def _clean(words: str, url: Secret) -> str:
     """A node's words, fit to be shown: nothing of its URL but the host, ASCII, at most _SAID characters."""
-    parts = urlsplit(url)
-    pieces = {url, parts.query, *parts.path.split("/"), *re.split("[&=]", parts.query), parts.fragment}
+    parts = urlsplit(url.text)
+    pieces = {url.text, parts.query, *parts.path.split("/"), *re.split("[&=]", parts.query), parts.fragment}
     pieces |= {parts.username or "", parts.password or "", parts.netloc.rpartition("@")[0]}
     pieces |= {unquote(piece) for piece in pieces}
     for piece in sorted(pieces, key=len, reverse=True):
