@@ -40,7 +40,7 @@ HONEST = Case("H1", "honest", lambda arena: arena.seller.sells("/paid"), PAYS)
 # Rows in which signing whatever is asked must hurt; the others are about answers, headers and content.
 HURT_MONEY = set(
     "P1 P2 P4 P5 P6 P8 P9 P10 P11 P12 P13 P14 P16 P18 A1 A2 A3 A4 A5 A6 A7 A8 A10 A12 A14 D1 D2 D4 D5 D6 D11 D12 "
-    "R1 R2 R3 R4 R7 R8 L1 L2 L3 L4 L5 L6 L8 L11 O1 O2 O3 O6 O8 W1 W5 W6 W11 W12 W15 W16 W17".split()
+    "R1 R2 R3 R4 R7 R8 L1 L2 L3 L4 L5 L6 L8 L11 O1 O2 O3 O6 O8 W1 W5 W6 W11 W12 W15 W17".split()
 )
 HURT_WEIGHT = set("S2 S3 S4 T2 T3 T5 T6 T9 V6 V10".split())
 
