@@ -7,11 +7,13 @@ import os
 import pty
 import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
-from x402_agent import Settings
+from x402_agent import Settings, fetch
 from x402_agent.cli.app import app
 from x402_agent.ledger import SqliteLedger
 from x402_agent.sandbox import Sandbox
@@ -124,6 +126,7 @@ def test_in_doubt_then_resume(run, box, monkeypatch, tmp_path):
         return
         yield
 
+    monkeypatch.setattr(fetch, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: None))
     honest = reads.send_raw
     monkeypatch.setattr(reads, "send_raw", lost)
     done = run("USDC", "--amount", "1500", "--yes", "--wait", "0.5")
