@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from .chains.evm import Node, reads, transaction
+from .chains.evm import reads, transaction
 from .chains.evm.eip3009 import address_bytes
 from .chains.evm.permit2 import PERMIT2
+from .chains.evm.rpc import Node
 from .errors import (
     LedgerError,
     NodeError,

@@ -9,8 +9,8 @@ import pytest
 
 from x402_agent import assets, broadcast
 from x402_agent.broadcast import SPENDERS, coins, plan, plan_transfer, resume, send
-from x402_agent.chains.evm import Node
 from x402_agent.chains.evm.permit2 import PERMIT2
+from x402_agent.chains.evm.rpc import Node
 from x402_agent.errors import (
     LedgerError,
     NodeError,

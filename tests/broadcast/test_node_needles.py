@@ -10,8 +10,9 @@ import pytest
 
 from x402_agent import assets
 from x402_agent.broadcast import node_of, plan, resume, send
-from x402_agent.chains.evm import Node, reads
+from x402_agent.chains.evm import reads
 from x402_agent.chains.evm.permit2 import PERMIT2
+from x402_agent.chains.evm.rpc import Node
 from x402_agent.errors import PaymentError
 from x402_agent.fetch import drive
 from x402_agent.steps import Fetched

@@ -11,7 +11,8 @@ import typer
 
 from .. import Money, PaymentError, Settings, Wallet, assets
 from ..broadcast import coins
-from ..chains.evm import Node, reads
+from ..chains.evm import reads
+from ..chains.evm.rpc import Node
 from ..fetch import drive
 from ..ledger import SqliteLedger
 from ..policy import load

@@ -4,6 +4,5 @@ What is signed is a function of assets.toml, the pinned spenders, the offer's pr
 """
 
 from .chain import Evm
-from .rpc import Node
 
-__all__ = ["Evm", "Node"]
+__all__ = ["Evm"]

@@ -9,9 +9,8 @@ from ... import assets
 from ...errors import SigningFailed
 from ...model import Proof, Terms
 from ...primitives import checksum
-from . import charge, eip3009, permit2
+from . import eip3009, permit2
 from .eip3009 import address_bytes
-from .fate import fate
 
 if TYPE_CHECKING:
     from ...model import Offer
@@ -91,11 +90,15 @@ class Evm:
 
     def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
         """`settled`, `dead` or `unknown`, by the JSON-RPC node at this URL (see fate.py)."""
+        from .fate import fate  # a payment that goes well asks no node: none of this is loaded for it
+
         return fate(offer, terms, node)
 
     def charged(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
         """What this transaction moved for an `upto` payment, in atomic units; None in doubt (see charge.py)."""
-        return charge.charged(offer, terms, transaction, node)
+        from .charge import charged
+
+        return charged(offer, terms, transaction, node)
 
 
 def _way(offer: Offer) -> str:
