@@ -225,7 +225,7 @@ def wrong(arena: Arena, case: Case) -> list[str]:
     """What our own caller was told, and what our ledger counts."""
     want, found = case.expect, []
     if want.error is not None:
-        if not isinstance(arena.error, want.error):
+        if not _is(arena.error, want.error):
             found.append(f"{arena.error or arena.reply!r} instead of {want.error}")
         elif want.rule not in str(arena.error):
             found.append(f"the error does not name {want.rule!r}: {arena.error}")
@@ -241,6 +241,13 @@ def wrong(arena: Arena, case: Case) -> list[str]:
     if arena.counted() != want.counted:
         found.append(f"{arena.counted()} counted, not {want.counted}")
     return found
+
+
+def _is(error: BaseException | None, kinds: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
+    """By name where the library is httpx2: its exceptions are its own classes of the same names."""
+    names = {each.__name__ for each in (kinds if isinstance(kinds, tuple) else (kinds,))}
+    ours = type(error).__module__.partition(".")[0] == "httpx2"
+    return isinstance(error, kinds) or (ours and any(each.__name__ in names for each in type(error).__mro__))
 
 
 def _answer(arena: Arena, want: Expect) -> list[str]:

@@ -29,8 +29,8 @@ def test_row(arena, case):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # trio: a stream left in the middle
 @pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # leaves the HTTP library's own generators
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(("library", "backend"), [("httpx", "trio"), ("httpx2", "asyncio")])
 @pytest.mark.parametrize("case", every(full=True))
-def test_row_async(arena, case, backend):
-    play(arena, case, in_world("httpx", backend))
+def test_row_async(arena, case, library, backend):
+    play(arena, case, in_world(library, backend))
     judge(arena, case)
