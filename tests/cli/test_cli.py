@@ -177,6 +177,21 @@ def test_doctor_and_empty_log():
     assert "nothing is in doubt" in run("resume").output
 
 
+def test_doctor_misses_a_ledger_that_was_deleted(monkeypatch, tmp_path):
+    monkeypatch.setenv("X402_AGENT_HOME", str(tmp_path))
+    box = Sandbox()
+    box.serve()
+    env = {"X402_AGENT_HOME": str(tmp_path), "X402_AGENT_EVM_KEY": "0x" + box.payer_key.hex(), "X402_AGENT_NETWORKS": "testnet"}
+    with Payer.from_env(env=env) as payer, payer.client() as client:
+        assert client.get(box.origin + "/joke").status_code == 200
+    box.stop()
+    for each in tmp_path.glob("ledger.db*"):
+        if each.is_file():
+            each.unlink()
+    done = run("doctor")
+    assert done.exit_code == 1 and "deleted or replaced" in done.output
+
+
 def test_doctor_says_whether_the_wallet_can_be_read(monkeypatch, tmp_path):
     from x402_agent.secret import Secret
     from x402_agent.wallet.file import Entry, WalletFile

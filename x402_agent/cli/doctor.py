@@ -14,7 +14,7 @@ from ..broadcast import coins
 from ..chains.evm import reads
 from ..chains.evm.rpc import Node
 from ..fetch import drive
-from ..ledger import SqliteLedger
+from ..ledger import SqliteLedger, note_path
 from ..policy import load
 from .common import Exit, as_json, errors
 
@@ -65,7 +65,8 @@ def _policy(settings: Settings) -> Check:
 
 
 def _ledger(settings: Settings) -> Check:
-    if not settings.ledger_path.exists():
+    deleted = note_path(settings.notes_path, settings.ledger_path).exists()  # opening it says what is missing (Z4)
+    if not settings.ledger_path.exists() and not deleted:
         return "ledger", None, f"none yet; it will be {settings.ledger_path}"
     try:
         ledger = SqliteLedger(settings.ledger_path, notes=settings.notes_path)

@@ -18,15 +18,19 @@ from . import lock
 if TYPE_CHECKING:
     from .store import Store
 
-__all__ = ["Note"]
+__all__ = ["Note", "note_path"]
+
+
+def note_path(folder: Path, ledger: Path) -> Path:
+    """Where the note about the ledger at this path lies, if it was ever paid from."""
+    return folder / hashlib.sha256(os.fsencode(os.path.abspath(ledger))).hexdigest()[:16]
 
 
 class Note:
     """The note of one open ledger; `folder` None keeps none. Raises LedgerError when it cannot be read."""
 
     def __init__(self, folder: Path | None, store: Store) -> None:
-        name = hashlib.sha256(os.fsencode(os.path.abspath(store.path))).hexdigest()[:16]
-        self._path = None if folder is None else folder / name
+        self._path = None if folder is None else note_path(folder, store.path)
         self._word = hmac.digest(store.secret, b"x402_agent ledger", "sha256").hex()
         self._kept = self._path is None
         found = self._read()
