@@ -93,7 +93,10 @@ class Kit:
             )  # fmt: skip
         choice = choose(self.payer.policy, ask, challenge, self.payer.refuses, self.payer.lacks)
         if choice.offer is None:
-            raise choice.error or NoAcceptableOffer("nothing on offer")
+            error = choice.error or NoAcceptableOffer("nothing on offer")
+            if self.payer.sandboxed and " wallet approve " in error.hint:
+                error.hint += " --sandbox"
+            raise error
         ask.key  # noqa: B018 - a one-shot body is refused here, before anything is held
         return choice.offer, choice.limits
 

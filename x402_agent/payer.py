@@ -260,6 +260,11 @@ class Payer:
         account = self.wallet.address(namespace)
         return chain.refuses(offer, account) if account else f"no key for {offer.network.name}"
 
+    @property
+    def sandboxed(self) -> bool:
+        """Whether it pays in the sandbox: test money, and a ledger of its own."""
+        return "ledger" in self.__dict__ and self.ledger.sandbox
+
     def lacks(self, offer: Offer) -> str:
         """Which allowance this payer must be given before it can pay an offer, or "". Nobody but its owner gives it (D3)."""
         namespace = offer.network.namespace

@@ -100,6 +100,18 @@ def sandbox():
         process.stdout.close()
 
 
+def test_in_the_sandbox_the_command_that_a_refusal_names_works_there(sandbox):
+    url = sandbox() + "/upto"
+    assert spawn("get", "--sandbox", url).returncode == 0  # its payer starts with an allowance
+    assert spawn("wallet", "approve", "USDC", "--for", "permit2", "--revoke", "--sandbox", "--yes").returncode == 0
+    refused = spawn("get", "--sandbox", "--json", url)
+    hint = json.loads(refused.stdout or refused.stderr)["hint"]
+    assert refused.returncode == 6 and hint.startswith("x402-agent wallet approve ") and hint.endswith(" --sandbox")
+    approved = spawn(*hint.split()[1:], "--yes")
+    assert approved.returncode == 0, approved.stderr
+    assert spawn("get", "--sandbox", url).returncode == 0
+
+
 def test_get_pays_streams_and_exits_as_promised(sandbox):
     url = sandbox()
     done = spawn("get", "--sandbox", url + "/joke")
