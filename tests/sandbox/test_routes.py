@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 
+import httpx2
 import pytest
 
 from x402_agent.dialects import builtin
 from x402_agent.model import Ask
-from x402_agent.sandbox import ROUTES
+from x402_agent.sandbox import ROUTES, Route
+from x402_agent.sandbox.challenge import Seller, requirements
+from x402_agent.sandbox.messages import Request
 from x402_agent.steps import Reply
 
 OK = [each for each in ROUTES.values() if each.price and not each.path.endswith("-500")]
@@ -319,6 +322,52 @@ def test_extensions_that_do_not_echo_are_refused(shop, buyer, tools, sent):
     answer = shop.get("/order", headers=buyer.header(shop.get("/order"), extensions=sent))
     assert answer.status_code == 402
     assert receipt_of(answer, tools)["errorReason"] == "extension_echo_mismatch"
+
+
+@pytest.mark.parametrize("sent", [{}, None])
+def test_extensions_may_be_left_out(shop, buyer, sent):
+    assert shop.get("/order", headers=buyer.header(shop.get("/order"), extensions=sent)).status_code == 200
+
+
+def test_an_answer_that_was_lost_is_not_remembered(shop, buyer, tools):
+    shop.box.scenario = "answer_lost"
+    asked = shop.get("/order")
+    headers = buyer.header(asked, extensions=with_identifier(tools, asked, "order-0123456789ab"))
+    with pytest.raises(httpx2.RemoteProtocolError):
+        shop.get("/order", headers=headers)
+    assert shop.get("/order", headers=headers).status_code == 200
+    assert len(shop.box.settlements) == 1
+
+
+@pytest.mark.parametrize(
+    "path, change, code",
+    [
+        ("/joke", {"x402Version": 1}, "invalid_x402_version"),
+        ("/joke", {"accepted": 5}, "invalid_payload"),
+        ("/joke", {"accepted": None}, "invalid_payload"),
+        ("/order", {"extensions": [1]}, "extension_echo_mismatch"),
+        ("/v1/joke", {"x402Version": 2}, "invalid_x402_version"),
+        ("/v1/joke", {"scheme": "upto"}, "invalid_payment_requirements"),
+        ("/v1/joke", {"network": "base"}, "invalid_payment_requirements"),
+    ],
+)
+def test_a_payload_that_answers_nothing_that_was_asked(shop, buyer, tools, path, change, code):
+    ((name, value),) = buyer.header(shop.get(path)).items()
+    answer = shop.get(path, headers={name: tools.encode(tools.decode(value) | change)})
+    assert (answer.status_code, receipt_of(answer, tools)["errorReason"]) == (402, code)
+    assert shop.box.settlements == []
+
+
+def test_version_1_is_offered_what_it_knows():
+    route = Route("/x", 5, ROUTES["/joke"].handler, "", wire="both", ways=("permit2", "eip3009", "upto"))
+    seller = Seller("0x" + "11" * 20, "0x" + "22" * 20)
+    one, two = (requirements(route, Request("GET", "http://x", "/x"), version, seller, 1) for version in (1, 2))
+    assert [each["extra"].get("assetTransferMethod") for each in one] == [None]
+    assert [(each["scheme"], "facilitatorAddress" in each["extra"]) for each in two] == [
+        ("exact", False),
+        ("exact", False),
+        ("upto", True),
+    ]
 
 
 # -- controls ---------------------------------------------------------------------------------------------------------
