@@ -1,4 +1,4 @@
-"""A buyer who signs by hand, and the two doors of a sandbox."""
+"""A buyer who signs by hand, a wallet that signs with eth_account, and the two doors of a sandbox."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import Any
 
 import httpx2
 import pytest
+from eth_account import Account
 
 from x402_agent.primitives import EvmKey, keccak
 from x402_agent.sandbox import Sandbox
+from x402_agent.sandbox.node import answer_rpc
 from x402_agent.sandbox.permit2 import EXACT_PROXY, UPTO_PROXY, Permit
 
 USDC = "0x036CbD53842c5426634e7929541eC2318f3dCF7e"
@@ -164,6 +166,51 @@ class Buyer:
         return {"PAYMENT-SIGNATURE": encode(sent)}
 
 
+FEES = {
+    "legacy": {"gasPrice": 3_000_000},
+    "2930": {"gasPrice": 3_000_000, "accessList": [{"address": USDC, "storageKeys": [3, 4]}], "type": 1},
+    "1559": {"maxFeePerGas": 5_000_000, "maxPriorityFeePerGas": 2_000_000, "type": 2},
+}
+
+
+class Wallet:
+    """The payer's account, signing with eth_account, and a node that answers in words."""
+
+    def __init__(self, box):
+        self.box = box
+        self.account = Account.from_key(box.payer_key)
+        self.address = self.account.address
+
+    def rpc(self, method, *params):
+        answer = answer_rpc(self.box.chain, {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)})
+        assert (answer["jsonrpc"], answer["id"]) == ("2.0", 1)
+        return answer["result"] if "result" in answer else answer["error"]
+
+    def number(self, method, *params):
+        return int(self.rpc(method, *params), 16)
+
+    def nonce(self, tag="latest"):
+        return self.number("eth_getTransactionCount", self.address, tag)
+
+    def sign(self, kind="1559", **change):
+        fields = {"chainId": CHAIN_ID, "nonce": self.nonce(), "gas": 200_000, "to": self.box.pay_to, "value": 0,
+                  "data": b""} | FEES[kind] | change  # fmt: skip
+        return self.account.sign_transaction({name: value for name, value in fields.items() if value is not None})
+
+    def send(self, kind="1559", **change):
+        return self.raw(self.sign(kind, **change))
+
+    def raw(self, made):
+        return self.rpc("eth_sendRawTransaction", "0x" + bytes(made.raw_transaction).hex())
+
+    def refused(self, kind="1559", **change):
+        before = self.rpc("eth_blockNumber"), self.nonce()
+        answer = self.send(kind, **change)
+        assert answer["code"] == -32000
+        assert (self.rpc("eth_blockNumber"), self.nonce()) == before
+        return answer["message"]
+
+
 @pytest.fixture(params=["pyrevm", "py-evm"])
 def both(request):
     """A sandbox on each EVM."""
@@ -211,6 +258,16 @@ def buy(buyer):
         return asked, client.request(method, path, headers=headers, **options), headers
 
     return run
+
+
+@pytest.fixture
+def wallet(box):
+    return Wallet(box)
+
+
+@pytest.fixture
+def on_both(both):
+    return Wallet(both)
 
 
 @pytest.fixture
