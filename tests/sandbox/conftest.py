@@ -204,10 +204,10 @@ class Wallet:
         return self.rpc("eth_sendRawTransaction", "0x" + bytes(made.raw_transaction).hex())
 
     def refused(self, kind="1559", **change):
-        before = self.rpc("eth_blockNumber"), self.nonce()
+        before = self.rpc("eth_getBalance", self.address), self.nonce()
         answer = self.send(kind, **change)
         assert answer["code"] == -32000
-        assert (self.rpc("eth_blockNumber"), self.nonce()) == before
+        assert (self.rpc("eth_getBalance", self.address), self.nonce()) == before
         return answer["message"]
 
 
@@ -268,6 +268,24 @@ def wallet(box):
 @pytest.fixture
 def on_both(both):
     return Wallet(both)
+
+
+@pytest.fixture
+def refused():
+    def run(box: Sandbox, body: object) -> str:
+        """The code that /verify and /settle agree on; nothing moved."""
+        before = box.balance(box.pay_to)
+        verdict = box.facilitator.verify_json(body)
+        settled = box.facilitator.settle_json(body)
+        assert verdict["isValid"] is False
+        assert settled["success"] is False
+        assert settled["transaction"] == ""
+        assert verdict["invalidReason"] == settled["errorReason"]
+        assert box.balance(box.pay_to) == before
+        assert box.settlements == []
+        return verdict["invalidReason"]
+
+    return run
 
 
 @pytest.fixture

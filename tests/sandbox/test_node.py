@@ -132,7 +132,7 @@ def test_fees_as_wallets_ask_for_them(wallet):
     wallet.send()
     head = wallet.rpc("eth_getBlockByNumber", "latest", False)
     assert int(head["baseFeePerGas"], 16) == BASE_FEE
-    history = wallet.rpc("eth_feeHistory", "0x3", "latest", [10, 50])
+    history = wallet.rpc("eth_feeHistory", "0x3", head["number"], [10, 50])
     assert history["baseFeePerGas"] == [hex(BASE_FEE)] * 4
     assert len(history["gasUsedRatio"]) == len(history["reward"]) == 3
     assert int(history["oldestBlock"], 16) == int(head["number"], 16) - 2
