@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
-from anyio import CancelScope, Event, fail_after, sleep, to_thread
+from anyio import CancelScope, Event, fail_after, move_on_after, sleep, to_thread
 from anyio.lowlevel import current_token
 
 from . import wire
@@ -126,10 +126,12 @@ class Talk:
                 wire.add_cookies(self.challenge.response, response)
         return response
 
-    def refuse(self, error: PaymentError, *, raises: bool) -> Any:
-        """A rule said no: raise in our own client, return the untouched 402 in somebody else's."""
-        if raises or self.challenge is None or isinstance(error, PaymentInDoubt):
-            raise error
+    def untouched(self, error: BaseException, *, raises: bool) -> Any:
+        """A rule said no: None where it is raised, in our own client; the untouched 402 in somebody else's."""
+        mild = isinstance(error, PaymentError) and not isinstance(error, PaymentInDoubt)
+        if raises or self.challenge is None or not mild:
+            return None
+        assert isinstance(error, PaymentError)
         response = self.challenge.response
         response.extensions["payment"] = Receipt(None, reason=error, payment_id=error.payment_id)
         return response
@@ -177,8 +179,13 @@ class Pays:
                     resume, value = talk.steps.throw, exc
                 if isinstance(step, Close):
                     hold = step.hold
-        except PaymentError as error:
-            return talk.refuse(error, raises=self.raises)
+        except BaseException as error:
+            if (response := talk.untouched(error, raises=self.raises)) is not None:
+                return response
+            if talk.open is not None:  # left to the garbage collector, its connection can lock the pool for ever
+                with suppress(Exception):
+                    talk.open.stream.close()
+            raise
         finally:
             DEADLINE.reset(token)
         talk.watch(reply, hold)
@@ -266,8 +273,13 @@ class Pays:
                     resume, value = talk.steps.throw, exc
                 if isinstance(step, Close):
                     hold = step.hold
-        except PaymentError as error:
-            return talk.refuse(error, raises=self.raises)
+        except BaseException as error:
+            if (response := talk.untouched(error, raises=self.raises)) is not None:
+                return response
+            if talk.open is not None:
+                with suppress(Exception), move_on_after(1, shield=True):
+                    await talk.open.stream.aclose()
+            raise
         talk.watch(reply, hold)
         return talk.give(reply)
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from hostile.arena import CENT
-from x402_agent import BudgetExceeded, LedgerError, PaymentInDoubt, Policy, PolicyDenied
+from x402_agent import BudgetExceeded, LedgerError, PaymentError, PaymentInDoubt, Policy, PolicyDenied
 
 KEY = "0x" + "01" * 32
 
@@ -300,3 +300,43 @@ def test_T13_a_cancellation_after_any_step_leaves_one_proof_and_stays_one(arena,
     assert again.text == "paid content"
     spent = 1 if first is None else 2  # a call that was answered before it noticed was a purchase of its own
     assert len(arena.seller.nonces) <= spent
+
+
+@pytest.mark.parametrize("world", ["sync", "asyncio", "trio"])
+@pytest.mark.parametrize("kind", ["over the cap", "huge and broken", "in doubt"])
+def test_S2_a_refusal_gives_its_connection_back(arena, world, kind):
+    """Left to the garbage collector, an answer that nobody reads keeps its place, or locks the pool of a sync client."""
+    huge = b'{"x402Version":1,"accepts":' + b"[" * 300_000
+    url = {
+        "over the cap": lambda: arena.seller.sells("/paid", amount=10**9),
+        "huge and broken": lambda: arena.seller.serves("/paid", arena.seller.answer(402, huge)),
+        "in doubt": lambda: arena.seller.sells("/paid", arena.seller.hang),
+    }[kind]()
+    payer = arena.till.payer(answer_timeout=0.1)
+    options = {"limits": httpx.Limits(max_connections=1), "timeout": httpx.Timeout(0.1, pool=2, read=0.1, connect=2)}
+    errors = []
+
+    def went(error):
+        errors.append(error)
+        return len(errors) < 4
+
+    async def go():
+        async with payer.async_client(**options) as client:
+            while True:
+                try:
+                    await client.get(url)
+                except PaymentError as error:
+                    if not went(error):
+                        return
+
+    if world == "sync":
+        with payer.client(**options) as client:
+            while True:
+                try:
+                    client.get(url)
+                except PaymentError as error:
+                    if not went(error):
+                        break
+    else:
+        anyio.run(go, backend=world)
+    assert len(errors) == 4
