@@ -18,7 +18,7 @@ LIBS = {"httpx": httpx, "httpx2": httpx2}
 def _parts(arena: Arena, case: Case, lib: Any) -> tuple[dict[str, Any], dict[str, Any], int | None]:
     request = dict(case.request)
     made = {
-        "timeout": request.pop("timeout", 5.0), "follow_redirects": True, "trust_env": False,
+        "timeout": request.pop("timeout", 5.0), "follow_redirects": True,
         "limits": lib.Limits(max_connections=2), **arena.client_options,
     }  # fmt: skip
     return made, request, request.pop("stream", None)
