@@ -18,10 +18,14 @@ DEADLINE: ContextVar[float | None] = ContextVar("x402_agent_deadline", default=N
 
 
 def _within(timeout: float | None) -> float | None:
+    """The shorter of this timeout and what is left. Raises TimeoutError past the deadline: a peer who never pauses
+    would never run into a timeout."""  # fmt: skip
     at = DEADLINE.get()
     if at is None:
         return timeout
-    left = max(0.001, at - time.monotonic())
+    left = at - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the deadline over all legs has passed")
     return left if timeout is None else min(timeout, left)
 
 

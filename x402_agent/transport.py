@@ -95,7 +95,6 @@ class Talk:
         self.challenge = reply
         if self.deadline is None:
             self.deadline = time.monotonic() + self.rooms.deadline
-            DEADLINE.set(self.deadline)
 
     def left(self) -> float | None:
         return None if self.deadline is None else max(0.001, self.deadline - time.monotonic())
@@ -182,9 +181,7 @@ class Pays:
         except BaseException as error:
             if (response := talk.untouched(error, raises=self.raises)) is not None:
                 return response
-            if talk.open is not None:  # left to the garbage collector, its connection can lock the pool for ever
-                with suppress(Exception):
-                    talk.open.stream.close()
+            self._drop(talk.open)  # left to the garbage collector, its connection can lock the pool for ever
             raise
         finally:
             DEADLINE.reset(token)
@@ -222,8 +219,12 @@ class Pays:
         talk.open = response
         if response.status_code == 402 and not step.paid:
             talk.challenged(reply)
+            DEADLINE.set(talk.deadline)
             if "payment-required" not in response.headers:
-                self._read(talk, reply)
+                try:
+                    self._read(talk, reply)
+                except TimeoutError as exc:
+                    raise talk.failed(step, exc) from None
         return reply
 
     def _read(self, talk: Talk, reply: Reply) -> None:
@@ -242,12 +243,20 @@ class Pays:
         reply.response.stream = wire.stream_types(talk.lib).replay(chunks, rest, original)
 
     def _release(self, response: Any) -> None:
-        """Hand the connection of a 402 back to the pool: drain what is small, drop what is not."""
+        """Hand the connection of a 402 back to the pool: drain what is small and quick, drop what is not."""
+        DEADLINE.set(time.monotonic() + wire.DRAIN)
         with suppress(Exception):
             if wire.small(response):
                 for _ in response.stream:
                     pass
-            response.stream.close()
+        self._drop(response)
+
+    @staticmethod
+    def _drop(response: Any) -> None:
+        """Close what nobody will read: an open answer keeps its connection out of the pool for ever."""
+        if response is not None:
+            with suppress(Exception):
+                response.stream.close()
 
     def close(self) -> None:
         """Close the inner transport."""
@@ -276,9 +285,7 @@ class Pays:
         except BaseException as error:
             if (response := talk.untouched(error, raises=self.raises)) is not None:
                 return response
-            if talk.open is not None:
-                with suppress(Exception), move_on_after(1, shield=True):
-                    await talk.open.stream.aclose()
+            await self._adrop(talk.open)
             raise
         talk.watch(reply, hold)
         return talk.give(reply)
@@ -303,7 +310,7 @@ class Pays:
 
     async def _asend(self, talk: Talk, step: Send) -> Reply:
         if (response := talk.done_with()) is not None:
-            await self._arelease(response, talk)
+            await self._arelease(response)
         request = talk.outgoing(step)
         try:
             with fail_after(talk.left()):
@@ -336,13 +343,18 @@ class Pays:
             await original.aclose()
         reply.response.stream = wire.stream_types(talk.lib).replay(chunks, rest, original)
 
-    async def _arelease(self, response: Any, talk: Talk) -> None:
-        with suppress(Exception):
-            with fail_after(talk.left()):
-                if wire.small(response):
-                    async for _ in response.stream:
-                        pass
-            await response.stream.aclose()
+    async def _arelease(self, response: Any) -> None:
+        with suppress(Exception), move_on_after(wire.DRAIN):
+            if wire.small(response):
+                async for _ in response.stream:
+                    pass
+        await self._adrop(response)
+
+    @staticmethod
+    async def _adrop(response: Any) -> None:
+        if response is not None:
+            with suppress(Exception), move_on_after(1, shield=True):
+                await response.stream.aclose()
 
     async def aclose(self) -> None:
         """Close the inner transport."""

@@ -15,11 +15,12 @@ from .steps import MAX_BODY
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["OPTIONS", "PAID", "add_cookies", "ask", "copy", "full", "small", "stream_types"]
+__all__ = ["DRAIN", "OPTIONS", "PAID", "add_cookies", "ask", "copy", "full", "small", "stream_types"]
 
 PAID = "x402_agent.paid"
 START = "x402_agent.start"
 OPTIONS = frozenset({"max", "key", "task", "again", "body_factory"})
+DRAIN = 0.25  # seconds that the rest of a 402 may take before a new connection is quicker
 SLOWEST = 1024  # bytes a second that a paid body must make on average, after a minute's grace
 GRACE = 60.0
 
@@ -140,7 +141,10 @@ def _carry(request: Any, lib: Any, headers: Any, challenge: Any) -> None:
     jar = lib.Cookies()
     jar.extract_cookies(challenge)
     probe = lib.Request(request.method, request.url)
-    jar.set_cookie_header(probe)
+    try:
+        jar.set_cookie_header(probe)
+    except UnicodeEncodeError:  # letters that no header of this library carries: paid without its cookies
+        return
     fresh = probe.headers.get("cookie")
     if fresh:
         names = {pair.partition("=")[0].strip() for pair in fresh.split(";")}
@@ -150,13 +154,16 @@ def _carry(request: Any, lib: Any, headers: Any, challenge: Any) -> None:
 
 def add_cookies(challenge: Any, response: Any) -> None:
     """Let the client's jar learn what the 402 set, too."""
-    for value in challenge.headers.get_list("set-cookie"):
-        response.headers = type(response.headers)([*response.headers.multi_items(), ("set-cookie", value)])
+    fresh = [(name, value) for name, value in challenge.headers.raw if name.lower() == b"set-cookie"]
+    if fresh:
+        response.headers = type(response.headers)([*response.headers.raw, *fresh])
 
 
 def small(response: Any) -> bool:
     """Whether draining the rest of this body is cheaper than a new connection."""
     length = response.headers.get("content-length", "")
+    if "transfer-encoding" in response.headers:  # it overrules the length
+        return False
     return length.isascii() and length.isdigit() and len(length) < 7 and int(length) <= MAX_BODY
 
 
