@@ -192,26 +192,34 @@ class Writer:
                 gate.acquire()
 
     def wake(self, job: Job[Any]) -> None:
-        """Queue it for the writer thread."""
+        """Queue it for the writer thread; where no thread can be had, drain in this one."""
         self._queue.append(job)
-        self._need_thread()
         self._urgent.set()
         self._awake.set()
+        if not self._has_thread():
+            while not job.finished:
+                self._turn.acquire()
+                self._drain()
 
     def later(self, job: Job[Any]) -> None:
         """Queue it for the next batch, whoever makes it; the writer thread does after LATE seconds."""
         self._queue.append(job)
         if not self._nudged:
-            self._nudged = True
-            self._need_thread()
+            self._nudged = self._has_thread()
             self._awake.set()
 
-    def _need_thread(self) -> None:
+    def _has_thread(self) -> bool:
+        """Whether there is a writer thread, started here if need be; False where the system gives none."""
         if self._thread is None:
             with self._starting:
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._loop, name="x402-ledger", daemon=True)
-                    self._thread.start()
+                    thread = threading.Thread(target=self._loop, name="x402-ledger", daemon=True)
+                    try:
+                        thread.start()
+                    except RuntimeError:  # too many threads, or the interpreter is ending
+                        return False
+                    self._thread = thread
+        return True
 
     def _loop(self) -> None:
         while not self._closed:
@@ -222,7 +230,10 @@ class Writer:
             self._nudged = False
             while self._queue:
                 self._turn.acquire()
-                self._drain()
+                try:
+                    self._drain()
+                except Exception as cause:  # its jobs have failed; whoever comes next still needs this thread
+                    log.error("a batch of the ledger failed: %s", type(cause).__name__)  # noqa: TRY400 - no values
 
     def _drain(self) -> None:
         """Take everything that waits, once; the turn is ours on entry and free on return."""

@@ -1,0 +1,94 @@
+"""The writer thread: it outlives a batch that fails, and where the system gives no thread nobody waits for one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import anyio
+import pytest
+
+from x402_agent import LedgerError
+from x402_agent.ledger.writer import Forgiving, Job, Late, Writer
+from x402_agent.transport import wait
+
+
+def perform(jobs):
+    for job in jobs:
+        job.value = job.operation(None)
+
+
+def broken(_):
+    raise KeyError("0xsecret")
+
+
+def forty_two(_):
+    return 42
+
+
+def job(writer, operation=forty_two, kind=Job):
+    return kind(writer, operation, write=True, full=False)
+
+
+def awaited(backend, *works):
+    async def go():
+        found = []
+        with anyio.fail_after(5):
+            for work in works:
+                try:
+                    found.append(await wait(work))
+                except LedgerError as why:
+                    found.append(why)
+        return found
+
+    return anyio.run(go, backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_batch_that_fails_in_an_unforeseen_way_leaves_a_writer_for_the_next(backend, caplog):
+    caplog.set_level(logging.DEBUG)
+    writer = Writer(perform)
+    error, value = awaited(backend, job(writer, broken), job(writer))
+    assert isinstance(error, LedgerError) and value == 42
+    assert "KeyError" in caplog.text and "secret" not in caplog.text
+    writer.stop()
+
+
+@pytest.fixture
+def threadless(monkeypatch):
+    """A system that gives the ledger no thread, as one at its limit of processes does."""
+    start = threading.Thread.start
+
+    def refused(self):
+        if self.name == "x402-ledger":
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.usefixtures("threadless")
+def test_without_a_thread_async_jobs_are_done_all_the_same(backend):
+    writer, done = Writer(perform), []
+    for _ in range(300):  # more than one batch waits in front
+        job(writer, done.append, kind=Late).run()
+    assert awaited(backend, job(writer), job(writer)) == [42, 42]
+    assert len(done) == 300
+
+
+@pytest.mark.usefixtures("threadless")
+def test_without_a_thread_late_jobs_ride_with_the_next(monkeypatch):
+    writer, done = Writer(perform), []
+    job(writer, done.append, kind=Late).run()
+    assert done == []
+    job(writer, forty_two, kind=Forgiving).run()
+    assert len(done) == 1
+    monkeypatch.undo()
+    job(writer, done.append, kind=Late).run()  # the system has threads again
+    end = time.monotonic() + 5
+    while len(done) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert len(done) == 2
+    writer.stop()
