@@ -93,7 +93,7 @@ def _nodes(text: Secret) -> Mapping[str, str]:
         if where is None or not all(map(_is_safe, _urls(part))):
             who = repr(where.name) if where else f"entry {number}"  # an entry without a name would show its URL's key
             raise SettingsError(f"{who} is no network, or its node is not https", rule=NODES,
-                                hint=f"{NODES}=base=https://node.example/…|https://another.example/…")  # fmt: skip
+                                hint=f"{NODES}='base=https://node.example/…|https://another.example/…'")  # fmt: skip
     known = {where.id: part for part in parts if (where := assets.network(part.text.partition("=")[0].strip()))}
     return Veiled({name: part.text.partition("=")[2] for name, part in known.items()})
 

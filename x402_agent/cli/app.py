@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from .. import __version__
 from . import budget, doctor, get, log, resume, sandbox, try_, wallet, wallet_approve, wallet_transactions, why
 
 __all__ = ["app"]
@@ -11,20 +14,35 @@ __all__ = ["app"]
 app = typer.Typer(
     help="Pay for what answers 402, within a policy, and lose track of nothing.\n\n"
     "Start with: x402-agent try   (test money, nothing leaves this machine)\n\n"
-    "Exit codes: 0 ok, 2 usage, 3 denied by policy, 4 refused by seller, 5 in doubt, 6 nothing acceptable.",
+    "Exit codes: 0 ok, 1 failed, 2 usage, 3 denied by policy, 4 refused by seller, 5 in doubt, 6 nothing acceptable.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("try")(try_.run)
-app.command("get")(get.run)
-app.command("log")(log.run)
-app.command("why")(why.run)
-app.command("resume")(resume.run)
-app.command("doctor")(doctor.run)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"x402-agent {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)] = False,
+) -> None:
+    pass
+
+
+app.command("try", short_help="A first paid request on test money.")(try_.run)
+app.command("get", short_help="Fetch a URL, and pay if policy allows.")(get.run)
+app.command("log", short_help="List payments.")(log.run)
+app.command("why", short_help="One payment, move by move.")(why.run)
+app.command("resume", short_help="Settle what is in doubt; signs nothing new.")(resume.run)
+app.command("doctor", short_help="Is this setup fine?")(doctor.run)
 app.add_typer(budget.app, name="budget")
-wallet.app.command("approve")(wallet_approve.run)
-wallet.app.command("transactions")(wallet_transactions.run)
+wallet.app.command("approve", short_help="Let Permit2 take an exact amount.")(wallet_approve.run)
+wallet.app.command("transactions", short_help="Approvals, and allowances left.")(wallet_transactions.run)
 app.add_typer(wallet.app, name="wallet")
 app.add_typer(sandbox.app, name="sandbox")

@@ -36,7 +36,7 @@ def show(
                 print(f"{dollars(value):>10} USD  {rule}")
 
 
-@app.command("set")
+@app.command("set", short_help="Set a limit: `budget set 5.00/day`.")
 def set_(
     amount: Annotated[str, typer.Argument(help="5.00/day, 100/total, or nothing with --per-call.")] = "",
     per_call: Annotated[str, typer.Option("--per-call", help="At most this much for one call, in dollars.")] = "",
@@ -61,13 +61,15 @@ def set_(
             print(f"of the payments in the ledger since yesterday it would have stopped {stopped}")
 
 
-@app.command("unpin")
+@app.command("unpin", short_help="Forget the recipient pinned for a seller.")
 def unpin(
     origin: Annotated[str, typer.Argument(help="https://api.example.com, as the refusal names it.")],
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Forget the recipient pinned for an origin: the next payment pins whoever asks then."""
     with errors(json):
+        if "://" not in origin:
+            raise SettingsError(f"{origin!r} is no origin", rule="ORIGIN", hint=f"x402-agent budget unpin https://{origin}")
         gone = sum(ledger.unpin(origin.rstrip("/")) for ledger in ledgers(Settings.load()))
         if json:
             as_json({"origin": origin, "forgotten": gone})

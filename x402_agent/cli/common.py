@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from ..model import Offer
 
 __all__ = ["Exit", "as_json", "asked", "errors", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
+
+
+_OPTION = re.compile(r'extensions=\{"payment": \{"max": "([0-9.]+)"\}\}')  # what a program writes; here it is an option
 
 
 class Exit:
@@ -68,6 +72,7 @@ def errors(machine: bool) -> Iterator[None]:
     try:
         yield
     except PaymentError as why:
+        why.hint = _OPTION.sub(r"--max \1", why.hint)
         code = next(code for kind, code in _CODES if isinstance(why, kind))
         if machine:
             facts = {"what": why.what, "rule": why.rule, "hint": why.hint, "payment_id": why.payment_id}

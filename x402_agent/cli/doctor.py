@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,7 +48,7 @@ def _key(settings: Settings) -> Check:
     try:
         wallet = Wallet.from_env(None, settings.wallet_path)
     except PaymentError as why:
-        return "key", False, f"{why.what}{'; try ' + why.hint if why.hint else ''}"
+        return "key", False, f"{why.what}{'; try: ' + why.hint if why.hint else ''}"
     address = wallet.address("eip155")
     if not address:
         return "key", None, "none; x402-agent wallet new, or export X402_AGENT_EVM_KEY=0x…"
@@ -59,9 +60,12 @@ def _key(settings: Settings) -> Check:
 def _policy(settings: Settings) -> Check:
     try:
         policy = load(settings.policy_path)
+        if settings.networks:
+            policy = replace(policy, networks=settings.networks, where={"networks": "X402_AGENT_NETWORKS"})
     except PaymentError as why:
         return "policy", False, f"{why.what} ({why.rule})"
-    return "policy", True, f"{settings.policy_path if settings.policy_path.exists() else policy.source}"
+    where = settings.policy_path if settings.policy_path.exists() else policy.source
+    return "policy", True, f"{where}; pays on {', '.join(policy.networks)}"
 
 
 def _ledger(settings: Settings) -> Check:
@@ -89,6 +93,8 @@ def _nodes(settings: Settings) -> list[Check]:
         owner = Wallet.from_env(None, settings.wallet_path).address("eip155")
     except PaymentError:
         owner = ""
+    if not settings.nodes:
+        return [("node", None, "none; X402_AGENT_NODES names them: only a chain can free what is in doubt")]
     found: list[Check] = []
     for name in settings.nodes:
         where = assets.network(name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import Payer, Settings, SettingsError
+from ..policy import micros
 from .common import Exit, as_json, asked, errors, sandbox_payer, say
 from .secrets import payer as own_payer
 
@@ -36,7 +37,10 @@ def run(
         options: dict[str, Any] = {"headers": _headers(header), "content": _body(data), "timeout": timeout}
         verb = method or ("POST" if data is not None else "GET")
         if "://" not in url:
-            raise SettingsError(f"{url!r} is not a URL", rule="URL", hint=f"x402-agent get https://{url}")
+            whole = "--sandbox URL, as `x402-agent sandbox up` prints it" if sandbox else f"https://{url}"
+            raise SettingsError(f"{url!r} is not a URL", rule="URL", hint=f"x402-agent get {whole}")
+        if maximum:
+            micros(maximum, "--max")
         with sandbox_payer(Settings.load()) if sandbox else own_payer(signs=not dry_run) as payer:
             if dry_run:
                 code = _quote(payer.quote(url, method=verb, **options), payer, json)
@@ -73,8 +77,11 @@ def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], json: boo
             if json:
                 body += chunk
             else:
+                body = chunk or body
                 sys.stdout.buffer.write(chunk)
                 sys.stdout.buffer.flush()
+    if not json and body and not body.endswith(b"\n") and sys.stdout.isatty():
+        say("")
     receipt: Receipt | None = reply.extensions.get("payment")
     code = Exit.OK
     if receipt is not None and receipt.outcome is not None:
@@ -114,12 +121,13 @@ def _quote(quote: Quote, payer: Payer, json: bool) -> int:
     left = _left(payer, quote)
     if json:
         offers = [{"amount": str(o.amount), "money": str(o.money), "network": o.network.id, "asset": o.asset.id,
-                   "pay_to": o.pay_to, "chosen": o is quote.chosen, "passed_over": why} for o, why in quote.offers]  # fmt: skip
+                   "pay_to": o.pay_to, "scheme": o.scheme, "method": o.method,
+                   "chosen": o is quote.chosen, "passed_over": why} for o, why in quote.offers]  # fmt: skip
         as_json({"status": quote.status, "understood": quote.understood, "offers": offers, "unread": list(quote.unread),
                  "reason": str(quote.reason) if quote.reason else "", "left": left, "signed": False, "exit": code})  # fmt: skip
         return code
     for offer, why in quote.offers:
-        say(f"  {'*' if offer is quote.chosen else '-'} {asked(offer)} to {offer.pay_to}{'   ' + why if why else ''}")
+        say(f"  {'*' if offer is quote.chosen else '-'} {asked(offer)} to {offer.pay_to}{' by ' + offer.method if offer.method else ''}{'   ' + why if why else ''}")
     for why in quote.unread:
         say(f"  - {why}")
     if quote.chosen is not None:

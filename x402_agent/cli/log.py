@@ -27,7 +27,7 @@ def run(
     path: Annotated[bool, typer.Option("--path", help="Where the ledger lies.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document a line.")] = False,
 ) -> None:
-    """What was spent, newest last, in-doubt payments first; then what is counted today."""
+    """List payments: those in doubt first, then the newest last; the sandbox's are marked. Days are UTC, times local."""
     with errors(json):
         settings = Settings.load()
         if path:
@@ -35,6 +35,8 @@ def run(
             return
         if by and by not in ("host", "agent", "day"):
             raise SettingsError(f"totals are by host, agent or day, not {by!r}", rule="--by", hint="--by host")
+        if by and (today or host or in_doubt or follow):
+            raise SettingsError("--by gives the totals of everything", rule="--by stands alone", hint=f"x402-agent log --by {by}")
         opened = ledgers(settings)
         if not opened and not json:
             print("nothing was paid yet; x402-agent try makes a first payment on test money")
@@ -45,10 +47,17 @@ def run(
                     _totals(ledger, by, json)
                 else:
                     _payments(ledger, seen, today=today, host=host, in_doubt=in_doubt, json=json)
-            if not follow or by:
+            if not follow:
                 return
             sys.stdout.flush()
             time.sleep(0.5)
+            opened = opened if len(opened) == 2 else _again(opened, settings)
+
+
+def _again(opened: list[SqliteLedger], settings: Settings) -> list[SqliteLedger]:
+    for ledger in opened:
+        ledger.shut()
+    return ledgers(settings)
 
 
 def _payments(ledger: SqliteLedger, seen: set[tuple[str, str]], *, json: bool, **which: Any) -> None:
@@ -65,7 +74,7 @@ def _payments(ledger: SqliteLedger, seen: set[tuple[str, str]], *, json: bool, *
 
 
 def _line(payment: Payment, sandbox: bool) -> str:
-    at = time.strftime("%H:%M:%S", time.localtime(payment.created_at / (1000 if payment.created_at > 10**11 else 1)))
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(payment.created_at / (1000 if payment.created_at > 10**11 else 1)))
     money = str(payment.money).replace(")", ", sandbox)") if sandbox else str(payment.money)
     if payment.charged is not None and payment.money:
         money = f"{Money(payment.charged, payment.money.asset).text} of {money}"

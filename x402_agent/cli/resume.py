@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .. import Settings, SettingsError
+from .. import LedgerError, Settings, SettingsError
 from ..broadcast import resume
 from ..fetch import drive
 from ..recovery import Resumed
@@ -29,15 +29,19 @@ def run(
         opened = [(ledger.sandbox, bool(ledger.open_payments())) for ledger in ledgers(settings)]
         kinds = [sandbox for sandbox, _ in opened]
         own = payment.startswith("0x")  # one of our own transactions
-        if payment and not own:
+        if own:
+            payment, box = _transaction(settings, payment)
+            kinds = [box]
+        elif payment:
             kinds = [found(settings, payment)[0].sandbox]
-        results = []
+        results, waits = [], False
         for sandbox in kinds:
             try:
                 payer = sandbox_payer(settings) if sandbox else own_payer(signs=(False, True) in opened)
             except SettingsError:
-                if payment:
+                if payment or not sandbox:
                     raise
+                waits = (True, True) in opened
                 continue
             with payer:
                 results += [] if own else payer.resume(payment or None)
@@ -48,7 +52,18 @@ def run(
         else:
             for one in results:
                 print(f"{one.payment_id}  {one.before} -> {one.after}   {one.note}")
-            if not results:
+            if waits:
+                print("payments of a sandbox that does not run are in doubt; test money: x402-agent log --in-doubt")
+            elif not results:
                 print("nothing is in doubt")
     open_ = [one for one in results if one.after in ("INFLIGHT", "UNKNOWN", "QUARANTINE")]
     raise typer.Exit(Exit.IN_DOUBT if open_ else Exit.OK)
+
+
+def _transaction(settings: Settings, prefix: str) -> tuple[str, bool]:
+    """One of our own transactions by the start of its id, and whether it was the sandbox's; raises LedgerError."""
+    for ledger in ledgers(settings):
+        one = ledger.transaction(prefix)
+        if one is not None:
+            return one.txid, ledger.sandbox
+    raise LedgerError(f"no transaction, or more than one, begins with {prefix[:70]}", hint="x402-agent wallet transactions")

@@ -36,7 +36,7 @@ def list_(json: Annotated[bool, typer.Option("--json", help="One JSON document."
 @app.command("up")
 def up(
     scenario: Annotated[str, typer.Option(help="What the sellers do; see `sandbox scenarios`.")] = "honest",
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 picks a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 picks a free one.")] = 0,
     json: Annotated[bool, typer.Option("--json", help='A line per seller, then {"ready": true}.')] = False,
 ) -> None:
     """Run the sandbox until ^C. Pay it with `x402-agent get --sandbox URL`, or with any x402 client."""

@@ -43,11 +43,11 @@ def can_ask() -> bool:
     return True
 
 
-def ask(question: str) -> Secret:
+def ask(question: str, *, hint: str = _HINT) -> Secret:
     """One line that is not shown while it is typed; raises WalletError when nobody can be asked, or nothing is typed."""
     if not can_ask():
         raise WalletError(
-            "a passphrase is needed and there is no terminal to ask at", rule="never wait for nobody", hint=_HINT
+            "a passphrase is needed and there is no terminal to ask at", rule="never wait for nobody", hint=hint
         )
     import getpass
 
@@ -56,7 +56,7 @@ def ask(question: str) -> Secret:
     except EOFError:
         typed = Secret()
     if not len(typed):
-        raise WalletError("nothing was typed", rule="an empty line", hint=_HINT)
+        raise WalletError("nothing was typed", rule="an empty line", hint=hint)
     return typed
 
 

@@ -25,10 +25,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 Json = Annotated[bool, typer.Option("--json", help="One JSON document; secrets only with --print-mnemonic.")]
+PlainJson = Annotated[bool, typer.Option("--json", help="One JSON document, without secrets.")]
 Words = Annotated[bool, typer.Option("--print-mnemonic", help="Print the words even where no person looks.")]
 
 
-@app.command("new")
+@app.command("new", short_help="Make a wallet: fresh words, four families.")
 def new(
     words: Annotated[int, typer.Option(help="12 or 24.")] = 12,
     print_mnemonic: Words = False,
@@ -51,7 +52,7 @@ def new(
             say("the words were not shown; in a terminal: x402-agent wallet export --print-mnemonic")
 
 
-@app.command("import")
+@app.command("import", short_help="Put in a key, words or a keystore file.")
 def import_(
     source: Annotated[
         list[str] | None, typer.Argument(metavar="[FILE]", help="A file; nothing or - for stdin.")
@@ -61,7 +62,7 @@ def import_(
     mnemonic_passphrase_file: Annotated[
         str, typer.Option(help="The BIP-39 passphrase of the words, if they have one.")
     ] = "",
-    json: Json = False,
+    json: PlainJson = False,
 ) -> None:
     """Put a key (64 hex digits), a mnemonic or a keystore v3 file into the wallet; the file is made if there is none.
 
@@ -76,7 +77,7 @@ def import_(
             return (
                 _line_of(keystore_passphrase_file)
                 if keystore_passphrase_file
-                else ask("Passphrase of the keystore file: ")
+                else ask("Passphrase of the keystore file: ", hint="--keystore-passphrase-file FILE, or run the command in a terminal")
             )
 
         entry = intake.entry(data, opens=opens, passphrase=extra)
@@ -88,10 +89,10 @@ def import_(
         _told(file, json, None)
 
 
-@app.command("show")
+@app.command("show", short_help="Addresses, the file, and who pays.")
 def show(
     check: Annotated[bool, typer.Option("--check", help="Unlock, and derive the addresses again.")] = False,
-    json: Json = False,
+    json: PlainJson = False,
 ) -> None:
     """Addresses on all four families of chains, the file, and which account pays. Needs no passphrase."""
     with errors(json):
@@ -107,11 +108,13 @@ def show(
         pays = own or file.accounts[0]["eip155"]
         if not json:
             _listed(file)
+            if check:
+                print("checked   every address, derived again from what is in the file")
         facts = {"file": str(path), "accounts": list(file.accounts), "checked": check}
         _paying(pays, "X402_AGENT_EVM_KEY" if own else "file", json, facts)
 
 
-@app.command("export")
+@app.command("export", short_help="Write a keystore file, or print the words.")
 def export(
     to: Annotated[
         str, typer.Option("--keystore", metavar="FILE", help="Write one account as a keystore v3 file.")
@@ -134,7 +137,8 @@ def export(
         if to:
             entry = _chosen(file, entries, account)
             own = _line_of(keystore_passphrase_file) if keystore_passphrase_file else phrase
-            private.write_new(Path(to).expanduser(), keystore.write(entry.key("eip155"), own))
+            target = Path(to).expanduser()
+            private.write_new(target, keystore.write(entry.key("eip155"), own), hint="--keystore with the name of a new file")
             facts |= {"keystore": to, "address": entry.addresses()["eip155"]}
         if print_mnemonic:
             facts["mnemonic"] = _words(entries)

@@ -47,8 +47,8 @@ def run(
         if revoke == bool(amount):
             raise SettingsError("an amount, or --revoke", rule="exact amounts only", hint=f"--amount 20, in {token[:20]}")
         asset = _asset(token, network or _network(settings, sandbox=sandbox))
-        units = 0 if revoke else _units(amount, asset.decimals, "--amount")
-        limit = _units(max_fee, 18, "--max-fee")
+        units = 0 if revoke else _units(amount, asset.decimals, "--amount", "20")
+        limit = _units(max_fee, 18, "--max-fee", "0.001")
         with sandbox_payer(settings) if sandbox else own_payer() as payer:
             made = drive(plan(payer, asset, SPENDERS[whom], units, max_fee=limit))
             if not made.enough:
@@ -83,11 +83,11 @@ def _asset(token: str, network: str) -> Asset:
     raise SettingsError(f"{token[:50]!r} is no token of {where.name} here", rule="assets.toml", hint="USDC")
 
 
-def _units(text: str, decimals: int, option: str) -> int:
+def _units(text: str, decimals: int, option: str, sample: str) -> int:
     """Whole tokens to atomic units, digit by digit; raises SettingsError for what is no plain number above zero."""
     whole, _, part = text.partition(".")
     if not _NUMBER(text) or len(part) > decimals or not int(whole + part) or int(whole) > _MOST:
-        raise SettingsError(f"{text[:40]!r} is no amount from 10^-{decimals} to {_MOST}", rule=option, hint=f"{option} 20")
+        raise SettingsError(f"{text[:40]!r} is no amount from 10^-{decimals} to {_MOST}", rule=option, hint=f"{option} {sample}")
     return int(whole + part.ljust(decimals, "0"))
 
 
@@ -115,13 +115,14 @@ def _tell(made: Plan, sent: Transaction | None, left: int, json: bool, *, sandbo
     if json:
         as_json({
             "network": network.id, "asset": made.asset.id, "owner": made.owner, "spender": made.party,
-            "amount": str(made.amount), "left": str(left), "transaction": sent.txid if sent else "",
+            "amount": str(made.amount), "left": str(left), "on_chain_before": str(made.had), "transaction": sent.txid if sent else "",
             "state": sent.state if sent else "", "fee": str(sent.fee_paid or 0) if sent else "0",
             "explorer": page,
         })  # fmt: skip
         return
     if sent is None:
-        print("nothing to do: the chain shows it already")
+        more = made.had > made.amount
+        print(f"nothing to do: on chain {Money(made.had, made.asset).text} is allowed already{'; --revoke first makes it less' if more else ''}")
     else:
         print(f"{sent.state.lower()}  {page or sent.txid}")
-    print(f"{money} may be taken by {made.party}")
+    print(f"{money} of it is what payments here count on" if sent is None else f"{money} may be taken by {made.party}")

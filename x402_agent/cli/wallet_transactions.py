@@ -18,18 +18,18 @@ __all__ = ["run"]
 
 
 def run(json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
-    """List approvals and transfers of your account, oldest first, with fees; then the allowances that are left."""
+    """List approvals of your account, oldest first, with fees; then the allowances that are left."""
     with errors(json):
         opened = ledgers(Settings.load())
         sent = [(ledger, one) for ledger in opened for one in ledger.transactions()]
-        left = [_allowance(*each) for ledger in opened for each in ledger.allowances()]
+        left = [_allowance(*each, sandbox=ledger.sandbox) for ledger in opened for each in ledger.allowances()]
         if json:
             as_json({"transactions": [_row(one, ledger) for ledger, one in sent], "allowances": left})
             return
-        for _, one in sent:
-            print(_line(one))
+        for ledger, one in sent:
+            print(_line(one, sandbox=ledger.sandbox))
         for each in left:
-            print(f"{each['money']} may be taken by {each['spender']} from {each['owner']}")
+            print(f"{_marked(each['money'], sandbox=each['sandbox'])} may be taken by {each['spender']} from {each['owner']}")
         if not sent and not left:
             print("none yet; x402-agent wallet approve USDC --for permit2 --amount 20 makes one")
 
@@ -39,10 +39,16 @@ def _money(amount: int, asset_id: str) -> str:
     return str(Money(amount, asset)) if asset else f"{amount} of {asset_id}"
 
 
-def _line(one: Transaction) -> str:
+def _marked(money: str, *, sandbox: bool) -> str:
+    if not sandbox:
+        return money
+    return money.replace(")", ", sandbox)") if ")" in money else f"{money} (sandbox)"
+
+
+def _line(one: Transaction, *, sandbox: bool) -> str:
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.created_at))
     fee = f"fee {coins(one.fee_paid)}" if one.fee_paid is not None else f"fee at most {coins(one.fee_cap)}"
-    what = one.kind if one.kind == "revoke" else f"{one.kind} {_money(one.amount, one.asset)}"
+    what = _marked("revoke", sandbox=sandbox) if one.kind == "revoke" else f"{one.kind} {_marked(_money(one.amount, one.asset), sandbox=sandbox)}"
     return f"{at}  {one.state:9}  {what}  {fee}  {one.txid}{'  ' + one.note if one.note else ''}"
 
 
@@ -57,8 +63,9 @@ def _row(one: Transaction, ledger: SqliteLedger) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _allowance(network: str, token: str, owner: str, spender: str, left: int) -> dict[str, str]:
+def _allowance(network: str, token: str, owner: str, spender: str, left: int, *, sandbox: bool) -> dict[str, Any]:
     where = assets.network(network)
     asset = assets.asset(where, token) if where else None
     money = str(Money(left, asset)) if asset else str(left)
-    return {"network": network, "token": token, "owner": owner, "spender": spender, "left": str(left), "money": money}
+    return {"network": network, "token": token, "owner": owner, "spender": spender, "left": str(left), "money": money,
+            "sandbox": sandbox}  # fmt: skip

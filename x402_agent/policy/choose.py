@@ -122,11 +122,10 @@ def _denied(policy: Policy, ask: Ask, offer: Offer) -> PaymentError | None:
     cap, rule = policy.call_limit(ask)
     if asked <= cap:
         return None
-    hint = f"x402-agent budget set --per-call {dollars(asked)}"
+    named = rule.partition(" in ")[0]
+    hint = policy.wider(named, f"--per-call {dollars(asked)}", f" --host {ask.host}" if named.startswith("hosts.") else "")
     if rule.startswith("max "):
         hint = f'extensions={{"payment": {{"max": "{dollars(asked)}"}}}}'
-    elif rule.startswith("hosts."):
-        hint += f" --host {ask.host}"
     return BudgetExceeded(
         f"{ask.host} asks {offer.money}, the limit for one call is {dollars(cap)}", rule=rule, hint=hint
     )

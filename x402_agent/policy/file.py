@@ -66,6 +66,9 @@ def _value(name: str, value: Any, place: str, where: dict[str, str]) -> Any:
 def _host(host: str, rules: Any, where: dict[str, str]) -> HostRule:
     if not isinstance(rules, dict):
         raise SettingsError(f"hosts.{host} is a table", rule=where.get(f"hosts.{host}", ""))
+    if "/" in host or host.count(":") == 1:  # it would match no request and limit nothing; with more colons it is IPv6
+        raise SettingsError(f"{host!r} is no host name", rule=where.get(f"hosts.{host}", "policy.toml"),
+                            hint="api.example.com, without scheme, port and path")  # fmt: skip
     made = {}
     for name, value in rules.items():
         place = where.get(f"hosts.{host}.{name}", "policy.toml")
@@ -99,6 +102,8 @@ def write_budget(path: Path, budget: Budget | None, *, per_call: str | None, hos
 
     Written to a new file and renamed over the old one. Raises SettingsError before it would write a broken policy.
     """
+    if host:
+        _host(host, {}, {f"hosts.{host}": "--host"})
     changes: dict[str, str] = {}
     if budget is not None:
         changes[budget.window] = dollars(budget.micros)
@@ -122,8 +127,8 @@ def write_budget(path: Path, budget: Budget | None, *, per_call: str | None, hos
     prefix = f"hosts.{host}." if host else ""
     at = _lines(text)
     who = host or "all hosts together"
-    words = {"per_call": "for one call to", "day": "per day (UTC) for", "total": "in total for"}
-    return [f"at most {v} USD {words[n]} {who}   {path}:{at[prefix + n]}" for n, v in changes.items()]
+    words = {"per_call": f"for one call to {host or 'any host'}", "day": f"per day (UTC) for {who}", "total": f"in total for {who}"}
+    return [f"at most {v} USD {words[n]}   {path}:{at[prefix + n]}" for n, v in changes.items()]
 
 
 def _set(lines: list[str], host: str, name: str, line: str) -> None:

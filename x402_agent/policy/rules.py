@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT", "HostRule", "Policy"]
 
 GROUPS = ("mainnet", "testnet")
+SANDBOX = "the sandbox default"  # the source of the sandbox's policy
+_CODE = "Budget(…) in code"
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,23 @@ class Policy:
         """`per_call in policy.toml:3`, as refusals name it."""
         return f"{rule} in {self.where.get(rule, self.source)}"
 
+    def wider(self, rule: str, amount: str, flag: str = "") -> str:
+        """What to type for a higher limit: a command where a file may set it, else where in the code it is given."""
+        where = self.where.get(rule, self.source)
+        if where == _CODE:
+            return f"a larger {_CODE}"
+        if where == SANDBOX:
+            return "Payer.sandbox(budget=…) in Python; the command line keeps to the sandbox's limits"
+        return f"x402-agent budget set {amount}{flag}"
+
     def with_budget(self, budget: Budget) -> Policy:
         """This policy under a budget given in code."""
-        where = {**self.where, budget.window: "Budget(…) in code"}
+        where = {**self.where, budget.window: _CODE}
         made = replace(self, day=None, where=where) if budget.window == "total" else replace(self, where=where)
         made = replace(made, day=budget.micros) if budget.window == "day" else replace(made, total=budget.micros)
         if budget.per_call is None:
             return made
-        return replace(made, per_call=micros(budget.per_call, "Budget"), where={**where, "per_call": "Budget(…) in code"})
+        return replace(made, per_call=micros(budget.per_call, "Budget"), where={**where, "per_call": _CODE})
 
     def pays_on(self, network: Network) -> bool:
         """Whether this network is allowed."""
@@ -107,10 +118,10 @@ class Policy:
             if own is None:
                 continue
             if own.day is not None:
-                hint = f"x402-agent budget set {dollars(own.day * 2)}/day{flag}"
+                hint = self.wider(f"{rule}day", f"{dollars(own.day * 2)}/day", flag)
                 found.append(Limit(scope, "day", own.day, self.place(f"{rule}day"), hint))
             if own.total is not None:
-                hint = f"x402-agent budget set {dollars(own.total * 2)}/total{flag}"
+                hint = self.wider(f"{rule}total", f"{dollars(own.total * 2)}/total", flag)
                 found.append(Limit(scope, "total", own.total, self.place(f"{rule}total"), hint))
         return tuple(found)
 

@@ -113,6 +113,6 @@ def scenario(which: str | Scenario) -> Scenario:
         raise SettingsError(
             f"no scenario is called {which!r}",
             rule=f"one of {', '.join(_all())}",
-            hint="x402-agent sandbox up --scenario honest",
+            hint="x402-agent sandbox scenarios",
         )
     return found

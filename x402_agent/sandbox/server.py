@@ -54,7 +54,7 @@ class LoopbackServer:
             bound.bind((self._host, self._port))
         except OSError as cause:
             bound.close()
-            raise SettingsError(f"cannot listen on {self._host}:{self._port}: {cause}", rule="port") from cause
+            raise SettingsError(f"cannot listen on {self._host}:{self._port}: {cause}", rule="port", hint="another port; 0 picks a free one") from cause
         bound.listen(256)
         self._port = bound.getsockname()[1]
         self._server = made

@@ -72,14 +72,13 @@ def _refuse(path: Path, made: os.stat_result, *, links: bool, public: bool) -> N
         )  # fmt: skip
 
 
-def write_new(path: Path, data: bytes) -> None:
+def write_new(path: Path, data: bytes, *, hint: str = "x402-agent wallet show, or another path in X402_AGENT_WALLET") -> None:
     """Write a new file, 0600, durably; raises WalletError when there is one already, which stays as it is."""
     fresh = _beside(path, data)
     try:
         os.link(fresh, path, follow_symlinks=False)  # unlike rename, this never overwrites
     except FileExistsError:
-        raise WalletError(f"{path} exists and is never overwritten", rule="one wallet, one file",
-                          hint="x402-agent wallet show, or another path in X402_AGENT_WALLET") from None  # fmt: skip
+        raise WalletError(f"{path} exists and is never overwritten", rule="new files only", hint=hint) from None
     except OSError as why:
         raise WalletError(f"{path} cannot be written: {why.strerror}", rule=str(path)) from None
     finally:

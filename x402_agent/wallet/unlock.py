@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import SettingsError
+from ..errors import SettingsError, WalletError
 from ..secret import Env, Secret
 from . import private
 from .file import WalletFile
@@ -49,7 +49,10 @@ def passphrase(env: Env) -> Secret | None:
     if env.get(PASSPHRASE):
         return Secret(env[PASSPHRASE])
     if name := env.get(PASSPHRASE_FILE, ""):
-        found = private.read(Path(name).expanduser(), links=True)
+        path = Path(name).expanduser()
+        if not path.exists():
+            raise WalletError(f"there is no file {path}", rule=PASSPHRASE_FILE, hint=f"write the passphrase to it, then chmod 600 {path}")
+        found = private.read(path, links=True)
         return Secret(found.raw.removesuffix(b"\n").removesuffix(b"\r"))
     return None
 

@@ -27,7 +27,7 @@ _HEADERS = {"content-type": "application/json", "accept": "application/json"}
 _SAID = 200
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}").fullmatch
 _DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*").fullmatch
-_HINT = "x402-agent doctor; X402_AGENT_NODES=name=https://one|https://another names several"
+_HINT = "x402-agent doctor; X402_AGENT_NODES='name=https://one|https://another' names several"
 
 
 class _Odd(Exception):

@@ -1,0 +1,108 @@
+"""What a person reads when something is not as it should be: true, and a next step that works."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from x402_agent import Budget, BudgetExceeded, Payer, Settings, __version__
+from x402_agent.cli.app import app
+from x402_agent.ledger import SqliteLedger
+
+
+def run(*words):
+    return CliRunner().invoke(app, list(words))
+
+
+def closed(streams, *words):
+    """Run with some of the standard streams closed."""
+    command = f'exec "{sys.executable}" -c "from x402_agent.cli import main; main()" {" ".join(words)} {streams}'
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+
+
+def test_version():
+    assert run("--version").output.strip() == f"x402-agent {__version__}"
+
+
+@pytest.mark.parametrize(("streams", "words", "code"), [
+    ("<&-", ["wallet", "import"], 1), (">&-", ["log"], 0), ("2>&-", ["log"], 0), ("<&- >&- 2>&-", ["budget"], 0),
+])  # fmt: skip
+def test_a_closed_stream_is_no_crash(streams, words, code):
+    done = closed(streams, *words)
+    assert done.returncode == code and "Traceback" not in done.stdout + done.stderr
+
+
+def test_resume_does_not_pass_over_your_ledger_when_a_setting_is_wrong(monkeypatch):
+    SqliteLedger(Settings.load().ledger_path).shut()
+    assert "nothing is in doubt" in run("resume").output
+    monkeypatch.setenv("X402_AGENT_NETWORKS", "bse")
+    done = run("resume")
+    assert done.exit_code == 2 and "'bse'" in done.output and "nothing is in doubt" not in done.output
+
+
+def test_resume_says_that_a_sandbox_which_is_gone_has_payments_in_doubt():
+    assert run("try", "--scenario", "settles_then_500").exit_code == 5
+    done = run("resume")
+    assert done.exit_code == 0 and "in doubt" in done.output and "nothing is in doubt" not in done.output
+
+
+def test_resume_of_an_unknown_transaction():
+    done = run("resume", "0xabcdef")
+    assert done.exit_code == 1 and "wallet transactions" in done.output
+
+
+@pytest.mark.parametrize("host", ["https://api.example.com", "api.example.com/x", "api.example.com:8443"])
+def test_a_limit_that_no_request_can_meet_is_refused(host):
+    done = run("budget", "set", "1/day", "--host", host)
+    assert done.exit_code == 2 and "no host name" in done.output
+    path = Settings.load().policy_path
+    assert not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'[hosts."{host}"]\nday = "1"\n')
+    done = run("budget")
+    assert done.exit_code == 2 and "policy.toml:1" in done.output
+
+
+def test_a_limit_given_in_code_is_not_raised_by_a_command():
+    with Payer.sandbox(budget=Budget("5/day", per_call="0.20")) as payer, payer.client() as http, pytest.raises(BudgetExceeded) as found:
+        http.get(payer.sandbox.url("/dear"))
+    assert found.value.hint == "a larger Budget(…) in code"
+    with Payer.sandbox() as payer, payer.client() as http, pytest.raises(BudgetExceeded) as found:
+        http.get(payer.sandbox.url("/dear"))
+    assert "x402-agent budget set" not in found.value.hint
+
+
+def test_doctor_finds_a_wrong_network(monkeypatch):
+    monkeypatch.setenv("X402_AGENT_NETWORKS", "base,base-sepolia")
+    policy = next(one for one in json.loads(run("doctor", "--json").output) if one["check"] == "policy")
+    assert policy["ok"] is False and "X402_AGENT_NETWORKS" in policy["said"]
+
+
+@pytest.mark.parametrize("words", [["--today"], ["--host", "x"], ["--in-doubt"], ["--follow"]], ids=" ".join)
+def test_totals_stand_alone(words):
+    assert run("log", "--by", "day", *words).exit_code == 2
+
+
+def test_follow_sees_a_ledger_that_is_made_meanwhile():
+    process = subprocess.Popen([sys.executable, "-u", "-c", "from x402_agent.cli import main; main()", "log", "--follow"],
+                               stdout=subprocess.PIPE, text=True)  # fmt: skip
+    try:
+        assert "nothing was paid yet" in process.stdout.readline()
+        payment = json.loads(run("try", "--json").output)["payment"]["payment_id"]
+        assert payment in process.stdout.readline()
+    finally:
+        process.kill()
+        process.wait(10)
+        process.stdout.close()
+
+
+def test_the_sandbox_is_marked_and_every_row_has_its_day():
+    assert run("try").exit_code == 0
+    assert "(base-sepolia, sandbox) may be taken by" in run("wallet", "transactions").output
+    assert re.match(rf"{time.strftime('%Y')}-\d\d-\d\d \d\d:", run("log").output)
