@@ -41,7 +41,7 @@ def test_D3_without_an_allowance_nothing_is_signed_and_the_command_is_named(paye
     allow(9_999)
     with payer.client() as http, pytest.raises(NoAcceptableOffer) as caught:
         http.get(payer.sandbox.url("/permit2"))
-    assert caught.value.hint == "x402-agent wallet approve USDC --for permit2 --amount 1 --network base-sepolia"
+    assert caught.value.hint == "x402-agent wallet approve USDC --for permit2 --amount 1 --network base-sepolia --sandbox"
     assert "permit2 has been allowed to move only 0.009999 USDC of yours on base-sepolia" in caught.value.what
     assert caught.value.rule.endswith("(D3)")
     assert payer.ledger.payments() == [] and payer.sandbox.settlements == []
