@@ -52,6 +52,13 @@ def test_resume_says_that_a_sandbox_which_is_gone_has_payments_in_doubt():
     assert done.exit_code == 0 and "in doubt" in done.output and "nothing is in doubt" not in done.output
 
 
+def test_what_the_chain_of_a_sandbox_confirmed_is_not_called_in_doubt():
+    with Payer.sandbox("settles_then_500", ledger=Settings.load().sandbox_ledger, serve=True) as payer, payer.client() as http:
+        assert http.get(payer.sandbox.url("/joke")).status_code == 500
+        assert [one.after for one in payer.resume()] == ["CONFIRMED"]
+    assert "nothing is in doubt" in run("resume").output
+
+
 def test_resume_of_an_unknown_transaction():
     done = run("resume", "0xabcdef")
     assert done.exit_code == 1 and "wallet transactions" in done.output

@@ -26,7 +26,8 @@ def run(
     """
     with errors(json):
         settings = Settings.load()
-        opened = [(ledger.sandbox, bool(ledger.open_payments())) for ledger in ledgers(settings)]
+        kept = ledgers(settings)
+        opened = [(ledger.sandbox, bool(ledger.open_payments())) for ledger in kept]
         kinds = [sandbox for sandbox, _ in opened]
         own = payment.startswith("0x")  # one of our own transactions
         if own:
@@ -41,7 +42,7 @@ def run(
             except SettingsError:
                 if payment or not sandbox:
                     raise
-                waits = (True, True) in opened
+                waits = any(ledger.payments(in_doubt=True) for ledger in kept if ledger.sandbox)
                 continue
             with payer:
                 results += [] if own else payer.resume(payment or None)
