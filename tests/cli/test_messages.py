@@ -109,6 +109,15 @@ def test_follow_sees_a_ledger_that_is_made_meanwhile():
         process.stdout.close()
 
 
+@pytest.mark.parametrize(("path", "code"), [("/upfront-500", 1), ("/upfront", 0), ("/joke-500", 5)])
+def test_paid_and_answered_with_an_error_is_not_ok(path, code, monkeypatch):
+    with Payer.sandbox(serve=True) as payer:
+        monkeypatch.setattr("x402_agent.cli.get.sandbox_payer", lambda _: payer)
+        done = run("get", "--sandbox", payer.sandbox.url(path))
+        assert done.exit_code == code, done.output
+        assert ("paid, and the answer was 500" in done.output) is (code == 1)
+
+
 def test_the_sandbox_is_marked_and_every_row_has_its_day():
     assert run("try").exit_code == 0
     assert "(base-sepolia, sandbox) may be taken by" in run("wallet", "transactions").output

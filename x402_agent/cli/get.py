@@ -83,13 +83,7 @@ def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], json: boo
     if not json and body and not body.endswith(b"\n") and sys.stdout.isatty():
         say("")
     receipt: Receipt | None = reply.extensions.get("payment")
-    code = Exit.OK
-    if receipt is not None and receipt.outcome is not None:
-        code = _CODES[receipt.outcome]
-    elif reply.status_code == 402:
-        code = Exit.NOTHING
-    elif reply.status_code >= 400:
-        code = Exit.FAILED
+    code = _code(reply.status_code, receipt)
     if json:
         as_json({"status": reply.status_code, "headers": dict(reply.headers), "body": body.decode("utf-8", "replace"),
                  "payment": _payment(receipt), "exit": code})  # fmt: skip
@@ -97,9 +91,19 @@ def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], json: boo
         say(f"{receipt.outcome}  {asked(receipt.offer)}  payment {receipt.payment_id}  {receipt.milliseconds} ms")
     elif code == Exit.NOTHING:
         say("402 without an offer that any dialect here understands; nothing was paid")
+    if code == Exit.FAILED and receipt is not None and not json:
+        say(f"paid, and the answer was {reply.status_code}; the same call shows the same proof again")
     if code == Exit.IN_DOUBT and receipt is not None:
         say(f"the money stays counted; try  x402-agent resume {receipt.payment_id[:8]}")
     return code
+
+
+def _code(status: int, receipt: Receipt | None) -> int:
+    if receipt is not None and receipt.outcome is not None:
+        code = _CODES[receipt.outcome]
+    else:
+        code = Exit.NOTHING if status == 402 else Exit.OK
+    return Exit.FAILED if code == Exit.OK and status >= 400 else code
 
 
 def _payment(receipt: Receipt | None) -> dict[str, Any] | None:
