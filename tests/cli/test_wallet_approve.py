@@ -94,6 +94,7 @@ def test_the_command_that_a_refusal_names_is_all_it_takes(run, box):
     (["DAI", "--amount", "1"], 2, "no token of base-sepolia"),
     (["USDC", "--amount", "1", "--network", "base"], 2, "X402_AGENT_NODES=base="),
     (["USDC", "--amount", "2000", "--yes", "--max-fee", "0.000000000000000001"], 3, "C8"),
+    (["USDC", "--amount", "1", "--yes", "--wait", "nan"], 2, "--wait"),
     *((["USDC", "--yes", f"--amount={bad}"], 2, "--amount") for bad in
       ("0", "-1", "1e9", "unlimited", "0.0000001", "１０", "1_000", "", "0x10", " 1", "9" * 40, "9" * 30, "1000001")),
 ])  # fmt: skip

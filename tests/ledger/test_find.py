@@ -202,6 +202,15 @@ def test_the_first_recipient_is_pinned(desk, ledger):
     desk.pay(ledger, offer=desk.offer(pay_to=other_payee))
 
 
+def test_one_recipient_in_another_spelling_is_the_same(desk, ledger):  # R4
+    desk.pay(ledger, offer=desk.offer(pay_to="0x" + "ab" * 20))
+    desk.pay(ledger, offer=desk.offer(pay_to="0xABaBaBaBABabABabAbAbABAbABabababaBaBABaB"))
+    desk.pay(desk.open(), offer=desk.offer(pay_to="0x" + "AB" * 20))
+    assert len(ledger.pins()) == 1
+    with pytest.raises(PolicyDenied):
+        ledger.hold(desk.ask(), desk.offer(pay_to="0x" + "ab" * 19 + "aa"), desk.terms(), ()).run()
+
+
 def test_a_pin_set_by_another_process_after_the_plan_is_obeyed_at_commit(desk, ledger):
     plan = ledger.hold(desk.ask(), desk.offer(pay_to="0x" + "22" * 20), desk.terms(), ()).run()
     desk.pay(desk.open())

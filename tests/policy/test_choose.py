@@ -116,6 +116,38 @@ def test_a_deny_list_wins():
     assert isinstance(error, PolicyDenied) and "deny" in error.rule
 
 
+@pytest.mark.parametrize(
+    "name", ["API.Example.com", "api.example.com.", "api.example.com:443", "https://api.example.com/", "https://API.example.com:443"]
+)  # fmt: skip
+def test_O8_a_host_is_recognised_however_a_person_writes_it(name):
+    assert isinstance(judged(Policy(deny=(name,)), offer()).error, PolicyDenied)
+    assert judged(Policy(allow=(name,)), offer()).offer is not None
+
+
+def test_O8_a_limit_for_a_host_holds_however_a_person_writes_it():
+    policy = Policy(hosts={"API.Example.com.": HostRule(per_call=5_000)})
+    assert isinstance(judged(policy, offer()).error, BudgetExceeded)
+
+
+@pytest.mark.parametrize("name", ["*.example.com", "bücher.example", "api.example.com/paid", "user@example.com", "a b", ""])
+def test_O8_a_rule_that_could_never_apply_is_no_rule(name):
+    for options in ({"deny": (name,)}, {"allow": (name,)}, {"hosts": {name: HostRule(per_call=1)}}):
+        with pytest.raises(SettingsError, match="no request goes to"):
+            Policy(**options)
+
+
+@pytest.mark.parametrize("name", ["::1", "127.0.0.1", "localhost", "xn--bcher-kva.example", "my_host"])
+def test_O8_hosts_of_every_kind_can_be_limited(name):
+    assert Policy(hosts={name: HostRule(per_call=1)}, allow=(name,)).hosts[name].per_call == 1
+
+
+@pytest.mark.parametrize("name", ["https://api.example.com", "api.example.com:8443"])
+def test_O8_limits_are_for_hosts_not_origins(name):
+    assert Policy(deny=(name,)).deny == (name,)
+    with pytest.raises(SettingsError):
+        Policy(hosts={name: HostRule(per_call=1)})
+
+
 def test_a_chain_that_cannot_pay_is_no_refusal_by_policy():
     error = judged(Policy(), offer(), refuses=lambda _: "no key for base").error
     assert isinstance(error, NoAcceptableOffer) and "X402_AGENT_EVM_KEY" in error.hint

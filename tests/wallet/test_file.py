@@ -13,7 +13,7 @@ import pytest
 from x402_agent.errors import SettingsError, WalletError
 from x402_agent.primitives import keccak, recover
 from x402_agent.secret import Secret
-from x402_agent.wallet import Wallet, hd, private, unlock
+from x402_agent.wallet import Wallet, hd, keystore, private, unlock
 from x402_agent.wallet.file import COST, Entry, WalletFile, scrypt
 
 WORDS = Secret("abandon " * 11 + "about")
@@ -80,6 +80,19 @@ def test_another_passphrase_is_named_as_such(wallet, path):
 def test_one_passphrase_typed_on_two_systems(path):
     WalletFile.create(path, [KEY], Secret("cafe\u0301 au lait"), n=QUICK)
     assert WalletFile.read(path).unlock(Secret("caf\u00e9 au lait"))
+
+
+@pytest.mark.parametrize("coding", ["cp1251", "koi8-r", "utf-16"])
+def test_a_passphrase_that_is_not_utf8_protects_nothing(path, coding):
+    """Its letters would all be read as U+FFFD, and so would anybody's guess."""
+    typed = Secret("пароль от кошелька".encode(coding))
+    with pytest.raises(WalletError, match="not UTF-8"):
+        WalletFile.create(path, [KEY], typed, n=QUICK)
+    with pytest.raises(WalletError, match="not UTF-8"):
+        keystore.write(KEY.secret, typed, n=QUICK)
+    with pytest.raises(WalletError, match="not UTF-8"):
+        hd.seed(WORDS, typed)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("passphrase", ["", "1234567"])

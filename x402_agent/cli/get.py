@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
+_MOST = 32 << 20  # bytes of a body in one JSON document; without --json there is no limit
 _CODES = {"spent": Exit.OK, "in_doubt": Exit.IN_DOUBT, "refused": Exit.IN_DOUBT, "released": Exit.REFUSED}
 
 
@@ -36,6 +38,8 @@ def run(
     with errors(json):
         options: dict[str, Any] = {"headers": _headers(header), "content": _body(data), "timeout": timeout}
         verb = method or ("POST" if data is not None else "GET")
+        if not 0 < timeout <= 86_400:
+            raise SettingsError("a timeout is above 0 and at most a day", rule="--timeout", hint="--timeout 60")
         if "://" not in url:
             whole = "--sandbox URL, as `x402-agent sandbox up` prints it" if sandbox else f"https://{url}"
             raise SettingsError(f"{url!r} is not a URL", rule="URL", hint=f"x402-agent get {whole}")
@@ -72,12 +76,14 @@ def _body(data: str | None) -> bytes | None:
 
 def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], json: bool) -> int:
     with payer.client() as http, http.stream(verb, url, **options) as reply:
-        body = b""
+        body = bytearray()
         for chunk in reply.iter_bytes():
             if json:
                 body += chunk
+                if len(body) > _MOST:
+                    break
             else:
-                body = chunk or body
+                body[:] = chunk or body
                 sys.stdout.buffer.write(chunk)
                 sys.stdout.buffer.flush()
     if not json and body and not body.endswith(b"\n") and sys.stdout.isatty():
@@ -85,7 +91,7 @@ def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], json: boo
     receipt: Receipt | None = reply.extensions.get("payment")
     code = _code(reply.status_code, receipt)
     if json:
-        as_json({"status": reply.status_code, "headers": dict(reply.headers), "body": body.decode("utf-8", "replace"),
+        as_json({"status": reply.status_code, "headers": dict(reply.headers), **_content(bytes(body)),
                  "payment": _payment(receipt), "exit": code})  # fmt: skip
     elif receipt is not None:
         say(f"{receipt.outcome}  {asked(receipt.offer)}  payment {receipt.payment_id}  {receipt.milliseconds} ms")
@@ -104,6 +110,17 @@ def _code(status: int, receipt: Receipt | None) -> int:
     else:
         code = Exit.NOTHING if status == 402 else Exit.OK
     return Exit.FAILED if code == Exit.OK and status >= 400 else code
+
+
+def _content(body: bytes) -> dict[str, Any]:
+    """The body as text, beside it the very bytes where they are none; `truncated` when it goes on beyond _MOST."""
+    truncated, body = len(body) > _MOST, body[:_MOST]
+    facts = {"body": body.decode("utf-8", "replace"), "truncated": truncated}
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return {**facts, "base64": base64.b64encode(body).decode("ascii")}
+    return facts
 
 
 def _payment(receipt: Receipt | None) -> dict[str, Any] | None:

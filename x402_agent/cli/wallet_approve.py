@@ -42,6 +42,8 @@ def run(
     """
     with errors(json):
         settings = Settings.load()
+        if not 0 <= wait <= 86_400:
+            raise SettingsError("a wait is from 0 to a day", rule="--wait", hint="--wait 120")
         if whom not in SPENDERS:
             raise SettingsError(f"nobody is known as {whom[:40]!r}", rule="--for", hint=f"--for {', '.join(SPENDERS)}")
         if revoke == bool(amount):

@@ -9,10 +9,10 @@ from . import budget, states
 if TYPE_CHECKING:
     import sqlite3
 
-    from ..model import Ask
+    from ..model import Ask, Offer
     from .store import Store
 
-__all__ = ["index_asks", "same_purchase"]
+__all__ = ["index_asks", "same_payee", "same_purchase"]
 
 
 def index_asks(store: Store) -> None:
@@ -31,3 +31,10 @@ def same_purchase(row: sqlite3.Row, ask: Ask, now: float) -> bool:
     if ask.again is True:
         return False
     return bool(ask.caller_key) or ask.again is False or (timely and not row["delivered"])
+
+
+def same_payee(pinned: str, offer: Offer) -> bool:
+    """Whether an offer pays the pinned recipient: EVM addresses are equal whatever their case, all others as they are."""
+    if offer.network.namespace == "eip155":
+        return pinned.lower() == offer.pay_to.lower()
+    return pinned == offer.pay_to

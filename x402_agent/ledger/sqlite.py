@@ -24,7 +24,7 @@ from .broadcasts import Broadcasts
 from .charges import SPENT, Charges
 from .moves import Answer, Known, Overtaken, known, move
 from .notes import Note
-from .purchase import index_asks, same_purchase
+from .purchase import index_asks, same_payee, same_purchase
 from .reports import Reports, select
 from .store import Store, day_of
 from .tokens import Tokens
@@ -205,7 +205,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
         """Whether this recipient is pinned; raises PolicyDenied when another one is (R4)."""
         ask, offer = hold.ask, hold.offer
         pin = self._pin(store, ask.origin, offer.asset.network.id)
-        if pin not in ("", offer.pay_to):
+        if pin and not same_payee(pin, offer):
             raise PolicyDenied(
                 f"{ask.host} wants the money at {offer.pay_to}, so far it was {pin}",
                 rule=f"recipient pinned for {ask.origin} on {offer.asset.network.name} (R4)",

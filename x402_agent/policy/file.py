@@ -49,7 +49,7 @@ def _value(name: str, value: Any, place: str, where: dict[str, str]) -> Any:
     if name in _LISTS:
         if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
             raise SettingsError(f"{name} is a list of text", rule=place, hint=f'{name} = ["…"]')
-        return tuple(v.lower().rstrip(".") if name in ("allow", "deny") else v for v in value)
+        return tuple(value)
     if name in _FLAGS:
         if not isinstance(value, bool):
             raise SettingsError(f"{name} is true or false", rule=place)

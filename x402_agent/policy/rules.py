@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ __all__ = ["DEFAULT", "HostRule", "Policy"]
 GROUPS = ("mainnet", "testnet")
 SANDBOX = "the sandbox default"  # the source of the sandbox's policy
 _CODE = "Budget(…) in code"
+_NAME = re.compile(r"(?:https?://)?(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?|[0-9a-f:.]+").fullmatch
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ class Policy:
 
     `networks` holds groups (`mainnet`, `testnet`) or names of the table; test and real money never mix unless
     `mix_networks`. `assets` empty means every dollar-pegged token of the table. `loopback` lets real money be asked
-    for over plain http by a server on this machine. Raises SettingsError for a name that is not in the table.
+    for over plain http by a server on this machine. `allow` and `deny` hold hosts (`a.example`, `a.example:8443`) or
+    origins (`https://a.example`). Raises SettingsError for a network that is not in the table, and for a host that no
+    request could match: a rule that never applies is no rule.
     """
 
     per_call: int = 100_000
@@ -56,6 +60,11 @@ class Policy:
     source: str = "the built-in default"
 
     def __post_init__(self) -> None:
+        for rule in ("allow", "deny"):
+            named = tuple(self._host(name, rule) for name in getattr(self, rule))
+            object.__setattr__(self, rule, named)
+        hosts = {self._host(name, "hosts", alone=True): rules for name, rules in self.hosts.items()}
+        object.__setattr__(self, "hosts", hosts)
         kinds = set()
         for name in self.networks:
             found = assets.network(name)
@@ -68,6 +77,15 @@ class Policy:
                                 hint="one payer for each, or mix_networks = true")  # fmt: skip
         if not 0 < self.max_lifetime <= 3600:
             raise SettingsError("max_lifetime is 1 to 3600 seconds", rule=self.place("max_lifetime"))
+
+    def _host(self, name: str, rule: str, *, alone: bool = False) -> str:
+        """A host as requests have it: lower case, no final dot or slash, no port that goes without saying."""
+        found = name.lower().removesuffix("/")
+        found = re.sub(r"^(http://.*):80$|^(https://.*):443$|^([^:]+):443$", r"\1\2\3", found).rstrip(".")
+        if not _NAME(found) or (alone and ("/" in found or found.count(":") == 1 or "[" in found)):
+            raise SettingsError(f"no request goes to a host called {name[:80]!r}", rule=self.place(rule),
+                                hint="a.example, in ASCII (xn--…), without path or *")  # fmt: skip
+        return found
 
     def place(self, rule: str) -> str:
         """`per_call in policy.toml:3`, as refusals name it."""

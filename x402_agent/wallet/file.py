@@ -68,7 +68,11 @@ def scrypt(passphrase: Secret, salt: bytes, n: Any, r: Any, p: Any) -> Secret:
 
 
 def usable(passphrase: Secret) -> Secret:
-    """The passphrase in its one spelling (NFC); raises WalletError when it is too short to protect anything."""
+    """The passphrase in its one spelling (NFC); raises WalletError when it is too short to protect anything, or no
+    UTF-8: letters that cannot be read would all count as the same one."""  # fmt: skip
+    if Secret(passphrase.text).raw != passphrase.raw:
+        raise WalletError("this passphrase is not UTF-8", rule="text in UTF-8",
+                          hint="save its file as UTF-8, or use a passphrase of ASCII letters")  # fmt: skip
     passphrase = Secret(unicodedata.normalize("NFC", passphrase.text))
     if len(passphrase.text) < LEAST_LETTERS:
         raise WalletError("this passphrase is too short", rule=f"at least {LEAST_LETTERS} characters",

@@ -85,11 +85,13 @@ def _holds(words: Secret) -> bool:
 
 def seed(words: Secret, passphrase: Secret | None = None) -> Secret:
     """The 64-byte seed: PBKDF2-HMAC-SHA512, 2048 rounds, words and passphrase in NFKD (BIP-39)."""
-    salt = _nfkd(Secret("mnemonic" + (passphrase.text if passphrase else "")))
+    salt = _nfkd(Secret(b"mnemonic" + (passphrase.raw if passphrase else b"")))
     return Secret(hashlib.pbkdf2_hmac("sha512", _nfkd(words).raw, salt.raw, 2048))
 
 
 def _nfkd(text: Secret) -> Secret:
+    if Secret(text.text).raw != text.raw:
+        raise WalletError("this passphrase is not UTF-8", rule="BIP-39: UTF-8, NFKD", hint="save its file as UTF-8")
     return Secret(unicodedata.normalize("NFKD", text.text))
 
 
