@@ -62,6 +62,7 @@ class Talk:
         self.request = request
         self.start = time.monotonic()
         self.deadline = self._deadline()
+        wire.readable(request)
         self.ask = wire.ask(request, lib)
         self.kit = rooms.talk(self.ask)
         self.challenge: Reply | None = None

@@ -15,7 +15,7 @@ from .steps import MAX_BODY
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["DRAIN", "OPTIONS", "PAID", "add_cookies", "ask", "copy", "full", "small", "stream_types"]
+__all__ = ["DRAIN", "OPTIONS", "PAID", "add_cookies", "ask", "copy", "full", "readable", "small", "stream_types"]
 
 PAID = "x402_agent.paid"
 START = "x402_agent.start"
@@ -55,6 +55,14 @@ def ask(request: Any, lib: Any) -> Ask:
     )
     made.paid = request.extensions.get(PAID, "")
     return made
+
+
+def readable(request: Any) -> None:
+    """Ask for no coding in which a 402 could not be read (S8): HTTP libraries add them when their packages are there."""
+    asked = request.headers.get("accept-encoding", "")
+    if "br" in asked or "zstd" in asked:
+        kept = [each.strip() for each in asked.split(",") if each.partition(";")[0].strip() not in ("br", "zstd")]
+        request.headers["accept-encoding"] = ", ".join(kept) or "identity"
 
 
 def _file(request: Any, lib: Any) -> Any:

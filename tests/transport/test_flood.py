@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import anyio
@@ -100,3 +101,23 @@ def test_the_deadline_of_an_async_payment_ends_with_it(seller, till, payer):
         return DEADLINE.get()
 
     assert anyio.run(go) is None
+
+
+@pytest.mark.parametrize("asked", ["gzip, deflate, br, zstd", "br;q=1.0, gzip;q=0.5", "br"])
+def test_a_seller_who_compresses_by_whatever_we_take_is_paid(call, seller, till, payer, asked):  # S8
+    def route(hit):
+        if hit.proof:
+            return seller.ok()
+        taken = {each.partition(";")[0].strip() for each in hit.headers["accept-encoding"].split(",")}
+        if {"br", "zstd"} & taken:
+            return seller.answer(402, b"\x8b\x01" + bytes(40), content_encoding="br")
+        return seller.ask_v1("/c")
+
+    assert call(payer, "GET", seller.serves("/c", route), headers={"accept-encoding": asked}).text == "paid content"
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "none", "identity, identity", "UTF8"])
+def test_a_plain_402_that_calls_itself_encoded_is_read(drive, seller, till, payer, coding):
+    ask = seller.answer(402, json.dumps(seller.terms_v1("/c")).encode(), content_encoding=coding)
+    url = seller.serves("/c", lambda hit: seller.ok() if hit.proof else ask)
+    assert drive(payer, "GET", url).text == "paid content"
