@@ -246,11 +246,13 @@ class Pays:
     def _release(self, response: Any) -> None:
         """Hand the connection of a 402 back to the pool: drain what is small and quick, drop what is not."""
         DEADLINE.set(time.monotonic() + wire.DRAIN)
-        with suppress(Exception):
-            if wire.small(response):
-                for _ in response.stream:
-                    pass
-        self._drop(response)
+        try:
+            with suppress(Exception):
+                if wire.small(response):
+                    for _ in response.stream:
+                        pass
+        finally:
+            self._drop(response)
 
     @staticmethod
     def _drop(response: Any) -> None:
@@ -345,11 +347,13 @@ class Pays:
         reply.response.stream = wire.stream_types(talk.lib).replay(chunks, rest, original)
 
     async def _arelease(self, response: Any) -> None:
-        with suppress(Exception), move_on_after(wire.DRAIN):
-            if wire.small(response):
-                async for _ in response.stream:
-                    pass
-        await self._adrop(response)
+        try:
+            with suppress(Exception), move_on_after(wire.DRAIN):
+                if wire.small(response):
+                    async for _ in response.stream:
+                        pass
+        finally:
+            await self._adrop(response)
 
     @staticmethod
     async def _adrop(response: Any) -> None:

@@ -69,3 +69,46 @@ def test_a_402_is_drained_once(backend):
 
             anyio.run(get, backend=backend)
     assert counts.count("proof") == 3 and counts.count("read") == 1
+
+
+class Cancelled(Counted):
+    """A 402 whose rest is being drained when the task is cancelled, or the user presses ^C."""
+
+    def __iter__(self):
+        raise KeyboardInterrupt
+
+    async def __aiter__(self):
+        raise KeyboardInterrupt
+        yield
+
+    def close(self):
+        self.counts.append("closed")
+
+    async def aclose(self):
+        self.counts.append("closed")
+
+
+@pytest.mark.parametrize("backend", ["sync", "asyncio", "trio"])
+def test_a_402_is_closed_when_draining_it_is_cancelled(backend):
+    counts = []
+
+    class Sells(Breaks):
+        def answered(self, response):
+            response.stream = Cancelled(response.stream, counts)
+            return response
+
+    with Payer.sandbox() as payer:
+        url, transport = payer.sandbox.url("/joke"), Sells(payer.box.transport(), counts)
+        if backend == "sync":
+            with payer.client(transport=transport) as http, pytest.raises(KeyboardInterrupt):
+                http.get(url)
+        else:
+
+            async def get():
+                async with payer.async_client(transport=transport) as http:
+                    await http.get(url)
+
+            with pytest.raises(BaseException) as caught:  # noqa: PT011 - trio puts it into a group
+                anyio.run(get, backend=backend)
+            assert "KeyboardInterrupt" in repr(caught.value)
+    assert counts == ["closed"]
