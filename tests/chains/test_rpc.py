@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -104,7 +106,7 @@ def test_no_answer_from_anybody_is_a_NodeError(bad):
     assert "needle" not in str(caught.value)
 
 
-@pytest.mark.parametrize("deep", [b"[" * 20000 + b"]" * 20000, b'{"a":' * 9000, b"[" * 521])
+@pytest.mark.parametrize("deep", [b"[" * 20000 + b"]" * 20000, b'{"a":' * 9000, b"[" * 521, b"[" * 65 + b"]" * 65, b'["]]",' * 500, b'["\\"]",' * 500])
 def test_S5_a_deep_answer_is_never_parsed(deep):
     """Another library may have raised the recursion limit: then the parser would crash, not raise."""
     with pytest.raises(NodeError, match="too deep to read"):
@@ -269,3 +271,23 @@ def test_settings_name_several_nodes_and_take_no_other_url():
         with pytest.raises(SettingsError, match="entry 1") as caught:
             Settings.load({"X402_AGENT_NODES": ONE})
         assert "needle" not in str(caught.value)
+
+
+def test_S5_a_deep_answer_does_not_end_a_thread_with_a_small_stack():
+    """Whatever other libraries made of the recursion limit: 2,000 levels need more than 256 KiB of stack."""
+    code = (
+        "import sys, threading; from x402_agent.chains.evm.rpc import _result; from x402_agent.steps import Fetched\n"
+        "def read():\n"
+        "    try: _result(Fetched(200, {}, b'{\"result\":' + b'[' * 2000 + b']' * 2000 + b'}'), 256 * 1024)\n"
+        "    except Exception as why: print(why)\n"
+        "sys.setrecursionlimit(100_000); threading.stack_size(256 * 1024)\n"
+        "thread = threading.Thread(target=read); thread.start(); thread.join()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "an answer too deep to read\n")
+
+
+def test_brackets_in_a_nodes_words_are_words():
+    words = Fetched(200, {}, b'{"result":null,"error":{"message":"' + b"[" * 300 + b'"}}')
+    with pytest.raises(NodeError, match=r"error: \[\["):
+        ask(Net(one={**FINE, "eth_getBalance": words}), reads.native, OWNER, where=ONE)

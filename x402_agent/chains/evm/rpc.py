@@ -25,6 +25,8 @@ __all__ = ["Node", "data", "quantity", "shown"]
 
 _HEADERS = {"content-type": "application/json", "accept": "application/json"}
 _SAID = 200
+_DEEPEST = 64  # a receipt nests five levels; a thread's stack ends somewhere beyond a thousand
+_BRACKETS = re.compile(r"[\[\]{}]").findall
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}").fullmatch
 _DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*").fullmatch
 _HINT = "x402-agent doctor; X402_AGENT_NODES='name=https://one|https://another' names several"
@@ -169,12 +171,14 @@ def _result(got: Fetched, limit: int) -> Any:
     content = _whole(got)
     if len(content) >= limit:
         raise _Odd(f"an answer of more than {limit} bytes")
-    if content.count(b"[") + content.count(b"{") > 8 + limit // 128:  # at 64 KiB far below the recursion limit
-        raise _Odd("an answer too deep to read")
     try:
-        answer = json.loads(content)
+        text = content.decode("utf-8")
+        deep = _depth(text) > _DEEPEST
+        answer = None if deep else json.loads(text)
     except (ValueError, RecursionError):
         raise _Odd("an answer that is not JSON") from None
+    if deep:
+        raise _Odd("an answer too deep to read")
     if not isinstance(answer, dict):
         raise _Odd("an answer that is not JSON-RPC")
     error = answer.get("error")
@@ -184,6 +188,15 @@ def _result(got: Fetched, limit: int) -> Any:
     if "result" not in answer:
         raise _Odd("an answer without a result")
     return answer["result"]
+
+
+def _depth(text: str) -> int:
+    """How deep an answer nests at most. Brackets inside strings do not count: strings are cut out, escapes first."""
+    depth = deepest = 0
+    for mark in _BRACKETS("".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])):
+        depth += 1 if mark in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _clean(words: str, url: Secret) -> str:
