@@ -23,6 +23,8 @@ OPTIONS = frozenset({"max", "key", "task", "again", "body_factory"})
 DRAIN = 0.25  # seconds that the rest of a 402 may take before a new connection is quicker
 SLOWEST = 1024  # bytes a second that a paid body must make on average, after a minute's grace
 GRACE = 60.0
+STREAMS = frozenset({"text/event-stream", "application/x-ndjson", "application/ndjson", "application/jsonl",
+                     "application/stream+json", "application/json-seq"})  # of events, as slow as events are  # fmt: skip
 
 
 def ask(request: Any, lib: Any) -> Ask:
@@ -234,8 +236,8 @@ def _watched(lib: Any) -> Callable[..., Any]:
 
         def __init__(self, response: Any, talk: Any, hold: Any) -> None:
             self._inner, self._talk, self._hold = response.stream, talk, hold
-            kind = response.headers.get("content-type", "")
-            self._paced = not kind.startswith("text/event-stream")
+            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            self._paced = kind not in STREAMS
 
         def _pace(self, start: float, seen: int) -> None:
             if self._paced and time.monotonic() > start + GRACE + seen / SLOWEST:

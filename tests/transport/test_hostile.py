@@ -78,11 +78,12 @@ def test_a_drip_through_the_real_grace_of_a_minute(seller, till, payer):
         client.get(url)
 
 
-def test_a_server_sent_stream_may_be_slow(drive, seller, till, payer, monkeypatch):
+@pytest.mark.parametrize("kind", ["text/event-stream", "Text/Event-Stream; charset=utf-8", "application/x-ndjson", "application/jsonl"])
+def test_a_stream_of_events_may_be_slow(drive, seller, till, payer, monkeypatch, kind):
     monkeypatch.setattr(wire, "GRACE", 0.1)
 
     def events(hit):
-        yield b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+        yield f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n\r\n".encode()
         for _ in range(5):
             seller.stop.wait(0.1)
             yield b"data: 1\n\n"
