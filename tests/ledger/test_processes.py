@@ -129,8 +129,8 @@ async def awaited(job):
 def test_async_callers_share_transactions(desk):
     ledger = desk.open(journal="full")
     batches = []
-    perform = ledger._writer._perform
-    ledger._writer._perform = lambda jobs: (batches.append(len(jobs)), perform(jobs))
+    write = ledger._store._write
+    ledger._store._write = lambda jobs: (batches.append(len(jobs)), write(jobs))
 
     async def one(number):
         ask = desk.ask(f"/{number}")
@@ -165,6 +165,7 @@ def test_a_batch_asks_each_loop_once_and_a_closed_loop_harms_nobody(desk, ledger
     with ledger._writer._turn:  # so that all of them wait for one batch
         for number, job in enumerate(jobs):
             job.start(lambda number=number: told.append(number), loops[number % 3])
+    ledger._writer._step()
     deadline = time.monotonic() + 10
     while len(told) < 6 and time.monotonic() < deadline:
         time.sleep(0.005)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..errors import LedgerError
 
-__all__ = ["Owners", "acquire", "open_private", "prove", "try_lock", "unlock"]
+__all__ = ["Owners", "acquire", "open_private", "prove", "read_at_start", "try_lock", "unlock", "write_at_start"]
 
 PATIENCE = 30.0
 
@@ -163,3 +163,27 @@ class Owners:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+# What a lock file begins with can be read and written by whoever has the lock, without a word from SQLite.
+if sys.platform == "win32":
+
+    def read_at_start(fd: int, size: int) -> bytes:
+        """The first bytes of an open file."""
+        os.lseek(fd, 0, os.SEEK_SET)
+        return os.read(fd, size)
+
+    def write_at_start(fd: int, data: bytes) -> None:
+        """Replace the first bytes of an open file."""
+        os.lseek(fd, 0, os.SEEK_SET)
+        os.write(fd, data)
+
+else:
+
+    def read_at_start(fd: int, size: int) -> bytes:
+        """The first bytes of an open file."""
+        return os.pread(fd, size, 0)
+
+    def write_at_start(fd: int, data: bytes) -> None:
+        """Replace the first bytes of an open file."""
+        os.pwrite(fd, data, 0)

@@ -65,7 +65,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
 
     def _open(self) -> None:
         self._store: Store | None = Store(self.path, self.clock, durable=self._durable)
-        self._writer = Writer(self._store.perform)
+        self._writer = Writer(self._store)
         self._live: dict[str, Known] = {}  # our payments in progress, and what Close needs of their rows
         self._committing: set[str] = set()  # handed to the writer, perhaps not written yet
         self._forked = False

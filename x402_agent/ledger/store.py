@@ -15,12 +15,13 @@ import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LedgerError, PaymentError
 from . import lock
 from .events import Journal
+from .lock import read_at_start, write_at_start
+from .schema import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
 
     from .writer import Job
 
-__all__ = ["SCHEMA", "Cache", "Store", "day_of"]
+__all__ = ["Cache", "Store", "day_of"]
 
-SCHEMA = 3
 CLOCK_SLACK = 300  # seconds the clock may stand behind the newest row
 _HEAD = struct.Struct("<QQ64s")
 _SPOILT = (sqlite3.Error, ValueError, OverflowError, TypeError)  # what a value that cannot be stored raises
@@ -97,6 +97,7 @@ class Store:
         self.broken = _FAILED.get(path, "")
         self.cache = Cache()
         self._synchronous = ""
+        self._full = False  # whether the batch under way must reach the disk
         self._open_files()
 
     # -- opening ------------------------------------------------------------------------------------------------
@@ -174,7 +175,7 @@ class Store:
     # -- the lock file's 80 bytes -------------------------------------------------------------------------------
 
     def _read_head(self) -> tuple[int, int, str]:
-        raw = _read_at_start(self.fd, _HEAD.size)
+        raw = read_at_start(self.fd, _HEAD.size)
         if len(raw) < _HEAD.size:
             return 0, 0, ""
         generation, seq, digest = _HEAD.unpack(raw)
@@ -182,7 +183,7 @@ class Store:
 
     def generation(self) -> int:
         """The number of the last batch that any process began."""
-        raw = _read_at_start(self.fd, 8)
+        raw = read_at_start(self.fd, 8)
         return int.from_bytes(raw, "little") if len(raw) == 8 else 0
 
     def current(self) -> bool:
@@ -193,15 +194,32 @@ class Store:
 
     def perform(self, jobs: Sequence[Job[Any]]) -> None:
         """Run a batch: reads as they come, writes in one transaction; fills each job's value or error."""
-        write = False
-        for job in jobs:
-            write = write or job.write
-        if not write:
+        if any(job.write for job in jobs):
+            self._guarded(jobs, self._transaction)
+        else:
             for job in jobs:
                 self._one(job)
-            return
+
+    def begin(self, jobs: Sequence[Job[Any]]) -> bool:
+        """A batch of writes up to its COMMIT, without waiting for another process; `finish` is due, in any thread.
+
+        False: nothing was done, and all of it is left to `perform`.
+        """
+        if not lock.try_lock(self.fd):
+            return False
         try:
-            self._transaction(jobs)
+            self._write(jobs)
+        except (PaymentError, OSError, *_SPOILT):
+            return False
+        return True
+
+    def finish(self, jobs: Sequence[Job[Any]]) -> None:
+        """COMMIT what was begun; a job that is not durable then has an error."""
+        self._guarded(jobs, self._commit)
+
+    def _guarded(self, jobs: Sequence[Job[Any]], work: Callable[[Sequence[Job[Any]]], None]) -> None:
+        try:
+            work(jobs)
         except PaymentError as cause:
             _fail(jobs, cause)
         except OSError as cause:
@@ -218,35 +236,45 @@ class Store:
                     _fail([job], own if isinstance(own, PaymentError) else failed(own, self.path))
 
     def _transaction(self, jobs: Sequence[Job[Any]]) -> None:
-        full = False
-        for job in jobs:
-            full = full or (self.durable and job.full)
-        db = self.db
         lock.acquire(self.fd)
+        self._write(jobs)
+        self._commit(jobs)
+
+    def _write(self, jobs: Sequence[Job[Any]]) -> None:
+        """All but the COMMIT, under the lock; when it fails nothing is left of it, and the lock is free."""
         try:
-            self._set_synchronous(db, "FULL" if full else "NORMAL")
+            self._full = self.durable and any(job.full for job in jobs)
+            self._set_synchronous(self.db, "FULL" if self._full else "NORMAL")
             begun = self._begin_generation()
-            try:
-                db.execute("BEGIN IMMEDIATE")
-                if not begun:
-                    self._reload()
-                for job in jobs:
-                    job.error = None
-                    self._one(job)
-                db.execute("COMMIT")
-            except BaseException as cause:
-                self.cache.forget()
-                self.journal.forget()
-                with suppress(sqlite3.Error):
-                    db.execute("ROLLBACK")
-                if isinstance(cause, sqlite3.Error) and "I/O" in str(cause):
-                    self.broken = _FAILED[self.path] = f"writing {self.path} failed: {cause}; start a new process (Z7)"
-                raise
-            if full:
+            self.db.execute("BEGIN IMMEDIATE")
+            if not begun:
+                self._reload()
+            for job in jobs:
+                job.error = None
+                self._one(job)
+        except BaseException as cause:
+            self._undo(cause)
+            raise
+
+    def _commit(self, _: Sequence[Job[Any]]) -> None:
+        try:
+            self.db.execute("COMMIT")
+            if self._full:
                 head = _HEAD.pack(self.cache.generation, self.journal.seq, self.journal.head.encode())
-                _write_at_start(self.fd, head)
-        finally:
-            lock.unlock(self.fd)
+                write_at_start(self.fd, head)
+        except BaseException as cause:
+            self._undo(cause)
+            raise
+        lock.unlock(self.fd)
+
+    def _undo(self, cause: BaseException) -> None:
+        self.cache.forget()
+        self.journal.forget()
+        with suppress(sqlite3.Error):
+            self.db.execute("ROLLBACK")
+        if isinstance(cause, sqlite3.Error) and "I/O" in str(cause):
+            self.broken = _FAILED[self.path] = f"writing {self.path} failed: {cause}; start a new process (Z7)"
+        lock.unlock(self.fd)
 
     def _begin_generation(self) -> bool:
         """Number this batch before it can change anything. -> whether memory still knows the file."""
@@ -256,7 +284,7 @@ class Store:
             self.cache.forget()
             self.journal.forget()
         self.cache.generation = found + 1
-        _write_at_start(self.fd, (found + 1).to_bytes(8, "little"))
+        write_at_start(self.fd, (found + 1).to_bytes(8, "little"))
         return known
 
     def _reload(self) -> None:
@@ -319,41 +347,6 @@ class Store:
         os.close(self.fd)
 
 
-def migrate(db: sqlite3.Connection) -> None:
-    """Bring the schema to SCHEMA, one numbered file at a time; raises LedgerError for a newer one."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        db.execute("CREATE TABLE IF NOT EXISTS x402_schema (version INTEGER PRIMARY KEY, name TEXT NOT NULL)")
-        have = db.execute("SELECT COALESCE(MAX(version), 0) FROM x402_schema").fetchone()[0]
-        if have > SCHEMA:
-            raise LedgerError(
-                f"the ledger has schema {have}, this program knows {SCHEMA}",
-                rule="migrations go forward only",
-                hint="install the newer x402-agent-sdk that wrote it",
-            )
-        for name in sorted(each.name for each in files(__package__).joinpath("migrations").iterdir()):
-            if not name.endswith(".sql") or int(name[:4]) <= have:
-                continue
-            for statement in _statements(files(__package__).joinpath("migrations", name).read_text("utf-8")):
-                db.execute(statement)
-            db.execute("INSERT INTO x402_schema (version, name) VALUES (?, ?)", (int(name[:4]), name))
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-
-
-def _statements(script: str) -> list[str]:
-    found, held = [], ""
-    for line in script.splitlines():
-        held += line + "\n"
-        if sqlite3.complete_statement(held):
-            found.append(held)
-            held = ""
-    return found
-
-
 def failed(cause: Exception, path: Path) -> LedgerError:
     """Any other error as ours. SQLite's messages name tables and causes, never values; others give their type only."""
     what = str(cause) if isinstance(cause, sqlite3.Error) else getattr(cause, "strerror", "") or type(cause).__name__
@@ -379,22 +372,3 @@ def _prepare_folder(folder: Path) -> None:
         raise LedgerError(
             f"everybody may write in {folder}", rule="the ledger's folder is private (Z13)", hint=f"chmod 700 {folder}"
         )
-
-
-if sys.platform == "win32":
-
-    def _read_at_start(fd: int, size: int) -> bytes:
-        os.lseek(fd, 0, os.SEEK_SET)
-        return os.read(fd, size)
-
-    def _write_at_start(fd: int, data: bytes) -> None:
-        os.lseek(fd, 0, os.SEEK_SET)
-        os.write(fd, data)
-
-else:
-
-    def _read_at_start(fd: int, size: int) -> bytes:
-        return os.pread(fd, size, 0)
-
-    def _write_at_start(fd: int, data: bytes) -> None:
-        os.pwrite(fd, data, 0)

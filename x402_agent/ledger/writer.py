@@ -1,8 +1,9 @@
 """Jobs wait in one queue; whoever drains it takes all of them into one transaction; results appear after COMMIT.
 
-A sync caller drains in its own thread, so a lone payment costs no thread hop. An async caller wakes one lazily
-started daemon thread. Under load both find company in the batch and share one fsync. A job that may be late waits for
-the next batch, at most LATE seconds.
+A sync caller drains in its own thread, so a lone payment costs no thread hop. An async caller does the same up to the
+COMMIT, which may wait for the disk: one lazily started daemon thread does that. (Were the statements its work too, it
+would ask a busy event loop for the interpreter at each of them.) Under load all find company in the batch and share
+one fsync. A job that may be late waits for the next batch, at most LATE seconds.
 """
 
 from __future__ import annotations
@@ -10,18 +11,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
 from ..errors import LedgerError, PaymentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 __all__ = ["Forgiving", "Job", "Late", "Writer", "done_job"]
 
 T = TypeVar("T")
 MAX_BATCH = 256
+MAX_INLINE = 64  # of an event loop's own time, some milliseconds
 LATE = 0.05
 log = logging.getLogger("x402_agent.ledger")
 
@@ -29,8 +30,10 @@ log = logging.getLogger("x402_agent.ledger")
 _Via: TypeAlias = "Callable[[Callable[[], object]], object]"
 
 
-class _Perform(Protocol):
-    def __call__(self, jobs: Sequence[Job[Any]], /) -> None: ...
+class _Store(Protocol):
+    def perform(self, jobs: Sequence[Job[Any]], /) -> None: ...
+    def begin(self, jobs: Sequence[Job[Any]], /) -> bool: ...
+    def finish(self, jobs: Sequence[Job[Any]], /) -> None: ...
 
 
 class Job(Generic[T]):
@@ -56,8 +59,8 @@ class Job(Generic[T]):
         return self.result()
 
     def start(self, done: Callable[[], object], via: _Via) -> None:
-        """Hand it to the writer thread. `done` is called once, by `via`: the event loop's "call this soon", which a
-        batch asks once for all of that loop's jobs. A finished job calls it here.
+        """In an event loop: queue it, without waiting. `done` is called once, by `via`: the loop's "call this soon",
+        which a batch asks once for all of that loop's jobs. A finished job calls it here.
         """
         if self.finished or self._writer is None:
             done()
@@ -157,12 +160,12 @@ class Late(Forgiving):
 class Writer:
     """The queue, and the one right to drain it."""
 
-    def __init__(self, perform: _Perform) -> None:
-        self._perform = perform
+    def __init__(self, store: _Store) -> None:
+        self._store = store
         self._queue: deque[Job[Any]] = deque()
         self._turn = threading.Lock()
+        self._owed: tuple[list[Job[Any]], bool] | None = None  # the thread's to end, with the turn; begun, or not even that
         self._awake = threading.Event()
-        self._urgent = threading.Event()
         self._nudged = False
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -192,18 +195,31 @@ class Writer:
                 gate.acquire()
 
     def wake(self, job: Job[Any]) -> None:
-        """Queue it for the writer thread; where no thread can be had, drain in this one."""
+        """Queue it, in an event loop's thread: nothing here waits for a disk or a process."""
         self._queue.append(job)
-        self._urgent.set()
-        self._awake.set()
-        if not self._has_thread():
-            while not job.finished:
-                self._turn.acquire()
-                self._drain()
+        self._step()
+
+    def _step(self) -> None:
+        """Unless somebody drains: take what waits up to its COMMIT, and leave that to the thread."""
+        if not self._queue or not self._turn.acquire(blocking=False):
+            return
+        batch: list[Job[Any]] = []
+        begun = False
+        try:
+            self._take(batch, MAX_INLINE)
+            begun = any(job.write for job in batch) and self._store.begin(batch)
+        finally:
+            self._owed = batch, begun
+            self._awake.set()
+            if not self._has_thread():
+                self._pay()
 
     def later(self, job: Job[Any]) -> None:
-        """Queue it for the next batch, whoever makes it; the writer thread does after LATE seconds."""
+        """Queue it for the next batch, whoever makes it; the thread does after LATE seconds."""
         self._queue.append(job)
+        self._nudge()
+
+    def _nudge(self) -> None:
         if not self._nudged:
             self._nudged = self._has_thread()
             self._awake.set()
@@ -222,29 +238,46 @@ class Writer:
         return True
 
     def _loop(self) -> None:
-        while not self._closed:
-            self._awake.wait()
+        while True:
+            late = not self._awake.wait(LATE if self._nudged else None)
             self._awake.clear()
-            self._urgent.wait(LATE)
-            self._urgent.clear()
-            self._nudged = False
-            while self._queue:
-                self._turn.acquire()
-                try:
-                    self._drain()
-                except Exception as cause:  # its jobs have failed; whoever comes next still needs this thread
-                    log.error("a batch of the ledger failed: %s", type(cause).__name__)  # noqa: TRY400 - no values
+            try:
+                self._pay()
+                if late:
+                    self._nudged = False
+                    if self._queue and self._turn.acquire(blocking=False):
+                        self._drain()
+            except Exception as cause:  # its jobs have failed; whoever comes next still needs this thread
+                log.error("a batch of the ledger failed: %s", type(cause).__name__)  # noqa: TRY400 - no values
+            if self._closed:
+                return
+
+    def _pay(self) -> None:
+        """End the batch that an event loop left to us."""
+        if self._owed is not None:
+            (batch, begun), self._owed = self._owed, None
+            self._end(batch, self._store.finish if begun else self._store.perform)
+
+    def _take(self, batch: list[Job[Any]], most: int) -> None:
+        while self._queue and len(batch) < most:
+            batch.append(self._queue.popleft())
 
     def _drain(self) -> None:
         """Take everything that waits, once; the turn is ours on entry and free on return."""
         batch: list[Job[Any]] = []
-        queue = self._queue
+
+        def perform(_: object) -> None:
+            self._take(batch, MAX_BATCH)
+            if batch:
+                self._store.perform(batch)
+
+        self._end(batch, perform)
+
+    def _end(self, batch: list[Job[Any]], work: Callable[[list[Job[Any]]], None]) -> None:
+        """Do the last of a batch, give the turn back, and tell whoever waits."""
         whole = False
         try:
-            while queue and len(batch) < MAX_BATCH:
-                batch.append(queue.popleft())
-            if batch:
-                self._perform(batch)
+            work(batch)
             whole = True
         finally:
             self._turn.release()
@@ -255,42 +288,43 @@ class Writer:
                 done = job.publish()
                 if done is not None:
                     calls.setdefault(job.via, []).append(done)
-            _tell(calls)
-            self._hand_on()
+            for via, dones in calls.items():
+                self._ask(via, dones)
+            self._hand_on(calls)
 
-    def _hand_on(self) -> None:
+    def _ask(self, via: _Via, dones: Sequence[Callable[[], object]]) -> None:
+        """One call into an event loop, however many of its jobs are done: each such call is a system call."""
+
+        def told() -> None:
+            try:
+                for done in dones:
+                    done()
+                self._step()
+            except Exception:
+                log.exception("an event loop could not go on with the ledger's jobs")
+
+        try:
+            via(told)
+        except Exception:
+            log.exception("nobody waits for a ledger job any more")
+
+    def _hand_on(self, asked: Collection[_Via] = ()) -> None:
         """Whoever frees the turn sees to it that somebody takes it while jobs wait."""
         if not self._queue:
             return
-        try:
-            head = self._queue[0]
-        except IndexError:
-            return
-        if head.sleeps:
-            self._urgent.set()
-            self._awake.set()
-        else:
-            head.poke()  # without a gate its thread is still awake and will try the turn itself
+        waiting = self._queue.copy()
+        for job in waiting:
+            if not job.sleeps:
+                job.poke()  # it takes them all; without a gate its thread is still awake and will try the turn itself
+                return
+        for via in {job.via for job in waiting if job._done is not None} - set(asked):
+            self._ask(via, ())
+        self._nudge()  # an event loop may be busy, or closed
 
     def stop(self) -> None:
-        """Let the thread end when it has drained what waits."""
+        """Let the thread end when it has done what it owes."""
         self._closed = True
-        self._urgent.set()
         self._awake.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(5)
         self._thread = None
-
-
-def _tell(calls: dict[_Via, list[Callable[[], object]]]) -> None:
-    """One call into each event loop, however many of its jobs are done: every such call is a system call."""
-    for via, dones in calls.items():
-        try:
-            via(dones[0] if len(dones) == 1 else partial(_all, dones))
-        except Exception:
-            log.exception("nobody waits for a ledger job any more")
-
-
-def _all(calls: list[Callable[[], object]]) -> None:
-    for call in calls:
-        call()
