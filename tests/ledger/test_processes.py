@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -254,7 +255,7 @@ def test_an_interrupted_drainer_fails_the_others_and_blocks_nobody():
         for job in jobs:
             job.value = job.operation(None)
 
-    writer = Writer(perform)
+    writer = Writer(SimpleNamespace(perform=perform, begin=lambda _: False, finish=None))
     entered, go = threading.Event(), threading.Event()
 
     def slow(_):
@@ -296,7 +297,7 @@ def test_many_threads_through_one_writer_lose_no_job_and_no_wake_up():
         for job in jobs:
             job.value = job.operation(None)
 
-    writer = Writer(perform)
+    writer = Writer(SimpleNamespace(perform=perform, begin=lambda _: False, finish=None))
     done = []
 
     def call(n):

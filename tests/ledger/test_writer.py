@@ -14,9 +14,23 @@ from x402_agent.ledger.writer import Forgiving, Job, Late, Writer
 from x402_agent.transport import wait
 
 
-def perform(jobs):
-    for job in jobs:
-        job.value = job.operation(None)
+class Store:
+    """Operations without a file; `halves` as the ledger's: all but the COMMIT where the caller is."""
+
+    def __init__(self, *, halves=True):
+        self.halves = halves
+
+    def perform(self, jobs):
+        for job in jobs:
+            job.value = job.operation(None)
+
+    def begin(self, jobs):
+        if self.halves:
+            self.perform(jobs)
+        return self.halves
+
+    def finish(self, jobs):
+        assert self.halves
 
 
 def broken(_):
@@ -48,7 +62,7 @@ def awaited(backend, *works):
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_batch_that_fails_in_an_unforeseen_way_leaves_a_writer_for_the_next(backend, caplog):
     caplog.set_level(logging.DEBUG)
-    writer = Writer(perform)
+    writer = Writer(Store(halves=False))
     error, value = awaited(backend, job(writer, broken), job(writer))
     assert isinstance(error, LedgerError) and value == 42
     assert "KeyError" in caplog.text and "secret" not in caplog.text
@@ -70,8 +84,9 @@ def threadless(monkeypatch):
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.usefixtures("threadless")
-def test_without_a_thread_async_jobs_are_done_all_the_same(backend):
-    writer, done = Writer(perform), []
+@pytest.mark.parametrize("halves", [False, True])
+def test_without_a_thread_async_jobs_are_done_all_the_same(backend, halves):
+    writer, done = Writer(Store(halves=halves)), []
     for _ in range(300):  # more than one batch waits in front
         job(writer, done.append, kind=Late).run()
     assert awaited(backend, job(writer), job(writer)) == [42, 42]
@@ -80,7 +95,7 @@ def test_without_a_thread_async_jobs_are_done_all_the_same(backend):
 
 @pytest.mark.usefixtures("threadless")
 def test_without_a_thread_late_jobs_ride_with_the_next(monkeypatch):
-    writer, done = Writer(perform), []
+    writer, done = Writer(Store()), []
     job(writer, done.append, kind=Late).run()
     assert done == []
     job(writer, forty_two, kind=Forgiving).run()
