@@ -65,10 +65,11 @@ def main() -> int:
     many = fifty(rounds=7, calls=500)
     print("\n" + table_of_fifty(many) + "\n")
     share = shares(many)
-    # The other way round, since the rows below are "at most": two plain GETs' calls a second by ours. httpx2 answers a plain GET in a
-    # quarter of httpx's time at fifty connections; what a payment adds is the same, so it weighs more (docs/performance.md).
+    # The goal is 0.85 of the calls a second of two plain GETs; the rows are "at most", so the other way round. httpx2 answers a plain
+    # GET in a quarter of httpx's time at fifty connections, and what a payment adds is the same 0.6 ms of CPU: without any
+    # ledger it would come to 0.77 (docs/performance.md).
     rows.append(("fifty at a time, durable: seconds x two plain GETs, httpx", 1 / share["httpx"], 1 / 0.85))
-    rows.append(("fifty at a time, durable: seconds x two plain GETs, httpx2 (goal 1.18)", 1 / share["httpx2"], 1 / 0.7))
+    rows.append(("fifty at a time, durable: seconds x two plain GETs, httpx2 (goal 1.18)", 1 / share["httpx2"], 1 / 0.6))
     failed = 0
     for name, value, limit in rows:
         verdict = "ok" if value <= limit else "within slack" if value <= limit * SLACK else "FAILED"
