@@ -174,6 +174,26 @@ def test_a_batch_asks_each_loop_once_and_a_closed_loop_harms_nobody(desk, ledger
     assert all(job.result().state == "INFLIGHT" for job in jobs)
 
 
+def test_an_unforeseen_error_in_a_loops_batch_is_told_to_those_who_wait_and_leaves_the_ledger_usable(desk, ledger):
+    class Unforeseen(Exception):
+        pass
+
+    def bad(_):
+        raise Unforeseen
+
+    good = ledger.commit(ledger.hold(desk.ask("/good"), desk.offer(), desk.terms(), ()).run())
+    told = threading.Event()
+    with ledger._writer._turn:
+        Job(ledger._writer, bad, write=True, full=False).start(lambda: None, lambda call: call())
+        good.start(told.set, lambda call: call())
+    ledger._writer._step()
+    assert told.wait(10)
+    with pytest.raises(LedgerError):
+        good.result()
+    assert ledger.payments() == [] and ledger.verify() == []
+    assert desk.pay(ledger, desk.ask("/next")).state == "INFLIGHT"
+
+
 def test_a_close_reaches_the_disk_by_itself(desk, ledger):
     hold = desk.pay(ledger)
     ledger.close(hold, "CLAIMED").run()

@@ -209,7 +209,7 @@ class Store:
             return False
         try:
             self._write(jobs)
-        except (PaymentError, OSError, *_SPOILT):
+        except Exception:
             return False
         return True
 
