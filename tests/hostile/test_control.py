@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 
@@ -12,6 +13,15 @@ from hostile.arena import PAYS, Arena, Case, harm, play
 
 MONEY = [*rows_money.CASES, *rows_http.LOOPS, *rows_http.ORIGINS, *rows_http.PARSING]
 WEIGHT = [*rows_weight.CASES]
+
+
+@pytest.fixture(autouse=True)
+def usual_recursion_limit():
+    """He parses whatever comes: with a limit that another library of this process raised, depth would kill the process."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(limit)
 
 
 def harmed(cases: list[Case], folder: Path, monkeypatch: pytest.MonkeyPatch, patience: float) -> dict[str, list[str]]:

@@ -66,7 +66,7 @@ def damaged(desk, made: list[Path], change) -> dict[str, str]:
     memory = Path("/dev/shm")
     copy = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else desk.folder))
     for name, at, edit in change:
-        shutil.rmtree(copy)
+        shutil.rmtree(copy, ignore_errors=True)  # a ledger refused above may close its files a moment later
         copy.mkdir(mode=0o700)
         for each in made:
             shutil.copy(each, copy / each.name)
@@ -75,7 +75,7 @@ def damaged(desk, made: list[Path], change) -> dict[str, str]:
             found[f"{name}@{at}"] = judge(desk, copy)
         except AssertionError as why:
             found[f"{name}@{at}"] = str(why).partition("\n")[0]
-    shutil.rmtree(copy)
+    shutil.rmtree(copy, ignore_errors=True)
     return found
 
 
