@@ -44,7 +44,7 @@ MCP = sorted((ROOT / "mcp_server").rglob("*.py"))
 STDLIB = sys.stdlib_module_names
 CHANGES = set("append add update extend insert pop popitem clear remove discard setdefault appendleft".split())
 # What a module may remember between calls: the ledgers and connections that a fork must find again, unlocked wallets.
-REMEMBERED = {("sqlite.py", "_LEDGERS"), ("store.py", "_GRAVEYARD"), ("store.py", "_FAILED"), ("unlock.py", "_UNLOCKED")}
+REMEMBERED = {("opened.py", "_LEDGERS"), ("store.py", "_GRAVEYARD"), ("store.py", "_FAILED"), ("unlock.py", "_UNLOCKED")}
 
 
 def room(path):

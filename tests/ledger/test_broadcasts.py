@@ -13,7 +13,7 @@ import pytest
 
 from x402_agent.errors import LedgerError
 from x402_agent.ledger import SqliteLedger, Transaction
-from x402_agent.ledger.broadcasts import BROADCAST_MOVES
+from x402_agent.ledger.transactions import BROADCAST_MOVES
 
 NETWORK = "eip155:84532"
 ACCOUNT = "0x9858EfFD232B4033E47d90003D41EC34EcaEda94"

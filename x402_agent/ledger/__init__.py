@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .broadcasts import Transaction
 from .notes import note_path
 from .reports import Event, Left, Total
 from .rows import Payment
 from .sqlite import SqliteLedger
 from .states import MOVES, legal
+from .transactions import Transaction
 from .writer import Job
 
 __all__ = ["MOVES", "Event", "Job", "Left", "Payment", "SqliteLedger", "Total", "Transaction", "legal", "note_path"]

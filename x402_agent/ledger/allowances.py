@@ -5,14 +5,14 @@ It can only be too low: a payment that was in doubt when the allowance was read 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..assets import asset, network
 from ..errors import NoAcceptableOffer
 from ..model import Money
+from .opened import Opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
     from ..model import Hold
     from .store import Store
@@ -36,14 +36,8 @@ def _key(network_id: str, token: str, owner: str, spender: str) -> tuple[str, st
     return network_id, token.rpartition(":")[2].lower(), owner.lower(), spender.lower()
 
 
-class Allowances:
+class Allowances(Opened):
     """The part of the ledger that knows who may take what."""
-
-    _store: Store | None
-    _forked: bool
-
-    def _job(self, operation: Callable[[Store], Any], *, write: bool, full: bool = False) -> Job[Any]:
-        raise NotImplementedError
 
     def allowance(self, network_id: str, token: str, owner: str, spender: str) -> int:
         """Atomic units of `token` (its address or CAIP-19 id) that `spender` may still take from `owner`; 0 when unknown.

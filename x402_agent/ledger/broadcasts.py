@@ -1,94 +1,25 @@
-"""Our own transactions (approve, revoke, transfer): raw bytes, id and account nonce are durable before a broadcast.
-
-BUILT    signed and written down; nothing has left                                       -> INFLIGHT, RELEASED
-INFLIGHT may have left; after a crash the very same bytes go out again, never others     -> MINED, CONFIRMED, REVERTED, DEAD
-MINED    in a block that is not final yet                                                -> INFLIGHT (reorg) and the same
-CONFIRMED, REVERTED (only its fee is gone), DEAD (its account nonce is spent otherwise), RELEASED (never left): the end
-"""
+"""The calls by which our own transactions are written down and followed; transactions.py says what each state means."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..errors import LedgerError
-from .events import canonical
+from . import transactions
+from .opened import Opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .store import Store
-    from .writer import Job
+    from .transactions import Transaction
 
-__all__ = ["BROADCAST_MOVES", "Broadcasts", "Transaction", "problems", "release"]
-
-BROADCAST_MOVES: dict[str, frozenset[str]] = {
-    "": frozenset({"BUILT"}),
-    "BUILT": frozenset({"INFLIGHT", "RELEASED"}),
-    "INFLIGHT": frozenset({"MINED", "CONFIRMED", "REVERTED", "DEAD"}),
-    "MINED": frozenset({"INFLIGHT", "CONFIRMED", "REVERTED", "DEAD"}),
-    "CONFIRMED": frozenset(),
-    "REVERTED": frozenset(),
-    "DEAD": frozenset(),
-    "RELEASED": frozenset(),
-}
-OPEN = "('BUILT', 'INFLIGHT', 'MINED')"
-_COLUMNS = (
-    "txid, network, account, account_nonce, kind, asset, party, amount, gas_limit, max_fee, fee_paid, raw, state, block, "
-    "note, created_at, updated_at, last_event, owner"
-)
-_INSERT = f"INSERT INTO x402_transactions ({_COLUMNS}) VALUES ({','.join('?' * 19)})"
-_MOVE = (
-    "UPDATE x402_transactions SET state=?, block=?, fee_paid=?, note=?, raw=?, owner=?, updated_at=?, last_event=? "
-    "WHERE txid=? AND last_event=?"
-)
-_TAKEN = (
-    "SELECT account_nonce FROM x402_transactions WHERE network = ? AND account = ? AND account_nonce >= ? "
-    "AND state <> 'RELEASED'"
-)
+__all__ = ["Broadcasts"]
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """One transaction of ours. `amount` in atomic units of `asset` (CAIP-19), `max_fee` in wei per gas, `fee_paid` in wei.
-
-    `party` is the spender of an approve or revoke, the recipient of a transfer; `block` is 0 until it is mined.
-    """
-
-    txid: str
-    network: str
-    account: str
-    account_nonce: int
-    kind: str
-    asset: str
-    party: str
-    amount: int
-    gas_limit: int
-    max_fee: int
-    raw: bytes = field(repr=False)
-    state: str = "BUILT"
-    fee_paid: int | None = None
-    block: int = 0
-    note: str = ""
-    created_at: int = 0
-    updated_at: int = 0
-
-    @property
-    def fee_cap(self) -> int:
-        """The most it may cost, in wei."""
-        return self.gas_limit * self.max_fee
-
-
-class Broadcasts:
+class Broadcasts(Opened):
     """The part of the ledger that keeps our own transactions."""
-
-    def _job(self, operation: Callable[[Store], Any], *, write: bool, full: bool = False) -> Job[Any]:
-        raise NotImplementedError
 
     def next_nonce(self, network: str, account: str, pending: int) -> int:
         """The account nonce to build with: the first from the node's `pending` on that no transaction of ours has."""
-        found: int = self._job(lambda store: _free(store, network, account, pending), write=False).run()
+        found: int = self._job(lambda store: transactions.free(store, network, account, pending), write=False).run()
         return found
 
     def build(self, made: Transaction, pending: int) -> bool:
@@ -96,7 +27,7 @@ class Broadcasts:
 
         `pending` is the node's count that `next_nonce` was asked with. Raises LedgerError.
         """
-        found: bool = self._job(lambda store: _build(store, made, pending), write=True, full=True).run()
+        found: bool = self._job(lambda store: transactions.build(store, made, pending), write=True, full=True).run()
         return found
 
     def launch(self, txid: str) -> Transaction:
@@ -104,7 +35,7 @@ class Broadcasts:
 
         Raises LedgerError for one that has ended.
         """
-        made: Transaction = self._job(lambda store: _launch(store, txid), write=True, full=True).run()
+        made: Transaction = self._job(lambda store: transactions.launch(store, txid), write=True, full=True).run()
         return made
 
     def follow(self, txid: str, state: str, *, block: int = 0, fee: int | None = None, note: str = "") -> Transaction:
@@ -114,127 +45,31 @@ class Broadcasts:
         """
 
         def write(store: Store) -> Transaction:
-            found = _find(store, txid)[0]
-            ended = not BROADCAST_MOVES[found.state]
-            return found if ended else _move(store, txid, state, block=block, fee=fee, note=note)
+            found = transactions.find(store, txid)[0]
+            ended = not transactions.BROADCAST_MOVES[found.state]
+            return found if ended else transactions.follow(store, txid, state, block=block, fee=fee, note=note)
 
         made: Transaction = self._job(write, write=True).run()
         return made
 
     def transactions(self, *, open_only: bool = False) -> list[Transaction]:
         """Our own transactions, oldest first; `open_only` those that are not at their end."""
-        where = f"WHERE state IN {OPEN} " if open_only else ""
-        query = f"SELECT {_COLUMNS} FROM x402_transactions {where}ORDER BY id"
-        return list(self._job(lambda store: list(map(_row, store.db.execute(query).fetchall())), write=False).run())
+        where = f"WHERE state IN {transactions.OPEN} " if open_only else ""
+        query = f"SELECT {transactions.COLUMNS} FROM x402_transactions {where}ORDER BY id"
+
+        def read(store: Store) -> list[Transaction]:
+            return [transactions.transaction_of(row) for row in store.db.execute(query).fetchall()]
+
+        return list(self._job(read, write=False).run())
 
     def transaction(self, prefix: str) -> Transaction | None:
         """The one whose id begins so (with or without 0x, at least 4 hex digits), None when there is none or several."""
         start = "0x" + prefix.lower().removeprefix("0x")
 
         def read(store: Store) -> Transaction | None:
-            query = f"SELECT {_COLUMNS} FROM x402_transactions WHERE txid >= ? AND txid < ? LIMIT 2"
+            query = f"SELECT {transactions.COLUMNS} FROM x402_transactions WHERE txid >= ? AND txid < ? LIMIT 2"
             found = store.db.execute(query, (start, start + "g")).fetchall()
-            return _row(found[0]) if len(found) == 1 and len(start) >= 6 else None
+            return transactions.transaction_of(found[0]) if len(found) == 1 and len(start) >= 6 else None
 
         found: Transaction | None = self._job(read, write=False).run()
         return found
-
-
-def _row(row: tuple[Any, ...]) -> Transaction:
-    (txid, network, account, nonce, kind, asset, party, amount, gas, max_fee, fee, raw, state, block, note, created,
-     updated, *_) = row  # fmt: skip
-    return Transaction(txid, network, account, nonce, kind, asset, party, int(amount), gas, int(max_fee), bytes(raw), state,
-                       int(fee) if fee else None, block, note, created, updated)  # fmt: skip
-
-
-def _free(store: Store, network: str, account: str, pending: int) -> int:
-    taken = {nonce for (nonce,) in store.db.execute(_TAKEN, (network, account, pending))}
-    while pending in taken:
-        pending += 1
-    return pending
-
-
-def _build(store: Store, made: Transaction, pending: int) -> bool:
-    now = store.now()
-    if made.account_nonce != _free(store, made.network, made.account, pending):
-        return False
-    seq = store.journal.append(made.txid, 0, ("", "BUILT"), int(now * 1000), _facts(made))
-    seconds = int(now)
-    row = (
-        made.txid, made.network, made.account, made.account_nonce, made.kind, made.asset, made.party, str(made.amount),
-        made.gas_limit, str(made.max_fee), "", made.raw, "BUILT", 0, made.note, seconds, seconds, seq, store.owner,
-    )  # fmt: skip
-    store.db.execute(_INSERT, row)
-    return True
-
-
-def _facts(made: Transaction) -> str:
-    """What never changes in a row: its first event."""
-    return canonical({
-        "account": made.account, "account_nonce": made.account_nonce, "amount": str(made.amount), "asset": made.asset,
-        "gas_limit": made.gas_limit, "kind": made.kind, "max_fee": str(made.max_fee), "network": made.network,
-        "party": made.party, "raw": hashlib.sha256(made.raw).hexdigest(), "txid": made.txid,
-    })  # fmt: skip
-
-
-def _launch(store: Store, txid: str) -> Transaction:
-    store.now()
-    found = _find(store, txid)[0]
-    if found.state in ("INFLIGHT", "MINED"):
-        return found
-    return _move(store, txid, "INFLIGHT")
-
-
-def _find(store: Store, txid: str) -> tuple[Transaction, int]:
-    row = store.db.execute(f"SELECT {_COLUMNS} FROM x402_transactions WHERE txid = ?", (txid,)).fetchone()
-    if row is None:
-        raise LedgerError(f"no transaction is called {txid}", rule="written down before it is broadcast (b1)")
-    return _row(row), row[17]
-
-
-def _move(
-    store: Store, txid: str, state: str, *, block: int = 0, fee: int | None = None, note: str = ""
-) -> Transaction:
-    found, last = _find(store, txid)
-    if state not in BROADCAST_MOVES[found.state]:
-        if state == found.state:
-            return found
-        raise LedgerError(f"a transaction does not move from {found.state} to {state}", rule="broadcasts.MOVES")
-    now = store.clock()
-    raw = b"" if state == "RELEASED" else found.raw
-    paid = "" if fee is None else str(fee)
-    data = canonical({"block": block, "fee": paid, "note": note})
-    values = (state, block, paid, note, raw, store.owner, int(now), store.journal.seq + 1, txid, last)
-    store.db.execute(_MOVE, values)
-    store.journal.append(txid, last, (found.state, state), int(now * 1000), data)
-    return _find(store, txid)[0]
-
-
-def release(store: Store) -> int:
-    """BUILT rows of owners that are gone -> RELEASED: nothing of them ever left. -> how many."""
-    built = store.db.execute("SELECT txid, owner FROM x402_transactions WHERE state = 'BUILT'").fetchall()
-    gone = [txid for txid, owner in built if owner != store.owner and not store.owners.alive(owner)]
-    for txid in gone:
-        _move(store, txid, "RELEASED", note="its process ended before it was sent")
-    return len(gone)
-
-
-def problems(
-    store: Store, entry: Callable[[Store, int], tuple[Any, ...] | None], *, whole: bool
-) -> tuple[list[str], set[str]]:
-    """Rows that their journal does not bear out, and the ids of all that were looked at; `whole` looks at ended ones."""
-    where = "" if whole else f" WHERE state IN {OPEN}"
-    found, ids = list[str](), set[str]()
-    for row in store.db.execute(f"SELECT {_COLUMNS} FROM x402_transactions{where}").fetchall():
-        made, seq = _row(row), row[17]
-        ids.add(made.txid)
-        event = entry(store, seq)
-        fits = event is not None and event[1] == made.txid and event[4] == made.state
-        while fits and event is not None and event[2]:
-            later, event = event, entry(store, event[2])
-            fits = event is not None and event[1] == made.txid and event[0] < later[0]
-        if fits and event is not None and made.state != "RELEASED":
-            fits = event[6] == _facts(made)
-        if not fits:
-            found.append(f"the row of transaction {made.txid} is not what its journal says")
-    return found, ids

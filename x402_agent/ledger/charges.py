@@ -5,23 +5,22 @@ Until then the whole ceiling counts. A seller's header or receipt names a transa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..assets import asset_by_id
 from ..errors import LedgerError
 from ..model import Money
 from . import states
 from .moves import known, move
+from .opened import Opened
 from .reports import select
 from .rows import hold_of
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
 
     from ..model import Hold
     from .store import Store
-    from .writer import Job
 
 __all__ = ["SPENT", "Charges"]
 
@@ -30,11 +29,8 @@ _UNCHARGED = "o.scheme = 'upto' AND p.charged = '' AND p.state IN ('CLAIMED', 'C
 _CHARGED = "UPDATE x402_payments SET charged = ?, given_back = ?, micros = ? WHERE payment_id = ?"
 
 
-class Charges:
+class Charges(Opened):
     """The part of the ledger that trues up."""
-
-    def _job(self, operation: Callable[[Store], Any], *, write: bool, full: bool = False) -> Job[Any]:
-        raise NotImplementedError
 
     def uncharged(self) -> list[tuple[Hold, str]]:
         """Spent payments of scheme `upto` whose charge nobody has looked up, each with the transaction that its seller

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..assets import asset_by_id
 from ..errors import LedgerError
-from . import broadcasts, budget
+from . import budget, transactions
 from .events import GENESIS, digest
 from .moves import known, move
 from .rows import COLUMNS, OFFER_COLUMNS, SELECT, facts, offer_of
@@ -36,7 +36,7 @@ def recover(store: Store) -> int:
         if row is not None and row.state == "RESERVED":
             move(store, row, "RELEASED", note="its process ended before anything was signed")
             found += 1
-    found += broadcasts.release(store)
+    found += transactions.release(store)
     store.owners.sweep()
     return found
 
@@ -50,7 +50,7 @@ def trust(store: Store) -> None:
     if not problems:
         for row in store.db.execute(f"{SELECT} WHERE is_open = 1").fetchall():
             problems += _row_problems(store, row)
-        problems += broadcasts.problems(store, _event, whole=False)[0] + _recent_counters(store)
+        problems += transactions.problems(store, _event, whole=False)[0] + _recent_counters(store)
     if problems and not store.broken:
         store.broken = f"{store.path} has been changed or damaged: {problems[0]}"
 
@@ -96,7 +96,7 @@ def _verify(store: Store) -> list[str]:
     for row in store.db.execute(SELECT).fetchall():
         ids.add(row[0])
         problems += _row_problems(store, row)
-    wrong, sent = broadcasts.problems(store, _event, whole=True)
+    wrong, sent = transactions.problems(store, _event, whole=True)
     problems, ids = problems + wrong, ids | sent
     problems += [f"payment {each} is in the journal and has no row" for each in states if each not in ids]
     problems += _all_counters(store)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import LedgerError
 from ..model import Hold, Limit, Outcome
 from . import analytics, budget, recovery
+from .opened import Opened
 from .rows import SELECT, Payment, hold_of, payment_of
 from .store import day_of
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from .store import Store
-    from .writer import Job
 
 __all__ = ["Event", "Left", "Reports", "Total", "select"]
 
@@ -70,13 +70,8 @@ def select(store: Store, where: str, values: Iterable[object]) -> list[sqlite3.R
     return cursor.execute(f"{SELECT} WHERE {where}", tuple(values)).fetchall()
 
 
-class Reports:
+class Reports(Opened):
     """The part of the ledger that only reads."""
-
-    sandbox: bool
-
-    def _job(self, operation: Callable[[Store], Any], *, write: bool, full: bool = False) -> Job[Any]:
-        raise NotImplementedError
 
     def _read(self, operation: Callable[[Store], Any]) -> Any:
         return self._job(operation, write=False).run()
@@ -152,9 +147,6 @@ class Reports:
             return [hold_of(row) for row in found if not self._busy(store, row)]
 
         return list(self._read(read))
-
-    def _busy(self, store: Store, row: sqlite3.Row) -> bool:
-        raise NotImplementedError
 
     def totals(self, by: Literal["host", "agent", "day"]) -> list[Total]:
         """What is counted, by host, agent or UTC day; the largest first, days in their order."""

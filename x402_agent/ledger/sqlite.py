@@ -7,15 +7,10 @@ direction that keeps money counted.
 
 from __future__ import annotations
 
-import atexit
 import hmac
-import os
-import time
-import weakref
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from ..errors import LedgerError, PaymentError, PolicyDenied, SigningFailed
+from ..errors import PolicyDenied, SigningFailed
 from ..model import Ask, Hold, Limit, Offer, Terms
 from ..steps import BUSY, Busy
 from . import budget, recovery, rows, states
@@ -23,62 +18,23 @@ from .allowances import Allowances, enough, took
 from .broadcasts import Broadcasts
 from .charges import SPENT, Charges
 from .moves import Answer, Known, Overtaken, known, move
-from .notes import Note
 from .purchase import index_asks, same_payee, same_purchase
 from .reports import Reports, select
 from .store import Store, day_of
 from .tokens import Tokens
-from .writer import Forgiving, Job, Late, Writer, done_job
+from .writer import Forgiving, Job, Late, done_job
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
 
 __all__ = ["SqliteLedger"]
 
 _DIGEST = "UPDATE x402_payments SET proof_digest = ? WHERE payment_id = ?"
 _STORED = "SELECT proof_digest FROM x402_payments WHERE payment_id = ?"
-_LEDGERS: weakref.WeakSet[SqliteLedger] = weakref.WeakSet()
 
 
 class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
-    """The ledger in one SQLite file. `clock` gives unix seconds; `journal="normal"` is for benchmarks and tests only.
-
-    Opening raises LedgerError when the file cannot be locked, read, migrated or trusted. `notes`: see notes.py.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        sandbox: bool = False,
-        clock: Callable[[], float] = time.time,
-        journal: Literal["full", "normal"] = "full",
-        agent: str = "",
-        notes: Path | None = None,
-    ) -> None:
-        self.path, self.sandbox, self.clock, self.agent = path, sandbox, clock, agent
-        self._durable, self._notes = journal == "full", notes
-        self._open()
-        _LEDGERS.add(self)
-
-    def _open(self) -> None:
-        self._store: Store | None = Store(self.path, self.clock, durable=self._durable)
-        self._writer = Writer(self._store)
-        self._live: dict[str, Known] = {}  # our payments in progress, and what Close needs of their rows
-        self._committing: set[str] = set()  # handed to the writer, perhaps not written yet
-        self._forked = False
-        self._job(recovery.trust, write=True).run()
-        self._job(recovery.recover, write=True).run()
-        self._note = self._job(lambda store: Note(self._notes, store), write=True).run()
-
-    def _job(self, operation: Callable[[Store], Any], *, write: bool, full: bool = False) -> Job[Any]:
-        if self._forked:
-            self._open()
-        if self._store is None:
-            raise LedgerError("the ledger is closed", rule="no journal, no signature")
-        return Job(self._writer, operation, write=write, full=full)
+    """The ledger in one SQLite file; opened.py says what its arguments are."""
 
     # -- the four calls of the conversation -----------------------------------------------------------------------
 
@@ -172,15 +128,6 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
             if same_purchase(row, ask, now):
                 return rows.hold_of(row, ask)
         return None
-
-    def _busy(self, store: Store, row: sqlite3.Row) -> bool:
-        return row["state"] == "INFLIGHT" and self._at_work(store, row)
-
-    def _at_work(self, store: Store, row: sqlite3.Row) -> bool:
-        """Whether somebody is presenting this very proof now: another live process, or a call of ours."""
-        if row["owner"] == store.owner:
-            return row["payment_id"] in self._live
-        return store.owners.alive(row["owner"])
 
     def _conflict(self, store: Store, ask: Ask) -> None:
         query = "caller_key = ? AND ask_key <> ? AND state <> 'RELEASED' ORDER BY id LIMIT 1"
@@ -336,49 +283,6 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
             state = row.state  # a later, worse answer takes nothing back
         move(store, row, state, answer=answer)
 
-    # -- ending and forking ---------------------------------------------------------------------------------------
-
-    def recover(self) -> int:
-        """Release the RESERVED rows of owners that are gone: nothing of them ever left. -> how many."""
-        found: int = self._job(recovery.recover, write=True).run()
-        return found
-
-    def flush(self) -> None:
-        """Write what waits; afterwards other processes see it too."""
-        if self._store is not None and not self._forked:
-            self._job(recovery.nothing, write=False).run()
-
-    def shut(self) -> None:
-        """Finish what waits and close the file. Jobs made later raise LedgerError."""
-        if self._store is None or self._forked:
-            return
-        self.flush()
-        store, self._store = self._store, None
-        self._writer.stop()
-        store.close()
-
-    def _after_fork(self) -> None:
-        if self._store is not None and not self._forked:
-            self._store.forked()
-            self._forked = True
-
-
 def _as(hold: Hold, state: str) -> Hold:
     return Hold(hold.payment_id, hold.ask, hold.offer, hold.terms, hold.limits, state, hold.resumed, hold.refused,
                 hold.identifier)  # fmt: skip
-
-
-@atexit.register
-def _at_exit() -> None:
-    for ledger in list(_LEDGERS):
-        with suppress(PaymentError, OSError):
-            ledger.shut()
-
-
-def _after_fork() -> None:
-    for ledger in list(_LEDGERS):
-        ledger._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

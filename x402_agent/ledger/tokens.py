@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import LedgerError
 from ..model import Credential
 from . import lock
+from .opened import Opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,13 +42,8 @@ def token_hash(credential: Credential) -> str:
     return hashlib.sha256(parts.encode()).hexdigest()
 
 
-class Tokens:
+class Tokens(Opened):
     """The part of the ledger that keeps credentials."""
-
-    path: Path
-
-    def _job(self, operation: Callable[[Store], Any], *, write: bool, full: bool = False) -> Job[Any]:
-        raise NotImplementedError
 
     def keep(self, credential: Credential, used: int = 0, refused: bool = False) -> Job[None]:
         """Store a credential, count `used` uses of it, or forget it because it was refused. Raises LedgerError."""

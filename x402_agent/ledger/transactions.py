@@ -1,0 +1,187 @@
+"""Our own transactions (approve, revoke, transfer): raw bytes, id and account nonce are durable before a broadcast.
+
+BUILT    signed and written down; nothing has left                                       -> INFLIGHT, RELEASED
+INFLIGHT may have left; after a crash the very same bytes go out again, never others     -> MINED, CONFIRMED, REVERTED, DEAD
+MINED    in a block that is not final yet                                                -> INFLIGHT (reorg) and the same
+CONFIRMED, REVERTED (only its fee is gone), DEAD (its account nonce is spent otherwise), RELEASED (never left): the end
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..errors import LedgerError
+from .events import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .store import Store
+
+__all__ = [
+    "BROADCAST_MOVES", "COLUMNS", "OPEN", "Transaction", "build", "find", "follow", "free", "launch", "problems", "release", "transaction_of",
+]  # fmt: skip
+
+BROADCAST_MOVES: dict[str, frozenset[str]] = {
+    "": frozenset({"BUILT"}),
+    "BUILT": frozenset({"INFLIGHT", "RELEASED"}),
+    "INFLIGHT": frozenset({"MINED", "CONFIRMED", "REVERTED", "DEAD"}),
+    "MINED": frozenset({"INFLIGHT", "CONFIRMED", "REVERTED", "DEAD"}),
+    "CONFIRMED": frozenset(),
+    "REVERTED": frozenset(),
+    "DEAD": frozenset(),
+    "RELEASED": frozenset(),
+}
+OPEN = "('BUILT', 'INFLIGHT', 'MINED')"
+COLUMNS = (
+    "txid, network, account, account_nonce, kind, asset, party, amount, gas_limit, max_fee, fee_paid, raw, state, block, "
+    "note, created_at, updated_at, last_event, owner"
+)
+_INSERT = f"INSERT INTO x402_transactions ({COLUMNS}) VALUES ({','.join('?' * 19)})"
+_MOVE = (
+    "UPDATE x402_transactions SET state=?, block=?, fee_paid=?, note=?, raw=?, owner=?, updated_at=?, last_event=? "
+    "WHERE txid=? AND last_event=?"
+)
+_TAKEN = (
+    "SELECT account_nonce FROM x402_transactions WHERE network = ? AND account = ? AND account_nonce >= ? "
+    "AND state <> 'RELEASED'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One transaction of ours. `amount` in atomic units of `asset` (CAIP-19), `max_fee` in wei per gas, `fee_paid` in wei.
+
+    `party` is the spender of an approve or revoke, the recipient of a transfer; `block` is 0 until it is mined.
+    """
+
+    txid: str
+    network: str
+    account: str
+    account_nonce: int
+    kind: str
+    asset: str
+    party: str
+    amount: int
+    gas_limit: int
+    max_fee: int
+    raw: bytes = field(repr=False)
+    state: str = "BUILT"
+    fee_paid: int | None = None
+    block: int = 0
+    note: str = ""
+    created_at: int = 0
+    updated_at: int = 0
+
+    @property
+    def fee_cap(self) -> int:
+        """The most it may cost, in wei."""
+        return self.gas_limit * self.max_fee
+
+
+def transaction_of(row: tuple[Any, ...]) -> Transaction:
+    """A row of x402_transactions, its columns as COLUMNS has them."""
+    (txid, network, account, nonce, kind, asset, party, amount, gas, max_fee, fee, raw, state, block, note, created,
+     updated, *_) = row  # fmt: skip
+    return Transaction(txid, network, account, nonce, kind, asset, party, int(amount), gas, int(max_fee), bytes(raw), state,
+                       int(fee) if fee else None, block, note, created, updated)  # fmt: skip
+
+
+def free(store: Store, network: str, account: str, pending: int) -> int:
+    """The first account nonce from `pending` on that no transaction of ours has; a released one's is free again."""
+    taken = {nonce for (nonce,) in store.db.execute(_TAKEN, (network, account, pending))}
+    while pending in taken:
+        pending += 1
+    return pending
+
+
+def build(store: Store, made: Transaction, pending: int) -> bool:
+    """Write it down as BUILT; False when its account nonce was taken meanwhile."""
+    now = store.now()
+    if made.account_nonce != free(store, made.network, made.account, pending):
+        return False
+    seq = store.journal.append(made.txid, 0, ("", "BUILT"), int(now * 1000), _facts(made))
+    seconds = int(now)
+    row = (
+        made.txid, made.network, made.account, made.account_nonce, made.kind, made.asset, made.party, str(made.amount),
+        made.gas_limit, str(made.max_fee), "", made.raw, "BUILT", 0, made.note, seconds, seconds, seq, store.owner,
+    )  # fmt: skip
+    store.db.execute(_INSERT, row)
+    return True
+
+
+def _facts(made: Transaction) -> str:
+    """What never changes in a row: its first event."""
+    return canonical({
+        "account": made.account, "account_nonce": made.account_nonce, "amount": str(made.amount), "asset": made.asset,
+        "gas_limit": made.gas_limit, "kind": made.kind, "max_fee": str(made.max_fee), "network": made.network,
+        "party": made.party, "raw": hashlib.sha256(made.raw).hexdigest(), "txid": made.txid,
+    })  # fmt: skip
+
+
+def launch(store: Store, txid: str) -> Transaction:
+    """BUILT -> INFLIGHT; raises LedgerError for one that has ended."""
+    store.now()
+    found = find(store, txid)[0]
+    if found.state in ("INFLIGHT", "MINED"):
+        return found
+    return follow(store, txid, "INFLIGHT")
+
+
+def find(store: Store, txid: str) -> tuple[Transaction, int]:
+    """The transaction and the number of its last event; raises LedgerError when there is none."""
+    row = store.db.execute(f"SELECT {COLUMNS} FROM x402_transactions WHERE txid = ?", (txid,)).fetchone()
+    if row is None:
+        raise LedgerError(f"no transaction is called {txid}", rule="written down before it is broadcast (b1)")
+    return transaction_of(row), row[17]
+
+
+def follow(
+    store: Store, txid: str, state: str, *, block: int = 0, fee: int | None = None, note: str = ""
+) -> Transaction:
+    """Move it, as one event; staying moves nothing. Raises LedgerError for a move that is not legal."""
+    found, last = find(store, txid)
+    if state not in BROADCAST_MOVES[found.state]:
+        if state == found.state:
+            return found
+        raise LedgerError(f"a transaction does not move from {found.state} to {state}", rule="transactions.BROADCAST_MOVES")
+    now = store.clock()
+    raw = b"" if state == "RELEASED" else found.raw
+    paid = "" if fee is None else str(fee)
+    data = canonical({"block": block, "fee": paid, "note": note})
+    values = (state, block, paid, note, raw, store.owner, int(now), store.journal.seq + 1, txid, last)
+    store.db.execute(_MOVE, values)
+    store.journal.append(txid, last, (found.state, state), int(now * 1000), data)
+    return find(store, txid)[0]
+
+
+def release(store: Store) -> int:
+    """BUILT rows of owners that are gone -> RELEASED: nothing of them ever left. -> how many."""
+    built = store.db.execute("SELECT txid, owner FROM x402_transactions WHERE state = 'BUILT'").fetchall()
+    gone = [txid for txid, owner in built if owner != store.owner and not store.owners.alive(owner)]
+    for txid in gone:
+        follow(store, txid, "RELEASED", note="its process ended before it was sent")
+    return len(gone)
+
+
+def problems(
+    store: Store, entry: Callable[[Store, int], tuple[Any, ...] | None], *, whole: bool
+) -> tuple[list[str], set[str]]:
+    """Rows that their journal does not bear out, and the ids of all that were looked at; `whole` looks at ended ones."""
+    where = "" if whole else f" WHERE state IN {OPEN}"
+    found, ids = list[str](), set[str]()
+    for row in store.db.execute(f"SELECT {COLUMNS} FROM x402_transactions{where}").fetchall():
+        made, seq = transaction_of(row), row[17]
+        ids.add(made.txid)
+        event = entry(store, seq)
+        fits = event is not None and event[1] == made.txid and event[4] == made.state
+        while fits and event is not None and event[2]:
+            later, event = event, entry(store, event[2])
+            fits = event is not None and event[1] == made.txid and event[0] < later[0]
+        if fits and event is not None and made.state != "RELEASED":
+            fits = event[6] == _facts(made)
+        if not fits:
+            found.append(f"the row of transaction {made.txid} is not what its journal says")
+    return found, ids
