@@ -6,12 +6,13 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = [
+    "NOBODY",
     "Ask",
     "Asset",
     "Challenge",
@@ -26,9 +27,15 @@ __all__ = [
     "Proof",
     "Receipt",
     "Terms",
+    "Under",
+    "Unit",
+    "Window",
+    "scopes_of",
 ]
 
 Outcome = Literal["released", "spent", "refused", "in_doubt"]
+Window = Literal["minute", "hour", "day", "month", "total"]
+Unit = Literal["micros", "payments", "units"]
 _TRANSACTION = {"eip155": re.compile("0x[0-9a-fA-F]{64}")}  # what a transaction id looks like, by CAIP-2 namespace
 
 
@@ -98,14 +105,33 @@ class Money:
         return f"{self.text} {self.asset.symbol} ({self.asset.network.name})"
 
 
+class Under(NamedTuple):
+    """On whose behalf and for what an Ask is made: the payer's own words, never the seller's.
+
+    `task` is a path of names (`research/prices`); `runs` are the ids of the live tasks and slips it stands under,
+    outermost first; `slip` is the id of the slip that this payer holds, "" for none.
+    """
+
+    agent: str = ""
+    group: str = ""
+    task: str = ""
+    runs: tuple[str, ...] = ()
+    tool: str = ""
+    category: str = ""
+    slip: str = ""
+
+
+NOBODY = Under()
+
+
 class Ask:
     """Our request, as the conversation knows it: method, canonical URL, body digest, caller's key.
 
     `digest_body` is called only once somebody asks for money; it raises NotReplayable for a one-shot body.
     """
 
-    __slots__ = ("_digest_body", "_key", "again", "caller_key", "has_body", "host", "max_micros", "method", "origin",
-                 "paid", "path", "task", "url")  # fmt: skip
+    __slots__ = ("_digest_body", "_key", "again", "caller_key", "has_body", "host", "limits", "max_micros", "method",
+                 "origin", "paid", "path", "under", "url")  # fmt: skip
 
     def __init__(
         self,
@@ -119,7 +145,8 @@ class Ask:
         has_body: bool = False,
         caller_key: str = "",
         max_micros: int | None = None,
-        task: str = "",
+        under: Under = NOBODY,
+        limits: tuple[Limit, ...] = (),
         again: bool | None = None,
     ) -> None:
         self.method = method
@@ -130,7 +157,8 @@ class Ask:
         self.has_body = has_body
         self.caller_key = caller_key
         self.max_micros = max_micros
-        self.task = task
+        self.under = under
+        self.limits = limits  # of the tasks and slips it is made under, beside those of policy
         self.again = again
         self.paid = ""  # the payment already made on an earlier hop of this same request
         self._digest_body = digest_body
@@ -231,15 +259,42 @@ class Terms:
 class Limit:
     """One ceiling that the ledger enforces while it writes the row.
 
-    `scope` is `all` or `host:NAME`; `window` is `day` (UTC) or `total`; `micros` are millionths of a US dollar;
-    `rule` names the file and line, `hint` the command that changes it.
+    `scope` is one of `scopes_of`; windows are those of the UTC calendar. `most` counts millionths of a US dollar,
+    payments, or (for a scope `asset:…` only) atomic units. `rule` names the file and line, `hint` the command that
+    changes it.
     """
 
     scope: str
-    window: Literal["day", "total"]
-    micros: int
+    window: Window
+    most: int
     rule: str = ""
     hint: str = ""
+    unit: Unit = "micros"
+
+
+def scopes_of(ask: Ask, offer: Offer) -> tuple[str, ...]:
+    """Every scope that paying this offer for this Ask would count in: what policy may limit and the ledger counts.
+
+    `all`, `group:`, `agent:`, `task:` (each name path down to its own), `run:`, `tool:`, `category:`, `host:`,
+    `origin:`, `path:ORIGIN/SEGMENTS` (whole segments, the whole path last), `payee:NETWORK/ADDRESS`, `asset:CAIP-19`.
+    """
+    under, network = ask.under, offer.asset.network
+    found = ["all", f"host:{ask.host}", f"origin:{ask.origin}", f"asset:{offer.asset.id}"]
+    payee = offer.pay_to.lower() if network.namespace == "eip155" else offer.pay_to
+    found.append(f"payee:{network.id}/{payee}")
+    named = (("group", under.group), ("agent", under.agent), ("tool", under.tool), ("category", under.category))
+    found += [f"{kind}:{name}" for kind, name in named if name]
+    if under.task:
+        found += [f"task:{name}" for name in _prefixes(under.task)]
+    found += [f"run:{run}" for run in under.runs]
+    found += [f"path:{ask.origin}/{prefix}" for prefix in _prefixes(ask.path.strip("/")) if prefix]
+    return tuple(found)
+
+
+def _prefixes(path: str) -> list[str]:
+    """`a/b/c` -> `a`, `a/b`, `a/b/c`; at most the first 16 of them."""
+    parts = path.split("/")[:16]
+    return ["/".join(parts[: end + 1]) for end in range(len(parts))]
 
 
 @dataclass(frozen=True, slots=True)

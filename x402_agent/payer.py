@@ -241,7 +241,10 @@ class Payer:
     # -- the rooms, as one conversation sees them ---------------------------------------------------------------------
 
     def talk(self, ask: Ask) -> Kit:
-        """The kit of one conversation."""
+        """The kit of one conversation, which knows on whose behalf it pays."""
+        where = self.settings
+        if where.agent or where.group:
+            ask.under = ask.under._replace(agent=where.agent, group=where.group)
         return Kit(self, ask)
 
     def signer(self, namespace: str) -> Any:

@@ -22,6 +22,7 @@ NETWORKS = "X402_AGENT_NETWORKS"
 NODES = "X402_AGENT_NODES"
 POLICY = "X402_AGENT_POLICY"
 AGENT = "X402_AGENT_NAME"
+GROUP = "X402_AGENT_GROUP"
 LOOPBACK = "X402_AGENT_LOOPBACK"
 
 
@@ -40,6 +41,7 @@ class Settings:
     networks: tuple[str, ...] = ()
     nodes: Mapping[str, str] = field(default_factory=dict, repr=False)
     agent: str = ""
+    group: str = ""
     loopback: bool = False
     deadline: float = 60.0
     answer_timeout: float = 35.0
@@ -66,6 +68,7 @@ class Settings:
             networks=tuple(n.strip() for n in env.get(NETWORKS, "").split(",") if n.strip()),
             nodes=_nodes(Secret(env.get(NODES, ""))),
             agent=env.get(AGENT, ""),
+            group=env.get(GROUP, ""),
             loopback=env.get(LOOPBACK, "") in ("1", "true", "yes"),
         )
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .errors import NotReplayable, SettingsError
-from .model import Ask
+from .model import NOBODY, Ask, Under
 from .policy.budget import micros
 from .steps import MAX_BODY
 
@@ -52,7 +52,7 @@ def ask(request: Any, lib: Any) -> Ask:
         has_body=request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers,
         caller_key=str(options.get("key") or ""),
         max_micros=micros(options["max"], 'extensions={"payment": {"max": …}}') if "max" in options else None,
-        task=str(options.get("task") or ""),
+        under=Under(task=str(options["task"])) if options.get("task") else NOBODY,
         again=None if again is None else bool(again),
     )
     made.paid = request.extensions.get(PAID, "")

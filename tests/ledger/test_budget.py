@@ -43,7 +43,7 @@ def test_spending_before_a_limit_was_set_counts(desk, ledger):
 
 
 def test_commit_checks_again_what_another_process_spent_after_the_plan(desk, ledger):
-    roomy = dataclasses.replace(ALL, micros=1_000_000)
+    roomy = dataclasses.replace(ALL, most=1_000_000)
     desk.pay(ledger, limits=(roomy,))
     plan = ledger.hold(desk.ask(), desk.offer(), desk.terms(), (roomy,)).run()
     assert plan.state == "planned"
@@ -68,10 +68,10 @@ def test_near_the_limit_the_hold_is_written_and_counts(desk, ledger):
 
 
 def test_a_plan_with_ample_room_touches_no_disk(desk, ledger, monkeypatch):
-    desk.pay(ledger, limits=(dataclasses.replace(ALL, micros=10**9),))
+    desk.pay(ledger, limits=(dataclasses.replace(ALL, most=10**9),))
     before = ledger._store.generation()
     assert ledger.find(desk.ask("/other")).finished
-    plan = ledger.hold(desk.ask(), desk.offer(), desk.terms(), (dataclasses.replace(ALL, micros=10**9),))
+    plan = ledger.hold(desk.ask(), desk.offer(), desk.terms(), (dataclasses.replace(ALL, most=10**9),))
     assert plan.finished
     assert ledger._store.generation() == before
 

@@ -3,6 +3,7 @@
 import pytest
 
 from x402_agent.errors import LedgerError, PolicyDenied, SigningFailed
+from x402_agent.model import Under
 from x402_agent.steps import BUSY
 
 DAY = 86400
@@ -237,13 +238,13 @@ def test_userinfo_and_fragment_are_not_stored_and_path_and_query_are(desk, ledge
 
 def test_open_payments_are_holds_whose_ask_is_rebuilt(desk):
     first = desk.open()
-    ask = desk.ask("/x", caller_key="secret-key", task="t")
+    ask = desk.ask("/x", caller_key="secret-key", under=Under(task="t"))
     hold = desk.pay(first, ask)
     desk.pay(first, desk.ask("/y"))
     desk.crash(first)
     found = desk.open().open_payments()
     assert found[0].payment_id == hold.payment_id
-    assert (found[0].ask.key, found[0].ask.url, found[0].ask.task, found[0].resumed) == (ask.key, ask.url, "t", True)
+    assert (found[0].ask.key, found[0].ask.url, found[0].ask.under.task, found[0].resumed) == (ask.key, ask.url, "t", True)
     live = desk.open()
     desk.pay(live, desk.ask("/z"))
     assert len(live.open_payments()) == 2

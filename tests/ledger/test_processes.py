@@ -116,7 +116,7 @@ def test_threads_of_one_process_never_overspend(desk, ledger):
     for thread in threads:
         thread.join()
     assert (len(done), len(refused)) == (57, 23)
-    assert desk.counted(ledger) == limit.micros
+    assert desk.counted(ledger) == limit.most
 
 
 async def awaited(job):

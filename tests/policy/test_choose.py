@@ -160,7 +160,7 @@ def test_an_unlisted_asset_is_passed_over():
 
 def test_limits_for_the_ledger_name_their_rules():
     policy = Policy(day=5, total=7, hosts={"api.example.com": HostRule(day=3)})
-    found = {(limit.scope, limit.window): limit.micros for limit in policy.limits(ask())}
+    found = {(limit.scope, limit.window): limit.most for limit in policy.limits(ask(), offer())}
     assert found == {("all", "day"): 5, ("all", "total"): 7, ("host:api.example.com", "day"): 3}
 
 

@@ -69,7 +69,7 @@ class Arrows:
         self._answer += f"  asks {most}{money.text} {offer.asset.symbol}  ({offer.dialect}{version}, {scheme}, {where})"
         self.flush()
         limits = "".join(
-            f" · {dollars(self.spent((limit,)))} of {dollars(limit.micros)} {'today' if limit.window == 'day' else 'in total'}"
+            f" · {dollars(self.spent((limit,)))} of {dollars(limit.most)} {'today' if limit.window == 'day' else 'in total'}"
             for limit in hold.limits
         )
         self.write(f"      policy   allowed   {money.text} <= {dollars(self.per_call)} per call{limits}")

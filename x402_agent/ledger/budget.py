@@ -109,10 +109,10 @@ def check(store: Store, realm: str, ask: Ask, offer: Offer, limits: tuple[Limit,
     if fits(store.cache, realm, ask.host, limits, micros, day, ample=False):
         return micros
     for limit in limits:
-        if not applies(limit, ask) or spent(store, realm, limit, day, now) + micros <= limit.micros:
+        if not applies(limit, ask) or spent(store, realm, limit, day, now) + micros <= limit.most:
             continue
         used = spent(store, realm, limit, day, now, fresh=True)
-        if used + micros > limit.micros:
+        if used + micros > limit.most:
             raise _exceeded(ask, offer, limit, used)
     return micros
 
@@ -143,8 +143,8 @@ def fits(cache: Cache, realm: str, host: str, limits: tuple[Limit, ...], micros:
             counted = None
         if counted is None:
             return False
-        left = limit.micros - counted - micros
-        if left < 0 or (ample and (left < micros or left * 10 < limit.micros)):
+        left = limit.most - counted - micros
+        if left < 0 or (ample and (left < micros or left * 10 < limit.most)):
             return False
     return True
 
@@ -155,7 +155,7 @@ def _exceeded(ask: Ask, offer: Offer, limit: Limit, used: int) -> BudgetExceeded
     per, left = ("per day ", "left today") if limit.window == "day" else ("in total ", "left")
     return BudgetExceeded(
         f"{ask.host} asks {Money(offer.amount + offer.fee_cap, offer.asset)}, the limit {per}for {whom} is "
-        f"{dollars(limit.micros)} USD, {left} {dollars(max(0, limit.micros - used))} USD",
+        f"{dollars(limit.most)} USD, {left} {dollars(max(0, limit.most - used))} USD",
         rule=limit.rule,
         hint=limit.hint,
     )

@@ -60,7 +60,7 @@ class Left:
     @property
     def left(self) -> int:
         """Micro-dollars that may still be spent; never negative."""
-        return max(0, self.limit.micros - self.spent)
+        return max(0, self.limit.most - self.spent)
 
 
 def select(store: Store, where: str, values: Iterable[object]) -> list[sqlite3.Row]:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ..assets import asset_by_id
 from ..errors import LedgerError
-from ..model import Ask, Hold, Limit, Money, Offer, Outcome, Terms
+from ..model import Ask, Hold, Limit, Money, Offer, Outcome, Terms, Under
 from . import states
 from .events import quoted
 
@@ -107,7 +107,7 @@ def row_of(hold: Hold, state: str, *, owner: str, agent: str, realm: str, day: s
     network = offer.asset.network
     return [
         hold.payment_id, ask.key, caller_hash(ask.caller_key), ask.method, clean_url(ask.url), ask.origin, ask.host,
-        ask.path, ask.has_body, ask.task, agent, realm, network.name, network.id, offer.asset.id, str(offer.amount),
+        ask.path, ask.has_body, ask.under.task, agent, realm, network.name, network.id, offer.asset.id, str(offer.amount),
         str(offer.fee_cap), micros, terms.payer, offer.pay_to, terms.nonce, terms.valid_after, terms.valid_before,
         digest, hold.identifier, proof_digest, state, 1, 0, 0, owner, 0, "", "", "", 0, day, now, now, 0,
     ]  # fmt: skip
@@ -164,7 +164,7 @@ def hold_of(row: sqlite3.Row | dict[str, Any], ask: Ask | None = None, limits: t
     """The Hold of a row, to present its proof again; without `ask` the Ask is rebuilt from the row."""
     if ask is None:
         ask = Ask(row["method"], row["url"], row["origin"], row["host"], row["path"], has_body=bool(row["has_body"]),
-                  task=row["task"])  # fmt: skip
+                  under=Under(task=row["task"]))  # fmt: skip
         ask._key = row["ask_key"]
     terms = Terms(row["from_address"], row["nonce"], row["valid_after"], row["valid_before"])
     return Hold(

@@ -7,29 +7,28 @@ from importlib.resources import files
 
 from ..errors import LedgerError
 
-__all__ = ["SCHEMA", "migrate"]
+__all__ = ["migrate"]
 
-SCHEMA = 3
 
 
 def migrate(db: sqlite3.Connection) -> None:
-    """Bring the schema to SCHEMA, one numbered file at a time; raises LedgerError for a newer one."""
+    """Apply the numbered files that the ledger has not seen, in their order; raises LedgerError for a newer ledger."""
     db.execute("BEGIN IMMEDIATE")
     try:
         db.execute("CREATE TABLE IF NOT EXISTS x402_schema (version INTEGER PRIMARY KEY, name TEXT NOT NULL)")
-        have = db.execute("SELECT COALESCE(MAX(version), 0) FROM x402_schema").fetchone()[0]
-        if have > SCHEMA:
+        have = {version for (version,) in db.execute("SELECT version FROM x402_schema")}
+        folder = files(__package__).joinpath("migrations")
+        known = {int(each.name[:4]): each for each in folder.iterdir() if each.name.endswith(".sql")}
+        if have - set(known):
             raise LedgerError(
-                f"the ledger has schema {have}, this program knows {SCHEMA}",
+                f"the ledger has schema {max(have)}, this program knows {max(known)}",
                 rule="migrations go forward only",
                 hint="install the newer x402-agent-sdk that wrote it",
             )
-        for name in sorted(each.name for each in files(__package__).joinpath("migrations").iterdir()):
-            if not name.endswith(".sql") or int(name[:4]) <= have:
-                continue
-            for statement in _statements(files(__package__).joinpath("migrations", name).read_text("utf-8")):
+        for version in sorted(set(known) - have):
+            for statement in _statements(known[version].read_text("utf-8")):
                 db.execute(statement)
-            db.execute("INSERT INTO x402_schema (version, name) VALUES (?, ?)", (int(name[:4]), name))
+            db.execute("INSERT INTO x402_schema (version, name) VALUES (?, ?)", (version, known[version].name))
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:

@@ -63,11 +63,10 @@ def choose(
             over.append((offer, lack))
         else:
             chosen = offer
-    limits = policy.limits(ask)
     if chosen is not None:
-        return Choice(chosen, limits, tuple(over), challenge.passed_over)
+        return Choice(chosen, policy.limits(ask, chosen), tuple(over), challenge.passed_over)
     error = denied[0][1] if denied and lacking is None else _nothing(policy, ask, challenge, over, lacking)
-    return Choice(None, limits, tuple(over), challenge.passed_over, error)
+    return Choice(None, (), tuple(over), challenge.passed_over, error)
 
 
 def _price(offer: Offer) -> tuple[int, bool, bool]:

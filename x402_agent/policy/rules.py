@@ -14,7 +14,7 @@ from .budget import Budget, dollars, micros
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..model import Ask, Network
+    from ..model import Ask, Network, Offer
 
 __all__ = ["DEFAULT", "HostRule", "Policy"]
 
@@ -125,9 +125,9 @@ class Policy:
             caps.append((ask.max_micros, "max of this request"))
         return min(caps)
 
-    def limits(self, ask: Ask) -> tuple[Limit, ...]:
-        """What the ledger must enforce over time for this Ask."""
-        found = []
+    def limits(self, ask: Ask, offer: Offer) -> tuple[Limit, ...]:
+        """What the ledger must enforce over time for this Ask and offer: the rules here, and what the Ask brings along."""
+        found = list(ask.limits)
         host = self.hosts.get(ask.host)
         for scope, rule, own, flag in (
             ("all", "", self, ""),
