@@ -22,3 +22,10 @@ def test_an_ask_on_nobodys_behalf_counts_by_seller_alone():
     ask = Ask("GET", "https://x.example/", "https://x.example", "x.example", "/")
     kinds = {scope.partition(":")[0] for scope in scopes_of(ask, Offer("x402", "exact", USDC, 1, "0x" + "ab" * 20, 60))}
     assert kinds == {"all", "host", "origin", "asset", "payee"}
+
+
+def test_names_inside_each_other_each_count():
+    under = Under(agent="boss,scout", tool="research,search")
+    found = scopes_of(Ask("GET", "https://x.example/", "https://x.example", "x.example", "/", under=under),
+                      Offer("x402", "exact", USDC, 1, "0x" + "ab" * 20, 60))  # fmt: skip
+    assert {"agent:boss", "agent:scout", "tool:research", "tool:search"} <= set(found)

@@ -15,6 +15,7 @@ __all__ = [
     "NOBODY",
     "Ask",
     "Asset",
+    "Cap",
     "Challenge",
     "Claim",
     "Credential",
@@ -109,7 +110,8 @@ class Under(NamedTuple):
     """On whose behalf and for what an Ask is made: the payer's own words, never the seller's.
 
     `task` is a path of names (`research/prices`); `runs` are the ids of the live tasks and slips it stands under,
-    outermost first; `slip` is the id of the slip that this payer holds, "" for none.
+    outermost first. The others are "" or one name, or several with commas where tasks or slips of different names lie
+    inside each other: a payment counts for each. `slip` are ids.
     """
 
     agent: str = ""
@@ -124,14 +126,22 @@ class Under(NamedTuple):
 NOBODY = Under()
 
 
+class Cap(NamedTuple):
+    """The most that one call may cost, in millionths of a US dollar; in `hint`, `{amount}` is what was asked, in dollars."""
+
+    micros: int
+    rule: str
+    hint: str = ""
+
+
 class Ask:
     """Our request, as the conversation knows it: method, canonical URL, body digest, caller's key.
 
     `digest_body` is called only once somebody asks for money; it raises NotReplayable for a one-shot body.
     """
 
-    __slots__ = ("_digest_body", "_key", "again", "caller_key", "has_body", "host", "limits", "max_micros", "method",
-                 "origin", "paid", "path", "under", "url")  # fmt: skip
+    __slots__ = ("_digest_body", "_key", "again", "caller_key", "caps", "has_body", "host", "limits", "method", "origin",
+                 "paid", "path", "under", "url")  # fmt: skip
 
     def __init__(
         self,
@@ -144,9 +154,9 @@ class Ask:
         digest_body: Callable[[], bytes] = lambda: b"",
         has_body: bool = False,
         caller_key: str = "",
-        max_micros: int | None = None,
         under: Under = NOBODY,
         limits: tuple[Limit, ...] = (),
+        caps: tuple[Cap, ...] = (),
         again: bool | None = None,
     ) -> None:
         self.method = method
@@ -156,9 +166,9 @@ class Ask:
         self.path = path
         self.has_body = has_body
         self.caller_key = caller_key
-        self.max_micros = max_micros
         self.under = under
         self.limits = limits  # of the tasks and slips it is made under, beside those of policy
+        self.caps = caps  # likewise, for one call
         self.again = again
         self.paid = ""  # the payment already made on an earlier hop of this same request
         self._digest_body = digest_body
@@ -283,7 +293,7 @@ def scopes_of(ask: Ask, offer: Offer) -> tuple[str, ...]:
     payee = offer.pay_to.lower() if network.namespace == "eip155" else offer.pay_to
     found.append(f"payee:{network.id}/{payee}")
     named = (("group", under.group), ("agent", under.agent), ("tool", under.tool), ("category", under.category))
-    found += [f"{kind}:{name}" for kind, name in named if name]
+    found += [f"{kind}:{name}" for kind, names in named if names for name in names.split(",")]
     if under.task:
         found += [f"task:{name}" for name in _prefixes(under.task)]
     found += [f"run:{run}" for run in under.runs]

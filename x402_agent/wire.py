@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .errors import NotReplayable, SettingsError
-from .model import NOBODY, Ask, Under
+from .model import NOBODY, Ask, Cap, Under
 from .policy.budget import micros
 from .steps import MAX_BODY
 
@@ -19,7 +19,8 @@ __all__ = ["DRAIN", "OPTIONS", "PAID", "add_cookies", "ask", "copy", "full", "re
 
 PAID = "x402_agent.paid"
 START = "x402_agent.start"
-OPTIONS = frozenset({"max", "key", "task", "again", "body_factory"})
+OPTIONS = frozenset({"max", "key", "task", "tool", "again", "body_factory"})
+_MAX = "max of this request", 'extensions={"payment": {"max": "{amount}"}}'
 DRAIN = 0.25  # seconds that the rest of a 402 may take before a new connection is quicker
 SLOWEST = 1024  # bytes a second that a paid body must make on average, after a minute's grace
 GRACE = 60.0
@@ -51,12 +52,16 @@ def ask(request: Any, lib: Any) -> Ask:
         digest_body=lambda: _digest(request, lib),
         has_body=request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers,
         caller_key=str(options.get("key") or ""),
-        max_micros=micros(options["max"], 'extensions={"payment": {"max": …}}') if "max" in options else None,
-        under=Under(task=str(options["task"])) if options.get("task") else NOBODY,
+        caps=(Cap(micros(options["max"], 'extensions={"payment": {"max": …}}'), *_MAX),) if "max" in options else (),
+        under=_under(options) if "task" in options or "tool" in options else NOBODY,
         again=None if again is None else bool(again),
     )
     made.paid = request.extensions.get(PAID, "")
     return made
+
+
+def _under(options: Mapping[str, Any]) -> Under:
+    return Under(task=str(options.get("task") or ""), tool=str(options.get("tool") or ""))
 
 
 def readable(request: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from x402_agent import assets
 from x402_agent.errors import BudgetExceeded, NoAcceptableOffer, PolicyDenied, SettingsError
-from x402_agent.model import Ask, Challenge, Offer
+from x402_agent.model import Ask, Cap, Challenge, Offer
 from x402_agent.policy import Budget, HostRule, Policy, choose, micros
 
 TO = "0x" + "ab" * 20
@@ -62,8 +62,8 @@ def test_P17_a_fee_counts_against_the_cap():
 
 
 def test_a_request_can_only_tighten():
-    assert judged(Policy(per_call=10_000), offer(9_000), what=ask(max_micros=5_000)).offer is None
-    assert judged(Policy(per_call=10_000), offer(11_000), what=ask(max_micros=50_000)).offer is None
+    assert judged(Policy(per_call=10_000), offer(9_000), what=ask(caps=(Cap(5_000, "max"),))).offer is None
+    assert judged(Policy(per_call=10_000), offer(11_000), what=ask(caps=(Cap(50_000, "max"),))).offer is None
 
 
 def test_the_lowest_of_all_caps_decides():

@@ -118,15 +118,15 @@ def _only_tests(policy: Policy) -> bool:
 def _denied(policy: Policy, ask: Ask, offer: Offer) -> PaymentError | None:
     """The rule about money that says no, or None."""
     asked = offer.money.micros or 0
-    cap, rule = policy.call_limit(ask)
-    if asked <= cap:
+    cap = policy.call_limit(ask)
+    if asked <= cap.micros:
         return None
-    named = rule.partition(" in ")[0]
-    hint = policy.wider(named, f"--per-call {dollars(asked)}", f" --host {ask.host}" if named.startswith("hosts.") else "")
-    if rule.startswith("max "):
-        hint = f'extensions={{"payment": {{"max": "{dollars(asked)}"}}}}'
+    named = cap.rule.partition(" in ")[0]
+    hint = cap.hint.replace("{amount}", dollars(asked)) or policy.wider(
+        named, f"--per-call {dollars(asked)}", f" --host {ask.host}" if named.startswith("hosts.") else ""
+    )
     return BudgetExceeded(
-        f"{ask.host} asks {offer.money}, the limit for one call is {dollars(cap)}", rule=rule, hint=hint
+        f"{ask.host} asks {offer.money}, the limit for one call is {dollars(cap.micros)}", rule=cap.rule, hint=hint
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .. import assets
 from ..errors import SettingsError
-from ..model import Limit
+from ..model import Cap, Limit
 from .budget import Budget, dollars, micros
 
 if TYPE_CHECKING:
@@ -115,14 +115,12 @@ class Policy:
         named = (network.id, network.name, *network.aliases, group)
         return any(name in named for name in self.networks)
 
-    def call_limit(self, ask: Ask) -> tuple[int, str]:
-        """The lowest cap on one call to this host, and the rule that sets it."""
-        caps = [(self.per_call, self.place("per_call"))]
+    def call_limit(self, ask: Ask) -> Cap:
+        """The lowest cap on one call, by the rules here and by what the Ask brings along."""
+        caps = [Cap(self.per_call, self.place("per_call")), *ask.caps]
         host = self.hosts.get(ask.host)
         if host is not None and host.per_call is not None:
-            caps.append((host.per_call, self.place(f"hosts.{ask.host}.per_call")))
-        if ask.max_micros is not None:
-            caps.append((ask.max_micros, "max of this request"))
+            caps.append(Cap(host.per_call, self.place(f"hosts.{ask.host}.per_call")))
         return min(caps)
 
     def limits(self, ask: Ask, offer: Offer) -> tuple[Limit, ...]:
