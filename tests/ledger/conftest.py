@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from x402_agent.assets import assets
-from x402_agent.ledger import SqliteLedger
+from x402_agent.ledger import MOVES, SqliteLedger
+from x402_agent.ledger.moves import known, move
 from x402_agent.model import Ask, Hold, Limit, Offer, Terms
 
 NOW = 1_795_000_000.0
@@ -100,6 +102,21 @@ class Desk:
         return ledger.spent([Limit("all", "total", 0)], realm=realm)[0].spent
 
 
+def step(payment_id: str, state: str, store: Any) -> None:
+    """One move, by the table alone."""
+    move(store, known(store, payment_id), state)
+
+
+def way(before: str, after: str) -> list[str]:
+    """The shortest way of legal moves from a state to another one, without the first."""
+    ways = [[before]]
+    for each in ways:
+        if each[-1] == after:
+            return each[1:]
+        ways += [[*each, to] for to in sorted(MOVES[each[-1]]) if to not in each]
+    raise AssertionError(f"no moves lead from {before} to {after}")
+
+
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     made = Desk(tmp_path)
@@ -119,14 +136,12 @@ def at_state(desk: Desk) -> Callable[[SqliteLedger, str], Hold]:
     number = itertools.count()
 
     def bring(ledger: SqliteLedger, state: str) -> Hold:
-        ask = desk.ask(f"/{state}/{next(number)}")
-        if state in ("RESERVED", "RELEASED"):
-            hold = ledger.hold(ask, desk.offer(), desk.terms(), (), reserve=True).run()
-        else:
-            hold = desk.pay(ledger, ask)
-        if state not in ("RESERVED", "INFLIGHT"):
-            ledger.close(hold, state).run()
-        ledger.flush()
+        hold = ledger.hold(desk.ask(f"/{state}/{next(number)}"), desk.offer(), desk.terms(), (), reserve=True).run()
+        for after in way("RESERVED", state):
+            if after == "INFLIGHT" and hold.state == "RESERVED":
+                hold = ledger.commit(hold).run()
+            else:
+                ledger._job(partial(step, hold.payment_id, after), write=True).run()
         assert ledger.payment(hold.payment_id).state == state
         return hold
 

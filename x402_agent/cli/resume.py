@@ -9,6 +9,7 @@ import typer
 from .. import LedgerError, Settings, SettingsError
 from ..broadcast import resume
 from ..fetch import drive
+from ..ledger import IN_DOUBT
 from ..recovery import Resumed
 from .common import Exit, as_json, errors, found, ledgers, sandbox_payer
 from .secrets import payer as own_payer
@@ -57,7 +58,7 @@ def run(
                 print("payments of a sandbox that does not run are in doubt; test money: x402-agent log --in-doubt")
             elif not results:
                 print("nothing is in doubt")
-    open_ = [one for one in results if one.after in ("INFLIGHT", "UNKNOWN", "QUARANTINE")]
+    open_ = [one for one in results if one.after in IN_DOUBT]
     raise typer.Exit(Exit.IN_DOUBT if open_ else Exit.OK)
 
 

@@ -6,8 +6,10 @@ from .notes import note_path
 from .reports import Event, Left, Total
 from .rows import Payment
 from .sqlite import SqliteLedger
-from .states import MOVES, legal
+from .states import IN_DOUBT, MOVES, legal
 from .transactions import Transaction
 from .writer import Job
 
-__all__ = ["MOVES", "Event", "Job", "Left", "Payment", "SqliteLedger", "Total", "Transaction", "legal", "note_path"]
+__all__ = [
+    "IN_DOUBT", "MOVES", "Event", "Job", "Left", "Payment", "SqliteLedger", "Total", "Transaction", "legal", "note_path",
+]  # fmt: skip

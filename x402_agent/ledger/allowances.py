@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..assets import asset, network
 from ..errors import NoAcceptableOffer
 from ..model import Money
+from . import states
 from .opened import Opened
 
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Allowances", "enough", "took"]
 
-_IN_DOUBT = "('RESERVED', 'INFLIGHT', 'UNKNOWN', 'QUARANTINE')"
+_IN_DOUBT = states.listed(states.UNSENT | states.IN_DOUBT)
 _THROUGH = (
     "FROM x402_payments p JOIN x402_offers o ON o.offer_digest = p.offer_digest "
     "WHERE o.method <> '' AND p.asset = ? AND p.from_address = ? COLLATE NOCASE AND p.id > ?"
 )
-_USED = f"SELECT CASE p.charged WHEN '' THEN p.amount ELSE p.charged END {_THROUGH} AND p.state NOT IN ('RELEASED', 'DEAD')"
+_USED = f"SELECT CASE p.charged WHEN '' THEN p.amount ELSE p.charged END {_THROUGH} AND p.state NOT IN {states.listed(states.FREED)}"
 _FIRST = f"SELECT MIN(p.id) {_THROUGH} AND p.state IN {_IN_DOUBT}"
 _READ = "SELECT amount, since FROM x402_allowances WHERE network = ? AND token = ? AND owner = ? AND spender = ?"
 _SPENDERS = "SELECT network, token, owner, spender FROM x402_allowances WHERE network = ? AND token = ? AND owner = ?"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from . import states
 from .budget import dollars
 from .tokens import forget_expired
 
@@ -16,7 +17,7 @@ _SUMS = (
     "SELECT p.chain, COUNT(*), SUM(p.micros), COUNT(DISTINCT p.from_address), "
     "(SELECT COUNT(*) FROM x402_usage u WHERE u.created_at >= ?1 AND u.created_at < ?1 + 3600 AND u.chain = p.chain) "
     "FROM x402_payments p WHERE p.created_at >= ?1 AND p.created_at < ?1 + 3600 "
-    "AND p.state NOT IN ('RELEASED', 'DEAD') GROUP BY p.chain"
+    f"AND p.state NOT IN {states.listed(states.FREED)} GROUP BY p.chain"
 )
 _PUT = "INSERT OR REPLACE INTO x402_analytics VALUES (?,?,?,?,?,?,?,?)"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import BudgetExceeded, LedgerError
 from ..model import Money
+from . import states
 
 if TYPE_CHECKING:
     from ..model import Ask, Limit, Offer
@@ -25,7 +26,7 @@ _ADD = (
 )
 _CARRY = (
     "SELECT host, realm, micros, valid_before FROM x402_payments "
-    "WHERE is_open = 1 AND day < ? AND state IN ('RESERVED', 'INFLIGHT', 'UNKNOWN', 'QUARANTINE')"
+    f"WHERE is_open = 1 AND day < ? AND state IN {states.listed(states.UNSENT | states.IN_DOUBT)}"
 )
 
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..assets import asset_by_id
 from ..errors import LedgerError
-from ..model import Money
 from . import states
 from .moves import known, move
 from .opened import Opened
@@ -22,11 +20,9 @@ if TYPE_CHECKING:
     from ..model import Hold
     from .store import Store
 
-__all__ = ["SPENT", "Charges"]
+__all__ = ["Charges"]
 
-SPENT = ("CLAIMED", "CONFIRMED", "PAID_UNDELIVERED")
-_UNCHARGED = "o.scheme = 'upto' AND p.charged = '' AND p.state IN ('CLAIMED', 'CONFIRMED', 'PAID_UNDELIVERED')"
-_CHARGED = "UPDATE x402_payments SET charged = ?, given_back = ?, micros = ? WHERE payment_id = ?"
+_UNCHARGED = f"o.scheme = 'upto' AND p.charged = '' AND p.state IN {states.listed(states.SPENT)}"
 
 
 class Charges(Opened):
@@ -59,19 +55,15 @@ def _true_up(store: Store, payment_id: str, charged: int) -> int:
     if row["charged"]:
         return 0
     _check(row, charged)
-    counted: int = row["micros"]
     moving = known(store, payment_id)
     assert moving is not None
-    given = max(0, counted - _micros(row, charged))
     state = "CONFIRMED" if states.legal(moving.state, "CONFIRMED") else moving.state
-    move(store, moving, state, note="charged on chain", charge=(charged, given))
-    store.db.execute(_CHARGED, (str(charged), given, counted - given, payment_id))
-    return given
+    return move(store, moving, state, note="charged on chain", charged=charged)
 
 
 def _check(row: sqlite3.Row, charged: int) -> None:
     ceiling = int(row["amount"])
-    if row["scheme"] != "upto" or row["state"] not in SPENT:
+    if row["scheme"] != "upto" or row["state"] not in states.SPENT:
         raise LedgerError(
             f"a payment by {row['scheme']} that is {row['state']} is not trued up",
             rule="only what was spent under a ceiling (V7)",
@@ -83,10 +75,3 @@ def _check(row: sqlite3.Row, charged: int) -> None:
             rule="never below nothing, never above the ceiling (V7)",
             payment_id=row["payment_id"],
         )
-
-
-def _micros(row: sqlite3.Row, charged: int) -> int:
-    """What a charge and the whole fee cap count, in micro-dollars; all of it for a token that left the table."""
-    asset = asset_by_id(row["asset"])
-    micros = Money(charged + int(row["fee_cap"]), asset).micros if asset else None
-    return int(row["micros"]) if micros is None else micros

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..assets import asset_by_id
 from ..errors import LedgerError
+from ..model import Money
 from . import budget, states
 from .events import quoted
 
@@ -22,6 +24,8 @@ _UPDATE = (
     "UPDATE x402_payments SET state=?, is_open=?, delivered=?, refused=?, owner=?, status_code=?, tx_hash=?, note=?, "
     "updated_at=?, last_event=? WHERE id=? AND last_event=?"
 )
+_PRICED = "SELECT asset, fee_cap FROM x402_payments WHERE payment_id = ?"
+_CHARGED = "UPDATE x402_payments SET charged = ?, given_back = ?, micros = ? WHERE payment_id = ?"
 
 
 class Overtaken(LedgerError):
@@ -73,11 +77,12 @@ def move(
     *,
     answer: Answer | None = None,
     note: str = "",
-    charge: tuple[int, int] | None = None,
-) -> None:
+    charged: int | None = None,
+) -> int:
     """Write the move and its event; raises LedgerError when it is not legal. Staying is recorded, and moves nothing.
 
-    `charge` is what the chain shows to have moved (atomic units) and what that gives back (micro-dollars).
+    `charged` is what the chain shows to have moved, in atomic units beside the fee; REVERTED is 0 of the price.
+    -> the micro-dollars that it gives back.
     """
     before = row.state
     if before != state and not states.legal(before, state):
@@ -95,12 +100,14 @@ def move(
     if state == "PAID_UNDELIVERED":
         delivered = 0
     is_open = int(states.is_open(state, delivered=bool(delivered)))
+    charged = 0 if state == "REVERTED" and before != state else charged
+    given = 0 if charged is None else _given(store, row, charged)
     journal = store.journal
     values = (state, is_open, delivered, refused, store.owner, status, transaction, note, int(now), journal.seq + 1,
               row.id, row.last_event)  # fmt: skip
     if store.db.execute(_UPDATE, values).rowcount != 1:
         raise Overtaken("the row has moved meanwhile", rule="compare and swap", payment_id=row.payment_id)
-    paid = f'"charged":"{charge[0]}","given_back":{charge[1]},' if charge else ""
+    paid = "" if charged is None else f'"charged":"{charged}","given_back":{given},'
     data = (
         f'{{{paid}"ms":{answer.milliseconds if answer else 0},"note":{quoted(note)},"refused":{refused},'
         f'"status":{answer.status if answer else 0},"tx":{quoted(transaction)}}}'
@@ -109,11 +116,21 @@ def move(
     if state not in states.COUNTED and before in states.COUNTED:
         budget.add(store, row.realm, row.host, row.day, -row.micros)
         store.cache.allowances.clear()
-    if charge and charge[1]:
-        budget.add(store, row.realm, row.host, row.day, -charge[1])
+    if charged is not None:
+        row.micros -= given
+        store.db.execute(_CHARGED, (str(charged), given, row.micros, row.payment_id))
+        budget.add(store, row.realm, row.host, row.day, -given)
         store.cache.allowances.clear()
-        row.micros -= charge[1]
     if is_open != row.is_open:
         store.cache.opened(row.ask_key, 1 if is_open else -1)
     row.state, row.is_open, row.delivered, row.refused, row.owner = state, is_open, delivered, refused, store.owner
     row.status, row.transaction, row.note, row.last_event = status, transaction, note, seq
+    return given
+
+
+def _given(store: Store, row: Known, charged: int) -> int:
+    """What is counted above a charge and the whole fee cap, in micro-dollars; 0 for a token that left the table."""
+    asset_id, fee_cap = store.db.execute(_PRICED, (row.payment_id,)).fetchone()
+    asset = asset_by_id(asset_id)
+    micros = Money(charged + int(fee_cap), asset).micros if asset else None
+    return 0 if micros is None else max(0, row.micros - micros)

@@ -23,7 +23,7 @@ def index_asks(store: Store) -> None:
 def same_purchase(row: sqlite3.Row, ask: Ask, now: float) -> bool:
     """Whether this row's proof is the one to present for `ask`, rather than a new one (decisions.md 4)."""
     state = row["state"]
-    if state in ("RESERVED", "RELEASED", "DEAD"):
+    if state in states.UNSENT | states.FREED | {"REVERTED"}:
         return False
     timely = now < row["valid_before"] + budget.GRACE or ask.again is False
     if state in states.IN_DOUBT:

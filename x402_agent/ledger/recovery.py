@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..assets import asset_by_id
 from ..errors import LedgerError
-from . import budget, transactions
+from . import budget, states, transactions
 from .events import GENESIS, digest
 from .moves import known, move
 from .rows import COLUMNS, OFFER_COLUMNS, SELECT, facts, offer_of
@@ -30,11 +30,12 @@ def recover(store: Store) -> int:
     found = 0
     if store.broken:
         return found  # what cannot be trusted frees nothing
-    query = "SELECT payment_id, owner FROM x402_payments WHERE is_open = 1 AND state = 'RESERVED'"
+    unsent = states.listed(states.UNSENT)
+    query = f"SELECT payment_id, owner FROM x402_payments WHERE is_open = 1 AND state IN {unsent}"
     for payment_id, owner in store.db.execute(query).fetchall():
         row = None if store.owners.alive(owner) else known(store, payment_id)
-        if row is not None and row.state == "RESERVED":
-            move(store, row, "RELEASED", note="its process ended before anything was signed")
+        if row is not None and row.state in states.UNSENT:
+            move(store, row, "RELEASED", note="its process ended before anything left")
             found += 1
     found += transactions.release(store)
     store.owners.sweep()
@@ -82,15 +83,15 @@ def verify(store: Store) -> list[str]:
 def _verify(store: Store) -> list[str]:
     problems: list[str] = []
     head, expected = GENESIS, 1
-    states: dict[str, tuple[int, str]] = {}
+    stood: dict[str, tuple[int, str]] = {}
     for row in store.db.execute("SELECT * FROM x402_events ORDER BY seq"):
         *event, prev_hash, made = row
         if event[0] != expected or prev_hash != head or digest(head, tuple(event)) != made:
             problems.append(f"entry {event[0]} of the journal does not follow from the one before")
-        last = states.get(event[1], (0, ""))
+        last = stood.get(event[1], (0, ""))
         if (event[2], event[3]) != last:
             problems.append(f"entry {event[0]} does not continue payment {event[1]}")
-        states[event[1]] = (event[0], event[4])
+        stood[event[1]] = (event[0], event[4])
         head, expected = made, event[0] + 1
     ids = set()
     for row in store.db.execute(SELECT).fetchall():
@@ -98,7 +99,7 @@ def _verify(store: Store) -> list[str]:
         problems += _row_problems(store, row)
     wrong, sent = transactions.problems(store, _event, whole=True)
     problems, ids = problems + wrong, ids | sent
-    problems += [f"payment {each} is in the journal and has no row" for each in states if each not in ids]
+    problems += [f"payment {each} is in the journal and has no row" for each in stood if each not in ids]
     problems += _all_counters(store)
     problems += [str(row[0]) for row in store.db.execute("PRAGMA integrity_check") if row[0] != "ok"]
     return problems
@@ -152,7 +153,7 @@ def _recent_counters(store: Store) -> list[str]:
             break
         seen += 1
         key = budget.scope(realm, host), day
-        sums[key] = sums.get(key, 0) + (micros if state not in ("RELEASED", "DEAD") else 0)
+        sums[key] = sums.get(key, 0) + (micros if state in states.COUNTED else 0)
     if seen == RECENT:
         return []
     query = "SELECT scope, day, micros FROM x402_counters WHERE day >= ?"
@@ -163,7 +164,7 @@ def _recent_counters(store: Store) -> list[str]:
 def _all_counters(store: Store) -> list[str]:
     sums: dict[tuple[str, str], int] = {}
     query = (
-        "SELECT realm, host, day, SUM(CASE WHEN state IN ('RELEASED', 'DEAD') THEN 0 ELSE micros END) "
+        f"SELECT realm, host, day, SUM(CASE WHEN state IN {states.listed(states.FREED)} THEN 0 ELSE micros END) "
         "FROM x402_payments GROUP BY realm, host, day"
     )
     for realm, host, day, micros in store.db.execute(query):

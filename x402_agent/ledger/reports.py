@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import LedgerError
 from ..model import Hold, Limit, Outcome
-from . import analytics, budget, recovery
+from . import analytics, budget, recovery, states
 from .opened import Opened
 from .rows import SELECT, Payment, hold_of, payment_of
 from .store import day_of
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["Event", "Left", "Reports", "Total", "select"]
 
 _WHERE = {
-    "spent": "state IN ('CLAIMED', 'CONFIRMED', 'PAID_UNDELIVERED')",
-    "released": "state IN ('RELEASED', 'DEAD')",
+    "spent": f"state IN {states.listed(states.SPENT)}",
+    "released": f"state IN {states.listed(states.FREED | {'REVERTED'})}",
     "refused": "state = 'UNKNOWN' AND refused = 1",
-    "in_doubt": "(state IN ('RESERVED', 'INFLIGHT', 'QUARANTINE') OR (state = 'UNKNOWN' AND refused = 0))",
+    "in_doubt": f"(state IN {states.listed(states.UNSENT | states.IN_DOUBT)} AND NOT (state = 'UNKNOWN' AND refused = 1))",
 }
 
 
@@ -143,7 +143,7 @@ class Reports(Opened):
         """
 
         def read(store: Store) -> list[Hold]:
-            found = select(store, "is_open = 1 AND state <> 'RESERVED' ORDER BY id", ())
+            found = select(store, f"is_open = 1 AND state NOT IN {states.listed(states.UNSENT)} ORDER BY id", ())
             return [hold_of(row) for row in found if not self._busy(store, row)]
 
         return list(self._read(read))
@@ -155,7 +155,7 @@ class Reports(Opened):
             raise LedgerError(f"there are no totals by {by!r}", rule="host, agent or day")
         query = (
             f"SELECT {by} AS name, realm, COUNT(*), SUM(micros) AS micros FROM x402_payments "
-            f"WHERE state NOT IN ('RELEASED', 'DEAD') GROUP BY name, realm ORDER BY {order}"
+            f"WHERE state NOT IN {states.listed(states.FREED)} GROUP BY name, realm ORDER BY {order}"
         )
         return [Total(*row) for row in self._read(lambda store: store.db.execute(query).fetchall())]
 

@@ -16,7 +16,7 @@ from ..steps import BUSY, Busy
 from . import budget, recovery, rows, states
 from .allowances import Allowances, enough, took
 from .broadcasts import Broadcasts
-from .charges import SPENT, Charges
+from .charges import Charges
 from .moves import Answer, Known, Overtaken, known, move
 from .purchase import index_asks, same_payee, same_purchase
 from .reports import Reports, select
@@ -31,6 +31,8 @@ __all__ = ["SqliteLedger"]
 
 _DIGEST = "UPDATE x402_payments SET proof_digest = ? WHERE payment_id = ?"
 _STORED = "SELECT proof_digest FROM x402_payments WHERE payment_id = ?"
+_AT_WORK = states.UNSENT | {"INFLIGHT"}
+_KNOWN_BETTER = states.SPENT | {"SEEN", "MINED", "PROVING"}
 
 
 class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
@@ -121,7 +123,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
             index_asks(store)
         for row in select(store, f"{where} AND payment_id <> ? ORDER BY id", (*values, besides)):
             state = row["state"]
-            if state in ("RESERVED", "INFLIGHT") and self._at_work(store, row):
+            if state in _AT_WORK and self._at_work(store, row):
                 if keyed:
                     return BUSY
                 continue
@@ -244,7 +246,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
         """The same proof is presented once more: we are its owner now, and nothing else changes."""
         store.now()
         row = known(store, hold.payment_id)
-        if row is None or row.state in ("RELEASED", "DEAD", "RESERVED"):
+        if row is None or row.state in states.FREED | states.UNSENT | {"REVERTED"}:
             return None
         if row.state == "INFLIGHT" and row.owner != store.owner and store.owners.alive(row.owner):
             return None
@@ -276,10 +278,10 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
 
     def _settle(self, store: Store, row: Known, state: str, answer: Answer) -> None:
         if state == "RELEASED":
-            if row.state == "RESERVED":
+            if row.state in states.UNSENT:
                 move(store, row, "RELEASED", note=answer.note)
             return
-        if row.state in SPENT and row.state != state and not states.legal(row.state, state):
+        if row.state in _KNOWN_BETTER and row.state != state and not states.legal(row.state, state):
             state = row.state  # a later, worse answer takes nothing back
         move(store, row, state, answer=answer)
 

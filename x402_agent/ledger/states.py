@@ -1,7 +1,10 @@
 """The states of a payment and the only moves between them: one table, and nothing leaves it.
 
-Gasless authorisations (EIP-3009, Permit2). A move that frees money needs a proof: RELEASED that nothing left this
-machine, DEAD that the chain can never settle it any more. The clock alone frees nothing.
+An authorisation (EIP-3009, Permit2) goes RESERVED, INFLIGHT, CLAIMED. A payment that is broadcast first and proved
+afterwards goes RESERVED, BUILT (raw bytes durable), INFLIGHT (may be broadcast), SEEN, MINED, PROVING (final, its id is
+being shown), CLAIMED. A move that frees money needs a proof: RELEASED that nothing left this machine, DEAD that the
+chain can never settle it any more, REVERTED that it failed for good, and then the fee stays counted. The clock alone
+frees nothing.
 """
 
 from __future__ import annotations
@@ -9,25 +12,41 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..model import Outcome
 
-__all__ = ["COUNTED", "IN_DOUBT", "MOVES", "STATES", "is_open", "legal", "outcome"]
+__all__ = ["COUNTED", "FREED", "IN_DOUBT", "MOVES", "SPENT", "STATES", "UNSENT", "is_open", "legal", "listed", "outcome"]
 
 MOVES: dict[str, frozenset[str]] = {
-    "": frozenset({"RESERVED", "INFLIGHT"}),
-    "RESERVED": frozenset({"INFLIGHT", "RELEASED"}),
-    "INFLIGHT": frozenset({"CLAIMED", "UNKNOWN", "PAID_UNDELIVERED", "CONFIRMED", "DEAD", "QUARANTINE"}),
+    "": frozenset({"RESERVED", "BUILT", "INFLIGHT"}),
+    "RESERVED": frozenset({"BUILT", "INFLIGHT", "RELEASED"}),
+    "BUILT": frozenset({"INFLIGHT", "RELEASED"}),
+    "INFLIGHT": frozenset({"CLAIMED", "UNKNOWN", "PAID_UNDELIVERED", "SEEN", "MINED", "CONFIRMED", "REVERTED", "DEAD", "QUARANTINE"}),
+    "SEEN": frozenset({"INFLIGHT", "MINED", "CONFIRMED", "REVERTED", "DEAD", "QUARANTINE"}),
+    "MINED": frozenset({"INFLIGHT", "PROVING", "CONFIRMED", "REVERTED", "DEAD", "QUARANTINE"}),
+    "PROVING": frozenset({"CLAIMED", "PAID_UNDELIVERED", "QUARANTINE"}),
     "UNKNOWN": frozenset({"CLAIMED", "PAID_UNDELIVERED", "CONFIRMED", "DEAD", "QUARANTINE"}),
     "CLAIMED": frozenset({"PAID_UNDELIVERED", "CONFIRMED", "DEAD"}),
     "PAID_UNDELIVERED": frozenset({"CLAIMED", "DEAD"}),
     "QUARANTINE": frozenset({"CONFIRMED", "DEAD"}),
     "CONFIRMED": frozenset(),
+    "REVERTED": frozenset(),
     "DEAD": frozenset(),
     "RELEASED": frozenset(),
 }
 STATES = frozenset(MOVES) - {""}
-COUNTED = STATES - {"DEAD", "RELEASED"}
-IN_DOUBT = frozenset({"INFLIGHT", "UNKNOWN", "QUARANTINE"})
+FREED = frozenset({"RELEASED", "DEAD"})
+COUNTED = STATES - FREED  # REVERTED with its fee alone
+UNSENT = frozenset({"RESERVED", "BUILT"})  # no byte has left this machine
+IN_DOUBT = frozenset({"INFLIGHT", "SEEN", "MINED", "PROVING", "UNKNOWN", "QUARANTINE"})
+SPENT = frozenset({"CLAIMED", "CONFIRMED", "PAID_UNDELIVERED"})
+_OPEN = UNSENT | IN_DOUBT | {"PAID_UNDELIVERED"}
+
+
+def listed(states: Iterable[str]) -> str:
+    """States as SQL has a list of texts: `('DEAD', 'RELEASED')`."""
+    return "(" + ", ".join(f"'{state}'" for state in sorted(states)) + ")"
 
 
 def legal(before: str, after: str) -> bool:
@@ -39,13 +58,13 @@ def is_open(state: str, *, delivered: bool) -> bool:
     """Whether the same Ask gets this very proof again: it may still settle, or it is paid and not delivered."""
     if state == "CONFIRMED":
         return not delivered
-    return state in ("RESERVED", "INFLIGHT", "UNKNOWN", "QUARANTINE", "PAID_UNDELIVERED")
+    return state in _OPEN
 
 
 def outcome(state: str, *, refused: bool) -> Outcome:
     """The word that people read for a state; `refused` means that the last answer to the proof was a refusal."""
-    if state in ("CLAIMED", "CONFIRMED", "PAID_UNDELIVERED"):
+    if state in SPENT:
         return "spent"
-    if state in ("RELEASED", "DEAD"):
+    if state in FREED or state == "REVERTED":
         return "released"
     return "refused" if state == "UNKNOWN" and refused else "in_doubt"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LedgerError
+from . import states
 from .events import canonical
 
 if TYPE_CHECKING:
@@ -24,15 +25,10 @@ __all__ = [
     "BROADCAST_MOVES", "COLUMNS", "OPEN", "Transaction", "build", "find", "follow", "free", "launch", "problems", "release", "transaction_of",
 ]  # fmt: skip
 
+_STATES = ("BUILT", "INFLIGHT", "MINED", "CONFIRMED", "REVERTED", "DEAD", "RELEASED")
 BROADCAST_MOVES: dict[str, frozenset[str]] = {
     "": frozenset({"BUILT"}),
-    "BUILT": frozenset({"INFLIGHT", "RELEASED"}),
-    "INFLIGHT": frozenset({"MINED", "CONFIRMED", "REVERTED", "DEAD"}),
-    "MINED": frozenset({"INFLIGHT", "CONFIRMED", "REVERTED", "DEAD"}),
-    "CONFIRMED": frozenset(),
-    "REVERTED": frozenset(),
-    "DEAD": frozenset(),
-    "RELEASED": frozenset(),
+    **{state: states.MOVES[state] & frozenset(_STATES) for state in _STATES},  # a payment's, as far as they concern it
 }
 OPEN = "('BUILT', 'INFLIGHT', 'MINED')"
 COLUMNS = (
