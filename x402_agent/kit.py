@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import recovery
+from . import recovery, tasks
 from .errors import NoAcceptableOffer, PaymentError, PolicyDenied, SigningFailed
 from .flow import pay
 from .ledger.states import outcome
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .model import Hold as HeldBudget
     from .payer import Payer
     from .steps import Reply, Step, Steps
+    from .tasks import Task
 
 __all__ = ["Kit", "Quote", "QuoteKit", "digest"]
 
@@ -57,11 +58,13 @@ class _Blocking:
 class Kit:
     """One conversation's view of the rooms (flow.Kit), and who performs its steps."""
 
-    __slots__ = ("ask", "payer")
+    __slots__ = ("ask", "payer", "standing")
 
-    def __init__(self, payer: Payer, ask: Ask) -> None:
+    def __init__(self, payer: Payer, ask: Ask, task: Task | None = None) -> None:
         self.payer = payer
         self.ask = ask
+        self.standing = tasks.standing(payer, task)
+        tasks.place(ask, self.standing[0])
 
     def conversation(self) -> Steps[Reply]:
         """What the driver is to perform."""
@@ -91,7 +94,7 @@ class Kit:
                 f"{ask.host} asks again after a redirect from what was just paid",
                 rule="one request, one payment (L8)", hint=f"x402-agent why {ask.paid[:8]}", payment_id=ask.paid,
             )  # fmt: skip
-        choice = choose(self.payer.policy, ask, challenge, self.payer.refuses, self.payer.lacks)
+        choice = self.judge(ask, challenge)
         if choice.offer is None:
             error = choice.error or NoAcceptableOffer("nothing on offer")
             if self.payer.sandboxed and " wallet approve " in error.hint:
@@ -99,6 +102,11 @@ class Kit:
             raise error
         ask.key  # noqa: B018 - a one-shot body is refused here, before anything is held
         return choice.offer, choice.limits
+
+    def judge(self, ask: Ask, challenge: Challenge) -> Choice:
+        """What policy makes of a challenge, and the tasks that it is met under."""
+        payer, door = self.payer, tasks.refusal(ask, *self.standing)
+        return choose(payer.policy, ask, challenge, payer.refuses, payer.lacks, door)
 
     def dialect(self, name: str) -> Dialect:
         return next(d for d in self.payer.dialects if d.name == name)
@@ -202,7 +210,7 @@ class QuoteKit(Kit):
     def read(self, reply: Reply, ask: Ask) -> Challenge | None:
         challenge = super().read(reply, ask)
         if challenge is not None:
-            made: Choice = choose(self.payer.policy, ask, challenge, self.payer.refuses, self.payer.lacks)
+            made = self.judge(ask, challenge)
             chosen = ((made.offer, ""),) if made.offer else ()
             over = chosen + made.passed_over
             self.found.append(Quote(402, True, made.offer, over, made.unread, made.error, made.limits))

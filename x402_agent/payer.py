@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from . import chains as chain_room
 from . import dialects as dialect_room
-from . import recovery
+from . import recovery, slips, tasks
 from .errors import PaymentError, SettingsError, SigningFailed
 from .kit import Kit, Quote, QuoteKit
 from .ledger import SqliteLedger
 from .model import Money
 from .policy import Budget, Policy, load
-from .secret import Env
+from .secret import Env, Secret
 from .settings import Settings
 from .wallet import Wallet
 
@@ -79,6 +79,7 @@ class Payer:
         self._folder: Any = None
         if sandbox is not None:
             self.sandbox = sandbox  # type: ignore[assignment, method-assign]
+        self.bounds = slips.ground(self)  # what every payment stands under, whatever its task
 
     @cached_property
     def ledger(self) -> SqliteLedger:
@@ -130,6 +131,8 @@ class Payer:
         from .sandbox import Sandbox
 
         settings = settings or Settings.load()
+        if ledger is None:
+            settings = replace(settings, slip=Secret())  # a slip of another ledger is nothing to this one
         box = Sandbox(scenario)
         if serve:
             box.serve()
@@ -192,6 +195,35 @@ class Payer:
         client._mounts = {pattern: over(inner) for pattern, inner in client._mounts.items()}
         return client
 
+    # -- budgets inside budgets ---------------------------------------------------------------------------------------
+
+    def task(
+        self, name: str, *, budget: str | None = None, calls: int | None = None, deadline: float | None = None,
+        per_call: str | None = None, hosts: Sequence[str] = (), tool: str = "", category: str = "",
+    ) -> tasks.Task:  # fmt: skip
+        """`with payer.task("research", budget="0.50", calls=20, deadline=600):` what is paid inside counts, and must fit.
+
+        Money in dollars, as text; `deadline` in seconds. It lies inside the task at hand and only narrows. Raises
+        SettingsError.
+        """
+        return tasks.named(self, name, budget=budget, calls=calls, deadline=deadline, per_call=per_call, hosts=hosts,
+                           tool=tool, category=category)  # fmt: skip
+
+    def slip(
+        self, budget: str, *, minutes: float = 10, hosts: Sequence[str] = (), calls: int | None = None,
+        per_call: str | None = None,
+    ) -> slips.Token:  # fmt: skip
+        """A token for a child process (X402_AGENT_SLIP in its environment) or a sub-agent (`under`): a purse inside the
+        task at hand, `budget` in dollars, that ends with that task and with this process.
+
+        Raises SettingsError, PolicyDenied, LedgerError.
+        """
+        return slips.give(self, budget, minutes=minutes, hosts=hosts, calls=calls, per_call=per_call)
+
+    def under(self, token: str) -> tasks.Task:
+        """The purse that a token opens, as a task: entered by `with`, or bound to clients. Raises SettingsError, PolicyDenied."""
+        return slips.under(self, token)
+
     def quote(self, url: str, *, method: str = "GET", **options: Any) -> Quote:
         """What this URL asks and what policy says; nothing is signed, held or paid. Raises what httpx raises."""
         found: list[Quote] = []
@@ -204,11 +236,14 @@ class Payer:
 
     def talking(self, talk: Callable[[Ask], Kit]) -> httpx.Client:
         """A client whose conversations are led by another kit: quotes, and proofs shown again."""
-        from .transport import PaymentTransport
+        return self.led(self.client(), talk)  # type: ignore[no-any-return]
 
-        client = self.client()
+    def led(self, client: Any, talk: Callable[[Ask], Kit]) -> Any:
+        """One of our clients, or one that was attached: from now on another kit leads its conversations."""
+        from .transport import Pays
+
         for transport in (client._transport, *client._mounts.values()):
-            if isinstance(transport, PaymentTransport):
+            if isinstance(transport, Pays):
                 transport.rooms = _Led(self, talk)
         return client
 
@@ -241,10 +276,7 @@ class Payer:
     # -- the rooms, as one conversation sees them ---------------------------------------------------------------------
 
     def talk(self, ask: Ask) -> Kit:
-        """The kit of one conversation, which knows on whose behalf it pays."""
-        where = self.settings
-        if where.agent or where.group:
-            ask.under = ask.under._replace(agent=where.agent, group=where.group)
+        """The kit of one conversation."""
         return Kit(self, ask)
 
     def signer(self, namespace: str) -> Any:

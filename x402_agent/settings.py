@@ -23,6 +23,7 @@ NODES = "X402_AGENT_NODES"
 POLICY = "X402_AGENT_POLICY"
 AGENT = "X402_AGENT_NAME"
 GROUP = "X402_AGENT_GROUP"
+SLIP = "X402_AGENT_SLIP"
 LOOPBACK = "X402_AGENT_LOOPBACK"
 
 
@@ -31,7 +32,8 @@ class Settings:
     """Where things lie and how long we wait. Times in seconds.
 
     `deadline` covers every leg of one paid conversation; `answer_timeout` is the least a seller gets to settle and
-    answer; `nodes` maps a CAIP-2 network to its JSON-RPC URL, or to several with `|` between them.
+    answer; `nodes` maps a CAIP-2 network to its JSON-RPC URL, or to several with `|` between them; `slip` is the token of
+    the purse that this process may pay from, and from no other.
     """
 
     data_dir: Path
@@ -43,6 +45,7 @@ class Settings:
     agent: str = ""
     group: str = ""
     loopback: bool = False
+    slip: Secret = field(default=Secret(), repr=False)
     deadline: float = 60.0
     answer_timeout: float = 35.0
 
@@ -70,6 +73,7 @@ class Settings:
             agent=env.get(AGENT, ""),
             group=env.get(GROUP, ""),
             loopback=env.get(LOOPBACK, "") in ("1", "true", "yes"),
+            slip=Secret(env.get(SLIP, "").strip()),
         )
 
     @property

@@ -20,6 +20,7 @@ from .charges import Charges
 from .moves import Answer, Known, Overtaken, known, move
 from .purchase import index_asks, same_payee, same_purchase
 from .reports import Reports, select
+from .slips import Slips, check_slips
 from .store import Store, day_of
 from .tokens import Tokens
 from .writer import Forgiving, Job, Late, done_job
@@ -35,7 +36,7 @@ _AT_WORK = states.UNSENT | {"INFLIGHT"}
 _KNOWN_BETTER = states.SPENT | {"SEEN", "MINED", "PROVING"}
 
 
-class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
+class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Slips, Tokens):
     """The ledger in one SQLite file; opened.py says what its arguments are."""
 
     # -- the four calls of the conversation -----------------------------------------------------------------------
@@ -66,7 +67,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
         assert store is not None
         name = "pay_" + hmac.digest(store.secret, payment_id.encode(), "sha256").hex()[:32]
         plan = Hold(payment_id, ask, offer, terms, limits, "planned", identifier=name)
-        if not reserve and store.current():
+        if not reserve and not ask.under.slip and store.current():
             now = store.now()
             realm = budget.realm_of(offer, sandbox=self.sandbox)
             pin = store.cache.pins.get((ask.origin, offer.asset.network.id))
@@ -146,6 +147,8 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
         now = store.now()
         ask, offer = hold.ask, hold.offer
         realm = budget.realm_of(offer, sandbox=self.sandbox)
+        if ask.under.slip:
+            check_slips(store, ask.under.slip, now)
         self._pinned(store, hold)
         enough(store, hold)
         return budget.check(store, realm, ask, offer, hold.limits, day_of(now), now), now, realm
@@ -228,7 +231,9 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Tokens):
         row = known(store, hold.payment_id)
         if row is None or row.state != "RESERVED" or row.owner != store.owner:
             return None
-        store.now()
+        now = store.now()
+        if ask.under.slip:
+            check_slips(store, ask.under.slip, now)
         if not free and self._find(store, ask, besides=hold.payment_id) is not None:
             store.cache.loud(ask.key, hold.payment_id)
             move(store, row, "RELEASED", note="its purchase is open elsewhere")

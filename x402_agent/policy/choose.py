@@ -37,12 +37,14 @@ def choose(
     challenge: Challenge,
     refuses: Callable[[Offer], str],
     lacks: Callable[[Offer], str] = lambda _: "",
+    door: PolicyDenied | None = None,
 ) -> Choice:
     """Judge every offer. `refuses` is the chain's and wallet's word: "" when it can be paid from here.
 
     `lacks` says what only the wallet's owner can still provide for an offer that is otherwise allowed: an allowance.
+    `door` is why nobody is paid just now, whoever asks: the task at hand is over.
     """
-    door = _door(policy, ask)
+    door = door or _door(policy, ask)
     over: list[tuple[Offer, str]] = []
     denied: list[tuple[Offer, PaymentError]] = []
     chosen: Offer | None = None

@@ -1,0 +1,104 @@
+"""Slips: a purse for a child process or a sub-agent, by a token. It can only narrow, and dies with its parent.
+
+    token = payer.slip("0.50", minutes=10, hosts=["api.example.com"])
+    subprocess.run([...], env={**os.environ, "X402_AGENT_SLIP": token})       # there: Payer.from_env()
+
+The limits of a slip lie inside those of all tasks and slips it was given from under, and inside policy. The token is a
+bearer secret: the ledger keeps its sha256 alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from .errors import SettingsError
+from .model import Cap, Limit, Under
+from .policy import dollars
+from .secret import Secret
+from .tasks import Bounds, Task, left, narrowed, over, standing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .ledger.slips import Slip
+    from .payer import Payer
+
+__all__ = ["Token", "give", "ground", "under"]
+
+log = logging.getLogger("x402_agent")
+
+
+class Token(str):
+    """The text that opens a slip: for an environment, or `payer.under(token)`. Shown nowhere; pickled like any text,
+    so that `multiprocessing` can hand it over."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Token(…)"
+
+    __str__ = __repr__
+
+    def __format__(self, _: str) -> str:
+        return repr(self)
+
+
+def give(
+    payer: Payer, budget: str, *, minutes: float, hosts: Sequence[str], calls: int | None, per_call: str | None
+) -> Token:
+    """What `payer.slip` gives. Raises SettingsError, PolicyDenied, LedgerError."""
+    if isinstance(minutes, bool) or not minutes > 0:
+        raise SettingsError("a slip lasts some minutes, above zero", rule="minutes of a slip", hint="minutes=10")
+    outer, lineage = standing(payer)
+    if (no := over(lineage)) is not None:
+        raise no
+    number = secrets.token_hex(8)
+    under = Under(runs=(number,), slip=number)
+    own = narrowed(f"slip {number}", "payer.slip({})", under, budget, calls, per_call, hosts)
+    bounds = own.within(outer)
+    ends = [task.ends - time.monotonic() for task in lineage if task.ends is not None]
+    expires = int(payer.clock() + min([minutes * 60, *ends]))
+    room, most = left(payer, outer), own.limits[0].most
+    if room is not None and room < most:
+        log.warning("slip %s names %s USD, what is around it leaves %s", number, dollars(most), dollars(room))
+    token = Token(f"slip-{secrets.token_urlsafe(32)}")
+    payer.ledger.lend(number, Secret(token), bounds.under.runs, _json(bounds), most, expires).run()
+    for task in lineage:
+        task.lends = True
+    return token
+
+
+def under(payer: Payer, token: str) -> Task:
+    """What `payer.under` gives. Raises SettingsError for no slip, PolicyDenied for a dead one, LedgerError."""
+    slip = payer.ledger.slip_of(Secret(token))
+    return Task(payer, slip.slip_id, _bounds(slip), kind="slip")
+
+
+def ground(payer: Payer) -> Bounds:
+    """What every payment of a payer stands under: its names, and the slip in X402_AGENT_SLIP. Raises like `under`."""
+    where = payer.settings
+    own = Bounds(Under(agent=where.agent, group=where.group))
+    if not len(where.slip):
+        return own
+    return own.within(_bounds(payer.ledger.slip_of(where.slip)))
+
+
+def _json(bounds: Bounds) -> str:
+    limits = [[each.scope, each.window, each.most, each.rule, each.hint, each.unit] for each in bounds.limits]
+    hosts = [[sorted(allowed), rule] for allowed, rule in bounds.hosts]
+    return json.dumps({"under": bounds.under, "limits": limits, "caps": bounds.caps, "hosts": hosts})
+
+
+def _bounds(slip: Slip) -> Bounds:
+    terms = json.loads(slip.terms)
+    agent, group, task, runs, tool, category, slips = terms["under"]
+    return Bounds(
+        Under(agent, group, task, tuple(runs), tool, category, slips),
+        tuple(Limit(*each) for each in terms["limits"]),
+        tuple(Cap(*each) for each in terms["caps"]),
+        tuple((frozenset(allowed), rule) for allowed, rule in terms["hosts"]),
+    )
