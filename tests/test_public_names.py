@@ -8,7 +8,7 @@ import x402_agent
 
 NAMES = """AccountSigner Asset Budget BudgetExceeded ChallengeInvalid LedgerError Money NoAcceptableOffer NodeError NotReplayable
 Offer Payer PaymentError PaymentInDoubt PaymentRefused PaymentTransport Policy PolicyDenied Quote Receipt SettingsError
-Settings Signer SigningFailed Wallet WalletError attach""".split()
+Settings Signer SigningFailed Task Wallet WalletError attach""".split()
 
 
 def test_the_list_does_not_drift():

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .payer import Payer, Quote, attach
     from .policy import Budget, Policy
     from .settings import Settings
+    from .tasks import Task
     from .transport import PaymentTransport
     from .wallet import AccountSigner, Signer, Wallet
 
@@ -61,6 +62,7 @@ __all__ = [
     "SettingsError",
     "Signer",
     "SigningFailed",
+    "Task",
     "Wallet",
     "WalletError",
     "attach",
@@ -73,6 +75,7 @@ _HOMES = {
     "payer": "Payer Quote attach",
     "policy": "Budget Policy",
     "settings": "Settings",
+    "tasks": "Task",
     "transport": "PaymentTransport",
     "wallet": "AccountSigner Signer Wallet",
 }

@@ -269,5 +269,4 @@ def left(payer: Payer, bounds: Bounds) -> int | None:
 def _counted(payer: Payer, scope: str) -> int:
     if "ledger" not in payer.__dict__ and not payer.settings.ledger_path.exists():
         return 0
-    realms = ("sandbox",) if payer.ledger.sandbox else ("real", "test")
-    return sum(payer.ledger.spent([Limit(scope, "total", 0)], realm=realm)[0].spent for realm in realms)
+    return payer.ledger.counted(scope)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import budget, doctor, get, log, resume, sandbox, try_, wallet, wallet_approve, wallet_transactions, why
+from . import budget, doctor, get, log, resume, sandbox, slip, try_, wallet, wallet_approve, wallet_transactions, why
 
 __all__ = ["app"]
 
@@ -42,6 +42,7 @@ app.command("why", short_help="One payment, move by move.")(why.run)
 app.command("resume", short_help="Settle what is in doubt; signs nothing new.")(resume.run)
 app.command("doctor", short_help="Is this setup fine?")(doctor.run)
 app.add_typer(budget.app, name="budget")
+app.add_typer(slip.app, name="slip")
 wallet.app.command("approve", short_help="Let Permit2 take an exact amount.")(wallet_approve.run)
 wallet.app.command("transactions", short_help="Approvals, and allowances left.")(wallet_transactions.run)
 app.add_typer(wallet.app, name="wallet")

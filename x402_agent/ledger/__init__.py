@@ -5,11 +5,13 @@ from __future__ import annotations
 from .notes import note_path
 from .reports import Event, Left, Total
 from .rows import Payment
+from .slips import Slip
 from .sqlite import SqliteLedger
 from .states import IN_DOUBT, MOVES, legal
 from .transactions import Transaction
 from .writer import Job
 
 __all__ = [
-    "IN_DOUBT", "MOVES", "Event", "Job", "Left", "Payment", "SqliteLedger", "Total", "Transaction", "legal", "note_path",
+    "IN_DOUBT", "MOVES", "Event", "Job", "Left", "Payment", "Slip", "SqliteLedger", "Total", "Transaction", "legal",
+    "note_path",
 ]  # fmt: skip

@@ -171,6 +171,11 @@ class Reports(Opened):
 
         return list(self._read(read))
 
+    def counted(self, scope: str) -> int:
+        """Micro-dollars ever counted in a scope, in this sandbox, or in real and test money together."""
+        realms = ("sandbox",) if self.sandbox else ("real", "test")
+        return sum(self.spent([Limit(scope, "total", 0)], realm=realm)[0].spent for realm in realms)
+
     def pins(self) -> list[tuple[str, str, str]]:
         """Recipients pinned on first use: (origin, network, pay_to)."""
         query = "SELECT origin, network, pay_to FROM x402_pins ORDER BY origin, network"

@@ -43,6 +43,11 @@ class Slip:
     expires_at: int
     why: str = ""
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing will ever be paid from it again."""
+        return self.state in ("revoked", "expired")
+
 
 class Slips(Opened):
     """The part of the ledger that keeps slips."""
@@ -68,7 +73,7 @@ class Slips(Opened):
                 raise SettingsError("this token is no slip of this ledger", rule="X402_AGENT_SLIP, or payer.under(token)",
                                     hint="whoever gave it gives another one: payer.slip(…)")  # fmt: skip
             slip = _slip(store, row, store.now())
-            if slip.state in ("revoked", "expired"):
+            if slip.over:
                 raise _dead(slip)
             return slip
 
@@ -95,7 +100,7 @@ class Slips(Opened):
                 many = "more than one slip begins" if found else "no slip begins"
                 raise LedgerError(f"{many} with {prefix[:20]!r}", hint="x402-agent slip list")
             slip = _slip(store, found[0], store.now())
-            if slip.state in ("revoked", "expired"):
+            if slip.over:
                 raise _dead(slip)
             if before and slip.state not in (before, after):
                 raise PolicyDenied(f"slip {slip.slip_id} is {slip.state}", rule=f"slip {verb}", hint="x402-agent slip list")
