@@ -40,7 +40,7 @@ def digest(prev_hash: str, row: tuple[int, str, int, str, str, int, str]) -> str
 class Journal:
     """The head of the chain in memory, and appending to it. Used under the ledger's lock only."""
 
-    __slots__ = ("at", "db", "head", "seq")
+    __slots__ = ("at", "db", "head", "sealed", "seq")
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
@@ -49,6 +49,7 @@ class Journal:
     def forget(self) -> None:
         """Know nothing; `load` before the next append."""
         self.seq = -1
+        self.sealed = 0  # the last checkpoint's entry
         self.head = GENESIS
         self.at = 0
 
@@ -56,6 +57,7 @@ class Journal:
         """Read the head from the file."""
         row = self.db.execute("SELECT seq, hash, at FROM x402_events ORDER BY seq DESC LIMIT 1").fetchone()
         self.seq, self.head, self.at = row or (0, GENESIS, 0)
+        self.sealed = self.db.execute("SELECT MAX(seq) FROM x402_events WHERE state = 'SEALED'").fetchone()[0] or 0
 
     def append(self, payment_id: str, before: int, moved: tuple[str, str], at: int, data: str) -> int:
         """Write one event; `before` is the seq of this payment's last one, `at` unix ms, `data` JSON. -> its seq."""

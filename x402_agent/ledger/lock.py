@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..errors import LedgerError
 
-__all__ = ["Owners", "acquire", "open_private", "prove", "read_at_start", "try_lock", "unlock", "write_at_start"]
+__all__ = ["Owners", "acquire", "open_private", "prove", "read_at_start", "try_lock", "unlock", "write_at"]
 
 PATIENCE = 30.0
 
@@ -173,9 +173,9 @@ if sys.platform == "win32":
         os.lseek(fd, 0, os.SEEK_SET)
         return os.read(fd, size)
 
-    def write_at_start(fd: int, data: bytes) -> None:
-        """Replace the first bytes of an open file."""
-        os.lseek(fd, 0, os.SEEK_SET)
+    def write_at(fd: int, data: bytes, at: int = 0) -> None:
+        """Replace bytes of an open file, the first ones unless `at` says otherwise."""
+        os.lseek(fd, at, os.SEEK_SET)
         os.write(fd, data)
 
 else:
@@ -184,6 +184,6 @@ else:
         """The first bytes of an open file."""
         return os.pread(fd, size, 0)
 
-    def write_at_start(fd: int, data: bytes) -> None:
-        """Replace the first bytes of an open file."""
-        os.pwrite(fd, data, 0)
+    def write_at(fd: int, data: bytes, at: int = 0) -> None:
+        """Replace bytes of an open file, the first ones unless `at` says otherwise."""
+        os.pwrite(fd, data, at)

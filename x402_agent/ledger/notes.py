@@ -1,7 +1,9 @@
 """A note, kept apart from the ledger, that one was paid from here: a deleted ledger must not be a fresh budget (row Z4).
 
 Each ledger's note is a small file named after its path; it holds a word that only the ledger with the same `.secret`
-can say. It is read and written under the ledger's lock, and written before the first proof may leave.
+can say, written durably before the first proof may leave, and the journal's head after each durable commit: a ledger
+that is behind it is an older copy (row Z3). The head is not synced: behind the ledger it says nothing, ahead of it
+it refuses. All of it happens under the ledger's lock.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +20,13 @@ from ..errors import LedgerError
 from . import lock
 
 if TYPE_CHECKING:
+    from .events import Journal
     from .store import Store
 
 __all__ = ["Note", "note_path"]
+
+_WORD = 64  # characters of the word, before the head
+_HEAD = re.compile(r"\n([0-9]{20}) ([0-9a-f]{64})\n").fullmatch
 
 
 def note_path(folder: Path, ledger: Path) -> Path:
@@ -33,16 +41,48 @@ class Note:
         self._path = None if folder is None else note_path(folder, store.path)
         self._word = hmac.digest(store.secret, b"x402_agent ledger", "sha256").hex()
         self._kept = self._path is None
-        found = self._read()
-        if not found:
+        self._fd = -1
+        text = self._read()
+        if not text:
             return
         self._kept = True
+        found, head = text[:_WORD], text[_WORD:]
         empty = store.db.execute("SELECT 1 FROM x402_events LIMIT 1").fetchone() is None
         if (empty or found != self._word) and not store.broken:
             store.broken = (
                 f"{store.path} is not the ledger that was paid from before: it was deleted or replaced "
                 f"(put it back, or remove {self._path} to begin with fresh budgets, Z4)"
             )
+        elif head and not store.broken:
+            store.broken = self._behind(store, head)
+
+    def _behind(self, store: Store, head: str) -> str:
+        """Why the journal cannot be the one whose head was written here, or ""."""
+        shape = _HEAD(head)
+        if shape is None:
+            return f"{self._path} is damaged: nothing says which entry of {store.path} was the last (Z3)"
+        seq, made = int(shape[1]), shape[2]
+        if store.journal.hash_at(seq) == made:
+            return ""
+        return (
+            f"{store.path} is older than its own last commit: entry {seq} is missing or changed "
+            f"(put the newer one back, or see x402-agent ledger repair --dry-run, Z3)"
+        )
+
+    def follow(self, journal: Journal) -> None:
+        """After a durable commit: this is the head now. A write that fails leaves the older one, which is harmless."""
+        if not self._kept or self._path is None:
+            return
+        with suppress(OSError, LedgerError):
+            if self._fd < 0:
+                self._fd = lock.open_private(self._path, create=False)
+            lock.write_at(self._fd, b"\n%020d %s\n" % (journal.seq, journal.head.encode()), _WORD)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def keep(self) -> None:
         """Write it down, once, durably; raises LedgerError."""
@@ -65,6 +105,6 @@ class Note:
             return ""
         fd = lock.open_private(self._path, create=False)
         try:
-            return os.read(fd, 128).decode("ascii", "replace")
+            return os.read(fd, 256).decode("ascii", "replace")
         finally:
             os.close(fd)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import LedgerError, PaymentError
-from . import recovery
+from . import checkpoints, recovery
 from .notes import Note
 from .store import Store
 from .writer import Job, Writer
@@ -58,8 +58,9 @@ class Opened:
         self._committing: set[str] = set()  # handed to the writer, perhaps not written yet
         self._forked = False
         self._job(recovery.trust, write=True).run()
-        self._job(recovery.recover, write=True).run()
-        self._note = self._job(lambda store: Note(self._notes, store), write=True).run()
+        self._note: Note = self._job(lambda store: Note(self._notes, store), write=True).run()
+        self._store.note = self._note
+        self._job(recovery.recover, write=True).run()  # last: what is not trusted frees nothing
 
     def _job(self, operation: Callable[[Store], Any], *, write: bool, full: bool = False) -> Job[Any]:
         if self._forked:
@@ -91,14 +92,18 @@ class Opened:
         """Finish what waits and close the file. Jobs made later raise LedgerError."""
         if self._store is None or self._forked:
             return
+        with suppress(PaymentError):
+            self._job(checkpoints.tidy, write=True).run()
         self.flush()
         store, self._store = self._store, None
         self._writer.stop()
         store.close()
+        self._note.close()
 
     def _after_fork(self) -> None:
         if self._store is not None and not self._forked:
             self._store.forked()
+            self._note.close()
             self._forked = True
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..assets import asset_by_id
 from ..errors import LedgerError
-from . import budget, states, transactions
+from . import budget, checkpoints, states, transactions
 from .events import GENESIS, digest
 from .moves import known, move
 from .rows import COLUMNS, OFFER_COLUMNS, SELECT, facts, offer_of
@@ -49,6 +49,7 @@ def trust(store: Store) -> None:
     """
     problems = _shape(store)
     if not problems:
+        problems = checkpoints.check(store)
         for row in store.db.execute(f"{SELECT} WHERE is_open = 1").fetchall():
             problems += _row_problems(store, row)
         problems += transactions.problems(store, _event, whole=False)[0] + _recent_counters(store)
@@ -82,25 +83,22 @@ def verify(store: Store) -> list[str]:
 
 def _verify(store: Store) -> list[str]:
     problems: list[str] = []
-    head, expected = GENESIS, 1
     stood: dict[str, tuple[int, str]] = {}
-    for row in store.db.execute("SELECT * FROM x402_events ORDER BY seq"):
-        *event, prev_hash, made = row
-        if event[0] != expected or prev_hash != head or digest(head, tuple(event)) != made:
-            problems.append(f"entry {event[0]} of the journal does not follow from the one before")
-        last = stood.get(event[1], (0, ""))
-        if (event[2], event[3]) != last:
+    sealed = []
+    for event, wrong in checkpoints.chain(store.db.execute("SELECT * FROM x402_events ORDER BY seq"), GENESIS, 1):
+        problems += [wrong] if wrong else []
+        if event[2:4] != stood.get(event[1], (0, "")):
             problems.append(f"entry {event[0]} does not continue payment {event[1]}")
         stood[event[1]] = (event[0], event[4])
-        head, expected = made, event[0] + 1
-    ids = set()
+        sealed += [event] if event[4] == checkpoints.SEALED else []
+    ids = {checkpoints.NAME}
     for row in store.db.execute(SELECT).fetchall():
         ids.add(row[0])
         problems += _row_problems(store, row)
     wrong, sent = transactions.problems(store, _event, whole=True)
     problems, ids = problems + wrong, ids | sent
     problems += [f"payment {each} is in the journal and has no row" for each in stood if each not in ids]
-    problems += _all_counters(store)
+    problems += checkpoints.whole(store, sealed) + _all_counters(store)
     problems += [str(row[0]) for row in store.db.execute("PRAGMA integrity_check") if row[0] != "ok"]
     return problems
 

@@ -18,15 +18,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LedgerError, PaymentError
-from . import lock
+from . import checkpoints, lock
 from .events import Journal
-from .lock import read_at_start, write_at_start
+from .lock import read_at_start, write_at
 from .schema import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from .notes import Note
     from .writer import Job
 
 __all__ = ["Cache", "Store", "day_of"]
@@ -96,6 +97,7 @@ class Store:
         self.path, self.clock, self.durable = path, clock, durable
         self.broken = _FAILED.get(path, "")
         self.cache = Cache()
+        self.note: Note | None = None  # where the head is written down a second time
         self._synchronous = ""
         self._full = False  # whether the batch under way must reach the disk
         self._open_files()
@@ -252,6 +254,8 @@ class Store:
             for job in jobs:
                 job.error = None
                 self._one(job)
+            if checkpoints.due(self):
+                checkpoints.seal(self)
         except BaseException as cause:
             self._undo(cause)
             raise
@@ -261,7 +265,9 @@ class Store:
             self.db.execute("COMMIT")
             if self._full:
                 head = _HEAD.pack(self.cache.generation, self.journal.seq, self.journal.head.encode())
-                write_at_start(self.fd, head)
+                write_at(self.fd, head)
+                if self.note is not None:
+                    self.note.follow(self.journal)
         except BaseException as cause:
             self._undo(cause)
             raise
@@ -284,7 +290,7 @@ class Store:
             self.cache.forget()
             self.journal.forget()
         self.cache.generation = found + 1
-        write_at_start(self.fd, (found + 1).to_bytes(8, "little"))
+        write_at(self.fd, (found + 1).to_bytes(8, "little"))
         return known
 
     def _reload(self) -> None:
