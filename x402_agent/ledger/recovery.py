@@ -95,8 +95,8 @@ def _verify(store: Store) -> list[str]:
     for row in store.db.execute(SELECT).fetchall():
         ids.add(row[0])
         problems += _row_problems(store, row)
-    wrong, sent = transactions.problems(store, _event, whole=True)
-    problems, ids = problems + wrong, ids | sent
+    unlike, sent = transactions.problems(store, _event, whole=True)
+    problems, ids = problems + unlike, ids | sent
     problems += [f"payment {each} is in the journal and has no row" for each in stood if each not in ids]
     problems += checkpoints.whole(store, sealed) + _all_counters(store)
     problems += [str(row[0]) for row in store.db.execute("PRAGMA integrity_check") if row[0] != "ok"]
