@@ -29,6 +29,7 @@ ROOMS = {
     "chains": NOUNS | {"primitives"},
     "ledger": NOUNS,
     "wallet": NOUNS | {"primitives", "encodings"},
+    "evidence": NOUNS | {"primitives", "encodings", "dialects"},
     "streams": set(),
     "threads": set(),
     "fetch": {"steps", "streams", "anyio", "httpx2", "tenacity"},
@@ -37,7 +38,7 @@ ROOMS = {
     "transport": NOUNS | {"flow", "wire", "streams", "fetch", "anyio", "httpx"},
     "_httpx2": {"transport", "httpx2"},
     "sandbox": NOUNS
-    | {"primitives", "dialects", "chains", "pyrevm", "eth", "anyio", "eth_typing", "uvicorn", "starlette"},
+    | {"primitives", "dialects", "chains", "evidence", "pyrevm", "eth", "anyio", "eth_typing", "uvicorn", "starlette"},
 }
 ABOVE = {"payer", "kit", "tasks", "slips", "recovery", "broadcast", "cli", "__init__"}
 FILES = sorted(PACKAGE.rglob("*.py"))

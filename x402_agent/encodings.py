@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-__all__ = ["base58", "base58check", "c32_address"]
+__all__ = ["base58", "base58check", "c32_address", "unbase58"]
 
 _B58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _C32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -26,6 +26,17 @@ def _checksum(data: bytes) -> bytes:
 def base58(data: bytes) -> str:
     """`data` in base58: a Solana address is the base58 of its 32 bytes."""
     return _digits(data, _B58)
+
+
+def unbase58(text: str) -> bytes:
+    """The bytes that `base58` wrote; raises ValueError for another letter, or more than 128 of them."""
+    if len(text) > 128:
+        raise ValueError("too long for base58")
+    number = 0
+    for letter in text:
+        number = number * 58 + _B58.index(letter)
+    zeros = len(text) - len(text.lstrip(_B58[0]))
+    return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
 
 
 def base58check(data: bytes) -> str:

@@ -30,6 +30,8 @@ __all__ = ["Kit", "Quote", "QuoteKit", "digest"]
 
 log = logging.getLogger("x402_agent")
 _canonical = json.JSONEncoder(sort_keys=True).encode
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+MAX_TEXT = 8 * 1024  # of a signed receipt
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,14 @@ class _Blocking:
 class Kit:
     """One conversation's view of the rooms (flow.Kit), and who performs its steps."""
 
-    __slots__ = ("ask", "payer", "standing")
+    __slots__ = ("ask", "payer", "signed", "standing")
 
     def __init__(self, payer: Payer, ask: Ask, task: Task | None = None) -> None:
         self.payer = payer
         self.ask = ask
         self.standing = tasks.standing(payer, task)
         tasks.place(ask, self.standing[0])
+        self.signed = ""  # the offer that we take, as its seller signed it
 
     def conversation(self) -> Steps[Reply]:
         """What the driver is to perform."""
@@ -101,6 +104,7 @@ class Kit:
                 error.hint += " --sandbox"
             raise error
         ask.key  # noqa: B018 - a one-shot body is refused here, before anything is held
+        self.signed = _signed(challenge, ask, choice.offer, self.payer.clock())
         return choice.offer, choice.limits
 
     def judge(self, ask: Ask, challenge: Challenge) -> Choice:
@@ -115,6 +119,10 @@ class Kit:
         return recovery.fate(self.payer, hold)
 
     def receipt(self, hold: HeldBudget, claim: Claim, state: str, *, refused: bool) -> Receipt:
+        if self.signed:
+            self.payer.ledger.testify(hold.payment_id, "offer", self.signed).run()
+        if claim.signed is not None and len(text := _compact(claim.signed)) <= MAX_TEXT:
+            self.payer.ledger.testify(hold.payment_id, "receipt", text).run()
         return Receipt(
             outcome(state, refused=refused), hold.offer, hold.payment_id, claim.transaction,
             sandbox=self.payer.box is not None, claim=claim.fields,
@@ -213,8 +221,20 @@ class QuoteKit(Kit):
             made = self.judge(ask, challenge)
             chosen = ((made.offer, ""),) if made.offer else ()
             over = chosen + made.passed_over
+            if made.offer:
+                _signed(challenge, ask, made.offer, self.payer.clock())
             self.found.append(Quote(402, True, made.offer, over, made.unread, made.error, made.limits))
         return None
+
+
+def _signed(challenge: Challenge, ask: Ask, offer: Offer, now: float) -> str:
+    """The seller's signature under the offer that we take, "" when he gave none; raises ChallengeInvalid (evidence.judge)."""
+    if not challenge.signed:
+        return ""
+    from .evidence import judge, read
+
+    found = judge((read(each, "offer") for each in challenge.signed), ask, offer, now)
+    return found.text if found else ""
 
 
 def digest(proof: Proof) -> str:

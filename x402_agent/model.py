@@ -248,11 +248,15 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """Their 402, as read by one dialect: the offers it holds and why each other entry was passed over."""
+    """Their 402, as read by one dialect: the offers it holds and why each other entry was passed over.
+
+    `signed` are the offers that the seller signed, each as parsed: untrusted until `evidence` has judged them.
+    """
 
     dialect: str
     offers: tuple[Offer, ...]
     passed_over: tuple[str, ...] = ()
+    signed: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,11 +356,15 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A seller's receipt as decoded: `success` is None when there was none or it could not be read."""
+    """A seller's receipt as decoded: `success` is None when there was none or it could not be read.
+
+    `signed` is the receipt that the seller signed, as parsed: untrusted until `evidence` has judged it.
+    """
 
     success: bool | None = None
     transaction: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    signed: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ nonces and low s; `safe-pysha3`, else `pycryptodome`, for Keccak-256. Nothing he
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,20 +20,25 @@ if TYPE_CHECKING:
 __all__ = [
     "ORDER",
     "EvmKey",
+    "address_of",
     "aes128_ctr",
     "checksum",
     "ed25519_public",
     "evm_address",
     "keccak",
     "public_key",
+    "public_points",
     "recover",
     "ripemd160",
     "scrypt_beyond",
     "seal",
     "unseal",
+    "verify_ed25519",
+    "verify_p256",
 ]
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+_FIELD = 2**256 - 2**32 - 977
 _MISSING = "uv add 'x402-agent-sdk[evm]'"
 
 
@@ -136,6 +142,27 @@ def evm_address(key: bytes | Secret) -> str:
     return _address(_curve().public(key.raw))
 
 
+def address_of(public: bytes) -> str:
+    """The EIP-55 address of a secp256k1 public key: 33 bytes compressed, or 65. Raises ValueError for no such point."""
+    if len(public) == 33:
+        x = int.from_bytes(public[1:], "big")
+        y = pow(x**3 + 7, (_FIELD + 1) // 4, _FIELD)
+        if y * y % _FIELD != (x**3 + 7) % _FIELD or x >= _FIELD:
+            raise ValueError("not a point of secp256k1")
+        y = y if y & 1 == public[0] & 1 else _FIELD - y
+        public = b"\4" + public[1:] + y.to_bytes(32, "big")
+    return _address(public)
+
+
+def public_points(digest: bytes, signature: bytes) -> list[bytes]:
+    """The public keys (65 bytes each, two at most) that may have made `signature`: r and s, 64 bytes, over `digest`."""
+    found = []
+    for recid in (0, 1):
+        with suppress(Exception):  # each backend has its own word for "no such point"
+            found.append(_curve().recover(digest, signature + bytes((recid,))))
+    return found
+
+
 def recover(digest: bytes, signature: bytes) -> str:
     """The EIP-55 address that signed a 32-byte digest; `signature` is r, s and v (0, 1, 27 or 28), 65 bytes.
 
@@ -195,6 +222,27 @@ def ed25519_public(key: Secret) -> bytes:
     """The Ed25519 public key, 32 bytes, of a 32-byte private key (RFC 8032)."""
     made = _crypto("PublicKey.ECC").construct(curve="Ed25519", seed=key.raw)
     return bytes(made.public_key().export_key(format="raw"))
+
+
+def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether a 32-byte Ed25519 key signed `message` (RFC 8032)."""
+    eddsa = _crypto("Signature.eddsa")
+    try:
+        eddsa.new(eddsa.import_public_key(public), "rfc8032").verify(message, signature)
+    except ValueError:
+        return False
+    return True
+
+
+def verify_p256(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether a P-256 key (33 bytes, compressed) signed `message`: ES256 of RFC 7518, r and s in 64 bytes."""
+    ecc, dss = _crypto("PublicKey.ECC"), _crypto("Signature.DSS")
+    try:
+        key = ecc.import_key(public, curve_name="P-256")
+        dss.new(key, "fips-186-3").verify(_crypto("Hash.SHA256").new(message), signature)
+    except ValueError:
+        return False
+    return True
 
 
 def ripemd160(data: bytes) -> bytes:

@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import budget, doctor, get, log, resume, sandbox, slip, try_, wallet, wallet_approve, wallet_transactions, why
+from . import (
+    budget,
+    doctor,
+    get,
+    log,
+    receipt,
+    resume,
+    sandbox,
+    slip,
+    try_,
+    wallet,
+    wallet_approve,
+    wallet_transactions,
+    why,
+)
 
 __all__ = ["app"]
 
@@ -39,6 +53,8 @@ app.command("try", short_help="A first paid request on test money.")(try_.run)
 app.command("get", short_help="Fetch a URL, and pay if policy allows.")(get.run)
 app.command("log", short_help="List payments.")(log.run)
 app.command("why", short_help="One payment, move by move.")(why.run)
+app.command("receipt", short_help="What a seller signed for a payment.")(receipt.receipt)
+app.command("claim", short_help="Evidence of what was not delivered.")(receipt.claim)
 app.command("resume", short_help="Settle what is in doubt; signs nothing new.")(resume.run)
 app.command("doctor", short_help="Is this setup fine?")(doctor.run)
 app.add_typer(budget.app, name="budget")

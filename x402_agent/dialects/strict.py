@@ -74,14 +74,14 @@ def encode64(text: str) -> str:
 compact = JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
-def parse(data: bytes, rows: str = "accepts") -> Document:
-    """One JSON object from bytes. Members and the entries of the array `rows` keep their exact text.
+def parse(data: bytes, rows: str = "accepts", limit: int = MAX_BYTES) -> Document:
+    """One JSON object from bytes, `limit` of them at most. Members and the entries of the array `rows` keep their exact text.
 
-    Refused, as ChallengeInvalid: more than MAX_BYTES (S6), a byte order mark, UTF-16 or other junk (W1), nesting past
+    Refused, as ChallengeInvalid: more than `limit` bytes (S6), a byte order mark, UTF-16 or other junk (W1), nesting past
     MAX_DEPTH (S5), duplicate keys (P12), NaN and infinities (W2), numbers of more than MAX_DIGITS digits (P7), NUL and
     lone surrogates in any string (W17).
     """
-    text = _text(data)
+    text = _text(data, limit)
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _measure(text)
     try:
@@ -95,9 +95,9 @@ def parse(data: bytes, rows: str = "accepts") -> Document:
     return found
 
 
-def _text(data: bytes) -> str:
-    if len(data) > MAX_BYTES:
-        _refuse(f"a document of {len(data)} bytes", "document at most 64 KiB (S6)")
+def _text(data: bytes, limit: int) -> str:
+    if len(data) > limit:
+        _refuse(f"a document of {len(data)} bytes", f"document at most {limit // 1024} KiB (S6)")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:

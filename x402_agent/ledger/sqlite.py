@@ -8,7 +8,6 @@ direction that keeps money counted.
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING, Any
 
 from ..errors import PolicyDenied, SigningFailed
 from ..model import Ask, Hold, Limit, Offer, Terms
@@ -17,6 +16,7 @@ from . import budget, recovery, rows, states
 from .allowances import Allowances, enough, took
 from .broadcasts import Broadcasts
 from .charges import Charges
+from .evidence import Evidence
 from .moves import Answer, Known, Overtaken, known, move
 from .purchase import index_asks, same_payee, same_purchase
 from .reports import Reports, select
@@ -24,9 +24,6 @@ from .slips import Slips, check_slips
 from .store import Store, day_of
 from .tokens import Tokens
 from .writer import Forgiving, Job, Late, done_job
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["SqliteLedger"]
 
@@ -36,7 +33,7 @@ _AT_WORK = states.UNSENT | {"INFLIGHT"}
 _KNOWN_BETTER = states.SPENT | {"SEEN", "MINED", "PROVING"}
 
 
-class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Slips, Tokens):
+class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Reports, Slips, Tokens):
     """The ledger in one SQLite file; opened.py says what its arguments are."""
 
     # -- the four calls of the conversation -----------------------------------------------------------------------
@@ -94,7 +91,6 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Reports, Slips, Tokens):
         transaction: str = "",
         note: str = "",
         milliseconds: int = 0,
-        claim: Mapping[str, Any] | None = None,
     ) -> Job[None]:
         """Write down what came of it. RELEASED means that nothing left in this call; it frees only a RESERVED row.
 

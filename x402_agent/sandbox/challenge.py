@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from . import signing
 from .evm import NETWORK, NETWORK_V1
 from .messages import Answer, encode64, json_answer
 from .payments import AMOUNTS, Refused
@@ -12,6 +13,7 @@ from .token import usdc
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..primitives import EvmKey
     from .messages import Request
     from .routes import Route
 
@@ -33,10 +35,15 @@ _SCHEMA = {
 
 
 class Seller(NamedTuple):
-    """Who is paid, and who may settle `upto` payments: EIP-55 addresses."""
+    """Who is paid, and who may settle `upto` payments: EIP-55 addresses. `key` is the payee's own, to sign offers."""
 
-    pay_to: str
+    key: EvmKey
     facilitator: str
+
+    @property
+    def pay_to(self) -> str:
+        """Who is paid."""
+        return self.key.address
 
 
 def requirements(route: Route, request: Request, version: int, seller: Seller, factor: int) -> list[dict[str, Any]]:
@@ -85,11 +92,12 @@ def payment_required(route: Route, request: Request, seller: Seller, factor: int
 
     def document(version: int) -> dict[str, Any]:
         accepts = requirements(route, request, version, seller, factor)
+        signed = signing.offers(route, seller.key, request.url, accepts) if route.signed else {}
         if version == 1:
-            return {"x402Version": 1, "error": error, "accepts": accepts}
+            return {"x402Version": 1, "error": error, "accepts": accepts} | ({"extensions": signed} if signed else {})
         resource = {"url": request.url, "description": route.description, "mimeType": "application/json"}
         found: dict[str, Any] = {"x402Version": 2, "error": error, "resource": resource, "accepts": accepts}
-        advertised = extensions(route)
+        advertised = extensions(route) | signed
         return found | ({"extensions": advertised} if advertised else {})
 
     body: dict[str, Any] = {}

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from . import signing
 from .challenge import HEADERS, IDENTIFIER, RECEIPTS, Seller, extensions, matching, payment_required, requirements
 from .evm import NETWORK
 from .messages import Answer, decode64, encode64, json_answer
@@ -23,6 +24,7 @@ from .routes import OVERRIDES, ROUTES
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ..primitives import EvmKey
     from .facilitator import Facilitator, Settled
     from .messages import Request
     from .routes import Route
@@ -67,12 +69,12 @@ class Paywall:
     """The priced routes. `refund` sends tokens back from the seller's key and returns the transaction id."""
 
     def __init__(
-        self, facilitator: Facilitator, pay_to: str, refund: Callable[[str, int], str], scenario: Scenario
+        self, facilitator: Facilitator, key: EvmKey, refund: Callable[[str, int], str], scenario: Scenario
     ) -> None:
         self.scenario = scenario
         self.visits: list[Visit] = []
         self._facilitator = facilitator
-        self._seller = Seller(pay_to, facilitator.address)
+        self._seller = Seller(key, facilitator.address)
         self._refund = refund
         self._lock = threading.Lock()
         self._asked: dict[str, int] = {}
@@ -235,4 +237,6 @@ class Paywall:
     def _receipt(self, bid: _Bid, answer: Answer, receipt: Mapping[str, Any]) -> Answer:
         """The answer with the receipt; a paid answer is private to whoever paid, what it cost is the seller's affair."""
         answer = replace(answer, headers=tuple(line for line in answer.headers if line[0] != OVERRIDES))
+        if bid.route.signed and receipt["success"]:
+            receipt = {**receipt, "extensions": signing.receipt(bid.route, self._seller.key, bid.request.url, receipt)}
         return answer.plus(("cache-control", "private"), (RECEIPTS[bid.version], encode64(receipt)))

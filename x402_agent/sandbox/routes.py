@@ -59,6 +59,7 @@ class Route:
     plain: bool = False  # honest in every scenario
     ways: tuple[Way, ...] = ("eip3009",)
     charge: int | None = None
+    signed: Literal["", "eip712", "jws"] = ""  # how offers and receipts are signed
 
     @property
     def versions(self) -> tuple[int, ...]:
@@ -151,6 +152,8 @@ _TABLE = (
     _upto("/upto-zero", 50_000, 0, "a report that costs nothing of at most 50000"),
     Route("/order", 10_000, _report, "payment-identifier advertised", identifier="optional"),
     Route("/order-required", 10_000, _report, "payment-identifier required", identifier="required"),
+    Route("/signed", 10_000, _report, "offers and receipts signed by the payee", signed="eip712"),
+    Route("/v1/signed", 10_000, _report, "the same in x402 v1, as JWS", wire="v1", signed="jws"),
     Route("/moved", 10_000, _joke, "where redirects lead: asks for payment too", plain=True),
 )
 ROUTES = {each.path: each for each in _TABLE}

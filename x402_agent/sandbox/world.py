@@ -86,7 +86,7 @@ class Sandbox:
         self.token = Token(self.chain, self._operator)
         self.permit2 = Permit2(self.chain)
         self.facilitator = Facilitator(self.chain, self.token, self._operator, self._settled)
-        self.paywall = Paywall(self.facilitator, self._seller.address, self._refund, _named(scenario))
+        self.paywall = Paywall(self.facilitator, self._seller, self._refund, _named(scenario))
         self.app = App(self)
         self.fund(self._payer.address, PURSE)
         self.token.approve(self._payer, PERMIT2, ALLOWANCE)

@@ -26,6 +26,7 @@ MAX_EXTENSIONS = 8 * 1024
 MAX_RESOURCE = 8 * 1024
 MAX_RECEIPT = 16 * 1024
 IDENTIFIER = "payment-identifier"
+SIGNED = "offer-receipt"
 _TOKEN = re.compile(r"[!-~]{1,128}").fullmatch
 _HINT = "x402-agent get --dry-run URL"
 
@@ -74,6 +75,7 @@ class X402:
             success if isinstance(success, bool) else None,
             transaction if isinstance(transaction, str) and _TOKEN(transaction) else "",
             fields,
+            _signed_receipt(fields),
         )
 
 
@@ -121,7 +123,26 @@ def _challenge(found: strict.Document, ask: Ask) -> Challenge:
         passed.append(f"{len(entries) - MAX_ENTRIES} more entries were not read (S6)")
     if broken and not offers:
         raise ChallengeInvalid("no entry of the challenge can be read", rule="; ".join(passed[:4]), hint=_HINT)
-    return Challenge("x402", tuple(offers), tuple(passed))
+    return Challenge("x402", tuple(offers), tuple(passed), _signed_offers(found.fields))
+
+
+def _signed_offers(fields: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """What the seller signed of its offers, at most MAX_ENTRIES of them ("Offer and Receipt Extension", 4.1)."""
+    found = _info(fields).get("offers")
+    return tuple(each for each in found[:MAX_ENTRIES] if isinstance(each, dict)) if isinstance(found, list) else ()
+
+
+def _signed_receipt(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The signed receipt in a SettleResponse (the same, 5.1)."""
+    found = _info(fields).get("receipt")
+    return found if isinstance(found, dict) else None
+
+
+def _info(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    extensions = fields.get("extensions")
+    extension = extensions.get(SIGNED) if isinstance(extensions, dict) else None
+    info = extension.get("info") if isinstance(extension, dict) else None
+    return info if isinstance(info, dict) else {}
 
 
 def _extensions(found: strict.Document) -> str:
