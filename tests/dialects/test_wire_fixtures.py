@@ -83,4 +83,6 @@ def test_the_payment_is_written(row, challenge, dialect, ask):
 @pytest.mark.parametrize("row", RECEIPTS)
 def test_the_receipt_is_read(row, dialect, b64, with_headers):
     reply = with_headers((row["header"], b64(row["document"])))
-    assert dialect.receipt(reply, None) == Claim(row["success"], row["transaction"], row["document"])
+    extension = row["document"].get("extensions", {}).get("offer-receipt", {"info": {"receipt": None}})
+    claim = Claim(row["success"], row["transaction"], row["document"], extension["info"]["receipt"])
+    assert dialect.receipt(reply, None) == claim

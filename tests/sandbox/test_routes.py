@@ -8,6 +8,7 @@ import pytest
 
 from x402_agent.dialects import builtin
 from x402_agent.model import Ask
+from x402_agent.primitives import EvmKey
 from x402_agent.sandbox import ROUTES, Route
 from x402_agent.sandbox.challenge import Seller, requirements
 from x402_agent.sandbox.messages import Request
@@ -293,7 +294,7 @@ def test_a_payload_that_answers_nothing_that_was_asked(shop, buyer, tools, path,
 
 def test_version_1_is_offered_what_it_knows():
     route = Route("/x", 5, ROUTES["/joke"].handler, "", wire="both", ways=("permit2", "eip3009", "upto"))
-    seller = Seller("0x" + "11" * 20, "0x" + "22" * 20)
+    seller = Seller(EvmKey(bytes([1] * 32)), "0x" + "22" * 20)
     one, two = (requirements(route, Request("GET", "http://x", "/x"), version, seller, 1) for version in (1, 2))
     assert [each["extra"].get("assetTransferMethod") for each in one] == [None]
     assert [(each["scheme"], "facilitatorAddress" in each["extra"]) for each in two] == [
