@@ -17,7 +17,8 @@ NOUNS = {"errors", "model", "assets", "steps", "secret"}
 CRYPTO = {"coincurve", "wallycore", "sha3", "Crypto"}
 ROOMS = {
     "errors": set(),
-    "model": {"errors"},
+    "money": set(),
+    "model": {"errors", "secret", "money"},
     "assets": {"model"},
     "steps": {"errors", "model"},
     "secret": set(),
@@ -30,6 +31,7 @@ ROOMS = {
     "ledger": NOUNS,
     "wallet": NOUNS | {"primitives", "encodings"},
     "evidence": NOUNS | {"primitives", "encodings", "dialects"},
+    "vault": {"secret", "primitives", "wallet"},
     "streams": set(),
     "threads": set(),
     "fetch": {"steps", "streams", "anyio", "httpx2", "tenacity"},
@@ -40,7 +42,7 @@ ROOMS = {
     "sandbox": NOUNS
     | {"primitives", "dialects", "chains", "evidence", "pyrevm", "eth", "anyio", "eth_typing", "uvicorn", "starlette"},
 }
-ABOVE = {"payer", "kit", "tasks", "slips", "recovery", "broadcast", "cli", "__init__"}
+ABOVE = {"payer", "kit", "credentials", "tasks", "slips", "recovery", "broadcast", "cli", "__init__"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 MCP = sorted((ROOT / "mcp_server").rglob("*.py"))
 STDLIB = sys.stdlib_module_names

@@ -7,9 +7,10 @@ nothing leaves before a durable row names it; a cancellation stays a cancellatio
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from .errors import PaymentInDoubt
+from .errors import PaymentError, PaymentInDoubt
 from .secret import Veiled
 from .steps import (
     BUSY,
@@ -19,13 +20,16 @@ from .steps import (
     Find,
     Hold,
     Keep,
+    Look,
     NoAnswer,
     Presented,
     Reply,
+    Return,
     Send,
     Sign,
     Sleep,
     Steps,
+    Use,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +42,8 @@ __all__ = ["Dialect", "Kit", "in_doubt", "judge", "pay", "show_again"]
 RESENDS = 2
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 BUSY_PAUSE = 0.05
+SHOWN = 3  # credentials that one request may try
+UNSENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})  # of httpx and httpx2: no connection, so no byte left
 
 
 class Dialect(Protocol):
@@ -58,8 +64,11 @@ class Dialect(Protocol):
 class Kit(Protocol):
     """The rooms, as the conversation sees them; payer.py puts them together."""
 
-    def credential(self, ask: model.Ask) -> model.Credential | None:
-        """A live credential for this origin and path, from memory."""
+    def keeps(self, ask: model.Ask) -> bool:
+        """Whether there may be a credential for this Ask, from memory: False costs nothing."""
+
+    def left(self, reply: Reply, credential: model.Credential) -> int | None:
+        """How many uses the seller says are left, None when the answer says nothing of it."""
 
     def read(self, reply: Reply, ask: model.Ask) -> model.Challenge | None:
         """Ask each dialect in its order of trust; None when nobody understands."""
@@ -79,10 +88,7 @@ class Kit(Protocol):
 
 def pay(ask: model.Ask, kit: Kit) -> Steps[Reply]:
     """One request, paid for if it must be and may be. Ends in the reply that the caller gets."""
-    credential = kit.credential(ask)
-    reply: Reply = yield Send(Veiled(credential.headers) if credential else {})
-    if credential:
-        yield Keep(credential, used=1, refused=reply.status == 402)
+    reply = yield from _ask(ask, kit)
     if reply.status != 402 or (challenge := kit.read(reply, ask)) is None:
         return reply
     while True:
@@ -93,6 +99,41 @@ def pay(ask: model.Ask, kit: Kit) -> Steps[Reply]:
         committed = yield from _prove(hold)
         if committed is not None:  # None: another process opened this very purchase first; its proof is the only one
             return (yield from _present(*committed, kit))
+
+
+def _ask(ask: model.Ask, kit: Kit) -> Steps[Reply]:
+    """The request, with what was bought for it earlier where there is such a thing, until one is not refused.
+
+    Another process may have bought one since memory looked, so a plain 402 looks again before it is paid.
+    """
+    reply: Reply | None = None
+    if not kit.keeps(ask):
+        reply = yield Send()
+    for _ in range(SHOWN):
+        if reply is not None and reply.status != 402:
+            return reply
+        credential: model.Credential | None = yield Look(ask)
+        if credential is None:
+            break
+        if credential.uses_left is not None:
+            credential = yield Use(credential)
+        if credential is not None:
+            reply = yield from _show(credential, kit)
+    return (yield Send()) if reply is None else reply
+
+
+def _show(credential: model.Credential, kit: Kit) -> Steps[Reply]:
+    """One request with a credential. What is not known to be unsent was used (c2); a refused one is forgotten (K3)."""
+    try:
+        reply: Reply = yield Send(Veiled(credential.headers))
+    except BaseException as cause:
+        if credential.lease:
+            yield Return(credential, unsent=type(cause).__name__ in UNSENT)
+        raise
+    left, refused = kit.left(reply, credential), reply.status == 402
+    if credential.lease or refused or left is not None:
+        yield Return(credential, left, refused)
+    return reply
 
 
 def show_again(hold: model.Hold, kit: Kit) -> Steps[Reply]:
@@ -136,8 +177,11 @@ def _prove(hold: model.Hold) -> Steps[tuple[model.Hold, model.Proof] | None]:
 def _present(hold: model.Hold, proof: model.Proof, kit: Kit) -> Steps[Reply]:
     """From here money may move: every way out closes the hold with what is known, and frees nothing."""
     dialect = kit.dialect(hold.offer.dialect)
+    kept = True
     try:
         presented = yield from dialect.present(hold, proof)
+        if presented.credential is not None:
+            kept = yield from _keep(hold, presented.credential)
         reply, repeated = yield from _send(hold, Veiled(presented.headers), dialect)
     except BaseException as cause:
         yield Close(hold, "UNKNOWN", refused=hold.refused, note=type(cause).__name__)
@@ -147,10 +191,25 @@ def _present(hold: model.Hold, proof: model.Proof, kit: Kit) -> Steps[Reply]:
     claim = dialect.receipt(reply, hold.offer)
     state, refused = judge(reply.status, claim, fresh=hold.refused or not (hold.resumed or repeated))
     reply.receipt = kit.receipt(hold, claim, state, refused=refused)
-    yield Close(hold, state, refused=refused, status=reply.status, receipt=reply.receipt)
-    if presented.credential is not None and state == "CLAIMED":
-        yield Keep(presented.credential)
+    if claim.credential is not None and state == "CLAIMED":
+        kept = (yield from _keep(hold, claim.credential)) and kept
+    note = ""
+    if not kept and state == "CLAIMED":
+        state, note = "PAID_UNDELIVERED", "what it bought could not be written down"
+    yield Close(hold, state, refused=refused, status=reply.status, receipt=reply.receipt, note=note)
     return reply
+
+
+def _keep(hold: model.Hold, credential: model.Credential) -> Steps[bool]:
+    """Written down before its first use and before its payment is closed; else that payment stays open for it (c1, K4)."""
+    ask = hold.ask
+    bought = replace(credential, origin=credential.origin or ask.origin, path=credential.path or ask.path,
+                     payment_id=hold.payment_id, dialect=hold.offer.dialect)  # fmt: skip
+    try:
+        yield Keep(bought)
+    except PaymentError:
+        return False
+    return True
 
 
 def _send(hold: model.Hold, headers: Mapping[str, str], dialect: Dialect) -> Steps[tuple[Reply, bool]]:

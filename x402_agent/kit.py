@@ -14,7 +14,7 @@ from .flow import pay
 from .ledger.states import outcome
 from .model import Receipt
 from .policy import Choice, choose
-from .steps import Approve, Close, Commit, Find, Hold, Keep, Sign
+from .steps import Approve, Close, Commit, Find, Hold, Keep, Look, Return, Sign, Use
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,15 +73,14 @@ class Kit:
         """What the driver is to perform."""
         return pay(self.ask, self)
 
-    def credential(self, ask: Ask) -> Credential | None:
-        kept = self.payer.kept(ask.origin)
-        if not kept:
-            return None
-        now = self.payer.clock()
-        for credential in kept:
-            alive = (credential.expires is None or now < credential.expires) and credential.uses_left != 0
-            if alive and ask.path.startswith(credential.path):
-                return credential
+    def keeps(self, ask: Ask) -> bool:
+        return self.payer.credentials.keeps(ask.origin)
+
+    def left(self, reply: Reply, credential: Credential) -> int | None:
+        for dialect in self.payer.dialects:
+            if dialect.name == credential.dialect and (told := getattr(dialect, "left", None)):
+                said: Any = told(reply, credential)
+                return said if type(said) is int and said >= 0 else None
         return None
 
     def read(self, reply: Reply, ask: Ask) -> Challenge | None:
@@ -143,8 +142,18 @@ class Kit:
             return self.payer.ledger.commit(step.hold, digest(step.proof))  # type: ignore[union-attr]
         if kind is Close:
             return self._close(step, milliseconds)  # type: ignore[arg-type]
-        assert isinstance(step, Keep)
-        return self.payer.keep(step.credential, step.used, refused=step.refused)
+        if kind is Look:
+            return self._look(step)  # type: ignore[arg-type]
+        return self._credential(step)  # type: ignore[arg-type]
+
+    def _look(self, step: Look) -> Any:
+        return self.payer.credentials.look(step.ask)
+
+    def _credential(self, step: Use | Return | Keep) -> Any:
+        held = self.payer.credentials
+        if isinstance(step, Use):
+            return held.use(step.credential)
+        return held.returned(step) if isinstance(step, Return) else held.keep(step.credential, self.ask)
 
     def _hold(self, step: Hold) -> Any:
         payer, offer = self.payer, step.offer
@@ -212,7 +221,10 @@ class QuoteKit(Kit):
         super().__init__(payer, ask)
         self.found = found
 
-    def credential(self, ask: Ask) -> Credential | None:
+    def keeps(self, ask: Ask) -> bool:
+        return False
+
+    def _look(self, step: Look) -> Any:
         return None
 
     def read(self, reply: Reply, ask: Ask) -> Challenge | None:

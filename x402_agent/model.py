@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from .money import Asset, Money, Network
+from .secret import Veiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,73 +38,6 @@ __all__ = [
 Outcome = Literal["released", "spent", "refused", "in_doubt"]
 Window = Literal["minute", "hour", "day", "month", "total"]
 Unit = Literal["micros", "payments", "units"]
-_TRANSACTION = {"eip155": re.compile("0x[0-9a-fA-F]{64}")}  # what a transaction id looks like, by CAIP-2 namespace
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """One chain of the closed table. `id` is CAIP-2, `name` what people and x402 v1 call it; `explorer` has `{tx}` in it."""
-
-    id: str
-    name: str
-    testnet: bool
-    aliases: tuple[str, ...] = ()
-    explorer: str = ""
-
-    @property
-    def namespace(self) -> str:
-        """The CAIP-2 namespace: `eip155`, `solana`, `stacks`, `tron`."""
-        return self.id.partition(":")[0]
-
-    def link(self, transaction: str) -> str:
-        """Where people look this transaction up, or "". A seller names transactions: what is not plainly an id makes no link."""
-        shape = _TRANSACTION.get(self.namespace)
-        return self.explorer.replace("{tx}", transaction) if shape and shape.fullmatch(transaction) else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """One token of the closed table. `id` is CAIP-19; `eip712` is the (name, version) of its signing domain."""
-
-    id: str
-    network: Network
-    address: str
-    symbol: str
-    decimals: int
-    peg: str = ""
-    eip712: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Money:
-    """An integer amount of atomic units of one asset."""
-
-    amount: int
-    asset: Asset
-
-    @property
-    def decimal(self) -> Decimal:
-        """The amount in whole units, for people. Never used to compute."""
-        return Decimal(self.amount).scaleb(-self.asset.decimals)
-
-    @property
-    def micros(self) -> int | None:
-        """Millionths of a US dollar, rounded up; None when the asset has no peg to the dollar."""
-        if self.asset.peg != "USD":
-            return None
-        shift = self.asset.decimals - 6
-        made: int = self.amount * 10**-shift if shift <= 0 else -(-self.amount // 10**shift)
-        return made
-
-    @property
-    def text(self) -> str:
-        """The number alone, at least four decimals: `0.0100`."""
-        exponent = self.decimal.normalize().as_tuple().exponent
-        places = max(4, -exponent if isinstance(exponent, int) else 0)
-        return f"{self.decimal:.{places}f}"
-
-    def __str__(self) -> str:
-        return f"{self.text} {self.asset.symbol} ({self.asset.network.name})"
 
 
 class Under(NamedTuple):
@@ -344,7 +278,13 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Something bought earlier that still opens the door: sent on the first try to `origin` below `path`."""
+    """Something bought earlier that still opens the door: sent on the first try to `origin` below `path`.
+
+    A dialect that has bought one may leave `origin` and `path` empty: they are then those of the Ask, and another
+    origin than the Ask's is never kept (K6). `uses_left` counts the uses after the request that it was bought for, None
+    for a credential without a count; `expires` is in unix seconds. `name` and `lease` are the ledger's: what it is
+    called there, and the one use of it that was taken.
+    """
 
     origin: str
     path: str
@@ -352,6 +292,15 @@ class Credential:
     payment_id: str = ""
     uses_left: int | None = None
     expires: float | None = None
+    dialect: str = ""
+    name: str = ""
+    lease: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "headers", Veiled(self.headers))
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a credential is not pickled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,12 +308,14 @@ class Claim:
     """A seller's receipt as decoded: `success` is None when there was none or it could not be read.
 
     `signed` is the receipt that the seller signed, as parsed: untrusted until `evidence` has judged it.
+    `credential` is what the answer gives for later requests, if it gives one.
     """
 
     success: bool | None = None
     transaction: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
     signed: Mapping[str, Any] | None = field(default=None, repr=False)
+    credential: Credential | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import chains as chain_room
 from . import dialects as dialect_room
 from . import recovery, slips, tasks
+from .credentials import Credentials
 from .errors import PaymentError, SettingsError, SigningFailed
 from .kit import Kit, Quote, QuoteKit
 from .ledger import SqliteLedger
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
 
     from .chains import Chain
     from .flow import Dialect
-    from .model import Ask, Credential, Offer
+    from .model import Ask, Offer
     from .recovery import Resumed
     from .sandbox import Sandbox
     from .steps import Step
+    from .vault import Vault
 
 __all__ = ["Payer", "Quote", "attach"]
 
@@ -75,7 +77,7 @@ class Payer:
         self.box = sandbox
         if ledger is not None:
             self.ledger = ledger
-        self._credentials: dict[str, list[Credential]] | None = None
+        self.credentials = Credentials(self._journal, lambda: self.vault, self.clock)
         self._folder: Any = None
         if sandbox is not None:
             self.sandbox = sandbox  # type: ignore[assignment, method-assign]
@@ -314,28 +316,19 @@ class Payer:
 
     def _allowance(self, offer: Offer, owner: str, spender: str) -> int:
         """Atomic units, by the ledger alone: what was approved, less what was promised since; 0 where nothing is known."""
-        if "ledger" not in self.__dict__ and not self.settings.ledger_path.exists():
-            return 0
-        return self.ledger.allowance(offer.network.id, offer.asset.address, owner, spender)
+        ledger = self._journal()
+        return 0 if ledger is None else ledger.allowance(offer.network.id, offer.asset.address, owner, spender)
 
-    def kept(self, origin: str) -> list[Credential]:
-        """Live credentials of one origin, from memory."""
-        if self._credentials is None:
-            found: dict[str, list[Credential]] = {}
-            exists = "ledger" in self.__dict__ or self.settings.ledger_path.exists()
-            for credential in self.ledger.credentials(self.clock()) if exists else ():
-                found.setdefault(credential.origin, []).append(credential)
-            self._credentials = found
-        return self._credentials.get(origin, [])
+    @cached_property
+    def vault(self) -> Vault:
+        """What lies encrypted beside the ledger, under the wallet's key."""
+        from .vault import Vault
 
-    def keep(self, credential: Credential, used: int, *, refused: bool) -> Any:
-        """Remember, count or forget a credential, in memory and in the ledger."""
-        if self._credentials is not None and not used and not refused:
-            self._credentials.setdefault(credential.origin, []).append(credential)
-        job = self.ledger.keep(credential, used, refused=refused)
-        if used or refused:
-            self._credentials = None
-        return job
+        return Vault(self.wallet, self.ledger.secret)
+
+    def _journal(self) -> SqliteLedger | None:
+        """The ledger, None while there is no file: what was never paid is not asked for."""
+        return self.ledger if "ledger" in self.__dict__ or self.settings.ledger_path.exists() else None
 
 
 class _Led:

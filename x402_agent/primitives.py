@@ -6,6 +6,7 @@ nonces and low s; `safe-pysha3`, else `pycryptodome`, for Keccak-256. Nothing he
 
 from __future__ import annotations
 
+import hmac
 from contextlib import suppress
 from functools import cache, lru_cache
 from importlib import import_module
@@ -25,6 +26,7 @@ __all__ = [
     "checksum",
     "ed25519_public",
     "evm_address",
+    "hkdf",
     "keccak",
     "public_key",
     "public_points",
@@ -179,10 +181,16 @@ def recover(digest: bytes, signature: bytes) -> str:
         raise ValueError("not a signature over this digest") from cause
 
 
+def hkdf(key: Secret, salt: bytes, info: bytes) -> Secret:
+    """32 bytes by HKDF-SHA256 (RFC 5869): for another `info` another key, and none of them tells of `key`."""
+    prk = Secret(hmac.digest(salt, key.raw, "sha256"))
+    return Secret(hmac.digest(prk.raw, info + b"\x01", "sha256"))
+
+
 class EvmKey:
     """A secp256k1 private key, parsed once. Its repr shows the address and nothing else."""
 
-    __slots__ = ("_sign", "address")
+    __slots__ = ("_root", "_sign", "address")
 
     def __init__(self, key: bytes | Secret) -> None:
         key = Secret(key)
@@ -191,6 +199,11 @@ class EvmKey:
         curve = _curve()
         self.address = _address(curve.public(key.raw))
         self._sign = curve.signer(key.raw)
+        self._root = hkdf(key, b"x402-agent", b"root")
+
+    def derive(self, purpose: str) -> Secret:
+        """32 bytes that only this key gives, for what lies encrypted beside it."""
+        return hkdf(self._root, b"x402-agent", purpose.encode())
 
     def sign(self, digest: bytes) -> bytes:
         """r, s and v (27 or 28) over a 32-byte digest: RFC 6979, low s, so equal digests give equal bytes."""

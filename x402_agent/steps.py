@@ -25,14 +25,17 @@ __all__ = [
     "Find",
     "Hold",
     "Keep",
+    "Look",
     "NoAnswer",
     "Presented",
     "Reply",
+    "Return",
     "Send",
     "Sign",
     "Sleep",
     "Step",
     "Steps",
+    "Use",
 ]
 
 MAX_BODY = 64 * 1024
@@ -132,12 +135,31 @@ class Sleep(NamedTuple):
     seconds: float
 
 
-class Keep(NamedTuple):
-    """Keep a credential, count one use of it, or forget it. -> None."""
+class Look(NamedTuple):
+    """What was bought earlier and opens the door for this Ask. -> Credential or None."""
+
+    ask: Ask
+
+
+class Use(NamedTuple):
+    """Take one use of a counted credential, in the ledger, before it is shown. -> Credential with a lease, or None."""
 
     credential: Credential
-    used: int = 0
+
+
+class Return(NamedTuple):
+    """What came of a credential that was shown. `left` is the seller's count; `unsent`: no byte of it left. -> None."""
+
+    credential: Credential
+    left: int | None = None
     refused: bool = False
+    unsent: bool = False
+
+
+class Keep(NamedTuple):
+    """Write down a credential that was just bought, durably. -> None; raises LedgerError, SigningFailed."""
+
+    credential: Credential
 
 
 class NoAnswer(ConnectionError):
@@ -152,7 +174,7 @@ class Busy:
 
 
 BUSY = Busy()
-Step = Send | Find | Hold | Approve | Sign | Commit | Close | Fetch | Sleep | Keep
+Step = Send | Find | Hold | Approve | Sign | Commit | Close | Fetch | Sleep | Look | Use | Return | Keep
 Steps = Generator[Step, Any, T]
 
 

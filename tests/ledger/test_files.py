@@ -11,7 +11,6 @@ import pytest
 
 from x402_agent.errors import LedgerError, PaymentError
 from x402_agent.ledger import SqliteLedger, lock
-from x402_agent.model import Credential
 
 NEEDLE = "needle-5ecre7"
 
@@ -24,7 +23,6 @@ def test_everything_is_private(desk, tmp_path):
     desk.path = tmp_path / "made" / "here" / "ledger.db"
     ledger = desk.open()
     desk.pay(ledger)
-    ledger.keep(Credential("https://x", "/", {"authorization": NEEDLE})).run()
     folder = desk.path.parent
     assert mode(folder) == 0o700
     found = {each.name: mode(each) for each in folder.iterdir() if each.is_file()}
@@ -224,7 +222,6 @@ def test_no_secret_is_in_the_database(desk):
     ask = desk.ask(caller_key=NEEDLE)
     ask.url = f"https://{NEEDLE}:{NEEDLE}@api.example.com/report#{NEEDLE}"
     hold = desk.pay(ledger, ask)
-    ledger.keep(Credential("https://api.example.com", "/", {"x-token": NEEDLE}, hold.payment_id, 5)).run()
     ledger.close(hold, "CLAIMED").run()
     ledger.flush()
     secret = Path(f"{desk.path}.secret").read_bytes()
@@ -233,26 +230,7 @@ def test_no_secret_is_in_the_database(desk):
         assert NEEDLE.encode() not in raw
         assert secret not in raw
         assert secret.hex().encode() not in raw
-    assert NEEDLE not in repr(ledger.credentials(0)) + repr(ledger.payments())
-
-
-def test_credentials_are_kept_used_up_refused_and_expire(desk, ledger):
-    keep = Credential("https://a", "/", {"t": "1"}, "p1", 2, desk.clock.now + 100)
-    ledger.keep(keep).run()
-    ledger.keep(Credential("https://b", "/x", {"t": "2"})).run()
-    ledger.keep(keep, used=1).run()
-    other = desk.open()
-    now = desk.clock.now
-    assert [(c.origin, c.uses_left, dict(c.headers)) for c in other.credentials(now)] == [
-        ("https://a", 1, {"t": "1"}), ("https://b", None, {"t": "2"}),
-    ]  # fmt: skip
-    assert len(other.credentials(now + 100)) == 1
-    ledger.keep(keep, used=1).run()
-    assert len(ledger.credentials(now)) == 1
-    ledger.keep(Credential("https://b", "/x", {"t": "2"}), refused=True).run()
-    assert ledger.credentials(now) == []
-    assert ledger.cleanup() == 1
-    assert Path(f"{desk.path}.tokens").read_text() == "{}"
+    assert NEEDLE not in repr(ledger.payments())
 
 
 def test_a_closed_ledger_says_so(desk, ledger):

@@ -8,10 +8,11 @@ from .rows import Payment
 from .slips import Slip
 from .sqlite import SqliteLedger
 from .states import IN_DOUBT, MOVES, legal
+from .tokens import Token, Used, plain_path
 from .transactions import Transaction
 from .writer import Job
 
 __all__ = [
-    "IN_DOUBT", "MOVES", "Event", "Job", "Left", "Payment", "Slip", "SqliteLedger", "Total", "Transaction", "legal",
-    "note_path",
+    "IN_DOUBT", "MOVES", "Event", "Job", "Left", "Payment", "Slip", "SqliteLedger", "Token", "Total", "Transaction", "Used",
+    "legal", "note_path", "plain_path",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import LedgerError, PaymentError
+from ..secret import Secret
 from . import checkpoints, recovery
 from .notes import Note
 from .store import Store
@@ -68,6 +69,13 @@ class Opened:
         if self._store is None:
             raise LedgerError("the ledger is closed", rule="no journal, no signature")
         return Job(self._writer, operation, write=write, full=full)
+
+    @property
+    def secret(self) -> Secret:
+        """32 bytes of this ledger, kept beside it and in no row: half of the key to what is sealed in it."""
+        if self._store is None:
+            raise LedgerError("the ledger is closed", rule="no journal, no signature")
+        return Secret(self._store.secret)
 
     def _busy(self, store: Store, row: sqlite3.Row) -> bool:
         return row["state"] == "INFLIGHT" and self._at_work(store, row)

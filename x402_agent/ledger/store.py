@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .notes import Note
+    from .tokens import Token
     from .writer import Job
 
 __all__ = ["Cache", "Store", "day_of"]
@@ -52,7 +53,7 @@ def day_of(seconds: float) -> str:
 class Cache:
     """What memory knows of the file. Exact while the batch number in the lock file is the one we wrote."""
 
-    __slots__ = ("allowances", "carry", "counters", "generation", "offers", "open_keys", "pins", "quiet")
+    __slots__ = ("allowances", "carry", "counters", "generation", "offers", "open_keys", "pins", "quiet", "tokens")
 
     def __init__(self) -> None:
         self.generation = -1
@@ -63,12 +64,14 @@ class Cache:
         self.pins: dict[tuple[str, str], str] = {}
         self.carry: dict[str, list[tuple[str, str, int, int]]] = {}
         self.allowances: dict[tuple[str, str, str, str], int] = {}  # (network, token, owner, spender) -> units left
+        self.tokens: dict[str, list[Token]] | None = None  # live credentials by origin; None: to be read
 
     def forget(self) -> None:
         """The file may have changed behind our back: know nothing."""
         self.generation = -1
         for each in (self.open_keys, self.counters, self.pins, self.carry, self.quiet, self.offers, self.allowances):
             each.clear()
+        self.tokens = None
 
     def alone(self, ask_key: str) -> bool:
         """Whether every open row of this purchase is a call of ours that is under way or has just gone well."""

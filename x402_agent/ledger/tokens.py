@@ -1,97 +1,225 @@
-"""Credentials bought earlier. Their secret header values lie in a private file beside the ledger, never inside it."""
+"""Credentials bought earlier, as rows: what they send is sealed above us; uses are taken before they are sent.
+
+Memory holds the live ones while no other process has written (store.Cache). A use is one transaction: the row counts
+one less, and a lease says who has it. Only what provably never left gives a lease back; what is not known was used.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import LedgerError
-from ..model import Credential
 from . import lock
 from .opened import Opened
+from .writer import Forgiving, Job, Late
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from .store import Store
-    from .writer import Job
 
-__all__ = ["Tokens", "token_hash"]
+__all__ = ["Token", "Tokens", "Used", "forget_expired", "plain_path"]
 
+LEASE = 3600  # seconds after which nobody waits for a use any more
+_COLUMNS = ("token_hash", "payment_id", "origin", "path", "uses_left", "expires_at", "account", "dialect", "sealed",
+            "created_at", "last_used_at")  # fmt: skip
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM x402_tokens"
+_LIVE = f"{_SELECT} WHERE uses_left IS NULL OR uses_left > 0 ORDER BY created_at, rowid"
 _INSERT = (
-    "INSERT INTO x402_tokens (token_hash, payment_id, origin, path, uses_left, expires_at, created_at) "
-    "VALUES (?,?,?,?,?,?,?) ON CONFLICT (token_hash) DO UPDATE SET uses_left = excluded.uses_left, "
-    "expires_at = excluded.expires_at"
+    f"INSERT INTO x402_tokens ({', '.join(_COLUMNS)}) VALUES ({','.join('?' * len(_COLUMNS))}) "
+    "ON CONFLICT (token_hash) DO UPDATE SET uses_left = excluded.uses_left, expires_at = excluded.expires_at"
 )
-_USE = (
-    "UPDATE x402_tokens SET uses_left = CASE WHEN uses_left IS NULL THEN NULL ELSE MAX(0, uses_left - ?) END, "
-    "last_used_at = ? WHERE token_hash = ?"
+_TAKE = (
+    "UPDATE x402_tokens SET uses_left = uses_left - 1, last_used_at = ?1 WHERE token_hash = ?2 AND uses_left > 0 "
+    "AND (expires_at IS NULL OR expires_at > ?1)"
 )
-_LIVE = (
-    "SELECT token_hash, payment_id, origin, path, uses_left, expires_at FROM x402_tokens "
-    "WHERE (expires_at IS NULL OR expires_at > ?) AND (uses_left IS NULL OR uses_left > 0) ORDER BY created_at"
-)
+_LEAST = "UPDATE x402_tokens SET uses_left = MIN(COALESCE(uses_left, ?1), ?1) WHERE token_hash = ?2"
 
 
-def token_hash(credential: Credential) -> str:
-    """The name of a credential: sha256 over its origin, path and header values."""
-    parts = json.dumps([credential.origin, credential.path, sorted(credential.headers.items())])
-    return hashlib.sha256(parts.encode()).hexdigest()
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One credential as the ledger has it. Times are unix seconds; `uses_left` and `expires` None: without end."""
+
+    name: str
+    payment_id: str
+    origin: str
+    path: str
+    uses_left: int | None = None
+    expires: int | None = None
+    account: str = ""
+    dialect: str = ""
+    sealed: bytes = field(default=b"", repr=False)
+    created_at: int = 0
+    last_used_at: int | None = None
+    in_use: int = 0
+
+    def lives(self, now: float) -> bool:
+        """Whether it has time and uses left, as far as this copy of its row says."""
+        return self.uses_left != 0 and (self.expires is None or now < self.expires)
+
+
+class Used(NamedTuple):
+    """What came of a use: `left` is what the seller says is left, None when he says nothing."""
+
+    name: str
+    lease: int = 0
+    left: int | None = None
+    refused: bool = False
+    unsent: bool = False
 
 
 class Tokens(Opened):
     """The part of the ledger that keeps credentials."""
 
-    def keep(self, credential: Credential, used: int = 0, refused: bool = False) -> Job[None]:
-        """Store a credential, count `used` uses of it, or forget it because it was refused. Raises LedgerError."""
-        return self._job(lambda store: _keep(store, credential, used, refused), write=True, full=not used)
+    def known_tokens(self, origin: str) -> Sequence[Token] | None:
+        """The live ones of an origin from memory, oldest first; None while memory may be behind the file."""
+        store = self._store
+        if store is None or self._forked or not store.current() or store.cache.tokens is None:
+            return None
+        return store.cache.tokens.get(origin, ())
 
-    def credentials(self, now: float) -> list[Credential]:
-        """Those with uses and time left at `now` (unix seconds), oldest first."""
-        found: list[Credential] = self._job(lambda store: _live(store, now), write=False).run()
+    def live_tokens(self) -> Job[dict[str, list[Token]]]:
+        """All that have uses left, by origin, oldest first."""
+        return self._job(_live, write=False)
+
+    def keep(self, token: Token) -> Job[None]:
+        """Write a credential down, durably; the same name again changes uses and expiry. Raises LedgerError."""
+        return self._job(lambda store: _keep(store, token), write=True, full=True)
+
+    def use(self, name: str) -> Job[tuple[int, int] | None]:
+        """Take one use before it is sent. -> (lease, uses left), None when there was none to take. Raises LedgerError."""
+        return self._job(lambda store: _use(store, name), write=True)
+
+    def used(self, use: Used) -> Job[None]:
+        """What came of it. A refused credential is forgotten; of two counts of what is left the lower one holds (K2).
+
+        What cannot be written is logged, and leaves the use taken.
+        """
+        writer = self._writer if self._store is not None and not self._forked else None
+        kind = Forgiving if use.refused or use.unsent else Late
+        return kind(writer, lambda store: _used(store, use), write=True, full=False)
+
+    def forget_token(self, name: str) -> bool:
+        """Remove one credential for every process. -> whether it was there."""
+        found: bool = self._job(lambda store: _drop(store, name), write=True, full=True).run()
         return found
 
+    def tokens(self) -> list[Token]:
+        """Every credential that is kept, used up and expired ones too, oldest first; `in_use` counts uses under way."""
 
-def _keep(store: Store, credential: Credential, used: int, refused: bool) -> None:
-    name = token_hash(credential)
-    if refused:
-        store.db.execute("DELETE FROM x402_tokens WHERE token_hash = ?", (name,))
-        _rewrite(store, lambda held: held.pop(name, None))
-    elif used:
-        store.db.execute(_USE, (used, int(store.clock()), name))
-    else:
-        headers = dict(credential.headers)
-        _rewrite(store, lambda held: held.__setitem__(name, headers))  # the secret first: a row without it is useless
-        expires = None if credential.expires is None else int(credential.expires)
-        values = (name, credential.payment_id, credential.origin, credential.path, credential.uses_left, expires,
-                  int(store.clock()))  # fmt: skip
-        store.db.execute(_INSERT, values)
+        def read(store: Store) -> list[Token]:
+            return [replace(each, in_use=_leases(store, each.name)) for each in _rows(store, f"{_SELECT} ORDER BY created_at, rowid")]
+
+        found: list[Token] = self._job(read, write=False).run()
+        return found
+
+    def token(self, prefix: str) -> Token:
+        """The one credential whose name begins so (at least 4 characters); raises LedgerError for none or several."""
+        found = [each for each in self.tokens() if len(prefix) >= 4 and each.name.startswith(prefix)]
+        if len(found) != 1:
+            many = "more than one credential begins" if found else "no credential begins"
+            raise LedgerError(f"{many} with {prefix[:70]!r}", rule="at least 4 characters of its id", hint="x402-agent credentials list")
+        return found[0]
+
+    # -- the file of earlier releases -----------------------------------------------------------------------------
+
+    def plain_tokens(self) -> dict[str, dict[str, str]]:
+        """Header values that an earlier release kept unsealed beside the ledger, by name; raises LedgerError."""
+        return _read(plain_path(self.path))
+
+    def seal_plain(self, sealed: Callable[[Token], Token]) -> None:
+        """Replace those rows by sealed ones, durably, and then remove the file. Raises LedgerError."""
+        names = self.plain_tokens()
+
+        def write(store: Store) -> None:
+            for old in _rows(store, _SELECT):
+                if old.name in names:
+                    _drop(store, old.name)
+                    _keep(store, sealed(old))
+
+        self._job(write, write=True, full=True).run()
+        plain_path(self.path).unlink(missing_ok=True)
 
 
-def _live(store: Store, now: float) -> list[Credential]:
-    held = _read(_secrets_path(store))
-    rows = store.db.execute(_LIVE, (int(now),)).fetchall()
-    return [
-        Credential(origin, path, held[name], payment_id, uses_left, expires)
-        for name, payment_id, origin, path, uses_left, expires in rows
-        if name in held
-    ]
+def _rows(store: Store, query: str, values: Sequence[object] = ()) -> list[Token]:
+    return [Token(*row) for row in store.db.execute(query, tuple(values)).fetchall()]
 
 
-def forget_expired(store: Store, now: float) -> int:
-    """Remove credentials without time or uses, and secrets without a row. -> how many rows."""
-    gone = store.db.execute("DELETE FROM x402_tokens WHERE expires_at <= ? OR uses_left = 0", (int(now),)).rowcount
-    kept = {name for (name,) in store.db.execute("SELECT token_hash FROM x402_tokens")}
-    if set(_read(_secrets_path(store))) - kept:
-        _rewrite(store, lambda held: [held.pop(name) for name in list(held) if name not in kept])
+def _live(store: Store) -> dict[str, list[Token]]:
+    found: dict[str, list[Token]] = {}
+    for token in _rows(store, _LIVE):
+        found.setdefault(token.origin, []).append(token)
+    if store.current():  # asked after reading: what another process began before then is in neither
+        store.cache.tokens = found
+    return found
+
+
+def _changed(store: Store) -> None:
+    store.cache.tokens = None
+
+
+def _keep(store: Store, token: Token) -> None:
+    created = token.created_at or int(store.clock())
+    store.db.execute(_INSERT, (token.name, token.payment_id, token.origin, token.path, token.uses_left, token.expires,
+                               token.account, token.dialect, token.sealed, created, token.last_used_at))  # fmt: skip
+    _changed(store)
+
+
+def _use(store: Store, name: str) -> tuple[int, int] | None:
+    now = int(store.clock())
+    if store.db.execute(_TAKE, (now, name)).rowcount != 1:
+        _changed(store)
+        return None
+    query = "INSERT INTO x402_leases (token_hash, owner, taken_at) VALUES (?,?,?)"
+    lease = store.db.execute(query, (name, store.owner, now)).lastrowid or 0
+    left: int = store.db.execute("SELECT uses_left FROM x402_tokens WHERE token_hash = ?", (name,)).fetchone()[0]
+    _changed(store)
+    return lease, left
+
+
+def _used(store: Store, use: Used) -> None:
+    query = "DELETE FROM x402_leases WHERE id = ? AND token_hash = ?"
+    held = bool(use.lease) and store.db.execute(query, (use.lease, use.name)).rowcount == 1
+    if use.refused:
+        _drop(store, use.name)
+    elif use.unsent and held:  # a lease gives back once, and only what it took
+        store.db.execute("UPDATE x402_tokens SET uses_left = uses_left + 1 WHERE token_hash = ?", (use.name,))
+    elif use.left is not None:
+        store.db.execute(_LEAST, (use.left, use.name))
+    _changed(store)
+
+
+def _drop(store: Store, name: str) -> bool:
+    store.db.execute("DELETE FROM x402_leases WHERE token_hash = ?", (name,))
+    gone = store.db.execute("DELETE FROM x402_tokens WHERE token_hash = ?", (name,)).rowcount == 1
+    _changed(store)
     return gone
 
 
-def _secrets_path(store: Store) -> Path:
-    return store.path.with_name(store.path.name + ".tokens")
+def _leases(store: Store, name: str) -> int:
+    """Uses under way: taken by a process that lives, within the hour."""
+    query = "SELECT owner, COUNT(*) FROM x402_leases WHERE token_hash = ? AND taken_at > ? GROUP BY owner"
+    taken = store.db.execute(query, (name, int(store.clock()) - LEASE)).fetchall()
+    return sum(count for owner, count in taken if store.owners.alive(owner))
+
+
+def forget_expired(store: Store, now: float) -> int:
+    """Remove credentials without time, or without uses and with none under way. -> how many."""
+    query = f"{_SELECT} WHERE expires_at <= ? OR uses_left = 0"
+    gone = [each for each in _rows(store, query, (int(now),)) if not _leases(store, each.name)]
+    for each in gone:
+        _drop(store, each.name)
+    store.db.execute("DELETE FROM x402_leases WHERE taken_at <= ?", (int(now) - LEASE,))
+    return len(gone)
+
+
+def plain_path(ledger: Path) -> Path:
+    """Where an earlier release kept header values: beside the ledger."""
+    return ledger.with_name(ledger.name + ".tokens")
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:
@@ -106,21 +234,3 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
     except ValueError as cause:
         raise LedgerError(f"{path} is damaged", rule="stored credentials are JSON", hint=f"remove {path}") from cause
     return held
-
-
-def _rewrite(store: Store, change: Callable[[dict[str, dict[str, str]]], object]) -> None:
-    """Replace the file in one step, durably; we are under the ledger's lock."""
-    path = _secrets_path(store)
-    held = _read(path)
-    change(held)
-    fresh = path.with_name(path.name + ".new")
-    try:
-        fd = lock.open_private(fresh)
-        with os.fdopen(fd, "wb") as file:
-            file.truncate()
-            file.write(json.dumps(held).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
-    except OSError as cause:
-        raise LedgerError(f"{path} cannot be written: {cause.strerror}", rule="no journal, no signature") from cause

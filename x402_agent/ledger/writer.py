@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Forgiving", "Job", "Late", "Writer", "done_job"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 MAX_BATCH = 256
 MAX_INLINE = 64  # of an event loop's own time, some milliseconds
 LATE = 0.05
@@ -75,6 +76,11 @@ class Job(Generic[T]):
         if self.error is not None:
             raise self.error
         return cast("T", self.value)
+
+    def then(self, last: Callable[[T], R]) -> Job[R]:
+        """The same job, whose operation ends by making something else of its value, in the thread that performs it."""
+        first = self.operation
+        return Job(self._writer, lambda store: last(first(store)), write=self.write, full=self.full)
 
     def publish(self) -> Callable[[], object] | None:
         """Let the waiting thread go, or return the callback. The performer has set `value` or `error`."""
@@ -132,7 +138,7 @@ class Forgiving(Job[None]):
         """Written, or logged."""
         if self.error is not None:
             what = self.error.what if isinstance(self.error, PaymentError) else type(self.error).__name__
-            log.error("a payment stays counted as it stood: %s", what)
+            log.error("what is counted stays as it stood: %s", what)
         return super().publish()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import SigningFailed
+from ..primitives import hkdf, keccak
+from ..secret import Secret
 
 __all__ = ["AccountSigner"]
 
@@ -39,6 +41,15 @@ class AccountSigner:
             return bytes(self._account.unsafe_sign_hash(digest).signature)
         except Exception as cause:
             raise SigningFailed(f"the account did not sign: {type(cause).__name__}") from cause
+
+    def secret(self, purpose: str) -> Secret:
+        """32 bytes made of its signature over a fixed text that is no transaction, message or typed data (EIP-191, 712).
+
+        Empty when it signs otherwise each time. Raises SigningFailed.
+        """
+        digest = keccak(f"x402-agent: what lies encrypted beside this key, {purpose}".encode())
+        made, again = (Secret(self.sign_digest("eip155", digest)) for _ in range(2))
+        return hkdf(made, b"x402-agent", purpose.encode()) if made.raw == again.raw else Secret()
 
     def __repr__(self) -> str:
         return f"AccountSigner({self._account.address})"

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 __all__ = ["EVM_KEY", "KeySigner", "LockedSigner", "Signer", "Wallet"]
 
 EVM_KEY = "X402_AGENT_EVM_KEY"
+NAMESPACES = ("eip155", "solana", "stacks", "tron")
 
 
 @runtime_checkable
 class Signer(Protocol):
-    """Where one key lives. `local` says that signing is quick, in this process, and gives the same bytes again."""
+    """Where one key lives. `local` says that signing is quick, in this process, and gives the same bytes again.
+
+    A signer may also have `secret(purpose) -> Secret`: 32 bytes that only its key gives, the same each time.
+    """
 
     local: bool
 
@@ -51,6 +55,10 @@ class KeySigner:
             raise SigningFailed(f"this key signs on EVM, not on {namespace}")
         return self._key.sign(digest)
 
+    def secret(self, purpose: str) -> Secret:
+        """32 bytes that only the holder of this key can make (HKDF-SHA256, RFC 5869)."""
+        return self._key.derive(purpose)
+
     def __repr__(self) -> str:
         return f"KeySigner({self._key.address})"
 
@@ -73,8 +81,15 @@ class LockedSigner:
 
     def sign_digest(self, namespace: str, digest: bytes) -> bytes:
         """Raises WalletError: there is no key here."""
-        raise WalletError("the wallet is locked", rule=str(self._path),
-                          hint="X402_AGENT_PASSPHRASE_FILE=/path, or run the command in a terminal")  # fmt: skip
+        raise self._locked()
+
+    def secret(self, purpose: str) -> Secret:
+        """Raises WalletError: there is no key here."""
+        raise self._locked()
+
+    def _locked(self) -> WalletError:
+        return WalletError("the wallet is locked", rule=str(self._path),
+                           hint="X402_AGENT_PASSPHRASE_FILE=/path, or run the command in a terminal")  # fmt: skip
 
     def __repr__(self) -> str:
         return f"LockedSigner({self._address})"
@@ -150,6 +165,23 @@ class Wallet:
         """The paying account on a CAIP-2 namespace, or ""."""
         found = self.signer(namespace)
         return found.address(namespace) if found else ""
+
+    def secret(self, account: str, purpose: str) -> Secret | None:
+        """32 bytes that only the key of this account gives; empty where its signer has none to give (a remote one).
+
+        None when no signer here has the account; raises WalletError when its wallet file is locked.
+        """
+        for signer in self.signers:
+            if account in (signer.address(namespace) for namespace in NAMESPACES):
+                make = getattr(signer, "secret", None)
+                return Secret() if make is None else Secret(make(purpose))
+        return None
+
+    @property
+    def account(self) -> str:
+        """The account whose key seals what lies beside the ledger, "" for an empty wallet."""
+        found = (signer.address(namespace) for signer in self.signers for namespace in NAMESPACES)
+        return next((address for address in found if address), "")
 
     def __repr__(self) -> str:
         return f"Wallet({', '.join(map(repr, self.signers))})"

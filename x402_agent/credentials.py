@@ -1,0 +1,192 @@
+"""What was bought earlier and still opens doors: sealed in the ledger, opened in memory, shown only below its own path."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+from .errors import PaymentError
+from .ledger import Token, Used
+from .model import Credential
+from .secret import Secret, Veiled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from .ledger import Job, SqliteLedger
+    from .model import Ask
+    from .steps import Return
+    from .vault import Vault
+
+__all__ = ["Credentials", "canonical", "covers"]
+
+PURPOSE = "credentials"
+AGAIN = 1.0  # seconds between two looks at what other processes bought for origins we know nothing of
+MOST = 8 * 1024  # bytes that one credential may add to every request
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}").fullmatch
+_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?").fullmatch
+_OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "expect", "trailer"})
+log = logging.getLogger("x402_agent")
+
+
+@lru_cache(maxsize=1024)
+def canonical(path: str) -> tuple[str, ...] | None:
+    """The segments of a path in their one spelling; None for a path that two servers may read in two ways.
+
+    Those are encoded slashes and backslashes, dot segments (encoded or with a `;` behind them), and what is still
+    encoded after decoding twice. Letters keep their case; a slash at the end is no segment.
+    """
+    if "\\" in path:
+        return None
+    found = []
+    for raw in path.split("/"):
+        part = unquote_to_bytes(unquote_to_bytes(raw))
+        if b"/" in part or b"\\" in part or part.partition(b";")[0] in (b".", b"..") or unquote_to_bytes(part) != part:
+            return None
+        if any(letter < 32 or letter == 127 for letter in part):
+            return None
+        found.append(part.hex())
+    while found and not found[-1]:
+        found.pop()
+    return tuple(found)
+
+
+def covers(path: str, asked: str) -> bool:
+    """Whether a credential for `path` may be shown at `asked`: the same path or one below it, by whole segments."""
+    own = canonical(path)
+    if own == ():
+        return True  # the whole origin, however its paths are read
+    below = canonical(asked)
+    return own is not None and below is not None and below[: len(own)] == own
+
+
+class Credentials:
+    """The credentials of one payer. `ledger` gives the open ledger, or None while there is none."""
+
+    def __init__(self, ledger: Callable[[], SqliteLedger | None], vault: Callable[[], Vault], clock: Callable[[], float]) -> None:
+        self._ledger, self._vault, self._clock = ledger, vault, clock
+        self._origins: frozenset[str] | None = None  # where there were any when memory last looked
+        self._opened: dict[str, Veiled | None] = {}  # by name, which is made of the values: what it is never changes
+        self._next = 0.0
+
+    def keeps(self, origin: str) -> bool:
+        """Whether there may be one for this origin, from memory; reads the ledger once."""
+        if self._origins is None:
+            ledger = self._ledger()
+            if ledger is None:
+                return False
+            self._move(ledger)
+            self._read(ledger.live_tokens().run())
+        assert self._origins is not None
+        return origin in self._origins
+
+    def look(self, ask: Ask) -> Any:
+        """The one to show for this Ask, or None; a ledger job where memory may be behind."""
+        ledger = self._ledger()
+        if ledger is None:
+            return None
+        known = ledger.known_tokens(ask.origin)
+        if known is not None:
+            return self._fit(known, ask)
+        if not self.keeps(ask.origin):
+            now = time.monotonic()
+            if now < self._next:
+                return None
+            self._next = now + AGAIN
+        return ledger.live_tokens().then(lambda found: self._fit(self._read(found).get(ask.origin, ()), ask))
+
+    def use(self, credential: Credential) -> Job[Credential | None]:
+        """Take one use of it, before it is sent; None when the last one went elsewhere."""
+
+        def taken(found: tuple[int, int] | None) -> Credential | None:
+            return None if found is None else replace(credential, lease=found[0], uses_left=found[1])
+
+        return self._open_ledger().use(credential.name).then(taken)
+
+    def returned(self, step: Return) -> Job[None]:
+        """What came of one that was shown."""
+        credential = step.credential
+        if step.refused:
+            log.info("a credential for %s was refused and is forgotten", credential.origin)
+        return self._open_ledger().used(Used(credential.name, credential.lease, step.left, step.refused, step.unsent))
+
+    def keep(self, credential: Credential, ask: Ask) -> Job[None] | None:
+        """Write one down. Raises LedgerError, WalletError. What no request can carry, or is of another origin, is not kept."""
+        if credential.origin != ask.origin or canonical(credential.path) is None or not _sendable(credential.headers):
+            log.warning("a credential that %s sold cannot be kept: its origin, path or headers are not sound", ask.host)
+            return None
+        token = self._sealed(Token("", credential.payment_id, credential.origin, credential.path, credential.uses_left,
+                                   None if credential.expires is None else int(credential.expires),
+                                   dialect=credential.dialect), credential.headers)  # fmt: skip
+        self._opened[token.name] = Veiled(credential.headers)
+        self._origins = (self._origins or frozenset()) | {token.origin}
+        return self._open_ledger().keep(token)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _open_ledger(self) -> SqliteLedger:
+        ledger = self._ledger()
+        assert ledger is not None
+        return ledger
+
+    def _read(self, found: Mapping[str, Sequence[Token]]) -> Mapping[str, Sequence[Token]]:
+        self._origins = frozenset(found)
+        return found
+
+    def _fit(self, tokens: Iterable[Token], ask: Ask) -> Credential | None:
+        """The live one with the narrowest path, the oldest of several."""
+        now = self._clock()
+        fitting = [each for each in tokens if each.lives(now) and covers(each.path, ask.path)]
+        for token in sorted(fitting, key=lambda each: -len(canonical(each.path) or ())):
+            headers = self._open(token)
+            if headers is not None:
+                return Credential(token.origin, token.path, headers, token.payment_id, token.uses_left, token.expires,
+                                  token.dialect, token.name)  # fmt: skip
+        return None
+
+    def _open(self, token: Token) -> Veiled | None:
+        """Its header values; None when they are sealed with another key. A locked wallet is asked again next time."""
+        if token.name not in self._opened:
+            try:
+                plain = self._vault().open(PURPOSE, token.account, token.sealed, token.name, token.origin, token.path)
+            except PaymentError:
+                return None
+            if plain is None:
+                log.warning("credential %s for %s cannot be opened with this wallet", token.name[:8], token.origin)
+            self._opened[token.name] = None if plain is None else _headers(plain)
+        return self._opened[token.name]
+
+    def _sealed(self, token: Token, headers: Mapping[str, str]) -> Token:
+        vault, plain = self._vault(), _plain(headers)
+        name = vault.name(PURPOSE, Secret(f"{token.origin}\n{token.path}\n{plain.text}"))
+        account, sealed = vault.close(PURPOSE, plain, name, token.origin, token.path)
+        return replace(token, name=name, account=account, sealed=sealed)
+
+    def _move(self, ledger: SqliteLedger) -> None:
+        """What an earlier release kept unsealed is sealed, once; a locked wallet leaves it for later."""
+        held = {name: Veiled(headers) for name, headers in ledger.plain_tokens().items()}
+        if held:
+            try:
+                self._vault().name(PURPOSE, Secret())
+            except PaymentError:
+                return
+            ledger.seal_plain(lambda token: self._sealed(token, held[token.name]))
+
+
+def _sendable(headers: Mapping[str, str]) -> bool:
+    """Whether every request could carry them: header names and visible ASCII, none of those that frame a request."""
+    sound = all(_NAME(name) and _VALUE(value) and name.lower() not in _OURS for name, value in headers.items())
+    return bool(headers) and sound and sum(map(len, (*headers, *headers.values()))) <= MOST
+
+
+def _plain(headers: Mapping[str, str]) -> Secret:
+    return Secret("\n".join(f"{name}: {headers[name]}" for name in sorted(headers)))
+
+
+def _headers(plain: Secret) -> Veiled:
+    return Veiled(dict(line.split(": ", 1) for line in plain.text.split("\n")))

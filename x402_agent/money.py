@@ -1,0 +1,77 @@
+"""The nouns of money: a chain, a token on it, and an integer amount of that token's atomic units."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+
+__all__ = ["Asset", "Money", "Network"]
+
+_TRANSACTION = {"eip155": re.compile("0x[0-9a-fA-F]{64}")}  # what a transaction id looks like, by CAIP-2 namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One chain of the closed table. `id` is CAIP-2, `name` what people and x402 v1 call it; `explorer` has `{tx}` in it."""
+
+    id: str
+    name: str
+    testnet: bool
+    aliases: tuple[str, ...] = ()
+    explorer: str = ""
+
+    @property
+    def namespace(self) -> str:
+        """The CAIP-2 namespace: `eip155`, `solana`, `stacks`, `tron`."""
+        return self.id.partition(":")[0]
+
+    def link(self, transaction: str) -> str:
+        """Where people look this transaction up, or "". A seller names transactions: what is not plainly an id makes no link."""
+        shape = _TRANSACTION.get(self.namespace)
+        return self.explorer.replace("{tx}", transaction) if shape and shape.fullmatch(transaction) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One token of the closed table. `id` is CAIP-19; `eip712` is the (name, version) of its signing domain."""
+
+    id: str
+    network: Network
+    address: str
+    symbol: str
+    decimals: int
+    peg: str = ""
+    eip712: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An integer amount of atomic units of one asset."""
+
+    amount: int
+    asset: Asset
+
+    @property
+    def decimal(self) -> Decimal:
+        """The amount in whole units, for people. Never used to compute."""
+        return Decimal(self.amount).scaleb(-self.asset.decimals)
+
+    @property
+    def micros(self) -> int | None:
+        """Millionths of a US dollar, rounded up; None when the asset has no peg to the dollar."""
+        if self.asset.peg != "USD":
+            return None
+        shift = self.asset.decimals - 6
+        made: int = self.amount * 10**-shift if shift <= 0 else -(-self.amount // 10**shift)
+        return made
+
+    @property
+    def text(self) -> str:
+        """The number alone, at least four decimals: `0.0100`."""
+        exponent = self.decimal.normalize().as_tuple().exponent
+        places = max(4, -exponent if isinstance(exponent, int) else 0)
+        return f"{self.decimal:.{places}f}"
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.asset.symbol} ({self.asset.network.name})"
