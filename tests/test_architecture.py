@@ -35,9 +35,11 @@ ROOMS = {
     "streams": set(),
     "threads": set(),
     "fetch": {"steps", "streams", "anyio", "httpx2", "tenacity"},
-    "wire": NOUNS | {"policy", "transport"},
+    "waiting": {"anyio"},
+    "wire": NOUNS | {"policy", "waiting"},
+    "approvals": NOUNS | {"policy"},
     "settings": NOUNS | {"policy", "platformdirs"},
-    "transport": NOUNS | {"flow", "wire", "streams", "fetch", "anyio", "httpx"},
+    "transport": NOUNS | {"flow", "wire", "streams", "fetch", "waiting", "anyio", "httpx"},
     "_httpx2": {"transport", "httpx2"},
     "sandbox": NOUNS
     | {"primitives", "dialects", "chains", "evidence", "pyrevm", "eth", "anyio", "eth_typing", "uvicorn", "starlette"},

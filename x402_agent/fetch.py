@@ -10,13 +10,13 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .steps import Fetch, Fetched, Sleep
+from .steps import Call, Fetch, Fetched, Sleep
 from .streams import DEADLINE, install
 
 if TYPE_CHECKING:
     from .steps import Steps
 
-__all__ = ["drive", "fetch", "fetch_async"]
+__all__ = ["drive", "drive_async", "fetch", "fetch_async"]
 
 T = TypeVar("T")
 _NONE = Fetched(0, {}, b"")
@@ -44,20 +44,89 @@ async def fetch_async(step: Fetch) -> Fetched:
 
 
 def drive(steps: Steps[T]) -> T:
-    """Perform the Fetch and Sleep steps of a generator in this thread; -> what it returns. It may take no others."""
-    value: Any = None
+    """Perform the Fetch, Sleep and Call steps of a generator in this thread; -> what it returns. It may take no others."""
+    resume, value = steps.send, None
+    token = DEADLINE.set(None)  # whoever is driven here has a time of its own
+    try:
+        while True:
+            try:
+                step = resume(value)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            try:
+                value, resume = _perform(step), steps.send
+            except BaseException as failed:
+                resume, value = steps.throw, failed
+    finally:
+        DEADLINE.reset(token)
+
+
+async def drive_async(steps: Steps[T]) -> T:
+    """The same, for asyncio and trio: a cancellation is thrown into the generator, so that it can clean up."""
+    resume, value = steps.send, None
     while True:
         try:
-            step = steps.send(value)
+            step = resume(value)
         except StopIteration as done:
             result: T = done.value
             return result
-        if isinstance(step, Fetch):
-            value = fetch(step)
-        else:
-            assert isinstance(step, Sleep)
-            time.sleep(step.seconds)
-            value = None
+        try:
+            value, resume = await _perform_async(step), steps.send
+        except BaseException as failed:
+            resume, value = steps.throw, failed
+
+
+def _perform(step: Any) -> Any:
+    if isinstance(step, Fetch):
+        return fetch(step)
+    if isinstance(step, Call):
+        made = step.work()
+        return _awaited(made, step.seconds) if hasattr(made, "__await__") else made
+    assert isinstance(step, Sleep)
+    time.sleep(step.seconds)
+    return None
+
+
+def _awaited(made: Any, seconds: float | None) -> Any:
+    """What an awaitable gives, in a thread and a loop of its own: this thread may have a loop that waits for us."""
+    import contextvars
+    from threading import Thread
+
+    import anyio
+
+    found: list[Any] = []
+
+    async def wait() -> Any:
+        with anyio.fail_after(seconds):
+            return await made
+
+    def work() -> None:
+        try:
+            found.extend((True, anyio.run(wait)))
+        except BaseException as failed:
+            found.extend((False, failed))
+
+    thread = Thread(target=contextvars.copy_context().run, args=(work,), name="x402-await", daemon=True)
+    thread.start()
+    thread.join()
+    if not found[0]:
+        raise found[1]
+    return found[1]
+
+
+async def _perform_async(step: Any) -> Any:
+    import anyio
+
+    if isinstance(step, Fetch):
+        return await fetch_async(step)
+    if isinstance(step, Call):
+        with anyio.CancelScope(shield=step.ours), anyio.fail_after(step.seconds):
+            # in a list: trio takes no awaitable out of a thread
+            (made,) = await anyio.to_thread.run_sync(lambda: [step.work()], abandon_on_cancel=not step.ours)
+            return await made if hasattr(made, "__await__") else made
+    assert isinstance(step, Sleep)
+    return await anyio.sleep(step.seconds)
 
 
 def _pace(step: Fetch) -> dict[str, Any]:

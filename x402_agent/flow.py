@@ -165,11 +165,11 @@ def _prove(hold: model.Hold) -> Steps[tuple[model.Hold, model.Proof] | None]:
     """Sign in memory, then write it down. Whatever fails here, nothing has left this machine in this call."""
     try:
         if not hold.resumed:
-            yield Approve(hold)
+            hold = yield Approve(hold)
         proof = yield Sign(hold)
         committed = yield Commit(hold, proof)
-    except BaseException:
-        yield Close(hold, "RELEASED")
+    except BaseException as cause:
+        yield Close(hold, "RELEASED", note=str(getattr(cause, "what", type(cause).__name__)))
         raise
     return None if committed is None else (committed, proof)
 

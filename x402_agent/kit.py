@@ -13,21 +13,23 @@ from .errors import NoAcceptableOffer, PaymentError, PolicyDenied, SigningFailed
 from .flow import pay
 from .ledger.states import outcome
 from .model import Receipt
-from .policy import Choice, choose
-from .steps import Approve, Close, Commit, Find, Hold, Keep, Look, Return, Sign, Use
+from .policy import Choice, choose, left_words
+from .steps import Approve, Aside, Call, Close, Commit, Find, Hold, Keep, Look, Return, Sign, Use
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .flow import Dialect
-    from .model import Ask, Challenge, Claim, Credential, Limit, Offer, Proof
+    from .model import Ask, Challenge, Claim, Credential, Limit, Offer, Proof, Terms
     from .model import Hold as HeldBudget
     from .payer import Payer
+    from .policy import Reason
     from .steps import Reply, Step, Steps
     from .tasks import Task
 
 __all__ = ["Kit", "Quote", "QuoteKit", "digest"]
 
+FRESH = 5  # seconds: an approval that took longer is signed on terms that begin with it
 log = logging.getLogger("x402_agent")
 _canonical = json.JSONEncoder(sort_keys=True).encode
 _compact = json.JSONEncoder(separators=(",", ":")).encode
@@ -60,7 +62,7 @@ class _Blocking:
 class Kit:
     """One conversation's view of the rooms (flow.Kit), and who performs its steps."""
 
-    __slots__ = ("ask", "payer", "signed", "standing")
+    __slots__ = ("ask", "asks", "payer", "signed", "standing")
 
     def __init__(self, payer: Payer, ask: Ask, task: Task | None = None) -> None:
         self.payer = payer
@@ -68,6 +70,7 @@ class Kit:
         self.standing = tasks.standing(payer, task)
         tasks.place(ask, self.standing[0])
         self.signed = ""  # the offer that we take, as its seller signed it
+        self.asks: tuple[Reason, ...] = ()
 
     def conversation(self) -> Steps[Reply]:
         """What the driver is to perform."""
@@ -103,6 +106,7 @@ class Kit:
                 error.hint += " --sandbox"
             raise error
         ask.key  # noqa: B018 - a one-shot body is refused here, before anything is held
+        self.asks = choice.asks
         self.signed = _signed(challenge, ask, choice.offer, self.payer.clock())
         return choice.offer, choice.limits
 
@@ -135,7 +139,8 @@ class Kit:
         if kind is Hold:
             return self._hold(step)  # type: ignore[arg-type]
         if kind is Approve:
-            return self._approve(step)  # type: ignore[arg-type]
+            hold: HeldBudget = step.hold  # type: ignore[union-attr]
+            return Aside(self._asking(hold)) if self.asks else hold
         if kind is Sign:
             return self._sign(step)  # type: ignore[arg-type]
         if kind is Commit:
@@ -156,39 +161,37 @@ class Kit:
         return held.returned(step) if isinstance(step, Return) else held.keep(step.credential, self.ask)
 
     def _hold(self, step: Hold) -> Any:
-        payer, offer = self.payer, step.offer
-        chain = payer.chains[offer.network.namespace]
-        account = payer.wallet.address(offer.network.namespace)
-        terms = chain.terms(
-            offer, account, now=int(payer.clock()), nonce=payer.nonce(), max_lifetime=payer.policy.max_lifetime
-        )
-        local = payer.signer(offer.network.namespace).local
-        reserve = not local or self._wants_approval(offer)
-        return payer.ledger.hold(step.ask, offer, terms, step.limits, reserve=reserve)
+        reserve = bool(self.asks) or not self.payer.signer(step.offer.network.namespace).local
+        return self.payer.ledger.hold(step.ask, step.offer, self._terms(step.offer), step.limits, reserve=reserve)
 
-    def _wants_approval(self, offer: Offer) -> bool:
-        above = self.payer.policy.approve_above
-        return above is not None and (offer.money.micros or 0) > above
+    def _terms(self, offer: Offer) -> Terms:
+        payer, namespace = self.payer, offer.network.namespace
+        return payer.chains[namespace].terms(
+            offer, payer.wallet.address(namespace), now=int(payer.clock()), nonce=payer.nonce(),
+            max_lifetime=payer.policy.max_lifetime,
+        )  # fmt: skip
 
-    def _approve(self, step: Approve) -> Any:
-        offer, ask = step.hold.offer, step.hold.ask
-        if not self._wants_approval(offer):
-            return None
-        approve = self.payer.approve
+    def _asking(self, hold: HeldBudget) -> Steps[HeldBudget]:
+        """A person is asked about a reserved Hold. An answer that took its time is signed on fresh terms."""
+        from . import approvals  # a payment that nobody is asked about loads none of this
 
-        def run() -> None:
-            cause, who = None, "nobody can be asked"
-            if approve is not None:
-                try:
-                    if approve(offer, ask) is True:
-                        return
-                    who = "the approval was not given"
-                except Exception as failed:  # a screen that cannot be asked has not said yes (R8)
-                    cause, who = failed, f"the one to ask failed ({type(failed).__name__})"
-            raise PolicyDenied(f"{ask.host} asks {offer.money}: {who}",
-                               rule=self.payer.policy.place("approve_above"), hint="Payer(approve=…)") from cause  # fmt: skip
+        payer, rules = self.payer, self.payer.policy.approval
+        who = approvals.approver(rules, payer.approve, payer.settings.approvals, payer.env)
+        left = yield Call(lambda: self._left(hold), ours=True)
+        now = payer.clock()
+        request = approvals.Request.about(hold, self.asks, left, now=now, seconds=rules.seconds, nonce=payer.nonce())
+        note = yield from approvals.ask(who, request, payer.clock)
+        if (over := tasks.refusal(self.ask, *self.standing)) is not None:
+            raise over
+        terms = self._terms(hold.offer) if payer.clock() - now > FRESH else None
+        made: HeldBudget = yield Call(payer.ledger.approve(hold, note, terms).run, ours=True)
+        return made
 
-        return _Blocking(run)
+    def _left(self, hold: HeldBudget) -> tuple[str, ...]:
+        """What each limit allows beyond this Hold, in words."""
+        ledger, network = self.payer.ledger, hold.offer.network
+        realm = "sandbox" if ledger.sandbox else "test" if network.testnet else "real"
+        return tuple(left_words(one.limit, one.left) for one in ledger.spent(hold.limits, realm=realm))
 
     def _sign(self, step: Sign) -> Any:
         hold, payer = step.hold, self.payer

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from .approvals import Approver
     from .chains import Chain
     from .flow import Dialect
     from .model import Ask, Offer
@@ -44,8 +45,8 @@ log = logging.getLogger("x402_agent")
 class Payer:
     """Pays for what its policy allows, and writes down every cent before it can leave.
 
-    `approve` is called with (offer, ask) above `policy.approve_above`; False or an exception denies. `trace` is
-    called with the Ask, each step of its conversation, and what came of it. Raises SettingsError, LedgerError.
+    `approve` is asked where policy wants a person's yes: a function of (offer, ask) or of an approvals.Request, sync or
+    async, or a channel; policy.toml's own `[approval]` comes first. `trace` is called with the Ask, each step of its conversation, and what came of it. Raises SettingsError, LedgerError.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Payer:
         settings: Settings | None = None,
         dialects: Sequence[Dialect] | None = None,
         chains: Sequence[Chain] | None = None,
-        approve: Callable[[Offer, Ask], bool] | None = None,
+        approve: Callable[..., Any] | Approver | None = None,
         trace: Callable[[Ask, Step, Any], None] | None = None,
         clock: Callable[[], float] = time.time,
         nonce: Callable[[], bytes] = lambda: secrets.token_bytes(32),
@@ -69,6 +70,7 @@ class Payer:
         self.dialects = tuple(dialect_room.builtin() if dialects is None else dialects)
         self.chains = {c.namespace: c for c in (chain_room.builtin() if chains is None else chains)}
         self.approve = approve
+        self.env: Mapping[str, str] = Env()
         self.trace = trace
         self.clock = clock
         self.nonce = nonce
@@ -96,7 +98,7 @@ class Payer:
         *,
         env: Mapping[str, str] | None = None,
         trace: Callable[[Ask, Step, Any], None] | None = None,
-        approve: Callable[[Offer, Ask], bool] | None = None,
+        approve: Callable[..., Any] | Approver | None = None,
         unlock: Callable[[Path], str] | None = None,
     ) -> Payer:
         """Key from X402_AGENT_EVM_KEY or the wallet file, rules from policy.toml, networks from X402_AGENT_NETWORKS.
@@ -108,7 +110,9 @@ class Payer:
         settings = Settings.load(env)
         policy = _policy(settings, budget)
         wallet = Wallet.from_env(env, settings.wallet_path, ask=unlock)
-        return cls(wallet=wallet, policy=policy, settings=settings, trace=trace, approve=approve)
+        made = cls(wallet=wallet, policy=policy, settings=settings, trace=trace, approve=approve)
+        made.env = env
+        return made
 
     @classmethod
     def sandbox(

@@ -1,4 +1,5 @@
 """What must not be shown: a value whose repr, str and pickle say nothing, and mappings whose repr shows no value.
+A stranger's text is shown `plain`.
 
 Tracebacks are shown with the locals of their frames by pytest, rich and error trackers. So a raw key, mnemonic or
 passphrase is bound to no name in a function that can raise: it travels as a Secret, and `.raw` stands inside a call.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
-__all__ = ["Env", "Secret", "Veiled", "without_frames"]
+__all__ = ["Env", "Secret", "Veiled", "plain", "without_frames"]
 
 
 class Secret:
@@ -94,3 +95,13 @@ def without_frames(error: BaseException) -> None:
             seen.add(id(one))
             one.__traceback__ = None
             waiting += [each for each in (one.__cause__, one.__context__, *getattr(one, "exceptions", ())) if each]
+
+
+def plain(text: str, limit: int = 200) -> str:
+    """A seller's text made harmless for logs, terminals and models: one line, no control, bidi or lone surrogate
+    character (each shown as its escape), at most about `limit` characters (row W12)."""
+    if len(text) > limit:
+        text = text[:limit] + "…"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)

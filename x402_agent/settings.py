@@ -87,6 +87,11 @@ class Settings:
         return self.config_dir / "ledgers"
 
     @property
+    def approvals(self) -> Path:
+        """Where requests lie until a person answers them by `x402-agent approve`."""
+        return self.data_dir / "approvals"
+
+    @property
     def sandbox_ledger(self) -> Path:
         """Where payments in test money of a sandbox are written."""
         return self.data_dir / "sandbox.db"

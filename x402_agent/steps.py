@@ -7,7 +7,7 @@ Dialects and chains yield these too, with `yield from`, so that everything they 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from .errors import ChallengeInvalid
@@ -18,6 +18,8 @@ __all__ = [
     "BUSY",
     "MAX_BODY",
     "Approve",
+    "Aside",
+    "Call",
     "Close",
     "Commit",
     "Fetch",
@@ -67,7 +69,7 @@ class Hold(NamedTuple):
 
 
 class Approve(NamedTuple):
-    """Let a person or a hook say no. -> None; raises PolicyDenied."""
+    """Let a person or a hook say no. -> the Hold to sign, perhaps with fresh terms; raises PolicyDenied."""
 
     hold: HeldBudget
 
@@ -162,6 +164,29 @@ class Keep(NamedTuple):
     credential: Credential
 
 
+class Call(NamedTuple):
+    """Somebody's code, which may block or be awaited, for `seconds` at most. -> what it returns; raises what it raises.
+
+    `ours` marks a job that is finished even when the caller is cancelled meanwhile. Only an Aside may hold one.
+    """
+
+    work: Callable[[], Any]
+    seconds: float | None = None
+    ours: bool = False
+
+    def __repr__(self) -> str:
+        return "Call(…)"
+
+
+class Aside:
+    """Steps apart from the conversation, on time of their own: no deadline over its legs runs while a person is asked."""
+
+    __slots__ = ("steps",)
+
+    def __init__(self, steps: Steps[Any]) -> None:
+        self.steps = steps
+
+
 class NoAnswer(ConnectionError):
     """The paid leg broke before an answer came: a reset, a closed connection, half an answer."""
 
@@ -174,7 +199,7 @@ class Busy:
 
 
 BUSY = Busy()
-Step = Send | Find | Hold | Approve | Sign | Commit | Close | Fetch | Sleep | Look | Use | Return | Keep
+Step = Send | Find | Hold | Approve | Sign | Commit | Close | Fetch | Sleep | Look | Use | Return | Keep | Call
 Steps = Generator[Step, Any, T]
 
 

@@ -115,7 +115,7 @@ class Task:
         return self.__enter__()
 
     async def __aexit__(self, *_: object) -> None:
-        from .transport import wait
+        from .waiting import wait
 
         if (job := self._leave()) is not None:
             await wait(job)

@@ -7,37 +7,30 @@ proof, never carries a proof over a redirect, and composes with the user's own a
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
-from anyio import CancelScope, Event, fail_after, move_on_after, sleep, to_thread
-from anyio.lowlevel import current_token
+from anyio import fail_after, move_on_after, sleep
 
 from . import wire
 from .errors import PaymentError, PaymentInDoubt
-from .fetch import fetch, fetch_async
+from .fetch import drive, drive_async, fetch, fetch_async
 from .flow import in_doubt
 from .model import Receipt
 from .secret import without_frames
-from .steps import MAX_BODY, Close, Fetch, NoAnswer, Reply, Send, Sleep
+from .steps import MAX_BODY, Aside, Close, Fetch, NoAnswer, Reply, Send, Sleep
 from .streams import DEADLINE, install
+from .waiting import wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
 
     from .model import Ask, Hold
     from .steps import Step
 
 __all__ = ["PaymentTransport", "Pays"]
-
-
-class Deferred(Protocol):
-    """Work that blocks: a ledger job, or the signing of a remote key."""
-
-    def run(self) -> Any:
-        """Do it here and now."""
 
 
 class Rooms(Protocol):
@@ -99,6 +92,16 @@ class Talk:
 
     def left(self) -> float | None:
         return None if self.deadline is None else max(0.001, self.deadline - time.monotonic())
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The deadline waits meanwhile: what a person takes to answer is not the seller's time."""
+        since = time.monotonic()
+        try:
+            yield
+        finally:
+            if self.deadline is not None:
+                self.deadline += time.monotonic() - since
 
     def failed(self, step: Send, exc: BaseException) -> BaseException:
         """The exception as the conversation should see it; on a leg that carries a proof, without the frames that sent it."""
@@ -204,6 +207,9 @@ class Pays:
             value = talk.kit.perform(step, talk.milliseconds)
             if hasattr(value, "run"):
                 value = value.run()
+            elif isinstance(value, Aside):
+                with talk.paused():
+                    value = drive(value.steps)
         talk.done(step, value)
         return value
 
@@ -308,6 +314,9 @@ class Pays:
             value = talk.kit.perform(step, talk.milliseconds)
             if hasattr(value, "run"):
                 value = await wait(value)
+            elif isinstance(value, Aside):
+                with talk.paused():
+                    value = await drive_async(value.steps)
         talk.done(step, value)
         return value
 
@@ -364,22 +373,6 @@ class Pays:
     async def aclose(self) -> None:
         """Close the inner transport."""
         await self.inner.aclose()
-
-
-async def wait(work: Deferred) -> Any:
-    """Await blocking work without blocking the loop; a cancellation waits until what is written is written."""
-    start = getattr(work, "start", None)
-    if start is not None and work.ready:  # type: ignore[attr-defined]  # nothing to wait for: no thread, no scope
-        return work.run()
-    with CancelScope(shield=True):
-        if start is None:
-            return await to_thread.run_sync(work.run)
-        finished = Event()
-        native: Any = current_token().native_token
-        wake = getattr(native, "run_sync_soon", None) or native.call_soon_threadsafe
-        start(finished.set, wake)
-        await finished.wait()
-        return work.result()  # type: ignore[attr-defined]
 
 
 class PaymentTransport(Pays, httpx.BaseTransport, httpx.AsyncBaseTransport):

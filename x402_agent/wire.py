@@ -234,7 +234,7 @@ class _Types:
 
 
 def _watched(lib: Any) -> Callable[..., Any]:
-    from .transport import wait
+    from .waiting import wait
 
     class Watched(lib.SyncByteStream, lib.AsyncByteStream):  # type: ignore[misc]
         """A paid body, unbuffered: when it breaks, the ledger and the caller hear of it."""

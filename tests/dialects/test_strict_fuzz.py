@@ -17,6 +17,7 @@ from x402_agent.dialects import strict
 from x402_agent.dialects.x402 import X402
 from x402_agent.errors import ChallengeInvalid
 from x402_agent.model import Ask, Challenge
+from x402_agent.secret import plain
 from x402_agent.steps import Reply
 
 ASK = Ask("GET", "https://api.example.com/", "https://api.example.com", "api.example.com", "/")
@@ -153,7 +154,7 @@ def test_what_is_kept_raw_is_what_was_parsed(value, gap):
 @CHEAP
 @given(st.text(max_size=300), st.integers(1, 80))
 def test_plain_is_printable_and_short(text, limit):
-    made = strict.plain(text, limit)
+    made = plain(text, limit)
     assert made.isprintable()
     assert len(made) <= limit * 10 + 1
     made.encode()

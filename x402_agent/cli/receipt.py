@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import ChallengeInvalid, LedgerError, Settings
-from ..dialects.strict import parse, plain
+from ..dialects.strict import parse
 from ..evidence import read, says
+from ..secret import plain
 from .common import Exit, as_json, errors, found, row, say
 
 if TYPE_CHECKING:

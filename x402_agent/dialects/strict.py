@@ -17,7 +17,7 @@ from ..errors import ChallengeInvalid
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "Document", "compact", "decode64", "encode64", "parse", "plain"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "Document", "compact", "decode64", "encode64", "parse"]
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
@@ -37,16 +37,6 @@ class Document(NamedTuple):
 
 def _refuse(what: str, rule: str) -> NoReturn:
     raise ChallengeInvalid(what, rule=rule)
-
-
-def plain(text: str, limit: int = 200) -> str:
-    """A seller's text made harmless for logs, terminals and models: one line, no control, bidi or lone surrogate
-    character (each shown as its escape), at most about `limit` characters (row W12)."""
-    if len(text) > limit:
-        text = text[:limit] + "…"
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
 
 
 def decode64(text: str) -> bytes:

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ..dialects.strict import plain
 from ..errors import ChallengeInvalid
+from ..secret import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

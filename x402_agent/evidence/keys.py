@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..dialects import strict
 from ..encodings import base58, unbase58
 from ..primitives import address_of, checksum, public_points, verify_ed25519, verify_p256
+from ..secret import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +49,7 @@ def signer(header: Mapping[str, Any], message: bytes, signature: bytes) -> tuple
     given, named = _of_jwk(header["jwk"]) if "jwk" in header else None, _of_kid(kid)
     key = given or named
     if key is None:
-        return "", strict.plain(kid, 120)
+        return "", plain(kid, 120)
     try:
         name = _name(key)
     except ValueError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 
-from ..errors import PolicyDenied, SigningFailed
+from ..errors import LedgerError, PolicyDenied, SigningFailed
 from ..model import Ask, Hold, Limit, Offer, Terms
 from ..steps import BUSY, Busy
 from . import budget, recovery, rows, states
@@ -56,14 +56,12 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Reports, Slips, To
 
         Raises BudgetExceeded, PolicyDenied (another recipient than pinned), LedgerError.
         """
-        payment_id = rows.payment_id_of(offer.asset.network.id, terms.nonce)
         store = self._store
         if store is None or self._forked:
             self._job(recovery.nothing, write=False)
             store = self._store
         assert store is not None
-        name = "pay_" + hmac.digest(store.secret, payment_id.encode(), "sha256").hex()[:32]
-        plan = Hold(payment_id, ask, offer, terms, limits, "planned", identifier=name)
+        plan = _plan(store, ask, offer, terms, limits)
         if not reserve and not ask.under.slip and store.current():
             now = store.now()
             realm = budget.realm_of(offer, sandbox=self.sandbox)
@@ -71,6 +69,13 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Reports, Slips, To
             if pin == offer.pay_to and budget.room(store, realm, ask, offer, limits, day_of(now)):
                 return done_job(plan)
         return self._job(lambda opened: self._hold(opened, plan, reserve=reserve), write=True)
+
+    def approve(self, hold: Hold, note: str, terms: Terms | None = None) -> Job[Hold]:
+        """Write down who said yes to a reserved Hold. -> the Hold to sign: with `terms`, the same one dated anew.
+
+        Its budget goes over to the new row in one transaction. Raises what `hold` raises; LedgerError when it is gone.
+        """
+        return self._job(lambda store: self._approve(store, hold, note, terms), write=True)
 
     def commit(self, hold: Hold, proof_digest: str = "") -> Job[Hold | None]:
         """Make it durable that this proof may leave. -> the Hold, or None when its purchase is open elsewhere.
@@ -208,6 +213,20 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Reports, Slips, To
             hold.payment_id, ask.key, state, 1, 0, 0, store.owner, 0, "", "", realm, ask.host, day, micros, seq, number
         )
 
+    def _approve(self, store: Store, hold: Hold, note: str, terms: Terms | None) -> Hold:
+        row = known(store, hold.payment_id)
+        if row is None or row.state != "RESERVED" or row.owner != store.owner:
+            raise LedgerError("what was approved is no longer reserved", rule="compare and swap", payment_id=hold.payment_id)
+        if terms is not None:
+            store.cache.loud(hold.ask.key, hold.payment_id)
+            move(store, row, "RELEASED", note="held anew, since the answer took its time")
+            self._live.pop(hold.payment_id, None)
+            hold = self._hold(store, _plan(store, hold.ask, hold.offer, terms, hold.limits), reserve=True)
+            row = self._live[hold.payment_id]
+        move(store, row, "RESERVED", note=note)
+        self._live[hold.payment_id] = row
+        return hold
+
     def _commit(self, store: Store, hold: Hold, proof_digest: str) -> Hold | None:
         self._note.keep()
         made = self._again(store, hold, proof_digest) if hold.resumed else self._first(store, hold, proof_digest)
@@ -285,6 +304,13 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Reports, Slips, To
         if row.state in _KNOWN_BETTER and row.state != state and not states.legal(row.state, state):
             state = row.state  # a later, worse answer takes nothing back
         move(store, row, state, answer=answer)
+
+
+def _plan(store: Store, ask: Ask, offer: Offer, terms: Terms, limits: tuple[Limit, ...]) -> Hold:
+    payment_id = rows.payment_id_of(offer.asset.network.id, terms.nonce)
+    name = "pay_" + hmac.digest(store.secret, payment_id.encode(), "sha256").hex()[:32]
+    return Hold(payment_id, ask, offer, terms, limits, "planned", identifier=name)
+
 
 def _as(hold: Hold, state: str) -> Hold:
     return Hold(hold.payment_id, hold.ask, hold.offer, hold.terms, hold.limits, state, hold.resumed, hold.refused,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import BudgetExceeded, NoAcceptableOffer, PaymentError, PolicyDenied
 from ..model import Limit, Money, Offer
+from .approval import Reason
 from .budget import dollars
 
 if TYPE_CHECKING:
@@ -22,13 +23,14 @@ __all__ = ["Choice", "choose", "is_loopback"]
 
 @dataclass(frozen=True)
 class Choice:
-    """What policy makes of a challenge. `error` says why nothing was chosen."""
+    """What policy makes of a challenge. `error` says why nothing was chosen; `asks`, why a person must agree first."""
 
     offer: Offer | None
     limits: tuple[Limit, ...]
     passed_over: tuple[tuple[Offer, str], ...] = ()
     unread: tuple[str, ...] = ()
     error: PaymentError | None = None
+    asks: tuple[Reason, ...] = ()
 
 
 def choose(
@@ -66,7 +68,8 @@ def choose(
         else:
             chosen = offer
     if chosen is not None:
-        return Choice(chosen, policy.limits(ask, chosen), tuple(over), challenge.passed_over)
+        asks = _asks(policy, ask, chosen)
+        return Choice(chosen, policy.limits(ask, chosen), tuple(over), challenge.passed_over, asks=asks)
     error = denied[0][1] if denied and lacking is None else _nothing(policy, ask, challenge, over, lacking)
     return Choice(None, (), tuple(over), challenge.passed_over, error)
 
@@ -130,6 +133,15 @@ def _denied(policy: Policy, ask: Ask, offer: Offer) -> PaymentError | None:
     return BudgetExceeded(
         f"{ask.host} asks {offer.money}, the limit for one call is {dollars(cap.micros)}", rule=cap.rule, hint=hint
     )
+
+
+def _asks(policy: Policy, ask: Ask, offer: Offer) -> tuple[Reason, ...]:
+    """Why an offer that is allowed still needs a person's yes."""
+    above = policy.approve_above
+    if above is None or (offer.money.micros or 0) <= above:
+        return ()
+    what = f"{ask.host} asks {offer.money}, which is above {dollars(above)}"
+    return (Reason(what, policy.place("approve_above")),)
 
 
 def _nothing(

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError
+from .approval import read_approval
 from .budget import Budget, dollars, micros
 from .rules import HostRule, Policy
 
@@ -54,6 +55,8 @@ def _value(name: str, value: Any, place: str, where: dict[str, str]) -> Any:
         if not isinstance(value, bool):
             raise SettingsError(f"{name} is true or false", rule=place)
         return value
+    if name == "approval":
+        return read_approval(value, where)
     if name == "hosts":
         if not isinstance(value, dict):
             raise SettingsError("hosts is a table", rule=place, hint='[hosts."api.example.com"]')
@@ -89,7 +92,10 @@ def _lines(text: str) -> dict[str, int]:
     found: dict[str, int] = {}
     prefix = ""
     for number, line in enumerate(text.splitlines(), 1):
-        if table := _TABLE.match(line):
+        if line.strip() == "[approval]":
+            prefix = "approval."
+            found["approval"] = number
+        elif table := _TABLE.match(line):
             prefix = f"hosts.{table[1]}."
             found[prefix[:-1]] = number
         elif key := _KEY.match(line):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from .. import assets
 from ..errors import SettingsError
 from ..model import Cap, Limit
+from .approval import Approval
 from .budget import Budget, dollars, micros
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Policy:
     deny: tuple[str, ...] = ()
     max_lifetime: int = 600
     approve_above: int | None = None
+    approval: Approval = field(default_factory=Approval)
     loopback: bool = False
     mix_networks: bool = False
     where: Mapping[str, str] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ChallengeInvalid
 from ...model import Challenge, Claim
-from ...secret import Veiled
+from ...secret import Veiled, plain
 from ...steps import Presented, Reply
 from .. import strict
 from .offers import Passed, offer
@@ -99,7 +99,7 @@ def _looks_like_ours(reply: Reply) -> bool:
 def _challenge(found: strict.Document, ask: Ask) -> Challenge:
     version = found.fields.get("x402Version")
     if type(version) is not int or version not in (1, 2):
-        shown = strict.plain(repr(version), 40)
+        shown = plain(repr(version), 40)
         raise ChallengeInvalid(f"x402Version is {shown}", rule="x402Version 1 or 2, a number (W5)", hint=_HINT)
     entries = found.fields.get("accepts")
     if not isinstance(entries, list) or not entries:
@@ -154,7 +154,7 @@ def _extensions(found: strict.Document) -> str:
     for key, value in advertised.items():
         if _required(value) and (key != IDENTIFIER or len(raw) > MAX_EXTENSIONS):
             raise ChallengeInvalid(
-                f"the seller requires the extension {strict.plain(key, 60)!r}",
+                f"the seller requires the extension {plain(key, 60)!r}",
                 rule="extension we lack (W15)",
                 hint=_HINT,
             )

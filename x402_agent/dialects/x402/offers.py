@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ... import assets
 from ...model import Offer
-from ..strict import plain
+from ...secret import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
