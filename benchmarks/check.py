@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 from fifty import fifty, shares
 from fifty import table as table_of_fifty
+from large_ledger import build, opened, today
 from paid_request import header_microseconds, measure, table
 
 __all__: list[str] = []
@@ -70,6 +71,11 @@ def main() -> int:
     # ledger it would come to 0.77 (docs/performance.md).
     rows.append(("fifty at a time, durable: seconds x two plain GETs, httpx", 1 / share["httpx"], 1 / 0.85))
     rows.append(("fifty at a time, durable: seconds x two plain GETs, httpx2 (goal 1.18)", 1 / share["httpx2"], 1 / 0.6))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.db"
+        build(path, 1_000_000)
+        rows.append(("opening a ledger of a million payments, ms", opened(path), 300))
+        rows.append(("the query behind log --today on it, ms", today(path), 100))
     failed = 0
     for name, value, limit in rows:
         verdict = "ok" if value <= limit else "within slack" if value <= limit * SLACK else "FAILED"

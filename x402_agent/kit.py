@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import recovery, tasks
+from . import receipts, recovery, tasks
 from .errors import NoAcceptableOffer, PaymentError, PolicyDenied, SigningFailed
 from .flow import pay
 from .ledger.states import outcome
@@ -128,7 +128,7 @@ class Kit:
             self.payer.ledger.testify(hold.payment_id, "receipt", text).run()
         return Receipt(
             outcome(state, refused=refused), hold.offer, hold.payment_id, claim.transaction,
-            sandbox=self.payer.box is not None, claim=claim.fields,
+            sandbox=self.payer.box is not None, claim=claim.fields, differs=receipts.differs(claim.fields, hold),
         )  # fmt: skip
 
     def perform(self, step: Step, milliseconds: int) -> Any:
@@ -210,8 +210,8 @@ class Kit:
         if receipt is not None:
             log.info("%s %s %s %s", receipt.outcome, hold.offer.money, hold.ask.host, hold.payment_id)
         return self.payer.ledger.close(
-            hold, step.state, refused=step.refused, status=step.status, note=step.note, milliseconds=milliseconds,
-            transaction=receipt.transaction if receipt else "",
+            hold, step.state, refused=step.refused, status=step.status, milliseconds=milliseconds,
+            note=step.note or (receipt.differs if receipt else ""), transaction=receipt.transaction if receipt else "",
         )  # fmt: skip
 
 

@@ -323,7 +323,7 @@ class Receipt:
     """What they say happened: a claim until the chain confirms it. Stands in `response.extensions["payment"]`.
 
     `outcome` is released, spent, refused or in_doubt, or None when nothing was held: then `reason` is the error.
-    `transaction` is the seller's claim. `claim` is their whole decoded receipt, untrusted.
+    `transaction` is their claim, `claim` their whole receipt, untrusted; `differs`: where it is not what was signed.
     """
 
     outcome: Outcome | None
@@ -334,6 +334,7 @@ class Receipt:
     sandbox: bool = False
     claim: Mapping[str, Any] = field(default_factory=dict, repr=False)
     reason: Exception | None = field(default=None, repr=False)
+    differs: str = ""
 
     @property
     def money(self) -> Money | None:

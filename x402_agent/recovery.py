@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from . import receipts
 from .errors import PaymentError
 from .fetch import drive
 from .flow import show_again
@@ -38,13 +39,18 @@ def fate(payer: Payer, hold: Hold) -> Steps[str]:
 
 
 def resume(payer: Payer, payment_id: str | None) -> list[Resumed]:
-    """Every open payment, or the one whose id starts with `payment_id`; then what ceilings were charged, where a node
-    shows it. Raises LedgerError for an unknown id."""  # fmt: skip
+    """Every open payment, or the one whose id starts with `payment_id`; then, where a node is set, what ceilings were
+    charged and what the chain shows of payments that so far only their seller calls settled. Raises LedgerError for
+    an unknown id."""  # fmt: skip
     payer.ledger.recover()
     whole = payer.ledger.payment(payment_id).payment_id if payment_id else ""
     found = [_one(payer, hold) for hold in payer.ledger.open_payments() if whole in ("", hold.payment_id)]
     spent = [each for each in payer.ledger.uncharged() if whole in ("", each[0].payment_id)]
-    return found + [each for each in (_true_up(payer, *one) for one in spent) if each is not None]
+    found += [each for each in (_true_up(payer, *one) for one in spent) if each is not None]
+    if not payer.settings.nodes:
+        return found
+    claimed = (_confirm(payer, *one) for one in payer.ledger.claimed(whole))
+    return found + [each for each in claimed if each is not None]
 
 
 def _one(payer: Payer, hold: Hold) -> Resumed:
@@ -79,6 +85,15 @@ def _true_up(payer: Payer, hold: Hold, transaction: str) -> Resumed | None:
         payer.ledger.close(hold, "DEAD", note="unused on chain past its expiry").run()
         return _after(payer, hold, "nothing was charged; the hold is released")
     return None
+
+
+def _confirm(payer: Payer, hold: Hold, transaction: str, note: str) -> Resumed | None:
+    """What the seller calls settled, by the chain; None when there is nothing new."""
+    seen = receipts.look(payer, hold, transaction)
+    if seen is None or seen == ("CLAIMED", note):
+        return None
+    payer.ledger.close(hold, seen[0], note=seen[1]).run()
+    return _after(payer, hold, seen[1])
 
 
 def _ask(payer: Payer, hold: Hold) -> str:

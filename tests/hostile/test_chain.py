@@ -11,6 +11,7 @@ import pytest
 
 from hostile.arena import CENT
 
+NAMED = "the transaction that the seller named"
 UNUSED, USED = "0x" + "0" * 64, "0x" + "0" * 63 + "1"
 
 
@@ -21,6 +22,11 @@ class Node:
         self.latest, self.final, self.time = UNUSED, UNUSED, 0
         self.url = seller.serves("/node", self.answer)
         self.seller = seller
+        self.known = True
+
+    def mined(self, txid):
+        found = {"status": "0x1", "blockNumber": "0x1", "logs": [], "gasUsed": "0x1", "transactionHash": txid}
+        return found if self.known else None
 
     def answer(self, hit):
         call = json.loads(hit.body)
@@ -28,7 +34,7 @@ class Node:
             "eth_chainId": lambda: "0x14a34",
             "eth_call": lambda: self.latest if call["params"][1] == "latest" else self.final,
             "eth_getBlockByNumber": lambda: {"number": "0x64", "timestamp": hex(self.time), "hash": "0x" + "1" * 64},
-            "eth_getTransactionReceipt": lambda: {"status": "0x1", "blockNumber": "0x1", "logs": []},
+            "eth_getTransactionReceipt": lambda: self.mined(call["params"][0]),
         }[call["method"]]()
         return self.seller.answer(200, json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": result}).encode())
 
@@ -51,6 +57,10 @@ class World:
     def resume(self):
         self.payer.ledger.flush()
         return [(each.before, each.after) for each in self.payer.resume()]
+
+    def notes(self):
+        (payment,) = self.payer.ledger.payments()
+        return [event.data.get("note", "") for event in self.payer.ledger.events(payment.payment_id)]
 
     @property
     def state(self):
@@ -108,8 +118,49 @@ def test_V8_somebody_elses_transaction_is_a_claim_and_no_more(world):
     reply = world.get(world.arena.seller.ok(payment_response=world.arena.seller.receipt(transaction="0x" + "77" * 32)))
     assert reply.extensions["payment"].transaction == "0x" + "77" * 32
     assert world.state == ["CLAIMED"]
-    world.node.time = int(world.now) + 10**6
-    assert world.resume() == [] and world.state == ["CLAIMED"]
+    assert world.resume() == [("CLAIMED", "CLAIMED")] and world.notes()[-1] == f"{NAMED} is not this payment"
+    assert world.resume() == [], "told once"
+    assert world.arena.counted() == CENT
+
+
+def test_V1_a_transaction_that_was_made_up(world):
+    world.get(world.arena.seller.ok(payment_response=world.arena.seller.receipt(transaction="0x" + "78" * 32)))
+    world.node.known = False
+    assert world.resume() == [("CLAIMED", "CLAIMED")] and world.notes()[-1] == f"{NAMED} is not on the chain"
+    world.node.latest = USED  # settled all the same, by a transaction that nobody named
+    assert world.resume() == [("CLAIMED", "CONFIRMED")] and "settled on chain" in world.notes()[-1]
+    assert world.arena.counted() == CENT
+
+
+def test_V4_content_for_a_proof_that_is_never_settled_costs_nothing_once_it_is_dead(world):
+    world.get(world.arena.seller.ok(payment_response=world.arena.seller.receipt(transaction="0x" + "78" * 32)))
+    world.now += 7200
+    assert world.resume() == [("CLAIMED", "CLAIMED")] and world.arena.counted() == CENT
+    world.node.time = int(world.now)
+    assert world.resume() == [("CLAIMED", "DEAD")]
+    assert world.arena.counted() == 0
+
+
+LIES = {
+    "payer": {"payer": "0x" + "66" * 20}, "network": {"network": "eip155:1"}, "payTo": {"payTo": "0x" + "66" * 20},
+    "amount": {"amount": "9999999"}, "success": {"success": False}, "payer, amount": {"payer": 7, "amount": [1]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", LIES)
+def test_V1_a_receipt_that_says_otherwise_than_was_signed_is_noted_and_changes_nothing(world, wrong):
+    reply = world.get(world.arena.seller.ok(payment_response=world.arena.seller.receipt(**LIES[wrong])))
+    receipt = reply.extensions["payment"]
+    assert reply.text == "paid content" and receipt.outcome == "spent"
+    assert receipt.differs == f"the seller's receipt says otherwise than was signed: {wrong}"
+    assert world.state == ["CLAIMED"] and world.arena.counted() == CENT
+    assert world.notes()[-1] == receipt.differs
+
+
+def test_V1_a_receipt_that_says_what_was_signed_is_not_noted(world):
+    proof = {"payer": world.payer.wallet.address("eip155").lower(), "network": "base-sepolia", "amount": "10000"}
+    reply = world.get(world.arena.seller.ok(payment_response=world.arena.seller.receipt(**proof)))
+    assert reply.extensions["payment"].differs == world.notes()[-1] == ""
 
 
 def test_V9_a_settlement_that_is_reorganised_away_stays_counted(world):

@@ -124,3 +124,16 @@ def test_readers_wait_for_what_was_closed_before(desk, ledger):
     hold = desk.pay(ledger)
     ledger.close(hold, "CLAIMED").run()
     assert ledger.payment(hold.payment_id).state == "CLAIMED"
+
+
+def test_today_is_found_among_years_of_payments_whatever_the_clock_did(desk):
+    ledger = desk.open()
+    midnight = desk.clock.now - desk.clock.now % 86400
+    for number, at in enumerate([midnight - 900 * 86400, midnight - 86400, midnight - 200, midnight + 1, midnight - 3, midnight + 5]):
+        desk.clock.now = at
+        desk.pay(ledger, desk.ask(f"/{number}"))
+    assert [p.url[-2:] for p in ledger.payments(today=True)] == ["/5", "/3"]
+    desk.clock.now = midnight + 2 * 86400
+    assert ledger.payments(today=True) == []
+    desk.pay(ledger, desk.ask("/new"))
+    assert [p.url[-4:] for p in ledger.payments(today=True)] == ["/new"]

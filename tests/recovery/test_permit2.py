@@ -202,7 +202,8 @@ def test_V8_the_transaction_of_a_cheaper_payment_gives_nothing_back(served, buy)
     second = buy(change=lambda claim: {**claim, "transaction": first.transaction, "amount": "12000"})
     third = buy(change=lambda claim: {**claim, "transaction": cheap.transaction, "amount": "10000"})
     fourth = buy(change=lambda claim: {**claim, "transaction": "", "amount": "0"})
-    assert [one.after for one in served.resume()] == ["CONFIRMED"]
+    told = {one.payment_id: one.after for one in served.resume()}
+    assert told == {cheap.payment_id: "CONFIRMED", first.payment_id: "CONFIRMED"}
     charges = [served.ledger.payment(each.payment_id).charged for each in (first, second, third, fourth)]
     assert charges == [12_000, None, None, None]
     served.sandbox.warp(4000)

@@ -55,6 +55,10 @@ class Chain(Protocol):
     def charged(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
         """What this transaction, named by the seller, took of a ceiling, in atomic units; None in any doubt."""
 
+    def lookup(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[str]:
+        """What this transaction, named by the seller, shows of a payment: `paid` (final, ours), `pending`, `missing`,
+        `another`, `unnamed` or `unknown`."""  # fmt: skip
+
 
 def builtin() -> tuple[Chain, ...]:
     """Our own chains."""

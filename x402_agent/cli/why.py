@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .. import Money, Settings
 from .common import as_json, errors, found, link, row
+
+if TYPE_CHECKING:
+    from ..ledger import Payment, SqliteLedger
 
 __all__ = ["run"]
 
@@ -18,6 +21,35 @@ _NEXT = {
     "spent": "x402-agent log --host {host}",
     "released": "repeat the call: nothing was paid",
 }
+_MEANS = {
+    "RESERVED": "its budget is set aside; nothing is signed",
+    "BUILT": "a transaction is signed and written down; nothing was broadcast",
+    "INFLIGHT": "it is under way, or its process ended: the proof may have left",
+    "UNKNOWN": "the proof left and no good answer came; it may still settle, and stays counted",
+    "SEEN": "broadcast; it waits to be mined",
+    "MINED": "in a block that is not final",
+    "PROVING": "paid; its transaction is being shown to the seller",
+    "CLAIMED": "claimed: the seller says that it is paid, and what was bought came",
+    "CONFIRMED": "confirmed: it is on the chain",
+    "PAID_UNDELIVERED": "undelivered: paid by the seller's own word, and what was bought did not come whole",
+    "REVERTED": "it failed on the chain for good; its fee stays counted",
+    "DEAD": "the chain can never settle it any more; nothing is counted",
+    "RELEASED": "nothing left this machine; nothing is counted",
+    "QUARANTINE": "its row could not be trusted; it stays counted until a person decides",
+}
+
+
+def _means(one: Payment) -> str:
+    """Where a payment stands, in a sentence."""
+    if one.state == "CONFIRMED" and not one.delivered:
+        return f"{_MEANS[one.state]}, and what was bought did not come: undelivered"
+    return _MEANS[one.state]
+
+
+def _shared(ledger: SqliteLedger, one: Payment) -> str:
+    """That a seller named this transaction before, or ""."""
+    others = ledger.namesakes(one)
+    return f"named for {others} other payment{'s' if others > 1 else ''} too; only a node can tell" if others else ""
 
 
 def run(
@@ -29,17 +61,23 @@ def run(
         ledger, one = found(Settings.load(), payment)
         events = ledger.events(one.payment_id)
         hint = _NEXT[one.outcome].format(id=one.payment_id[:8], host=one.host)
+        if one.state == "CLAIMED":
+            hint = f"x402-agent resume {one.payment_id[:8]}   (with X402_AGENT_NODES set it asks the chain)"
+        means, shared = _means(one), _shared(ledger, one)
         if json:
             moves = [{"at": e.at, "from": e.from_state, "to": e.state, **e.data} for e in events]
-            as_json({**row(one, sandbox=ledger.sandbox), "events": moves, "try": hint})
+            as_json({**row(one, sandbox=ledger.sandbox), "means": means, "shared": shared, "events": moves, "try": hint})
             return
         label = ", sandbox" if ledger.sandbox else ""
         print(f"{one.payment_id}  {one.outcome} ({one.state})  {str(one.money)[:-1]}{label})")
+        print(f"  that is    {means}")
         print(f"  asked      {one.method} {one.url}")
         print(f"  from       {one.payer}\n  to         {one.pay_to}")
         print(f"  proof      {one.nonce[2:6]}…{one.nonce[-2:]}   expires {_clock(one.valid_before)}")
         if one.status:
             print(f"  answer     {one.status}   {'tx ' + one.transaction if one.transaction else 'no transaction named'}")
+        if shared:
+            print(f"  the tx     {shared}")
         if one.charged is not None and one.money:
             print(f"  charged    {Money(one.charged, one.money.asset).text} of at most {one.money.text}, by the chain")
         if page := link(one, sandbox=ledger.sandbox):

@@ -12,7 +12,7 @@ from . import states
 from .moves import known, move
 from .opened import Opened
 from .reports import select
-from .rows import hold_of
+from .rows import hold_of, known_offer
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,7 +26,7 @@ _UNCHARGED = f"o.scheme = 'upto' AND p.charged = '' AND p.state IN {states.liste
 
 
 class Charges(Opened):
-    """The part of the ledger that trues up."""
+    """The part of the ledger that learns from the chain what was paid, and trues up."""
 
     def uncharged(self) -> list[tuple[Hold, str]]:
         """Spent payments of scheme `upto` whose charge nobody has looked up, each with the transaction that its seller
@@ -34,6 +34,17 @@ class Charges(Opened):
 
         def read(store: Store) -> list[tuple[Hold, str]]:
             return [(hold_of(row), row["tx_hash"]) for row in select(store, f"{_UNCHARGED} ORDER BY p.id", ())]
+
+        return list(self._job(read, write=False).run())
+
+    def claimed(self, payment_id: str = "") -> list[tuple[Hold, str, str]]:
+        """Payments that are settled by their seller's word alone, with the transaction it claims ("" for none) and our note:
+        the one called so, or the newest thousand, oldest first."""  # fmt: skip
+        where = "p.state = 'CLAIMED' AND o.scheme <> 'upto' AND (?1 = '' OR p.payment_id = ?1) ORDER BY p.id DESC LIMIT 1000"
+
+        def read(store: Store) -> list[tuple[Hold, str, str]]:
+            rows = select(store, where, (payment_id,))
+            return [(hold_of(row), row["tx_hash"], row["note"]) for row in rows[::-1] if known_offer(row)]
 
         return list(self._job(read, write=False).run())
 

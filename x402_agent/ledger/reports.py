@@ -11,8 +11,8 @@ from ..errors import LedgerError
 from ..model import Hold, Limit, Outcome
 from . import analytics, budget, recovery, states
 from .opened import Opened
-from .rows import SELECT, Payment, hold_of, payment_of
-from .store import day_of
+from .rows import SELECT, Payment, hold_of, known_offer, payment_of
+from .store import CLOCK_SLACK, day_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -70,6 +70,20 @@ def select(store: Store, where: str, values: Iterable[object]) -> list[sqlite3.R
     return cursor.execute(f"{SELECT} WHERE {where}", tuple(values)).fetchall()
 
 
+def _since(store: Store, at: float) -> int:
+    """The first row made at `at` (unix seconds) or later; rows have ids in the order of time."""
+    query = "SELECT created_at FROM x402_payments WHERE id <= ? ORDER BY id DESC LIMIT 1"
+    low, high = 0, 1 + int(store.db.execute("SELECT COALESCE(MAX(id), 0) FROM x402_payments").fetchone()[0])
+    while high - low > 1:
+        middle = (low + high) // 2
+        row = store.db.execute(query, (middle,)).fetchone()
+        if row is None or row[0] < at:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
 class Reports(Opened):
     """The part of the ledger that only reads."""
 
@@ -90,8 +104,9 @@ class Reports(Opened):
         def read(store: Store) -> list[Payment]:
             where, values = ["1"], list[object]()
             if today:
-                where.append("day = ?")
-                values.append(day_of(store.clock()))
+                now = store.clock()
+                where.append("p.id >= ? AND day = ?")  # rows run with time, so no index is kept for this alone
+                values += [_since(store, now - now % 86400 - CLOCK_SLACK), day_of(now)]
             if host:
                 where.append("host = ?")
                 values.append(host)
@@ -144,9 +159,17 @@ class Reports(Opened):
 
         def read(store: Store) -> list[Hold]:
             found = select(store, f"is_open = 1 AND state NOT IN {states.listed(states.UNSENT)} ORDER BY id", ())
-            return [hold_of(row) for row in found if not self._busy(store, row)]
+            told = [row for row in found if row["state"] != "QUARANTINE" or known_offer(row)]
+            return [hold_of(row) for row in told if not self._busy(store, row)]
 
         return list(self._read(read))
+
+    def namesakes(self, payment: Payment) -> int:
+        """For how many other payments a seller named this payment's transaction. Some settle many at once; some lie (V8)."""
+        query = "SELECT COUNT(*) FROM x402_payments WHERE tx_hash = ? AND payment_id <> ?"
+        values = payment.transaction, payment.payment_id
+        found: int = self._read(lambda store: store.db.execute(query, values).fetchone()[0]) if payment.transaction else 0
+        return found
 
     def totals(self, by: Literal["host", "agent", "day"]) -> list[Total]:
         """What is counted, by host, agent or UTC day; the largest first, days in their order."""

@@ -17,7 +17,7 @@ from .events import quoted
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["COLUMNS", "INSERT", "INSERT_OFFER", "OFFER_COLUMNS", "SELECT", "Payment", "caller_hash", "clean_url", "facts", "hold_of",
+__all__ = ["COLUMNS", "INSERT", "INSERT_OFFER", "OFFER_COLUMNS", "SELECT", "Payment", "caller_hash", "clean_url", "facts", "hold_of", "known_offer",
            "offer_of", "offer_row", "payment_id_of", "payment_of", "row_of"]  # fmt: skip
 
 COLUMNS = (
@@ -158,6 +158,15 @@ def offer_of(row: sqlite3.Row | dict[str, Any]) -> Offer:
             payment_id=row["payment_id"],
         )
     return offer
+
+
+def known_offer(row: sqlite3.Row) -> bool:
+    """Whether the offer of a row can be read: not of one in quarantine, nor of a token that left the table."""
+    try:
+        offer_of(row)
+    except LedgerError:
+        return False
+    return True
 
 
 def hold_of(row: sqlite3.Row | dict[str, Any], ask: Ask | None = None, limits: tuple[Limit, ...] = ()) -> Hold:

@@ -100,6 +100,12 @@ class Evm:
 
         return charged(offer, terms, transaction, node)
 
+    def lookup(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[str]:
+        """What the transaction that a seller names shows: `paid` or why not (see lookup.py)."""
+        from .lookup import lookup
+
+        return lookup(offer, terms, transaction, node)
+
 
 def _way(offer: Offer) -> str:
     """Why this scheme, method and facilitator are not signed together, or "" (rows A7, D1, D4)."""
