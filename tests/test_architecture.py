@@ -44,7 +44,7 @@ ROOMS = {
     "sandbox": NOUNS
     | {"primitives", "dialects", "chains", "evidence", "pyrevm", "eth", "anyio", "eth_typing", "uvicorn", "starlette"},
 }
-ABOVE = {"payer", "kit", "credentials", "tasks", "slips", "recovery", "receipts", "broadcast", "cli", "__init__"}
+ABOVE = {"payer", "kit", "credentials", "prepay", "tasks", "slips", "recovery", "receipts", "broadcast", "cli", "__init__"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 MCP = sorted((ROOT / "mcp_server").rglob("*.py"))
 STDLIB = sys.stdlib_module_names

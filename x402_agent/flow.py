@@ -44,6 +44,7 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 BUSY_PAUSE = 0.05
 SHOWN = 3  # credentials that one request may try
 UNSENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})  # of httpx and httpx2: no connection, so no byte left
+SPENT = frozenset({"CLAIMED", "CONFIRMED", "PAID_UNDELIVERED"})
 
 
 class Dialect(Protocol):
@@ -70,6 +71,12 @@ class Kit(Protocol):
     def left(self, reply: Reply, credential: model.Credential) -> int | None:
         """How many uses the seller says are left, None when the answer says nothing of it."""
 
+    def remembered(self, ask: model.Ask) -> model.Challenge | None:
+        """What this seller asked for this URL lately, where policy lets a proof go on the first send; else None."""
+
+    def renewed(self, hold: model.Hold, reply: Reply) -> model.Hold | None:
+        """A prepaid proof was answered 402: forget the offer; the hold in its new envelope if they still ask the same."""
+
     def read(self, reply: Reply, ask: model.Ask) -> model.Challenge | None:
         """Ask each dialect in its order of trust; None when nobody understands."""
 
@@ -88,9 +95,27 @@ class Kit(Protocol):
 
 def pay(ask: model.Ask, kit: Kit) -> Steps[Reply]:
     """One request, paid for if it must be and may be. Ends in the reply that the caller gets."""
+    if not kit.keeps(ask) and (known := kit.remembered(ask)) is not None:
+        bought = yield from _prepaid(ask, known, kit)
+        if bought is not None:
+            return bought
     reply = yield from _ask(ask, kit)
     if reply.status != 402 or (challenge := kit.read(reply, ask)) is None:
         return reply
+    return (yield from _present(*(yield from _committed(ask, challenge, kit)), kit))
+
+
+def _prepaid(ask: model.Ask, known: model.Challenge, kit: Kit) -> Steps[Reply | None]:
+    """The proof on the first send. None when a rule or the wallet says no: nothing has left, and the seller is asked."""
+    try:
+        hold, proof = yield from _committed(ask, known, kit)
+    except PaymentError:
+        return None
+    return (yield from _present(hold, proof, kit, prepaid=not hold.resumed))
+
+
+def _committed(ask: model.Ask, challenge: model.Challenge, kit: Kit) -> Steps[tuple[model.Hold, model.Proof]]:
+    """The one proof of this Ask: that of its open payment, or a new one that is written down."""
     while True:
         hold = yield from _open_hold(ask, kit)
         if hold is None:
@@ -98,7 +123,8 @@ def pay(ask: model.Ask, kit: Kit) -> Steps[Reply]:
             hold = yield Hold(ask, offer, limits)
         committed = yield from _prove(hold)
         if committed is not None:  # None: another process opened this very purchase first; its proof is the only one
-            return (yield from _present(*committed, kit))
+            found: tuple[model.Hold, model.Proof] = committed
+            return found
 
 
 def _ask(ask: model.Ask, kit: Kit) -> Steps[Reply]:
@@ -174,22 +200,29 @@ def _prove(hold: model.Hold) -> Steps[tuple[model.Hold, model.Proof] | None]:
     return None if committed is None else (committed, proof)
 
 
-def _present(hold: model.Hold, proof: model.Proof, kit: Kit) -> Steps[Reply]:
+def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = False) -> Steps[Reply]:
     """From here money may move: every way out closes the hold with what is known, and frees nothing."""
-    dialect = kit.dialect(hold.offer.dialect)
+    dialect, refusable = kit.dialect(hold.offer.dialect), hold.refused
     kept = True
     try:
         presented = yield from dialect.present(hold, proof)
         if presented.credential is not None:
             kept = yield from _keep(hold, presented.credential)
         reply, repeated = yield from _send(hold, Veiled(presented.headers), dialect)
+        if prepaid and reply.status == 402:
+            refusable = not repeated
+            if (renewed := kit.renewed(hold, reply)) is not None:  # the same proof: a second one is never signed
+                presented = yield from dialect.present(renewed, proof)
+                reply, repeated = yield from _send(renewed, Veiled(presented.headers), dialect)
     except BaseException as cause:
         yield Close(hold, "UNKNOWN", refused=hold.refused, note=type(cause).__name__)
         if isinstance(cause, Exception):
             raise in_doubt(hold, type(cause).__name__) from cause
         raise
     claim = dialect.receipt(reply, hold.offer)
-    state, refused = judge(reply.status, claim, fresh=hold.refused or not (hold.resumed or repeated))
+    state, refused = judge(reply.status, claim, fresh=refusable or not (hold.resumed or repeated))
+    if state == "UNKNOWN" and hold.state in SPENT:  # bought before: a worse answer to the same proof takes nothing back
+        state, refused = hold.state, False
     reply.receipt = kit.receipt(hold, claim, state, refused=refused)
     if claim.credential is not None and state == "CLAIMED":
         kept = (yield from _keep(hold, claim.credential)) and kept

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from . import receipts, recovery, tasks
 from .errors import NoAcceptableOffer, PaymentError, PolicyDenied, SigningFailed
 from .flow import pay
+from .ledger.purchase import Rebuy
 from .ledger.states import outcome
 from .model import Receipt
 from .policy import Choice, choose, left_words
+from .prepay import same_terms
 from .steps import Approve, Aside, Call, Close, Commit, Find, Hold, Keep, Look, Return, Sign, Use
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class _Blocking:
 class Kit:
     """One conversation's view of the rooms (flow.Kit), and who performs its steps."""
 
-    __slots__ = ("ask", "asks", "payer", "signed", "standing")
+    __slots__ = ("ask", "asked", "asks", "payer", "prepaid", "signed", "stale", "standing")
 
     def __init__(self, payer: Payer, ask: Ask, task: Task | None = None) -> None:
         self.payer = payer
@@ -71,6 +73,8 @@ class Kit:
         tasks.place(ask, self.standing[0])
         self.signed = ""  # the offer that we take, as its seller signed it
         self.asks: tuple[Reason, ...] = ()
+        self.asked = 0.0  # when the seller said what it asks, in this conversation
+        self.prepaid = self.stale = False
 
     def conversation(self) -> Steps[Reply]:
         """What the driver is to perform."""
@@ -86,7 +90,26 @@ class Kit:
                 return said if type(said) is int and said >= 0 else None
         return None
 
+    def remembered(self, ask: Ask) -> Challenge | None:
+        if not self.payer.policy.prepay:
+            return None
+        found = self.payer.prepay.challenge(ask)
+        self.prepaid = found is not None
+        return found
+
+    def renewed(self, hold: HeldBudget, reply: Reply) -> HeldBudget | None:
+        self.stale = True
+        self.payer.prepay.refused(hold)
+        try:
+            challenge = self.read(reply, hold.ask)
+        except PaymentError:
+            return None
+        offers = challenge.offers if challenge else ()
+        asked = next((offer for offer in offers if same_terms(hold.offer, offer)), None)
+        return None if asked is None else replace(hold, offer=asked)
+
     def read(self, reply: Reply, ask: Ask) -> Challenge | None:
+        self.asked = self.payer.clock()
         for dialect in self.payer.dialects:
             challenge = dialect.read(reply, ask)
             if challenge is not None:
@@ -106,6 +129,8 @@ class Kit:
                 error.hint += " --sandbox"
             raise error
         ask.key  # noqa: B018 - a one-shot body is refused here, before anything is held
+        if choice.asks and self.prepaid and not self.asked:
+            raise PolicyDenied("a person is asked about this one", rule=self.payer.policy.place("prepay"), hint="asked first")
         self.asks = choice.asks
         self.signed = _signed(challenge, ask, choice.offer, self.payer.clock())
         return choice.offer, choice.limits
@@ -126,16 +151,18 @@ class Kit:
             self.payer.ledger.testify(hold.payment_id, "offer", self.signed).run()
         if claim.signed is not None and len(text := _compact(claim.signed)) <= MAX_TEXT:
             self.payer.ledger.testify(hold.payment_id, "receipt", text).run()
+        why = self.payer.prepay.reason(hold) if self.stale and state == "UNKNOWN" else None
         return Receipt(
             outcome(state, refused=refused), hold.offer, hold.payment_id, claim.transaction,
-            sandbox=self.payer.box is not None, claim=claim.fields, differs=receipts.differs(claim.fields, hold),
+            sandbox=self.payer.box is not None, claim=claim.fields, reason=why,
+            differs=receipts.differs(claim.fields, hold),
         )  # fmt: skip
 
     def perform(self, step: Step, milliseconds: int) -> Any:
         """Do one step of the rooms: a value, or work that the driver runs (a ledger job, a remote signature)."""
         kind = type(step)
         if kind is Find:
-            return self.payer.ledger.find(self.ask)
+            return self._find()
         if kind is Hold:
             return self._hold(step)  # type: ignore[arg-type]
         if kind is Approve:
@@ -158,7 +185,16 @@ class Kit:
         held = self.payer.credentials
         if isinstance(step, Use):
             return held.use(step.credential)
-        return held.returned(step) if isinstance(step, Return) else held.keep(step.credential, self.ask)
+        if isinstance(step, Return):
+            return held.returned(step)
+        self.asked = 0.0  # what was bought opens the door from now on: no proof goes first
+        self.payer.prepay.forget(self.ask)
+        return held.keep(step.credential, self.ask)
+
+    def _find(self) -> Any:
+        policy = self.payer.policy
+        rebuy = Rebuy(policy.rebuy_after, policy.place("rebuy_after")) if policy.rebuy_after else None
+        return self.payer.ledger.find(self.ask, rebuy=rebuy)
 
     def _hold(self, step: Hold) -> Any:
         reserve = bool(self.asks) or not self.payer.signer(step.offer.network.namespace).local
@@ -207,12 +243,24 @@ class Kit:
 
     def _close(self, step: Close, milliseconds: int) -> Any:
         hold, receipt = step.hold, step.receipt
+        if self.payer.policy.prepay:
+            self._learn(step)
         if receipt is not None:
             log.info("%s %s %s %s", receipt.outcome, hold.offer.money, hold.ask.host, hold.payment_id)
         return self.payer.ledger.close(
             hold, step.state, refused=step.refused, status=step.status, milliseconds=milliseconds,
             note=step.note or (receipt.differs if receipt else ""), transaction=receipt.transaction if receipt else "",
         )  # fmt: skip
+
+
+    def _learn(self, step: Close) -> None:
+        """Remember what was asked, paid and receipted; forget what a proof on the first send did not buy."""
+        hold, receipt = step.hold, step.receipt
+        good = step.state == "CLAIMED" and receipt is not None and receipt.claim.get("success") is True
+        if good and self.asked and not hold.resumed:
+            self.payer.prepay.remember(hold.ask, hold.offer, self.asked)
+        elif self.prepaid and not good:
+            self.payer.prepay.forget(hold.ask)
 
 
 class QuoteKit(Kit):
@@ -228,6 +276,9 @@ class QuoteKit(Kit):
         return False
 
     def _look(self, step: Look) -> Any:
+        return None
+
+    def remembered(self, ask: Ask) -> Challenge | None:
         return None
 
     def read(self, reply: Reply, ask: Ask) -> Challenge | None:

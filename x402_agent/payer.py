@@ -18,6 +18,7 @@ from .kit import Kit, Quote, QuoteKit
 from .ledger import SqliteLedger
 from .model import Money
 from .policy import Budget, Policy, load
+from .prepay import Prepay
 from .secret import Env, Secret
 from .settings import Settings
 from .wallet import Wallet
@@ -77,6 +78,7 @@ class Payer:
         self.deadline = self.settings.deadline
         self.answer_timeout = self.settings.answer_timeout
         self.box = sandbox
+        self.prepay = Prepay(self)
         if ledger is not None:
             self.ledger = ledger
         self.credentials = Credentials(self._journal, lambda: self.vault, self.clock)

@@ -80,15 +80,24 @@ class Talk:
         """The request to put on the wire: the caller's own, or a copy that carries more headers."""
         if not step.headers and not step.paid:
             return self.request
+        if step.paid:
+            self.timed()
         least = self.rooms.answer_timeout if step.paid else 0.0
         cookies = self.challenge.response if step.paid and self.challenge else None
         return wire.copy(self.request, self.lib, step.headers, least=least, cookies=cookies)
 
-    def challenged(self, reply: Reply) -> None:
-        """A 402 came: from here the deadline counts, whatever the caller's own timeout."""
-        self.challenge = reply
+    def timed(self) -> None:
+        """Money is asked for: from here the deadline counts, whatever the caller's own timeout."""
         if self.deadline is None:
             self.deadline = time.monotonic() + self.rooms.deadline
+
+    def challenged(self, step: Send, reply: Reply) -> bool:
+        """Whether this is the 402 that says what is asked: the first one, to a request with or without a proof."""
+        if reply.status != 402 or (step.paid and self.challenge is not None):
+            return False
+        self.challenge = reply
+        self.timed()
+        return True
 
     def left(self) -> float | None:
         return None if self.deadline is None else max(0.001, self.deadline - time.monotonic())
@@ -125,7 +134,7 @@ class Talk:
         if reply.receipt is not None:
             response.extensions["payment"] = replace(reply.receipt, milliseconds=self.milliseconds)
             self.request.extensions[wire.PAID] = reply.receipt.payment_id
-            if self.challenge is not None:
+            if self.challenge is not None and self.challenge is not reply:
                 wire.add_cookies(self.challenge.response, response)
         return response
 
@@ -141,7 +150,7 @@ class Talk:
 
     def watch(self, reply: Reply, hold: Hold | None) -> None:
         """A paid body that breaks after its headers: paid, not delivered, and the caller is told so."""
-        if hold is not None and reply.receipt is not None and reply.receipt.outcome == "spent":
+        if hold is not None and reply.status < 400 and reply.receipt is not None and reply.receipt.outcome == "spent":
             reply.response.stream = wire.stream_types(self.lib).watched(reply.response, self, hold)
 
     def broken(self, hold: Hold, exc: BaseException) -> tuple[Any, BaseException]:
@@ -224,8 +233,7 @@ class Pays:
             raise talk.failed(step, exc) from exc.__cause__
         reply = Reply(response.status_code, response.headers, response=response)
         talk.open = response
-        if response.status_code == 402 and not step.paid:
-            talk.challenged(reply)
+        if talk.challenged(step, reply):
             DEADLINE.set(talk.deadline)
             if "payment-required" not in response.headers:
                 try:
@@ -331,10 +339,8 @@ class Pays:
             raise talk.failed(step, exc) from exc.__cause__
         reply = Reply(response.status_code, response.headers, response=response)
         talk.open = response
-        if response.status_code == 402 and not step.paid:
-            talk.challenged(reply)
-            if "payment-required" not in response.headers:
-                await self._aread(talk, reply)
+        if talk.challenged(step, reply) and "payment-required" not in response.headers:
+            await self._aread(talk, reply)
         return reply
 
     async def _aread(self, talk: Talk, reply: Reply) -> None:

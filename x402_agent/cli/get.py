@@ -29,6 +29,10 @@ def run(
     data: Annotated[str | None, typer.Option("-d", "--data", help="The body; @file reads a file.")] = None,
     maximum: Annotated[str, typer.Option("--max", help="Pay at most this much, in dollars. It only lowers.")] = "",
     key: Annotated[str, typer.Option(help="Your own key of this purchase: the same key never buys twice.")] = "",
+    again: Annotated[
+        bool | None,
+        typer.Option("--again/--no-again", help="Buy anew under a used key; or never buy what this request bought before."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show offers and decision; sign nothing.")] = False,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Pay the sandbox that `sandbox up` runs.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for each read.")] = 60.0,
@@ -49,8 +53,9 @@ def run(
             if dry_run:
                 code = _quote(payer.quote(url, method=verb, **options), payer, json)
             else:
-                asked = {"max": maximum} if maximum else {}
-                code = _fetch(payer, verb, url, {**options, "extensions": {"payment": {**asked, **({"key": key} if key else {})}}}, json)
+                asked = {"max": maximum or None, "key": key or None, "again": again}
+                payment = {name: value for name, value in asked.items() if value is not None}
+                code = _fetch(payer, verb, url, {**options, "extensions": {"payment": payment}}, json)
     raise typer.Exit(code)
 
 
@@ -98,7 +103,7 @@ def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], json: boo
     elif code == Exit.NOTHING:
         say("402 without an offer that any dialect here understands; nothing was paid")
     if code == Exit.FAILED and receipt is not None and not json:
-        say(f"paid, and the answer was {reply.status_code}; the same call shows the same proof again")
+        say(f"paid, and the answer was {reply.status_code}; the same call shows the same proof again, --again buys anew")
     if code == Exit.IN_DOUBT and receipt is not None:
         say(f"the money stays counted; try  x402-agent resume {receipt.payment_id[:8]}")
     return code

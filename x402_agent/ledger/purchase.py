@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from ..errors import PolicyDenied
 from . import budget, states
 
 if TYPE_CHECKING:
@@ -12,7 +13,34 @@ if TYPE_CHECKING:
     from ..model import Ask, Offer
     from .store import Store
 
-__all__ = ["index_asks", "same_payee", "same_purchase"]
+__all__ = ["Rebuy", "index_asks", "not_again", "same_payee", "same_purchase"]
+
+_BOUGHT = (
+    "SELECT payment_id, created_at FROM x402_payments WHERE ask_key = ? AND delivered = 1 AND created_at > ? "
+    "ORDER BY id DESC LIMIT 1"
+)
+
+
+class Rebuy(NamedTuple):
+    """For how many seconds what was delivered is not bought again, and the rule that says so."""
+
+    seconds: int
+    rule: str
+
+
+def not_again(store: Store, ask: Ask, rebuy: Rebuy) -> None:
+    """Raises PolicyDenied, naming the earlier payment, where this very purchase was delivered lately."""
+    index_asks(store)
+    now = int(store.clock())
+    row = store.db.execute(_BOUGHT, (ask.key, now - rebuy.seconds)).fetchone()
+    if row is not None:
+        payment_id, bought = row
+        raise PolicyDenied(
+            f"{ask.method} {ask.origin}{ask.path} was bought and delivered {max(0, now - bought)} seconds ago",
+            rule=rebuy.rule,
+            hint=f"x402-agent why {payment_id[:8]}   (another purchase of the same: give it a key of its own)",
+            payment_id=payment_id,
+        )
 
 
 def index_asks(store: Store) -> None:

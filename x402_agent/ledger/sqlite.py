@@ -18,7 +18,8 @@ from .broadcasts import Broadcasts
 from .charges import Charges
 from .evidence import Evidence
 from .moves import Answer, Known, Overtaken, known, move
-from .purchase import index_asks, same_payee, same_purchase
+from .purchase import Rebuy, index_asks, not_again, same_payee, same_purchase
+from .remembered import Remembered
 from .reports import Reports, select
 from .slips import Slips, check_slips
 from .store import Store, day_of
@@ -33,21 +34,22 @@ _AT_WORK = states.UNSENT | {"INFLIGHT"}
 _KNOWN_BETTER = states.SPENT | {"SEEN", "MINED", "PROVING"}
 
 
-class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Reports, Slips, Tokens):
+class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Remembered, Reports, Slips, Tokens):
     """The ledger in one SQLite file; opened.py says what its arguments are."""
 
     # -- the four calls of the conversation -----------------------------------------------------------------------
 
-    def find(self, ask: Ask) -> Job[Hold | Busy | None]:
+    def find(self, ask: Ask, *, rebuy: Rebuy | None = None) -> Job[Hold | Busy | None]:
         """The open payment for this very Ask, BUSY when a live owner is at it under the same caller's key, or None.
 
-        Raises PolicyDenied when the caller's key was used for another request (X8).
+        Raises PolicyDenied when the caller's key was used for another request (X8), or when this very purchase was
+        delivered within the time of `rebuy`.
         """
         store = self._store
-        simple = not ask.caller_key and ask.again is not False
+        simple = not ask.caller_key and ask.again is not False and rebuy is None
         if simple and store is not None and not self._forked and store.current() and store.cache.alone(ask.key):
             return done_job(None)  # a hint as well: Commit looks again, under the lock
-        return self._job(lambda opened: self._find(opened, ask), write=ask.again is False)
+        return self._job(lambda opened: self._wanted(opened, ask, rebuy), write=ask.again is False or rebuy is not None)
 
     def hold(
         self, ask: Ask, offer: Offer, terms: Terms, limits: tuple[Limit, ...], *, reserve: bool = False
@@ -112,6 +114,12 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Reports, Slips, To
 
     # -- inside the transaction -----------------------------------------------------------------------------------
 
+    def _wanted(self, store: Store, ask: Ask, rebuy: Rebuy | None) -> Hold | Busy | None:
+        found = self._find(store, ask)
+        if found is None and rebuy is not None:
+            not_again(store, ask, rebuy)
+        return found
+
     def _find(self, store: Store, ask: Ask, besides: str = "") -> Hold | Busy | None:
         now = store.clock()
         keyed = bool(ask.caller_key)
@@ -123,6 +131,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Reports, Slips, To
         elif ask.again is False:
             where = "ask_key = ?"
             index_asks(store)
+        spent = None
         for row in select(store, f"{where} AND payment_id <> ? ORDER BY id", (*values, besides)):
             state = row["state"]
             if state in _AT_WORK and self._at_work(store, row):
@@ -130,8 +139,10 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Reports, Slips, To
                     return BUSY
                 continue
             if same_purchase(row, ask, now):
-                return rows.hold_of(row, ask)
-        return None
+                if row["is_open"]:
+                    return rows.hold_of(row, ask)
+                spent = row
+        return None if spent is None else rows.hold_of(spent, ask)  # of what was bought and delivered, the newest
 
     def _conflict(self, store: Store, ask: Ask) -> None:
         query = "caller_key = ? AND ask_key <> ? AND state <> 'RELEASED' ORDER BY id LIMIT 1"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["load", "write_budget"]
 
 _MONEY = ("per_call", "day", "total", "approve_above")
-_LISTS = ("networks", "assets", "allow", "deny")
+_LISTS = ("networks", "assets", "allow", "deny", "prepay")
 _FLAGS = ("loopback", "mix_networks")
 _TABLE = re.compile(r'\s*\[hosts\."?([^"\]]+)"?\]')
 _KEY = re.compile(r"\s*([a-z_]+)\s*=")
@@ -62,7 +62,7 @@ def _value(name: str, value: Any, place: str, where: dict[str, str]) -> Any:
             raise SettingsError("hosts is a table", rule=place, hint='[hosts."api.example.com"]')
         return {host.lower().rstrip("."): _host(host, rules, where) for host, rules in value.items()}
     if not isinstance(value, int) or isinstance(value, bool):
-        raise SettingsError(f"{name} is a whole number of seconds", rule=place)
+        raise SettingsError(f"{name} is a whole number", rule=place)
     return value
 
 

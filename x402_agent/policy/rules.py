@@ -41,7 +41,8 @@ class Policy:
     `networks` holds groups (`mainnet`, `testnet`) or names of the table; test and real money never mix unless
     `mix_networks`. `assets` empty means every dollar-pegged token of the table. `loopback` lets real money be asked
     for over plain http by a server on this machine. `allow` and `deny` hold hosts (`a.example`, `a.example:8443`) or
-    origins (`https://a.example`). Raises SettingsError for a network that is not in the table, and for a host that no
+    origins (`https://a.example`); so does `prepay`, whose remembered offers are good for `prepay_age` seconds and
+    `prepay_uses` calls. `rebuy_after` is for how many seconds a delivered purchase is not bought again. Raises SettingsError for a network that is not in the table, and for a host that no
     request could match: a rule that never applies is no rule.
     """
 
@@ -58,11 +59,15 @@ class Policy:
     approval: Approval = field(default_factory=Approval)
     loopback: bool = False
     mix_networks: bool = False
+    prepay: tuple[str, ...] = ()
+    prepay_age: int = 300
+    prepay_uses: int = 100
+    rebuy_after: int = 0
     where: Mapping[str, str] = field(default_factory=dict)
     source: str = "the built-in default"
 
     def __post_init__(self) -> None:
-        for rule in ("allow", "deny"):
+        for rule in ("allow", "deny", "prepay"):
             named = tuple(self._host(name, rule) for name in getattr(self, rule))
             object.__setattr__(self, rule, named)
         hosts = {self._host(name, "hosts", alone=True): rules for name, rules in self.hosts.items()}
@@ -77,6 +82,9 @@ class Policy:
         if len(kinds) > 1 and not self.mix_networks:
             raise SettingsError("test and real networks in one policy", rule=self.place("networks"),
                                 hint="one payer for each, or mix_networks = true")  # fmt: skip
+        for rule in ("prepay_age", "prepay_uses", "rebuy_after"):
+            if getattr(self, rule) < 0:
+                raise SettingsError(f"{rule} is not below 0", rule=self.place(rule))
         if not 0 < self.max_lifetime <= 3600:
             raise SettingsError("max_lifetime is 1 to 3600 seconds", rule=self.place("max_lifetime"))
 
@@ -116,6 +124,11 @@ class Policy:
         group = "testnet" if network.testnet else "mainnet"
         named = (network.id, network.name, *network.aliases, group)
         return any(name in named for name in self.networks)
+
+    def prepays(self, ask: Ask) -> bool:
+        """Whether a proof may go on the first send to this origin."""
+        named = self.prepay
+        return bool(named) and (ask.origin in named or ask.host in named or ask.origin.partition("://")[2] in named)
 
     def call_limit(self, ask: Ask) -> Cap:
         """The lowest cap on one call, by the rules here and by what the Ask brings along."""
