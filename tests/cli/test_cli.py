@@ -127,6 +127,31 @@ def test_get_pays_streams_and_exits_as_promised(sandbox):
     assert plain.returncode == 0 and plain.stderr == ""
 
 
+def test_a_key_buys_once_and_again_buys_anew(sandbox):
+    url = sandbox()
+
+    def buy(*words):
+        done = spawn("get", "--sandbox", "--json", "--key", "k1", *words)
+        facts = json.loads(done.stdout)
+        return done.returncode, facts.get("payment") or facts
+
+    first, second, anew, repeat = buy(url + "/joke"), buy(url + "/joke"), buy(url + "/joke", "--again"), buy(url + "/joke")
+    assert [code for code, _ in (first, anew)] == [0, 0]
+    assert [facts["outcome"] for _, facts in (first, second, anew, repeat)] == ["spent"] * 4
+    ids = [facts["payment_id"] for _, facts in (first, second, anew, repeat)]
+    assert ids[0] == ids[1] != ids[2] == ids[3]
+    code, denied = buy(url + "/joke", "-d", "another body")
+    assert code == 3 and denied["error"] == "PolicyDenied" and "X8" in denied["rule"] and denied["payment_id"] in ids
+    assert len(spawn("log", "--json").stdout.splitlines()) == 2
+
+
+def test_no_again_never_buys_twice(sandbox):
+    url = sandbox() + "/joke"
+    first, second = (json.loads(spawn("get", "--sandbox", "--json", "--no-again", url).stdout) for _ in range(2))
+    assert first["payment"]["payment_id"] == second["payment"]["payment_id"]
+    assert second["payment"]["outcome"] == "spent"
+
+
 def test_dry_run_signs_nothing(sandbox):
     url = sandbox()
     done = spawn("get", "--sandbox", "--dry-run", url + "/choice")

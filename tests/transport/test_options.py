@@ -65,6 +65,74 @@ def test_again_true_buys_anew_with_the_same_key(drive, seller, till, payer):
     assert len(seller.nonces) == 2
 
 
+@pytest.mark.parametrize("later", ["402", "500", "404"])
+def test_a_used_key_is_spent_whatever_the_seller_says_of_the_old_proof(call, seller, till, payer, later):
+    url = seller.sells("/paid")
+    call(payer, "GET", url, **option(key="k"))
+    asked = seller.ask("/paid")
+    answers = {"402": asked, "500": seller.answer(500), "404": seller.answer(404)}
+    seller.serves("/paid", lambda hit: answers[later] if hit.proof else asked)
+    for attached in (False, True):
+        reply = call(payer, "GET", url, attached=attached, **option(key="k"))
+        assert (reply.status_code, reply.extensions["payment"].outcome) == (int(later), "spent")
+    assert len(seller.nonces) == 1 and till.rows(payer) == [("CLAIMED", "spent")]
+    assert payer.ledger.verify() == []
+
+
+def test_after_again_a_used_key_shows_the_newest_proof(drive, seller, till, payer):
+    url = seller.sells("/paid")
+    for again in (None, True, None):
+        drive(payer, "GET", url, **option(key="k", again=again))
+    first, second, third = seller.proofs
+    assert first != second == third
+
+
+@pytest.mark.parametrize("changed", [{"content": b"b"}, {"method": "PUT"}, {"path": "/else"}])
+@pytest.mark.parametrize("attached", [False, True])
+def test_X8_one_key_one_request_at_every_door(call, seller, till, payer, attached, changed):
+    seller.sells("/paid")
+    seller.sells("/else")
+    call(payer, "POST", seller.url("/paid"), content=b"a", **option(key="k"))
+    wanted = {"method": "POST", "path": "/paid", "content": b"a", **changed}
+    method, url = wanted.pop("method"), seller.url(wanted.pop("path"))
+    if attached:
+        reply = call(payer, method, url, attached=True, **wanted, **option(key="k"))
+        why = reply.extensions["payment"].reason
+        assert reply.status_code == 402
+    else:
+        with pytest.raises(PolicyDenied) as caught:
+            call(payer, method, url, **wanted, **option(key="k"))
+        why = caught.value
+    assert "X8" in why.rule and why.payment_id and till.signer.count == 1 and len(seller.proofs) == 1
+
+
+def test_what_was_delivered_is_not_bought_again_within_the_window(drive, seller, till):
+    now = [time.time()]
+    payer = till.payer(policy=Policy(networks=("testnet",), rebuy_after=600), clock=lambda: now[0])
+    url = seller.sells("/paid")
+    first = drive(payer, "GET", url).extensions["payment"].payment_id
+    now[0] += 599
+    for again in (None, True):  # a call cannot widen what a person has set
+        with pytest.raises(PolicyDenied, match="was bought and delivered 599 seconds ago") as caught:
+            drive(payer, "GET", url, **option(again=again))
+    assert caught.value.payment_id == first and "rebuy_after in" in caught.value.rule and len(seller.proofs) == 1
+    reply = drive(payer, "GET", url, **option(again=False))  # the same proof is no purchase
+    assert reply.status_code == 200 and len(seller.nonces) == 1
+    drive(payer, "GET", url, **option(key="another"))
+    assert len(seller.nonces) == 2
+    now[0] += 2
+    drive(payer, "GET", url)
+    assert len(seller.nonces) == 3
+
+
+def test_what_was_not_delivered_is_shown_again_within_the_window(drive, seller, till):
+    payer = till.payer(policy=Policy(networks=("testnet",), rebuy_after=600))
+    url = seller.sells("/paid", seller.answer(500))
+    drive(payer, "GET", url)
+    seller.sells("/paid")
+    assert drive(payer, "GET", url).status_code == 200 and len(seller.nonces) == 1
+
+
 def test_again_false_never_buys_twice_even_without_a_key(drive, seller, till, payer):
     drive(payer, "GET", seller.sells("/paid"), times=2, **option(again=False))
     assert (len(seller.proofs), len(seller.nonces)) == (2, 1)
