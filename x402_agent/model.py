@@ -322,7 +322,8 @@ class Claim:
 class Receipt:
     """What they say happened: a claim until the chain confirms it. Stands in `response.extensions["payment"]`.
 
-    `outcome` is released, spent, refused or in_doubt, or None when nothing was held: then `reason` is the error.
+    `outcome` is released, spent, refused or in_doubt, or None when nothing was held: then `reason` is the error. It also says
+    why a proof on the first send was refused.
     `transaction` is their claim, `claim` their whole receipt, untrusted; `differs`: where it is not what was signed.
     """
 

@@ -66,6 +66,8 @@ class Arrows:
         where = f"{offer.network.id}{self.label}"
         scheme = f"{offer.scheme} by {offer.method}" if offer.method else offer.scheme
         most = "at most " if offer.scheme == "upto" else ""
+        if not self._answer:
+            self._answer = "      prepaid"
         self._answer += f"  asks {most}{money.text} {offer.asset.symbol}  ({offer.dialect}{version}, {scheme}, {where})"
         self.flush()
         limits = "".join(

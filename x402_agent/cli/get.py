@@ -104,6 +104,8 @@ def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], json: boo
         say("402 without an offer that any dialect here understands; nothing was paid")
     if code == Exit.FAILED and receipt is not None and not json:
         say(f"paid, and the answer was {reply.status_code}; the same call shows the same proof again, --again buys anew")
+    if receipt is not None and receipt.reason is not None:
+        say(f"{type(receipt.reason).__name__}: {receipt.reason}")
     if code == Exit.IN_DOUBT and receipt is not None:
         say(f"the money stays counted; try  x402-agent resume {receipt.payment_id[:8]}")
     return code
