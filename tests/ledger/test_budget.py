@@ -101,29 +101,41 @@ def test_a_new_day_has_its_own_budget_but_open_rows_come_along(desk, ledger):
             each.hold(desk.ask(), desk.offer(), desk.terms(), (ALL,)).run()
     ledger.close(ledger.find(desk.ask("/3")).run(), "DEAD", note="unused past expiry").run()
     desk.pay(ledger, desk.ask("/freed"), limits=(ALL,))
-    desk.clock.now = opened[0].valid_before + DAY
-    assert ledger.spent([ALL], realm="test")[0].spent <= 40_000
-
-
-def test_an_open_row_of_yesterday_falls_out_a_day_after_its_expiry(desk, ledger):
-    hold = desk.pay(ledger, limits=(ALL,))
+    desk.clock.now = opened[0].valid_before + DAY  # now it can no longer settle, but on this day it could
+    assert ledger.spent([ALL], realm="test")[0].spent == 50_000
     next_day(desk)
-    desk.clock.now = hold.terms.valid_before + DAY - 1
-    assert ledger.spent([ALL], realm="test")[0].spent == 10_000
+    assert ledger.spent([ALL], realm="test")[0].spent == 40_000
+
+
+@pytest.mark.parametrize("window", ["minute", "hour", "day"])
+def test_an_open_row_falls_out_with_the_window_in_which_it_can_settle_no_more(desk, ledger, window):
+    limit = Limit("all", window, 50_000)
+    hold = desk.pay(ledger, limits=(limit,))
+    length = {"minute": 60, "hour": 3600, "day": DAY}[window]
+    last = (hold.terms.valid_before + DAY - 1) // length * length
+    for at in (last, last + length - 1):
+        desk.clock.now = at
+        assert ledger.spent([limit], realm="test")[0].spent == 10_000
     desk.clock.now += 1
-    assert ledger.spent([ALL], realm="test")[0].spent == 0
+    assert ledger.spent([limit], realm="test")[0].spent == 0
     assert desk.counted(ledger) == 10_000
 
 
-def test_dead_gives_back_on_the_day_of_the_payment(desk, ledger):
-    hold = desk.pay(ledger)
+def test_dead_gives_back_in_the_windows_it_stands_in_and_in_no_other(desk, ledger):
+    hold = desk.pay(ledger, limits=(ALL, TOTAL))
     ledger.close(hold, "UNKNOWN").run()
-    yesterday = ledger.payment(hold.payment_id).day
     next_day(desk)
+    desk.pay(ledger, desk.ask("/b"), limits=(ALL, TOTAL))
+    late = desk.pay(ledger, desk.ask("/c"), limits=(ALL, TOTAL))
+    ledger.close(late, "CLAIMED").run()
+    ledger.close(hold, "CLAIMED").run()
+    ledger.flush()
+    next_day(desk)
+    desk.pay(ledger, desk.ask("/d"), limits=(ALL, TOTAL))  # /a was settled yesterday, /b may be today
+    assert [each.spent for each in ledger.spent([ALL, TOTAL], realm="test")] == [20_000, 40_000]
     ledger.close(hold, "DEAD").run()
     ledger.flush()
-    rows = ledger._store.db.execute("SELECT day, micros FROM x402_counters").fetchall()
-    assert rows == [(yesterday, 0)]
+    assert [each.spent for each in ledger.spent([ALL, TOTAL], realm="test")] == [20_000, 30_000]
     assert ledger.verify() == []
 
 
@@ -156,7 +168,7 @@ def test_a_token_without_a_peg_meets_no_dollar_limit(desk, ledger):
     assert ledger.hold(desk.ask(), free, desk.terms(), ()).run().state == "planned"
 
 
-@pytest.mark.parametrize("limit", [Limit("task:x", "day", 1), Limit("all", "week", 1)])
+@pytest.mark.parametrize("limit", [Limit("moon:x", "day", 1), Limit("all", "week", 1), Limit("all", "day", 1, unit="units")])
 def test_a_limit_that_nothing_counts_is_refused(desk, ledger, limit):
     desk.pay(ledger, desk.ask("/before"), limits=(ALL, TOTAL))
     with pytest.raises(LedgerError):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from importlib.resources import files
 
 import pytest
 
 from x402_agent.errors import BudgetExceeded, LedgerError
+from x402_agent.ledger import rows
 from x402_agent.model import Limit
 
 FACILITATOR = "0x" + "fa" * 20
@@ -154,20 +156,22 @@ def test_Z1_books_changed_to_count_less_are_found(desk, ledger, spent):
     assert ledger.verify() == []
 
 
-def test_a_ledger_of_schema_1_is_brought_forward_with_what_is_open_in_it(desk):
+def test_a_ledger_of_schema_1_is_brought_forward_with_what_is_open_in_it(desk, monkeypatch):
     first = desk.open()
+    monkeypatch.setattr(rows, "facts", rows._old_facts)
     hold = desk.pay(first)
+    monkeypatch.undo()
     first.close(hold, "UNKNOWN").run()
     first.shut()
+    newer = desk.path.rename(desk.path.with_suffix(".newer"))
     db = sqlite3.connect(desk.path)
-    for name in ("method", "facilitator"):
-        db.execute(f"ALTER TABLE x402_offers DROP COLUMN {name}")
-    for name in ("charged", "given_back"):
-        db.execute(f"ALTER TABLE x402_payments DROP COLUMN {name}")
-    for name in ("x402_transactions", "x402_allowances"):
-        db.execute(f"DROP TABLE {name}")
-    db.execute("DELETE FROM x402_schema WHERE version >= 2")
-    db.commit()
+    db.executescript(files("x402_agent.ledger").joinpath("migrations", "0001_first.sql").read_text("utf-8"))
+    db.execute("ATTACH ? AS newer", (str(newer),))
+    for table in ("x402_payments", "x402_offers", "x402_events"):
+        columns = ",".join(row[1] for row in db.execute(f"PRAGMA table_info({table})"))
+        db.execute(f"INSERT INTO {table} SELECT {columns} FROM newer.{table}")
+    db.executescript("CREATE TABLE x402_schema (version INTEGER PRIMARY KEY, name TEXT NOT NULL);"
+                     "INSERT INTO x402_schema VALUES (1, '0001_first.sql')")  # fmt: skip
     db.close()
     later = desk.open()
     assert later.verify() == []

@@ -11,6 +11,7 @@ import pytest
 
 from x402_agent.errors import LedgerError, PaymentError
 from x402_agent.ledger import SqliteLedger, lock
+from x402_agent.model import Limit
 
 NEEDLE = "needle-5ecre7"
 
@@ -141,13 +142,13 @@ def edit(path: Path, *statements: str) -> None:
         "UPDATE x402_payments SET last_event = last_event - 1",
         "UPDATE x402_counters SET micros = micros - 1",
         "UPDATE x402_offers SET wire = '[]'",
-        "DELETE FROM x402_counters",
+        "UPDATE x402_counters SET began_at = began_at + 86400",
         "DELETE FROM x402_offers",
     ],
 )
 def test_a_changed_row_stops_signing_and_is_named(desk, statement):
     ledger = desk.open()
-    desk.pay(ledger, desk.ask("/a"))
+    desk.pay(ledger, desk.ask("/a"), limits=(Limit("all", "day", 10**6),))
     hold = desk.pay(ledger, desk.ask("/b"))
     ledger.close(hold, "UNKNOWN").run()
     ledger.shut()

@@ -193,7 +193,7 @@ def forget_intent(monkeypatch):
 
 
 def no_limit(monkeypatch):
-    monkeypatch.setattr(budget, "check", lambda store, realm, ask, offer, limits, day, now: offer.money.micros)
+    monkeypatch.setattr(budget, "check", lambda store, scopes, ask, offer, limits, now: offer.money.micros)
 
 
 def free_unknown(monkeypatch):

@@ -20,7 +20,7 @@ VIEWS = {
                        "unique_payers", "average_payment_usdc", "created_at"},
     "x402_events": {"seq", "payment_id", "from_state", "state", "at", "data", "prev_hash", "hash"},
     "x402_pins": {"origin", "network", "pay_to"},
-    "x402_counters": {"scope", "day", "micros"},
+    "x402_counters": {"scope", "window", "began_at", "micros", "payments", "units"},
 }  # fmt: skip
 
 

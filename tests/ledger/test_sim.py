@@ -246,7 +246,7 @@ def test_the_world_is_not_vacuous(tmp_path, desk, monkeypatch):
 
 def no_check(monkeypatch):
     """check-then-record, the limit forgotten."""
-    monkeypatch.setattr(budget, "check", lambda store, realm, ask, offer, limits, day, now: offer.money.micros)
+    monkeypatch.setattr(budget, "check", lambda store, scopes, ask, offer, limits, now: offer.money.micros)
 
 
 def forget_intent(monkeypatch):

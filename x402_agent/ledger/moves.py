@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..assets import asset_by_id
 from ..errors import LedgerError
 from ..model import Money
-from . import budget, states
+from . import counters, states
 from .events import quoted
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Known", "Overtaken", "known", "move"]
 
 _READ = (
-    "SELECT payment_id, ask_key, state, is_open, delivered, refused, owner, status_code, tx_hash, note, realm, host, "
-    "day, micros, last_event, id FROM x402_payments WHERE payment_id = ?"
+    "SELECT payment_id, ask_key, state, is_open, delivered, refused, owner, status_code, tx_hash, note, "
+    "micros, last_event, id FROM x402_payments WHERE payment_id = ?"
 )
 _UPDATE = (
     "UPDATE x402_payments SET state=?, is_open=?, delivered=?, refused=?, owner=?, status_code=?, tx_hash=?, note=?, "
@@ -56,9 +56,6 @@ class Known:
     status: int
     transaction: str
     note: str
-    realm: str
-    host: str
-    day: str
     micros: int
     last_event: int
     id: int
@@ -114,12 +111,12 @@ def move(
     )
     seq = journal.append(row.payment_id, row.last_event, (before, state), int(now * 1000), data)
     if state not in states.COUNTED and before in states.COUNTED:
-        budget.add(store, row.realm, row.host, row.day, -row.micros)
+        counters.take(store, row.id, before, row.micros)
         store.cache.allowances.clear()
     if charged is not None:
         row.micros -= given
         store.db.execute(_CHARGED, (str(charged), given, row.micros, row.payment_id))
-        budget.add(store, row.realm, row.host, row.day, -given)
+        counters.take(store, row.id, before, given, charged=charged)
         store.cache.allowances.clear()
     if is_open != row.is_open:
         store.cache.opened(row.ask_key, 1 if is_open else -1)

@@ -9,15 +9,14 @@ from ..errors import LedgerError
 from . import budget, checkpoints, states, transactions
 from .events import GENESIS, digest
 from .moves import known, move
-from .rows import COLUMNS, OFFER_COLUMNS, SELECT, facts, offer_of
-from .store import day_of
+from .rows import COLUMNS, OFFER_COLUMNS, SELECT, offer_of, true_to
 
 if TYPE_CHECKING:
     from .store import Store
 
 __all__ = ["nothing", "recover", "trust", "verify"]
 
-RECENT = 5000  # rows whose sums are compared at open; `verify` compares all
+RECENT = 5000  # rows that are compared with the index of open ones at opening; `verify` compares all
 SMALL = 4 << 20  # bytes of a file that SQLite checks whole at open: some 15 ms
 
 
@@ -43,7 +42,7 @@ def recover(store: Store) -> int:
 
 
 def trust(store: Store) -> None:
-    """Compare the open rows with the journal, and recent days' counters with their rows; marks the store broken.
+    """Compare the open rows with the journal, and counters with their rows where that is quick; marks the store broken.
 
     Inside a transaction: with others writing between two reads, honest books would not add up.
     """
@@ -52,7 +51,7 @@ def trust(store: Store) -> None:
         problems = checkpoints.check(store)
         for row in store.db.execute(f"{SELECT} WHERE is_open = 1").fetchall():
             problems += _row_problems(store, row)
-        problems += transactions.problems(store, _event, whole=False)[0] + _recent_counters(store)
+        problems += transactions.problems(store, _event, whole=False)[0] + budget.problems(store, whole=False)
     if problems and not store.broken:
         store.broken = f"{store.path} has been changed or damaged: {problems[0]}"
 
@@ -98,7 +97,7 @@ def _verify(store: Store) -> list[str]:
     unlike, sent = transactions.problems(store, _event, whole=True)
     problems, ids = problems + unlike, ids | sent
     problems += [f"payment {each} is in the journal and has no row" for each in stood if each not in ids]
-    problems += checkpoints.whole(store, sealed) + _all_counters(store)
+    problems += checkpoints.whole(store, sealed) + budget.problems(store, whole=True)
     problems += [str(row[0]) for row in store.db.execute("PRAGMA integrity_check") if row[0] != "ok"]
     return problems
 
@@ -119,7 +118,7 @@ def _row_problems(store: Store, row: tuple[Any, ...]) -> list[str]:
         if earlier is None or earlier[1] != payment_id:
             return [f"the journal of payment {payment_id} has a hole"]
         event = earlier
-    if event[6] != facts(row):
+    if not true_to(row, event[6]):
         return [f"the row of payment {payment_id} is not what its journal says"]
     charged, given = named["charged"], named["given_back"]
     shown = [f'{{"charged":"{charged}","given_back":{given},'] if charged or given else []
@@ -139,42 +138,3 @@ def _event(store: Store, seq: int) -> tuple[Any, ...] | None:
         return None
     found: tuple[Any, ...] = tuple(row)
     return found
-
-
-def _recent_counters(store: Store) -> list[str]:
-    first = day_of(store.clock() - 86400)
-    sums: dict[tuple[str, str], int] = {}
-    query = "SELECT realm, host, day, micros, state FROM x402_payments ORDER BY id DESC LIMIT ?"
-    seen = 0
-    for realm, host, day, micros, state in store.db.execute(query, (RECENT,)):
-        if day < first:
-            break
-        seen += 1
-        key = budget.scope(realm, host), day
-        sums[key] = sums.get(key, 0) + (micros if state in states.COUNTED else 0)
-    if seen == RECENT:
-        return []
-    query = "SELECT scope, day, micros FROM x402_counters WHERE day >= ?"
-    have = {(scope, day): micros for scope, day, micros in store.db.execute(query, (first,))}
-    return _differences(sums, have)
-
-
-def _all_counters(store: Store) -> list[str]:
-    sums: dict[tuple[str, str], int] = {}
-    query = (
-        f"SELECT realm, host, day, SUM(CASE WHEN state IN {states.listed(states.FREED)} THEN 0 ELSE micros END) "
-        "FROM x402_payments GROUP BY realm, host, day"
-    )
-    for realm, host, day, micros in store.db.execute(query):
-        sums[budget.scope(realm, host), day] = micros
-    have = {(row[0], row[1]): row[2] for row in store.db.execute("SELECT scope, day, micros FROM x402_counters")}
-    return _differences(sums, have)
-
-
-def _differences(sums: dict[tuple[str, str], int], have: dict[tuple[str, str], int]) -> list[str]:
-    keys = sorted(set(sums) | set(have))
-    return [
-        f"the counter {scope} of {day} is {have.get((scope, day), 0)}, its rows make {sums.get((scope, day), 0)}"
-        for scope, day in keys
-        if sums.get((scope, day), 0) != have.get((scope, day), 0)
-    ]

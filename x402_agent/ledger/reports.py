@@ -52,14 +52,14 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """One limit and what is counted against it now, in micro-dollars."""
+    """One limit and what is counted against it now, in the limit's unit: micro-dollars, payments or atomic units."""
 
     limit: Limit
     spent: int
 
     @property
     def left(self) -> int:
-        """Micro-dollars that may still be spent; never negative."""
+        """What may still be spent; never negative."""
         return max(0, self.limit.most - self.spent)
 
 
@@ -188,9 +188,8 @@ class Reports(Opened):
         wanted = tuple(limits)
 
         def read(store: Store) -> list[Left]:
-            now = store.clock()
-            day = day_of(now)
-            return [Left(each, budget.spent(store, purse, each, day, now, fresh=True)) for each in wanted]
+            now = max(store.clock(), store.journal.at / 1000)
+            return [Left(each, budget.spent(store, purse, each, now)) for each in wanted]
 
         return list(self._read(read))
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ..assets import asset_by_id
 from ..errors import LedgerError
-from ..model import Ask, Hold, Limit, Money, Offer, Outcome, Terms, Under
+from ..model import Ask, Asset, Hold, Limit, Money, Network, Offer, Outcome, Terms, Under, scopes_of
 from . import states
 from .events import quoted
 
@@ -18,17 +18,18 @@ if TYPE_CHECKING:
     import sqlite3
 
 __all__ = ["COLUMNS", "INSERT", "INSERT_OFFER", "OFFER_COLUMNS", "SELECT", "Payment", "caller_hash", "clean_url", "facts", "hold_of", "known_offer",
-           "offer_of", "offer_row", "payment_id_of", "payment_of", "row_of"]  # fmt: skip
+           "offer_of", "offer_row", "payment_id_of", "payment_of", "row_of", "scopes_of_row", "true_to"]  # fmt: skip
 
 COLUMNS = (
     "payment_id", "ask_key", "caller_key", "method", "url", "origin", "host", "path", "has_body", "task", "agent",
     "realm", "chain", "network", "asset", "amount", "fee_cap", "micros", "from_address", "to_address", "nonce",
     "valid_after", "valid_before", "offer_digest", "identifier", "proof_digest", "state", "is_open", "delivered",
     "refused", "owner", "status_code", "tx_hash", "note", "charged", "given_back", "day", "created_at", "updated_at",
-    "last_event",
+    "team", "runs", "tool", "category", "last_event",
 )  # fmt: skip
 OFFER_COLUMNS = ("dialect", "scheme", "lifetime", "resource", "description", "flow", "wire", "transfer_method", "facilitator")
-_DAY, _GIVEN_BACK = COLUMNS.index("day"), COLUMNS.index("given_back")
+_DAY, _GIVEN_BACK, _TEAM, _TASK = (COLUMNS.index(name) for name in ("day", "given_back", "team", "task"))
+_ORIGIN, _PATH = COLUMNS.index("origin"), COLUMNS.index("path")
 
 
 def _of_offer(name: str) -> str:
@@ -100,16 +101,17 @@ def clean_url(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
 
 
-def row_of(hold: Hold, state: str, *, owner: str, agent: str, realm: str, day: str, now: int,
+def row_of(hold: Hold, state: str, *, owner: str, realm: str, day: str, now: int,
            proof_digest: str, micros: int, digest: str) -> list[Any]:  # fmt: skip
     """The row of a new payment, in the order of COLUMNS; `last_event` is filled in by whoever writes it."""
     ask, offer, terms = hold.ask, hold.offer, hold.terms
-    network = offer.asset.network
+    network, under = offer.asset.network, ask.under
     return [
         hold.payment_id, ask.key, caller_hash(ask.caller_key), ask.method, clean_url(ask.url), ask.origin, ask.host,
-        ask.path, ask.has_body, ask.under.task, agent, realm, network.name, network.id, offer.asset.id, str(offer.amount),
+        ask.path, ask.has_body, under.task, under.agent, realm, network.name, network.id, offer.asset.id, str(offer.amount),
         str(offer.fee_cap), micros, terms.payer, offer.pay_to, terms.nonce, terms.valid_after, terms.valid_before,
-        digest, hold.identifier, proof_digest, state, 1, 0, 0, owner, 0, "", "", "", 0, day, now, now, 0,
+        digest, hold.identifier, proof_digest, state, 1, 0, 0, owner, 0, "", "", "", 0, day, now, now,
+        under.group, "".join(f"/{run}" for run in under.runs), under.tool, under.category, 0,
     ]  # fmt: skip
 
 
@@ -122,6 +124,17 @@ def offer_row(offer: Offer, digest: str) -> tuple[Any, ...]:
 
 def facts(row: list[Any] | tuple[Any, ...]) -> str:
     """What never changes in a row, as JSON: it stands in the payment's first event and is compared at opening."""
+    origin, path, task, agent, created_at = row[_ORIGIN], row[_PATH], row[_TASK], row[_TASK + 1], row[_DAY + 1]
+    under = "\n".join((str(created_at), origin, path, agent, task, *row[_TEAM:_TEAM + 4]))
+    return f'{_old_facts(row)[:-1]},"under":{quoted(under)}}}'
+
+
+def true_to(row: tuple[Any, ...], first: str) -> bool:
+    """Whether a row says what its first event said; before schema 4 that named fewer columns."""
+    return first in (facts(row), _old_facts(row))
+
+
+def _old_facts(row: list[Any] | tuple[Any, ...]) -> str:
     (payment_id, ask_key, caller_key, _, _, _, host, _, _, _, _, realm, _, network, asset, amount, fee_cap, micros, payer,
      pay_to, nonce, _, valid_before, offer_digest, *_) = row  # fmt: skip
     return (
@@ -173,13 +186,25 @@ def hold_of(row: sqlite3.Row | dict[str, Any], ask: Ask | None = None, limits: t
     """The Hold of a row, to present its proof again; without `ask` the Ask is rebuilt from the row."""
     if ask is None:
         ask = Ask(row["method"], row["url"], row["origin"], row["host"], row["path"], has_body=bool(row["has_body"]),
-                  under=Under(task=row["task"]))  # fmt: skip
+                  under=_under(row))  # fmt: skip
         ask._key = row["ask_key"]
     terms = Terms(row["from_address"], row["nonce"], row["valid_after"], row["valid_before"])
     return Hold(
         row["payment_id"], ask, offer_of(row), terms, limits, row["state"],
         resumed=True, refused=bool(row["refused"]), identifier=row["identifier"],
     )  # fmt: skip
+
+
+def _under(row: sqlite3.Row | dict[str, Any]) -> Under:
+    runs = tuple(row["runs"].split("/")[1:])
+    return Under(row["agent"], row["team"], row["task"], runs, row["tool"], row["category"])
+
+
+def scopes_of_row(row: dict[str, Any]) -> tuple[str, ...]:
+    """`scopes_of` for a payment that is written down; its asset may have left the table meanwhile."""
+    ask = Ask("", "", row["origin"], row["host"], row["path"], under=_under(row))
+    asset = Asset(row["asset"], Network(row["network"], row["chain"], testnet=False), "", "", 0)
+    return tuple(dict.fromkeys(scopes_of(ask, Offer("", "", asset, 0, row["to_address"], 0))))
 
 
 def payment_of(row: sqlite3.Row) -> Payment:

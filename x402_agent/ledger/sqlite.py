@@ -8,11 +8,12 @@ direction that keeps money counted.
 from __future__ import annotations
 
 import hmac
+from typing import NamedTuple
 
 from ..errors import LedgerError, PolicyDenied, SigningFailed
 from ..model import Ask, Hold, Limit, Offer, Terms
 from ..steps import BUSY, Busy
-from . import budget, recovery, rows, states
+from . import budget, counters, recovery, rows, states
 from .allowances import Allowances, enough, took
 from .broadcasts import Broadcasts
 from .charges import Charges
@@ -24,6 +25,7 @@ from .reports import Reports, select
 from .slips import Slips, check_slips
 from .store import Store, day_of
 from .tokens import Tokens
+from .windows import began
 from .writer import Forgiving, Job, Late, done_job
 
 __all__ = ["SqliteLedger"]
@@ -32,6 +34,15 @@ _DIGEST = "UPDATE x402_payments SET proof_digest = ? WHERE payment_id = ?"
 _STORED = "SELECT proof_digest FROM x402_payments WHERE payment_id = ?"
 _AT_WORK = states.UNSENT | {"INFLIGHT"}
 _KNOWN_BETTER = states.SPENT | {"SEEN", "MINED", "PROVING"}
+
+
+class _Admitted(NamedTuple):
+    """A payment that may be written: micro-dollars to count, the ledger's time, its purse and where it counts."""
+
+    micros: int
+    now: float
+    realm: str
+    scopes: tuple[str, ...]
 
 
 class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Remembered, Reports, Slips, Tokens):
@@ -58,6 +69,8 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Remembered, Report
 
         Raises BudgetExceeded, PolicyDenied (another recipient than pinned), LedgerError.
         """
+        if self.agent and not ask.under.agent:
+            ask.under = ask.under._replace(agent=self.agent)
         store = self._store
         if store is None or self._forked:
             self._job(recovery.nothing, write=False)
@@ -68,7 +81,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Remembered, Report
             now = store.now()
             realm = budget.realm_of(offer, sandbox=self.sandbox)
             pin = store.cache.pins.get((ask.origin, offer.asset.network.id))
-            if pin == offer.pay_to and budget.room(store, realm, ask, offer, limits, day_of(now)):
+            if pin == offer.pay_to and budget.room(store.cache, realm, offer, limits, now):
                 return done_job(plan)
         return self._job(lambda opened: self._hold(opened, plan, reserve=reserve), write=True)
 
@@ -154,8 +167,8 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Remembered, Report
                 payment_id=row["payment_id"],
             )
 
-    def _admit(self, store: Store, hold: Hold) -> tuple[int, float, str]:
-        """Pin and limits, checked before anything is written. -> micros, now, realm."""
+    def _admit(self, store: Store, hold: Hold) -> _Admitted:
+        """Pin and limits, checked before anything is written."""
         now = store.now()
         ask, offer = hold.ask, hold.offer
         realm = budget.realm_of(offer, sandbox=self.sandbox)
@@ -163,7 +176,8 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Remembered, Report
             check_slips(store, ask.under.slip, now)
         self._pinned(store, hold)
         enough(store, hold)
-        return budget.check(store, realm, ask, offer, hold.limits, day_of(now), now), now, realm
+        scopes = budget.scopes(realm, ask, offer)
+        return _Admitted(budget.check(store, scopes, ask, offer, hold.limits, now), now, realm, scopes)
 
     def _pinned(self, store: Store, hold: Hold) -> bool:
         """Whether this recipient is pinned; raises PolicyDenied when another one is (R4)."""
@@ -195,18 +209,18 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Remembered, Report
         return pin
 
     def _hold(self, store: Store, plan: Hold, *, reserve: bool) -> Hold:
-        micros, now, realm = self._admit(store, plan)
-        if not reserve and budget.room(store, realm, plan.ask, plan.offer, plan.limits, day_of(now)):
+        admitted = self._admit(store, plan)
+        if not reserve and budget.room(store.cache, admitted.realm, plan.offer, plan.limits, admitted.now):
             return plan
-        self._insert(store, plan, "RESERVED", micros, now, realm, "")
+        self._insert(store, plan, "RESERVED", admitted, "")
         return _as(plan, "RESERVED")
 
-    def _insert(
-        self, store: Store, hold: Hold, state: str, micros: int, now: float, realm: str, proof_digest: str
-    ) -> None:
-        day, seconds, ask, offer, cache = day_of(now), int(now), hold.ask, hold.offer, store.cache
+    def _insert(self, store: Store, hold: Hold, state: str, admitted: _Admitted, proof_digest: str) -> None:
+        ask, offer, cache = hold.ask, hold.offer, store.cache
+        micros, now, realm, scopes = admitted
         digest = offer.digest
-        row = rows.row_of(hold, state, owner=store.owner, agent=self.agent, realm=realm, day=day, now=seconds,
+        counters.add(store, scopes, began(now), micros, offer.amount + offer.fee_cap)
+        row = rows.row_of(hold, state, owner=store.owner, realm=realm, day=day_of(now), now=int(now),
                           proof_digest=proof_digest, micros=micros, digest=digest)  # fmt: skip
         seq = store.journal.append(hold.payment_id, 0, ("", state), int(now * 1000), rows.facts(row))
         row[-1] = seq
@@ -216,12 +230,11 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Remembered, Report
             cache.offers.add(digest)
         if state == "INFLIGHT" and not self._pinned(store, hold):
             self._set_pin(store, hold)
-        budget.add(store, realm, ask.host, day, micros)
         took(store, hold)
         cache.opened(ask.key, 1)
         cache.quiet.setdefault(ask.key, set()).add(hold.payment_id)
         self._live[hold.payment_id] = Known(
-            hold.payment_id, ask.key, state, 1, 0, 0, store.owner, 0, "", "", realm, ask.host, day, micros, seq, number
+            hold.payment_id, ask.key, state, 1, 0, 0, store.owner, 0, "", "", micros, seq, number
         )
 
     def _approve(self, store: Store, hold: Hold, note: str, terms: Terms | None) -> Hold:
@@ -251,8 +264,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Remembered, Report
         if hold.state == "planned":
             if not free and self._find(store, ask) is not None:
                 return None
-            micros, now, realm = self._admit(store, hold)
-            self._insert(store, hold, "INFLIGHT", micros, now, realm, proof_digest)
+            self._insert(store, hold, "INFLIGHT", self._admit(store, hold), proof_digest)
             return _as(hold, "INFLIGHT")
         row = known(store, hold.payment_id)
         if row is None or row.state != "RESERVED" or row.owner != store.owner:

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LedgerError, PaymentError
-from . import checkpoints, lock
+from . import checkpoints, counters, lock
 from .events import Journal
 from .lock import read_at_start, write_at
 from .schema import migrate
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from .counters import Counter
     from .notes import Note
     from .tokens import Token
     from .writer import Job
@@ -53,23 +54,26 @@ def day_of(seconds: float) -> str:
 class Cache:
     """What memory knows of the file. Exact while the batch number in the lock file is the one we wrote."""
 
-    __slots__ = ("allowances", "carry", "counters", "generation", "offers", "open_keys", "pins", "quiet", "tokens")
+    __slots__ = ("ahead", "allowances", "counters", "dirty", "generation", "offers", "open_keys", "pins", "quiet", "tokens",
+                 "whole")  # fmt: skip
 
     def __init__(self) -> None:
         self.generation = -1
         self.open_keys: dict[str, int] = {}
-        self.counters: dict[tuple[str, str, str], int] = {}
+        self.counters: dict[str, dict[str, Counter]] = {}  # scope -> window -> what is counted, as the file has it
+        self.ahead: dict[str, dict[str, Counter]] = {}  # of windows in which nothing was paid yet
+        self.dirty: dict[tuple[str, str], Counter] = {}  # to be written with this batch
+        self.whole: bool | None = None  # whether `counters` holds all there are; None: not looked yet
         self.offers: set[str] = set()
         self.quiet: dict[str, set[str]] = {}  # ask.key -> those of our open rows that no other call need care about
         self.pins: dict[tuple[str, str], str] = {}
-        self.carry: dict[str, list[tuple[str, str, int, int]]] = {}
         self.allowances: dict[tuple[str, str, str, str], int] = {}  # (network, token, owner, spender) -> units left
         self.tokens: dict[str, list[Token]] | None = None  # live credentials by origin; None: to be read
 
     def forget(self) -> None:
         """The file may have changed behind our back: know nothing."""
-        self.generation = -1
-        for each in (self.open_keys, self.counters, self.pins, self.carry, self.quiet, self.offers, self.allowances):
+        self.generation, self.whole = -1, None
+        for each in (self.open_keys, self.counters, self.ahead, self.dirty, self.pins, self.quiet, self.offers, self.allowances):
             each.clear()
         self.tokens = None
 
@@ -257,6 +261,7 @@ class Store:
             for job in jobs:
                 job.error = None
                 self._one(job)
+            counters.flush(self)
             if checkpoints.due(self):
                 checkpoints.seal(self)
         except BaseException as cause:
@@ -325,15 +330,15 @@ class Store:
         """The clock; raises LedgerError when it stands minutes behind the newest row (Z12), or the file is broken."""
         if self.broken:
             raise LedgerError(self.broken, rule="no journal, no signature (Z1)", hint="x402-agent doctor")
-        now = self.clock()
-        if now < self.journal.at / 1000 - CLOCK_SLACK:
-            behind = self.journal.at / 1000 - now
+        now, newest = self.clock(), self.journal.at / 1000
+        if now < newest - CLOCK_SLACK:
+            behind = newest - now
             raise LedgerError(
                 f"the clock stands {behind:.0f} seconds behind the newest row of the ledger",
                 rule=f"at most {CLOCK_SLACK} seconds behind (Z12)",
                 hint="set the clock of this machine",
             )
-        return now
+        return max(now, newest)  # in the ledger time does not run backwards
 
     def close(self) -> None:
         """Close under the lock, since the last close of a WAL database checkpoints it."""
