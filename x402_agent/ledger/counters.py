@@ -33,7 +33,8 @@ _READ = "SELECT scope, window, began_at, micros, payments, units, checksum FROM 
 _PUT = "INSERT OR REPLACE INTO x402_counters VALUES (?,?,?,?,?,?,?)"
 _SUM = "SELECT COALESCE(SUM(p.micros), 0), COUNT(*) FROM {}"
 _EACH = "SELECT p.micros, 1, CASE p.charged WHEN '' THEN p.amount ELSE p.charged END, p.fee_cap FROM {}"
-_BEGUN = f"x402_payments p WHERE p.id >= ? AND p.created_at >= ? AND p.state NOT IN {_FREED}"
+_EVER = f"x402_payments p WHERE p.state NOT IN {_FREED}"
+_BEGUN = f"{_EVER} AND p.id >= ? AND p.created_at >= ?"
 _OPEN = f"x402_payments p WHERE p.is_open = 1 AND p.state IN {_MAY} AND p.created_at < ? AND p.valid_before > ?"
 _CLOSED = (
     f"(SELECT DISTINCT payment_id FROM x402_events WHERE seq >= ? AND from_state IN {_MAY} AND state NOT IN {_NEITHER}) e "
@@ -225,10 +226,13 @@ def _sum(store: Store, scope: str, window: str, began: int) -> Counter:
     """What the rows say: begun since, or could still settle then."""
     condition, values = where(scope)
     made = Counter(scope, window, began)
-    parts: list[tuple[str, tuple[int, ...]]] = [(_BEGUN, (_first_payment(store, began), began))]
+    parts: list[tuple[str, tuple[int, ...]]] = [(_EVER, ())]
     if began:
-        parts.append((_OPEN, (began, began - GRACE)))
-        parts.append((_CLOSED, (_first(store, "x402_events", "at", began * 1000), began, began - GRACE)))
+        parts = [
+            (_BEGUN, (_first_payment(store, began), began)),
+            (_OPEN, (began, began - GRACE)),
+            (_CLOSED, (_first(store, "x402_events", "at", began * 1000), began, began - GRACE)),
+        ]
     for part, bounds in parts:
         query = (_EACH if _is_asset(scope) else _SUM).format(part)
         for micros, payments, *units in store.db.execute(f"{query} AND {condition}", (*bounds, *values)):
@@ -250,7 +254,7 @@ def where(scope: str) -> tuple[str, tuple[object, ...]]:
     if kind in ("group", "agent", "tool", "category"):
         return f"p.realm = ? AND instr(',' || p.{column} || ',', ?) > 0", (realm, f",{name},")
     if kind == "run":
-        return "p.realm = ? AND instr(p.runs || '/', ?) > 0", (realm, f"/{name}/")
+        return "p.realm = ? AND p.runs <> '' AND instr(p.runs || '/', ?) > 0", (realm, f"/{name}/")
     if kind == "task":
         return "p.realm = ? AND substr(p.task || '/', 1, ?) = ?", (realm, len(name) + 1, name + "/")
     if kind == "payee":
