@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["nothing", "recover", "trust", "verify"]
 
 RECENT = 5000  # rows that are compared with the index of open ones at opening; `verify` compares all
+NEWEST = 300  # closed rows that are compared with the journal at opening: some 10 ms
 SMALL = 4 << 20  # bytes of a file that SQLite checks whole at open: some 15 ms
 
 
@@ -42,15 +43,16 @@ def recover(store: Store) -> int:
 
 
 def trust(store: Store) -> None:
-    """Compare the open rows with the journal, and counters with their rows where that is quick; marks the store broken.
+    """Compare the open rows and the newest with the journal, and counters with their rows where that is quick; marks the store broken.
 
     Inside a transaction: with others writing between two reads, honest books would not add up.
     """
     problems = _shape(store)
     if not problems:
         problems = checkpoints.check(store)
-        for row in store.db.execute(f"{SELECT} WHERE is_open = 1").fetchall():
-            problems += _row_problems(store, row)
+        for which in ("is_open = 1", f"is_open = 0 ORDER BY p.id DESC LIMIT {NEWEST}"):
+            for row in store.db.execute(f"{SELECT} WHERE {which}").fetchall():
+                problems += _row_problems(store, row)
         problems += transactions.problems(store, _event, whole=False)[0] + budget.problems(store, whole=False)
     if problems and not store.broken:
         store.broken = f"{store.path} has been changed or damaged: {problems[0]}"
