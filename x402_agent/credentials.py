@@ -117,7 +117,7 @@ class Credentials:
 
     def keep(self, credential: Credential, ask: Ask) -> Job[None] | None:
         """Write one down. Raises LedgerError, WalletError. What no request can carry, or is of another origin, is not kept."""
-        if credential.origin != ask.origin or canonical(credential.path) is None or not _sendable(credential.headers):
+        if credential.origin != ask.origin or not _path(credential.path) or not _sendable(credential.headers):
             log.warning("a credential that %s sold cannot be kept: its origin, path or headers are not sound", ask.host)
             return None
         token = self._sealed(Token("", credential.payment_id, credential.origin, credential.path, credential.uses_left,
@@ -176,6 +176,10 @@ class Credentials:
             except PaymentError:
                 return
             ledger.seal_plain(lambda token: self._sealed(token, held[token.name]))
+
+
+def _path(path: str) -> bool:
+    return path.startswith("/") and path.isascii() and len(path) <= 1024 and canonical(path) is not None
 
 
 def _sendable(headers: Mapping[str, str]) -> bool:

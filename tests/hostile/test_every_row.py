@@ -13,11 +13,18 @@ ROOT = Path(__file__).parent.parent.parent
 ROWS = {
     f"{letter}{number}"
     for letter, last in {
-        "P": 18, "A": 14, "D": 16, "R": 9, "L": 11, "O": 11, "W": 17, "S": 10, "T": 13, "V": 12, "X": 10, "Z": 17, "Q": 4,
+        "P": 18, "A": 14, "D": 16, "R": 9, "L": 11, "O": 11, "W": 17, "S": 10, "T": 13, "V": 12, "X": 10, "K": 10, "Z": 17,
+        "Q": 4,
     }.items()
     for number in range(1, last + 1)
 }  # fmt: skip
 ELSEWHERE = {
+    "K1": "tests/cli/test_credentials.py::test_K1_the_token_is_nowhere_but_on_the_wire",
+    "K2": "tests/transport/test_credentials.py::test_K2_the_sellers_count_lowers_ours_and_never_raises_it",
+    "K3": "tests/transport/test_credentials.py::test_K3_a_refused_one_is_forgotten_and_what_is_bought_then_is_a_purchase_under_budget",
+    "K4": "tests/transport/test_credentials.py::test_K4_what_cannot_be_written_down_leaves_its_payment_open_and_the_same_payment_gets_it",
+    "K6": "tests/transport/test_credentials.py::test_K6_what_is_not_sound_is_not_kept_and_breaks_no_later_request",
+    "K8": "tests/cli/test_credentials.py::test_K8_renew_forgets_what_was_delivered_and_buys_only_on_the_next_request",
     "S10": "tests/ledger/test_size.py::test_S10_a_million_payments_open_at_once",
     "V7": "tests/ledger/test_charges.py::test_V7_the_ceiling_counts_until_the_chain_shows_less",
     "Z2": "tests/ledger/test_bytes.py::test_Z2_a_torn_tail_of_the_log_loses_nothing_that_was_acknowledged",

@@ -9,6 +9,7 @@ import typer
 from .. import __version__
 from . import (
     budget,
+    credentials,
     doctor,
     get,
     log,
@@ -58,6 +59,7 @@ app.command("claim", short_help="Evidence of what was not delivered.")(receipt.c
 app.command("resume", short_help="Settle what is in doubt; signs nothing new.")(resume.run)
 app.command("doctor", short_help="Is this setup fine?")(doctor.run)
 app.add_typer(budget.app, name="budget")
+app.add_typer(credentials.app, name="credentials")
 app.add_typer(slip.app, name="slip")
 wallet.app.command("approve", short_help="Let Permit2 take an exact amount.")(wallet_approve.run)
 wallet.app.command("transactions", short_help="Approvals, and allowances left.")(wallet_transactions.run)
