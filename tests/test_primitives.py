@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from x402_agent import primitives
 from x402_agent.errors import SigningFailed
 from x402_agent.primitives import EvmKey, checksum, evm_address, keccak, recover
+from x402_agent.secret import Secret
 
 CURVES = {"coincurve": primitives._Coincurve, "wallycore": primitives._Wally}
 HALF = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
@@ -144,3 +145,10 @@ def test_wallycore_survives_warnings_as_errors():
     code = "from x402_agent import primitives; print(len(primitives._Wally().public(bytes(31) + bytes([1]))))"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "65\n", "")
+
+
+def test_hkdf_is_that_of_rfc_5869():
+    from x402_agent.primitives import hkdf
+
+    key, salt, info = b"\x0b" * 22, bytes(range(13)), bytes(range(0xF0, 0xFA))
+    assert hkdf(Secret(key), salt, info).raw.hex() == "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf"

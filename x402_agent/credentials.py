@@ -165,7 +165,7 @@ class Credentials:
         vault, plain = self._vault(), _plain(headers)
         name = vault.name(PURPOSE, Secret(f"{token.origin}\n{token.path}\n{plain.text}"))
         account, sealed = vault.close(PURPOSE, plain, name, token.origin, token.path)
-        return replace(token, name=name, account=account, sealed=sealed)
+        return token._replace(name=name, account=account, sealed=sealed)
 
     def _move(self, ledger: SqliteLedger) -> None:
         """What an earlier release kept unsealed is sealed, once; a locked wallet leaves it for later."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import LedgerError, Settings
-from ..dialects.strict import plain
+from ..secret import plain
 from .common import as_json, errors, ledgers, sandbox_payer
 from .secrets import payer as own_payer
 

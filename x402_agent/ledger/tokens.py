@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import LedgerError
@@ -40,8 +39,7 @@ _TAKE = (
 _LEAST = "UPDATE x402_tokens SET uses_left = MIN(COALESCE(uses_left, ?1), ?1) WHERE token_hash = ?2"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One credential as the ledger has it. Times are unix seconds; `uses_left` and `expires` None: without end."""
 
     name: str
@@ -52,10 +50,13 @@ class Token:
     expires: int | None = None
     account: str = ""
     dialect: str = ""
-    sealed: bytes = field(default=b"", repr=False)
+    sealed: bytes = b""
     created_at: int = 0
     last_used_at: int | None = None
     in_use: int = 0
+
+    def __repr__(self) -> str:
+        return f"Token({self.name[:8]}, {self.origin}{self.path})"
 
     def lives(self, now: float) -> bool:
         """Whether it has time and uses left, as far as this copy of its row says."""
@@ -112,7 +113,7 @@ class Tokens(Opened):
         """Every credential that is kept, used up and expired ones too, oldest first; `in_use` counts uses under way."""
 
         def read(store: Store) -> list[Token]:
-            return [replace(each, in_use=_leases(store, each.name)) for each in _rows(store, f"{_SELECT} ORDER BY created_at, rowid")]
+            return [each._replace(in_use=_leases(store, each.name)) for each in _rows(store, f"{_SELECT} ORDER BY created_at, rowid")]
 
         found: list[Token] = self._job(read, write=False).run()
         return found
