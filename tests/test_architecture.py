@@ -44,13 +44,13 @@ ROOMS = {
     "sandbox": NOUNS
     | {"primitives", "dialects", "chains", "evidence", "pyrevm", "eth", "anyio", "eth_typing", "uvicorn", "starlette"},
 }
-ABOVE = {"payer", "kit", "credentials", "prepay", "tasks", "slips", "recovery", "receipts", "broadcast", "cli", "__init__"}
+ABOVE = {"payer", "kit", "credentials", "prepay", "tasks", "slips", "recovery", "receipts", "signer", "broadcast", "cli", "__init__"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 MCP = sorted((ROOT / "mcp_server").rglob("*.py"))
 STDLIB = sys.stdlib_module_names
 CHANGES = set("append add update extend insert pop popitem clear remove discard setdefault appendleft".split())
 # What a module may remember between calls: the ledgers and connections that a fork must find again, unlocked wallets.
-REMEMBERED = {("opened.py", "_LEDGERS"), ("store.py", "_GRAVEYARD"), ("store.py", "_FAILED"), ("unlock.py", "_UNLOCKED")}
+REMEMBERED = {("opened.py", "_LEDGERS"), ("store.py", "_GRAVEYARD"), ("store.py", "_FAILED"), ("unlock.py", "_UNLOCKED"), ("link.py", "_LINKS")}
 
 
 def room(path):

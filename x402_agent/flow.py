@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from . import model
 
-__all__ = ["Dialect", "Kit", "in_doubt", "judge", "pay", "show_again"]
+__all__ = ["Dialect", "Kit", "in_doubt", "judge", "pay", "prove", "prove_hold", "show_again"]
 
 RESENDS = 2
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
@@ -102,26 +102,26 @@ def pay(ask: model.Ask, kit: Kit) -> Steps[Reply]:
     reply = yield from _ask(ask, kit)
     if reply.status != 402 or (challenge := kit.read(reply, ask)) is None:
         return reply
-    return (yield from _present(*(yield from _committed(ask, challenge, kit)), kit))
+    return (yield from _present(*(yield from prove(ask, challenge, kit)), kit))
 
 
 def _prepaid(ask: model.Ask, known: model.Challenge, kit: Kit) -> Steps[Reply | None]:
     """The proof on the first send. None when a rule or the wallet says no: nothing has left, and the seller is asked."""
     try:
-        hold, proof = yield from _committed(ask, known, kit)
+        hold, proof = yield from prove(ask, known, kit)
     except PaymentError:
         return None
     return (yield from _present(hold, proof, kit, prepaid=not hold.resumed))
 
 
-def _committed(ask: model.Ask, challenge: model.Challenge, kit: Kit) -> Steps[tuple[model.Hold, model.Proof]]:
-    """The one proof of this Ask: that of its open payment, or a new one that is written down."""
+def prove(ask: model.Ask, challenge: model.Challenge, kit: Kit) -> Steps[tuple[model.Hold, model.Proof]]:
+    """The one proof of this Ask, of its open payment or a new one, written down: the half that needs key, policy and ledger."""
     while True:
         hold = yield from _open_hold(ask, kit)
         if hold is None:
             offer, limits = kit.choose(ask, challenge)
             hold = yield Hold(ask, offer, limits)
-        committed = yield from _prove(hold)
+        committed = yield from prove_hold(hold)
         if committed is not None:  # None: another process opened this very purchase first; its proof is the only one
             found: tuple[model.Hold, model.Proof] = committed
             return found
@@ -164,7 +164,7 @@ def _show(credential: model.Credential, kit: Kit) -> Steps[Reply]:
 
 def show_again(hold: model.Hold, kit: Kit) -> Steps[Reply]:
     """Present the proof of an open payment once more, without asking first; ends with no reply when it is not ours."""
-    committed = yield from _prove(hold)
+    committed = yield from prove_hold(hold)
     if committed is None:
         raise in_doubt(hold, "another process is presenting it")
     return (yield from _present(*committed, kit))
@@ -187,7 +187,7 @@ def _open_hold(ask: model.Ask, kit: Kit) -> Steps[model.Hold | None]:
     return found
 
 
-def _prove(hold: model.Hold) -> Steps[tuple[model.Hold, model.Proof] | None]:
+def prove_hold(hold: model.Hold) -> Steps[tuple[model.Hold, model.Proof] | None]:
     """Sign in memory, then write it down. Whatever fails here, nothing has left this machine in this call."""
     try:
         if not hold.resumed:

@@ -21,7 +21,7 @@ from .policy import Budget, Policy, load
 from .prepay import Prepay
 from .secret import Env, Secret
 from .settings import Settings
-from .wallet import Wallet
+from .wallet import EVM_KEY, Wallet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -110,6 +110,10 @@ class Payer:
         """
         env = Env(env)
         settings = Settings.load(env)
+        if settings.signer is not None:
+            from .signer import from_settings
+
+            return from_settings(settings, budget, trace, approve, key=bool(env.get(EVM_KEY)))
         policy = _policy(settings, budget)
         wallet = Wallet.from_env(env, settings.wallet_path, ask=unlock)
         made = cls(wallet=wallet, policy=policy, settings=settings, trace=trace, approve=approve)
@@ -235,7 +239,7 @@ class Payer:
     def quote(self, url: str, *, method: str = "GET", **options: Any) -> Quote:
         """What this URL asks and what policy says; nothing is signed, held or paid. Raises what httpx raises."""
         found: list[Quote] = []
-        with self.talking(lambda ask: QuoteKit(self, ask, found)) as client:
+        with self.talking(lambda ask: self.quote_kit(ask, found)) as client:
             try:
                 reply = client.request(method, url, **options)
             except PaymentError as why:
@@ -283,9 +287,13 @@ class Payer:
 
     # -- the rooms, as one conversation sees them ---------------------------------------------------------------------
 
-    def talk(self, ask: Ask) -> Kit:
-        """The kit of one conversation."""
-        return Kit(self, ask)
+    def talk(self, ask: Ask, task: tasks.Task | None = None) -> Kit:
+        """The kit of one conversation, under the task of its client if that is bound to one."""
+        return Kit(self, ask, task)
+
+    def quote_kit(self, ask: Ask, found: list[Quote]) -> Kit:
+        """The kit of a conversation that only asks for the price."""
+        return QuoteKit(self, ask, found)
 
     def signer(self, namespace: str) -> Any:
         """The signer for a CAIP-2 namespace; raises SigningFailed when the wallet has none."""

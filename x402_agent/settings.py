@@ -24,6 +24,7 @@ POLICY = "X402_AGENT_POLICY"
 AGENT = "X402_AGENT_NAME"
 GROUP = "X402_AGENT_GROUP"
 SLIP = "X402_AGENT_SLIP"
+SIGNER = "X402_AGENT_SIGNER"
 LOOPBACK = "X402_AGENT_LOOPBACK"
 
 
@@ -33,7 +34,8 @@ class Settings:
 
     `deadline` covers every leg of one paid conversation; `answer_timeout` is the least a seller gets to settle and
     answer; `nodes` maps a CAIP-2 network to its JSON-RPC URL, or to several with `|` between them; `slip` is the token of
-    the purse that this process may pay from, and from no other.
+    the purse that this process may pay from, and from no other; `signer` is the socket of a service that keeps key, policy
+    and ledger.
     """
 
     data_dir: Path
@@ -44,6 +46,7 @@ class Settings:
     nodes: Mapping[str, str] = field(default_factory=dict, repr=False)
     agent: str = ""
     group: str = ""
+    signer: Path | None = None
     loopback: bool = False
     slip: Secret = field(default=Secret(), repr=False)
     deadline: float = 60.0
@@ -72,6 +75,7 @@ class Settings:
             nodes=_nodes(Secret(env.get(NODES, ""))),
             agent=env.get(AGENT, ""),
             group=env.get(GROUP, ""),
+            signer=_socket(env.get(SIGNER, "")),
             loopback=env.get(LOOPBACK, "") in ("1", "true", "yes"),
             slip=Secret(env.get(SLIP, "").strip()),
         )
@@ -95,6 +99,16 @@ class Settings:
     def sandbox_ledger(self) -> Path:
         """Where payments in test money of a sandbox are written."""
         return self.data_dir / "sandbox.db"
+
+
+def _socket(text: str) -> Path | None:
+    """`/path/socket`, `unix:/path/socket` or `unix:///path/socket`."""
+    path = text.removeprefix("unix://").removeprefix("unix:")
+    if not path:
+        return None
+    if not path.startswith(("/", "~")):
+        raise SettingsError(f"{SIGNER} is not the path of a socket", rule=SIGNER, hint=f"{SIGNER}=/run/x402-agent/signer.sock")
+    return Path(path).expanduser()
 
 
 def _nodes(text: Secret) -> Mapping[str, str]:

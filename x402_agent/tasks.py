@@ -145,9 +145,7 @@ class Task:
         return self._bound(self.payer.attach(client))
 
     def _bound(self, client: Any) -> Any:
-        from .kit import Kit
-
-        return self.payer.led(client, lambda ask: Kit(self.payer, ask, self))
+        return self.payer.led(client, lambda ask: self.payer.talk(ask, self))
 
     def __repr__(self) -> str:
         state = {"new": "", "entered": ", entered", "ended": ", ended"}[self._state]
@@ -267,6 +265,5 @@ def left(payer: Payer, bounds: Bounds) -> int | None:
 
 
 def _counted(payer: Payer, scope: str) -> int:
-    if "ledger" not in payer.__dict__ and not payer.settings.ledger_path.exists():
-        return 0
-    return payer.ledger.counted(scope)
+    ledger = payer._journal()
+    return 0 if ledger is None else ledger.counted(scope)

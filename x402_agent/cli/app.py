@@ -16,6 +16,7 @@ from . import (
     receipt,
     resume,
     sandbox,
+    signer,
     slip,
     try_,
     wallet,
@@ -65,3 +66,4 @@ wallet.app.command("approve", short_help="Let Permit2 take an exact amount.")(wa
 wallet.app.command("transactions", short_help="Approvals, and allowances left.")(wallet_transactions.run)
 app.add_typer(wallet.app, name="wallet")
 app.add_typer(sandbox.app, name="sandbox")
+app.add_typer(signer.app, name="signer")

@@ -27,16 +27,20 @@ def run(
     """
     with errors(json):
         settings = Settings.load()
-        kept = ledgers(settings)
+        kept = [] if settings.signer else ledgers(settings)
         opened = [(ledger.sandbox, bool(ledger.open_payments())) for ledger in kept]
         kinds = [sandbox for sandbox, _ in opened]
         own = payment.startswith("0x")  # one of our own transactions
         if own:
             payment, box = _transaction(settings, payment)
             kinds = [box]
-        elif payment:
+        elif payment and not settings.signer:
             kinds = [found(settings, payment)[0].sandbox]
         results, waits = [], False
+        if settings.signer and not own:
+            with own_payer(signs=False) as payer:
+                results = payer.resume(payment or None)
+            kinds = []
         for sandbox in kinds:
             try:
                 payer = sandbox_payer(settings) if sandbox else own_payer(signs=(False, True) in opened)

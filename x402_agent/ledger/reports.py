@@ -171,6 +171,13 @@ class Reports(Opened):
         found: int = self._read(lambda store: store.db.execute(query, values).fetchone()[0]) if payment.transaction else 0
         return found
 
+    def of_agent(self, agent: str, prefix: str = "", *, closed: bool = False) -> list[Hold]:
+        """Open payments of one agent, oldest first, those of a live call too; with `closed` also what is settled."""
+        which = "agent = ? AND payment_id >= ? AND payment_id < ?" + ("" if closed else " AND is_open = 1")
+        return list(self._read(lambda store: [
+            hold_of(row) for row in select(store, f"{which} ORDER BY id LIMIT 1000", (agent, prefix, prefix + "g"))
+        ]))  # fmt: skip
+
     def totals(self, by: Literal["host", "agent", "day"]) -> list[Total]:
         """What is counted, by host, agent or UTC day; the largest first, days in their order."""
         order = "name" if by == "day" else "micros DESC"

@@ -20,17 +20,21 @@ __all__ = ["load", "write_budget"]
 _MONEY = ("per_call", "day", "total", "approve_above")
 _LISTS = ("networks", "assets", "allow", "deny", "prepay")
 _FLAGS = ("loopback", "mix_networks")
+_AGENT = re.compile(r"(?:[A-Za-z0-9._-]{1,64}/)?[A-Za-z0-9._-]{1,64}").fullmatch
 _TABLE = re.compile(r'\s*\[hosts\."?([^"\]]+)"?\]')
 _KEY = re.compile(r"\s*([a-z_]+)\s*=")
 
 
 def load(path: Path) -> Policy:
     """The policy in a TOML file, the default when there is none; SettingsError names file and line."""
-    if not path.exists():
-        return Policy()
-    text = path.read_text("utf-8")
     try:
+        text = path.read_text("utf-8")
         data = tomllib.loads(text)
+    except FileNotFoundError:
+        return Policy()
+    except (OSError, UnicodeDecodeError) as why:
+        said = "it is not UTF-8" if isinstance(why, UnicodeDecodeError) else why.strerror
+        raise SettingsError(f"policy.toml cannot be read: {said}", rule=str(path)) from None
     except tomllib.TOMLDecodeError as why:
         raise SettingsError(f"policy.toml cannot be read: {why}", rule=str(path)) from None
     where = {name: f"{path}:{line}" for name, line in _lines(text).items()}
@@ -61,6 +65,8 @@ def _value(name: str, value: Any, place: str, where: dict[str, str]) -> Any:
         if not isinstance(value, dict):
             raise SettingsError("hosts is a table", rule=place, hint='[hosts."api.example.com"]')
         return {host.lower().rstrip("."): _host(host, rules, where) for host, rules in value.items()}
+    if name == "signer":
+        return _agents(value, where.get("signer.agents", place))
     if not isinstance(value, int) or isinstance(value, bool):
         raise SettingsError(f"{name} is a whole number", rule=place)
     return value
@@ -81,6 +87,16 @@ def _host(host: str, rules: Any, where: dict[str, str]) -> HostRule:
     return HostRule(**made)
 
 
+def _agents(value: Any, place: str) -> dict[str, str]:
+    """Which user of this machine is which agent: `1001 = "research"`, or `"team/research"` with its group."""
+    if not isinstance(value, dict) or set(value) != {"agents"} or not isinstance(value["agents"], dict):
+        raise SettingsError("signer is the table of agents alone", rule=place, hint='[signer.agents] 1001 = "research"')
+    for user, name in value["agents"].items():
+        if not isinstance(name, str) or not _AGENT(name):
+            raise SettingsError(f"user {user} has no agent's name", rule=place, hint='1001 = "research", or "team/research"')
+    return dict(value["agents"])
+
+
 def _money(value: Any, place: str) -> int:
     if not isinstance(value, (str, int)) or isinstance(value, bool):
         raise SettingsError("money is text, never a float", rule=place, hint='write it as "0.10"')
@@ -98,6 +114,8 @@ def _lines(text: str) -> dict[str, int]:
         elif table := _TABLE.match(line):
             prefix = f"hosts.{table[1]}."
             found[prefix[:-1]] = number
+        elif line.strip() == "[signer.agents]":
+            found["signer.agents"], prefix = number, "signer."
         elif key := _KEY.match(line):
             found[prefix + key[1]] = number
     return found

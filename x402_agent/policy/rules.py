@@ -40,7 +40,8 @@ class Policy:
 
     `networks` holds groups (`mainnet`, `testnet`) or names of the table; test and real money never mix unless
     `mix_networks`. `assets` empty means every dollar-pegged token of the table. `loopback` lets real money be asked
-    for over plain http by a server on this machine. `allow` and `deny` hold hosts (`a.example`, `a.example:8443`) or
+    for over plain http by a server on this machine. `signer` says which user of this machine is which agent of a signer
+    (`team/research`). `allow` and `deny` hold hosts (`a.example`, `a.example:8443`) or
     origins (`https://a.example`); so does `prepay`, whose remembered offers are good for `prepay_age` seconds and
     `prepay_uses` calls. `rebuy_after` is for how many seconds a delivered purchase is not bought again. Raises SettingsError for a network that is not in the table, and for a host that no
     request could match: a rule that never applies is no rule.
@@ -59,6 +60,7 @@ class Policy:
     approval: Approval = field(default_factory=Approval)
     loopback: bool = False
     mix_networks: bool = False
+    signer: Mapping[str, str] = field(default_factory=dict)
     prepay: tuple[str, ...] = ()
     prepay_age: int = 300
     prepay_uses: int = 100

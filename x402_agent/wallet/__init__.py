@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .adapters import AccountSigner
-from .keys import KeySigner, LockedSigner, Signer, Wallet
+from .keys import EVM_KEY, KeySigner, LockedSigner, Signer, Wallet
 
 if TYPE_CHECKING:
     from . import intake, keystore, private
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .unlock import file_at, passphrase, unlocked
 
 __all__ = [
+    "EVM_KEY",
     "FAMILIES",
     "AccountSigner",
     "Entry",

@@ -1,0 +1,199 @@
+"""The nouns as messages and back. What comes in is checked as if a stranger had sent it, on both sides.
+
+Of an agent's Ask the service takes method, URL and identity; host, origin and path it reads from the URL itself, and on
+whose behalf it is made it knows from the socket. Two agents never share a purchase: the identity is salted with the agent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any, get_args
+
+from .. import errors
+from ..assets import asset_by_id
+from ..errors import PaymentError, SigningFailed
+from ..model import Ask, Cap, Challenge, Hold, Limit, Offer, Proof, Terms, Under, Unit, Window
+from ..secret import plain
+from .frames import Fields, Malformed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["ask_in", "ask_out", "challenge_in", "challenge_out", "error_in", "error_out", "hold_in", "hold_out",
+           "limits_in", "limits_out", "offer_in", "offer_out", "own_scope", "proof_in", "proof_out"]  # fmt: skip
+
+MAX_OFFERS = 32
+MAX_LIMITS = 32
+_URL = re.compile(r"(https?://((?:\[[0-9a-f:.]{2,60}\]|[a-z0-9._-]{1,253}))(?::[0-9]{1,5})?)(/[!-~]*)")
+_METHOD = re.compile(r"[!-~]{1,32}")
+_HEX = re.compile(r"[0-9a-f]{64}")
+_WORD = re.compile(r"[ -~]{0,128}")
+_NONCE = re.compile(r"0x[0-9a-f]{64}")
+_RUN = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_ERRORS = {name: getattr(errors, name) for name in errors.__all__}
+
+
+def ask_out(ask: Ask) -> dict[str, Any]:
+    """An Ask as the agent sends it; raises NotReplayable for a one-shot body."""
+    under = ask.under
+    return {
+        "method": ask.method, "url": ask.url, "key": ask.key, "has_body": ask.has_body, "caller_key": ask.caller_key,
+        "again": ask.again, "paid": ask.paid, "task": under.task, "tool": under.tool, "category": under.category,
+        "runs": list(under.runs), "limits": limits_out(ask.limits),
+        "caps": [{"micros": str(cap.micros), "rule": cap.rule, "hint": cap.hint} for cap in ask.caps],
+    }  # fmt: skip
+
+
+def ask_in(told: Fields, agent: str, group: str) -> Ask:
+    """The same in the service, made by this agent."""
+    url = told.text("url", 1 << 16)
+    parts = _URL.fullmatch(url)
+    if parts is None:
+        raise Malformed("url is not one as requests have it")
+    origin, host, target = parts.groups()
+    runs = told.texts("runs", 16, 64)
+    if not all(map(_RUN.fullmatch, runs)):
+        raise Malformed("runs are not ids")
+    under = Under(
+        agent=agent, group=group, task=told.text("task", 200, shape=_WORD), tool=told.text("tool", shape=_WORD),
+        category=told.text("category", shape=_WORD), runs=tuple(f"{agent}.{run}" for run in runs),
+    )  # fmt: skip
+    mine = told.text("caller_key", 4096)
+    made = Ask(
+        told.text("method", shape=_METHOD), url, origin, host.strip("[]"), target.partition("?")[0],
+        has_body=bool(told.flag("has_body")), caller_key=f"{agent}\n{mine}" if mine else "",
+        under=under, again=told.flag("again"), limits=tuple(_own(each, agent) for each in limits_in(told)),
+        caps=tuple(Cap(each.whole("micros", 1 << 62), *_words(each)) for each in told.each("caps", MAX_LIMITS)),
+    )  # fmt: skip
+    made.paid = told.text("paid", 64, shape=_WORD)
+    made._key = hashlib.sha256(f"{agent}\n{told.text('key', 64, shape=_HEX)}".encode()).hexdigest()
+    return made
+
+
+def _own(limit: Limit, agent: str) -> Limit:
+    """A ceiling that an agent brings along binds that agent alone: its runs, or all that it pays."""
+    return Limit(own_scope(limit.scope, agent), limit.window, limit.most, limit.rule, limit.hint, limit.unit)
+
+
+def own_scope(scope: str, agent: str) -> str:
+    """What an agent calls `all` or `run:ID`, as the ledger knows it. It can speak of nothing else."""
+    kind, _, name = scope.partition(":")
+    if scope == "all":
+        return f"agent:{agent}"
+    if kind != "run" or not _RUN.fullmatch(name):
+        raise Malformed("a scope is not the agent's own")
+    return f"run:{agent}.{name}"
+
+
+def limits_out(limits: Iterable[Limit]) -> list[dict[str, Any]]:
+    """Ceilings as messages have them."""
+    return [{"scope": one.scope, "window": one.window, "most": str(one.most), "unit": one.unit, "rule": one.rule,
+             "hint": one.hint} for one in limits]  # fmt: skip
+
+
+def limits_in(told: Fields) -> tuple[Limit, ...]:
+    """Ceilings from a message."""
+    found = []
+    for one in told.each("limits", MAX_LIMITS):
+        window, unit = one.text("window"), one.text("unit")
+        if window not in get_args(Window) or unit not in get_args(Unit):
+            raise Malformed("a limit is on no window or unit")
+        found.append(Limit(one.text("scope", 4096), window, one.whole("most", 1 << 62), *_words(one), unit))  # type: ignore[arg-type]
+    return tuple(found)
+
+
+def _words(told: Fields) -> tuple[str, str]:
+    """Rule and hint, harmless for terminals and logs."""
+    return plain(told.text("rule", 1000), 500), plain(told.text("hint", 1000), 500)
+
+
+def offer_out(offer: Offer) -> dict[str, Any]:
+    """An Offer, every field of it."""
+    return {
+        "dialect": offer.dialect, "scheme": offer.scheme, "asset": offer.asset.id, "amount": str(offer.amount),
+        "pay_to": offer.pay_to, "lifetime": str(offer.lifetime), "resource": offer.resource,
+        "description": offer.description, "flow": offer.flow, "fee_cap": str(offer.fee_cap), "wire": list(offer.wire),
+        "method": offer.method, "facilitator": offer.facilitator,
+    }  # fmt: skip
+
+
+def offer_in(told: Fields, resource: str | None = None) -> Offer:
+    """An Offer of the closed table; what is bought is `resource`, where the reader knows it better than the writer."""
+    asset = asset_by_id(told.text("asset"))
+    if asset is None:
+        raise Malformed("an asset is not in the table")
+    uint = (1 << 256) - 1
+    return Offer(
+        dialect=told.text("dialect", 32, shape=_WORD), scheme=told.text("scheme", shape=_WORD), asset=asset,
+        amount=told.whole("amount", uint, 1), pay_to=told.text("pay_to", shape=_WORD),
+        lifetime=told.whole("lifetime", (1 << 63) - 1, 1),
+        resource=told.text("resource", 1 << 16) if resource is None else resource,
+        description=plain(told.text("description", 4096), 400), flow=told.text("flow", shape=_WORD),
+        fee_cap=told.whole("fee_cap", uint), wire=told.texts("wire", 8, 1 << 17),
+        method=told.text("method", shape=_WORD), facilitator=told.text("facilitator", shape=_WORD),
+    )  # fmt: skip
+
+
+def challenge_out(challenge: Challenge) -> dict[str, Any]:
+    """A Challenge: its offers, and why other entries were passed over."""
+    return {
+        "dialect": challenge.dialect,
+        "offers": [offer_out(one) for one in challenge.offers[:MAX_OFFERS]],
+        "passed_over": list(challenge.passed_over[:MAX_OFFERS]), "signed": list(challenge.signed[:MAX_OFFERS]),
+    }
+
+
+def challenge_in(told: Fields, ask: Ask) -> Challenge:
+    """The same in the service; an offer buys what was asked, whatever it says."""
+    offers = tuple(offer_in(one, ask.url) for one in told.each("offers", MAX_OFFERS))
+    passed = tuple(plain(one, 400) for one in told.texts("passed_over", MAX_OFFERS, 4096))
+    return Challenge(told.text("dialect", 32, shape=_WORD), offers, passed, told.raws("signed", MAX_OFFERS))
+
+
+def hold_out(hold: Hold) -> dict[str, Any]:
+    """A Hold without its Ask, which the other side has."""
+    terms = hold.terms
+    return {
+        "payment_id": hold.payment_id, "offer": offer_out(hold.offer), "payer": terms.payer, "nonce": terms.nonce,
+        "valid_after": terms.valid_after, "valid_before": terms.valid_before, "limits": limits_out(hold.limits[:MAX_LIMITS]),
+        "state": hold.state, "resumed": hold.resumed, "refused": hold.refused, "identifier": hold.identifier,
+    }  # fmt: skip
+
+
+def hold_in(told: Fields, ask: Ask) -> Hold:
+    """The same where the Ask was made."""
+    never = (1 << 63) - 1
+    terms = Terms(told.text("payer", shape=_WORD), told.text("nonce", 66, shape=_NONCE),
+                  told.whole("valid_after", never), told.whole("valid_before", never))  # fmt: skip
+    return Hold(
+        told.text("payment_id", 64, shape=_WORD), ask, offer_in(told.inner("offer")), terms, limits_in(told),
+        told.text("state", 32, shape=_WORD), resumed=bool(told.flag("resumed")), refused=bool(told.flag("refused")),
+        identifier=told.text("identifier", shape=_WORD),
+    )  # fmt: skip
+
+
+def proof_out(proof: Proof) -> dict[str, Any]:
+    """A Proof, for the agent whose Ask it answers and nobody else."""
+    return {"payload": dict(proof.payload), "payer": proof.payer, "nonce": proof.nonce, "expires": proof.expires}
+
+
+def proof_in(told: Fields) -> Proof:
+    """The same on the agent's side."""
+    return Proof(told.raw("payload"), told.text("payer", shape=_WORD), told.text("nonce", 66, shape=_NONCE),
+                 told.whole("expires", (1 << 63) - 1))  # fmt: skip
+
+
+def error_out(why: PaymentError) -> dict[str, Any]:
+    """A refusal in words. A hint names commands of the operator's: the agent cannot run them, and is told so."""
+    hint = why.hint
+    if hint.startswith("x402-agent ") and not hint.startswith(("x402-agent resume", "x402-agent why")):
+        hint = f"whoever runs the signer: {hint}"
+    return {"error": type(why).__name__, "what": why.what, "rule": why.rule, "hint": hint, "payment_id": why.payment_id}
+
+
+def error_in(told: Fields) -> PaymentError:
+    """The error to raise where the payment was asked for."""
+    kind: type[PaymentError] = _ERRORS.get(told.text("error", 64), SigningFailed)
+    what = told.text("what", 1 << 16) or "the signer refused"
+    return kind(what, rule=told.text("rule", 4096), hint=told.text("hint", 4096), payment_id=told.text("payment_id", 64))
