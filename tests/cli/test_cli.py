@@ -15,6 +15,7 @@ from x402_agent.cli.app import app
 from x402_agent.sandbox import Sandbox
 
 COMMANDS = [["try"], ["get"], ["log"], ["why"], ["budget"], ["budget", "set"], ["budget", "unpin"], ["resume"], ["doctor"],
+            ["ledger"], ["ledger", "verify"], ["ledger", "export"], ["ledger", "stats"], ["ledger", "cleanup"], ["ledger", "test"],
             ["wallet", "approve"], ["wallet", "transactions"], ["sandbox"], ["sandbox", "up"], ["sandbox", "scenarios"]]  # fmt: skip
 
 

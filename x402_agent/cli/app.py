@@ -12,6 +12,7 @@ from . import (
     credentials,
     doctor,
     get,
+    ledger,
     log,
     receipt,
     resume,
@@ -61,6 +62,7 @@ app.command("resume", short_help="Settle what is in doubt; signs nothing new.")(
 app.command("doctor", short_help="Is this setup fine?")(doctor.run)
 app.add_typer(budget.app, name="budget")
 app.add_typer(credentials.app, name="credentials")
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(slip.app, name="slip")
 wallet.app.command("approve", short_help="Let Permit2 take an exact amount.")(wallet_approve.run)
 wallet.app.command("transactions", short_help="Approvals, and allowances left.")(wallet_transactions.run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .exports import Standing, Stats, cell
 from .notes import note_path
 from .reports import Event, Left, Total
 from .rows import Payment
@@ -10,9 +11,10 @@ from .sqlite import SqliteLedger
 from .states import IN_DOUBT, MOVES, legal
 from .tokens import Token, Used, plain_path
 from .transactions import Transaction
+from .trial import trial
 from .writer import Job
 
 __all__ = [
-    "IN_DOUBT", "MOVES", "Event", "Job", "Left", "Payment", "Slip", "SqliteLedger", "Token", "Total", "Transaction", "Used",
-    "legal", "note_path", "plain_path",
+    "IN_DOUBT", "MOVES", "Event", "Job", "Left", "Payment", "Slip", "SqliteLedger", "Standing", "Stats", "Token", "Total",
+    "Transaction", "Used", "cell", "legal", "note_path", "plain_path", "trial",
 ]  # fmt: skip

@@ -19,6 +19,9 @@ _SUMS = (
     "FROM x402_payments p WHERE p.created_at >= ?1 AND p.created_at < ?1 + 3600 "
     f"AND p.state NOT IN {states.listed(states.FREED)} GROUP BY p.chain"
 )
+_OVER = "SELECT scope, window FROM x402_counters WHERE began_at > 0 AND began_at < ?"
+LONGEST = 32 * 86400  # seconds: no window but `total` is longer
+YEAR = 400 * 86400
 _PUT = "INSERT OR REPLACE INTO x402_analytics VALUES (?,?,?,?,?,?,?,?)"
 
 
@@ -36,5 +39,11 @@ def update(store: Store, hours: int) -> int:
 
 
 def cleanup(store: Store) -> int:
-    """Expired credentials and dead owners' files go."""
-    return forget_expired(store, store.clock()) + store.owners.sweep()
+    """Expired credentials, counters of windows that are over, old hourly sums and dead owners' files go."""
+    now = int(store.now())
+    over = store.db.execute(_OVER, (now - LONGEST,)).fetchall()
+    for scope, window in over:  # a counter that is asked for again is made anew from the rows
+        store.cache.counters.get(scope, {}).pop(window, None)
+        store.db.execute("DELETE FROM x402_counters WHERE scope = ? AND window = ?", (scope, window))
+    old = store.db.execute("DELETE FROM x402_analytics WHERE hour_bucket < ?", (now - YEAR,)).rowcount
+    return len(over) + old + forget_expired(store, now) + store.owners.sweep()

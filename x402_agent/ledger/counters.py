@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .store import Cache, Store
 
-__all__ = ["GRACE", "Counter", "add", "at", "flush", "forget", "known", "load", "look", "problems", "take", "where"]
+__all__ = ["GRACE", "Counter", "add", "at", "first_payment", "flush", "forget", "known", "load", "look", "problems", "take", "where"]
 
 GRACE = 86400  # seconds after its expiry during which an open row still counts and blocks (no node: X7)
 SLACK = 300  # seconds by which rows of older ledgers may stand out of order
@@ -229,7 +229,7 @@ def _sum(store: Store, scope: str, window: str, began: int) -> Counter:
     parts: list[tuple[str, tuple[int, ...]]] = [(_EVER, ())]
     if began:
         parts = [
-            (_BEGUN, (_first_payment(store, began), began)),
+            (_BEGUN, (first_payment(store, began), began)),
             (_OPEN, (began, began - GRACE)),
             (_CLOSED, (_first(store, "x402_events", "at", began * 1000), began, began - GRACE)),
         ]
@@ -273,7 +273,8 @@ def _is_asset(scope: str) -> bool:
     return scope.partition("/")[2].startswith("asset:")
 
 
-def _first_payment(store: Store, began: int) -> int:
+def first_payment(store: Store, began: int) -> int:
+    """The first row that may have been made at `began` (unix seconds) or later, without an index on time."""
     return _first(store, "x402_payments", "created_at", began - SLACK) if began else 1
 
 
@@ -311,7 +312,7 @@ def problems(store: Store, *, whole: bool) -> list[str]:
         if counter is None:
             found.append(_damaged(row))
             continue
-        if not whole and newest - _first_payment(store, counter.began) >= RECENT:
+        if not whole and newest - first_payment(store, counter.began) >= RECENT:
             continue
         made = _sum(store, counter.scope, counter.window, counter.began)
         if made != counter:

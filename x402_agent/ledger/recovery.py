@@ -12,12 +12,15 @@ from .moves import known, move
 from .rows import COLUMNS, OFFER_COLUMNS, SELECT, offer_of, true_to
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .store import Store
 
 __all__ = ["nothing", "recover", "trust", "verify"]
 
 RECENT = 5000  # rows that are compared with the index of open ones at opening; `verify` compares all
 NEWEST = 300  # closed rows that are compared with the journal at opening: some 10 ms
+TOLD = 20_000  # entries after which `verify` says how far it is
 SMALL = 4 << 20  # bytes of a file that SQLite checks whole at open: some 15 ms
 
 
@@ -71,18 +74,19 @@ def _shape(store: Store) -> list[str]:
     return [f"the index of open payments is wrong about row {number}" for number in sorted(hidden)]
 
 
-def verify(store: Store) -> list[str]:
+def verify(store: Store, progress: Callable[[int, int], object] | None = None) -> list[str]:
     """Walk the whole chain, every row and every counter. -> what is wrong, in words; [] when all is well."""
     if store.db.in_transaction:
-        return _verify(store)
+        return _verify(store, progress)
     store.db.execute("BEGIN")  # one snapshot, while others go on writing
     try:
-        return _verify(store)
+        return _verify(store, progress)
     finally:
         store.db.execute("COMMIT")
 
 
-def _verify(store: Store) -> list[str]:
+def _verify(store: Store, progress: Callable[[int, int], object] | None) -> list[str]:
+    (entries,) = store.db.execute("SELECT COALESCE(MAX(seq), 0) FROM x402_events").fetchone()
     problems: list[str] = []
     stood: dict[str, tuple[int, str]] = {}
     sealed = []
@@ -92,6 +96,8 @@ def _verify(store: Store) -> list[str]:
             problems.append(f"entry {event[0]} does not continue payment {event[1]}")
         stood[event[1]] = (event[0], event[4])
         sealed += [event] if event[4] == checkpoints.SEALED else []
+        if progress is not None and (event[0] % TOLD == 0 or event[0] == entries):
+            progress(event[0], entries)
     ids = {checkpoints.NAME}
     for row in store.db.execute(SELECT).fetchall():
         ids.add(row[0])

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import LedgerError
 from ..model import Hold, Limit, Outcome
-from . import analytics, budget, recovery, states
+from . import analytics, budget, counters, recovery, states
 from .opened import Opened
 from .rows import SELECT, Payment, hold_of, known_offer, payment_of
-from .store import CLOCK_SLACK, day_of
+from .store import day_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -70,20 +70,6 @@ def select(store: Store, where: str, values: Iterable[object]) -> list[sqlite3.R
     return cursor.execute(f"{SELECT} WHERE {where}", tuple(values)).fetchall()
 
 
-def _since(store: Store, at: float) -> int:
-    """The first row made at `at` (unix seconds) or later; rows have ids in the order of time."""
-    query = "SELECT created_at FROM x402_payments WHERE id <= ? ORDER BY id DESC LIMIT 1"
-    low, high = 0, 1 + int(store.db.execute("SELECT COALESCE(MAX(id), 0) FROM x402_payments").fetchone()[0])
-    while high - low > 1:
-        middle = (low + high) // 2
-        row = store.db.execute(query, (middle,)).fetchone()
-        if row is None or row[0] < at:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
 class Reports(Opened):
     """The part of the ledger that only reads."""
 
@@ -106,7 +92,7 @@ class Reports(Opened):
             if today:
                 now = store.clock()
                 where.append("p.id >= ? AND day = ?")  # rows run with time, so no index is kept for this alone
-                values += [_since(store, now - now % 86400 - CLOCK_SLACK), day_of(now)]
+                values += [counters.first_payment(store, int(now - now % 86400)), day_of(now)]
             if host:
                 where.append("host = ?")
                 values.append(host)
@@ -220,11 +206,14 @@ class Reports(Opened):
         found: int = self._job(write, write=True).run()
         return found
 
-    def verify(self) -> list[str]:
-        """Walk the whole journal, every row and counter. -> what is wrong, [] when all is well."""
+    def verify(self, progress: Callable[[int, int], object] | None = None) -> list[str]:
+        """Walk the whole journal, every row, counter and seal. -> what is wrong, [] when all is well.
+
+        `progress` is told now and then how many entries of how many are done.
+        """
 
         def read(store: Store) -> list[str]:
-            return ([store.broken] if store.broken else []) + recovery.verify(store)
+            return ([store.broken] if store.broken else []) + recovery.verify(store, progress)
 
         return list(self._read(read))
 
@@ -234,6 +223,7 @@ class Reports(Opened):
         return found
 
     def cleanup(self) -> int:
-        """Forget expired credentials and the files of owners that are gone. Payments and events stay. -> how many."""
+        """Forget expired credentials, counters of windows that are over, old hourly sums and the files of owners that are
+        gone. Payments and events stay. -> how many."""  # fmt: skip
         found: int = self._job(analytics.cleanup, write=True).run()
         return found

@@ -18,6 +18,7 @@ from .allowances import Allowances, enough, took
 from .broadcasts import Broadcasts
 from .charges import Charges
 from .evidence import Evidence
+from .exports import Exports
 from .moves import Answer, Known, Overtaken, known, move
 from .purchase import Rebuy, index_asks, not_again, same_payee, same_purchase
 from .remembered import Remembered
@@ -45,7 +46,7 @@ class _Admitted(NamedTuple):
     scopes: tuple[str, ...]
 
 
-class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Remembered, Reports, Slips, Tokens):
+class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Remembered, Reports, Slips, Tokens):
     """The ledger in one SQLite file; opened.py says what its arguments are."""
 
     # -- the four calls of the conversation -----------------------------------------------------------------------

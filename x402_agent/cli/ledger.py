@@ -1,0 +1,179 @@
+"""`x402-agent ledger`: is it whole, what is in it, and what to do when it is not. By a person."""
+
+from __future__ import annotations
+
+import csv
+import json as js
+import os
+import sys
+import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import LedgerError, Settings, SettingsError
+from ..ledger import SqliteLedger, cell, note_path, trial
+from ..policy import dollars
+from .common import Exit, as_json, errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["app"]
+
+SHOWN = 20
+app = typer.Typer(
+    help="The ledger itself: prove it, count it, give it out, mend it.\n\n"
+    "Every command is about the ledger that pays (X402_AGENT_LEDGER, or `x402-agent log --path`), with --sandbox about the "
+    "sandbox's. Exit codes: 0 all is well, 1 it is not.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+Box = Annotated[bool, typer.Option("--sandbox", help="The sandbox's ledger.")]
+
+
+@contextmanager
+def opened(sandbox: bool) -> Iterator[SqliteLedger]:
+    """The ledger that is meant; raises LedgerError when there is none."""
+    settings = Settings.load()
+    path = settings.sandbox_ledger if sandbox else settings.ledger_path
+    notes = None if sandbox else settings.notes_path
+    if not path.exists() and (notes is None or not note_path(notes, path).exists()):
+        raise LedgerError(f"there is no ledger at {path}: nothing was paid yet", hint="x402-agent try")
+    ledger = SqliteLedger(path, sandbox=sandbox, notes=notes)
+    try:
+        yield ledger
+    finally:
+        ledger.shut()
+
+
+@app.command("verify", short_help="Walk the whole journal.")
+def verify(sandbox: Box = False, json: Json = False) -> None:
+    """Walk every entry, row, counter and seal. Exit 0 when all is well, 1 with what is wrong in words.
+
+    Opening a ledger reads from its last checkpoint on; this reads everything, some 50 s for a million payments.
+    """
+    with errors(json), opened(sandbox) as ledger:
+        start = time.monotonic()
+        problems = ledger.verify(_progress() if sys.stderr.isatty() and not json else None)
+        path, entries = ledger.path, ledger.entries()
+    if json:
+        as_json({"path": str(path), "ok": not problems, "entries": entries, "problems": problems})
+    elif problems:
+        for each in problems[:SHOWN]:
+            print(each)
+        if len(problems) > SHOWN:
+            print(f"and {len(problems) - SHOWN} more")
+        print("try: x402-agent ledger repair --dry-run")
+    else:
+        print(f"{path}: {entries} entries, every one follows from the one before ({time.monotonic() - start:.1f} s)")
+    raise typer.Exit(Exit.FAILED if problems else Exit.OK)
+
+
+def _progress() -> Any:
+    """A line that counts, on a terminal."""
+
+    def show(done: int, entries: int) -> None:
+        sys.stderr.write("\r\x1b[K" if done >= entries else f"\r{done} of {entries} entries")
+        sys.stderr.flush()
+
+    return show
+
+
+@app.command("export", short_help="Every payment as JSON lines or CSV.")
+def export(
+    format: Annotated[str, typer.Option("--format", help="jsonl or csv.")] = "jsonl",  # noqa: A002 - the option's name
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A new file, made 0600; otherwise stdout.")] = None,
+    since: Annotated[str, typer.Option(help="From this UTC day on: 2026-11-21.")] = "",
+    events: Annotated[bool, typer.Option("--events", help="The journal's entries with their hashes, instead of payments.")] = False,
+    sandbox: Box = False,
+    json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
+) -> None:
+    """Write out every payment, oldest first: amounts as text in atomic units, micros in millionths of a dollar, unix seconds.
+
+    Keys, proofs and tokens are not in the ledger. In CSV what a spreadsheet would take for a formula begins with an apostrophe.
+    """
+    with errors(json):
+        if format not in ("jsonl", "csv") or (json and format == "csv"):
+            raise SettingsError(f"there is no export as {format}", rule="--format", hint="--format jsonl, or --format csv")
+        if since and (len(since) != 10 or not since.replace("-", "").isdigit()):
+            raise SettingsError(f"{since[:20]!r} is no day", rule="--since", hint="--since 2026-11-21")
+        with opened(sandbox) as ledger, _target(output) as file:
+            records = ledger.export_events() if events else ledger.export(since=since)
+            count = _write_csv(file, records) if format == "csv" else _write_lines(file, records)
+        if output is not None:
+            sys.stderr.write(f"{count} {'entries' if events else 'payments'} in {output}\n")
+
+
+def _target(output: Path | None) -> Any:
+    if output is None:
+        return nullcontext(sys.stdout)
+    try:
+        fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise SettingsError(f"{output} exists already", rule="--output makes a new file", hint="another name") from None
+    except OSError as cause:
+        raise SettingsError(f"{output} cannot be written: {cause.strerror}", rule="--output") from None
+    return os.fdopen(fd, "w", encoding="utf-8", newline="")
+
+
+def _write_lines(file: IO[str], records: Iterator[dict[str, Any]]) -> int:
+    return sum(bool(file.write(js.dumps(record) + "\n")) for record in records)
+
+
+def _write_csv(file: IO[str], records: Iterator[dict[str, Any]]) -> int:
+    writer, count = csv.writer(file, lineterminator="\n"), 0
+    for count, record in enumerate(records, 1):
+        if count == 1:
+            writer.writerow(record)
+        writer.writerow([cell(value) for value in record.values()])
+    return count
+
+
+@app.command("stats", short_help="The ledger in numbers.")
+def stats(sandbox: Box = False, json: Json = False) -> None:
+    """Counts and sums by state, size, entries, checkpoints, the oldest payment that is open."""
+    with errors(json), opened(sandbox) as ledger:
+        found = ledger.stats()
+        if json:
+            counted = [{**asdict(each), "counted": each.counted} for each in found.standing]
+            as_json({"path": str(ledger.path), **asdict(found), "standing": counted})
+            return
+        print(f"{ledger.path}: {found.size / (1 << 20):.1f} MiB, schema {found.schema}, {found.entries} entries, "
+              f"{found.checkpoints} checkpoints")  # fmt: skip
+        for each in found.standing:
+            print(f"  {each.realm:8} {each.state:16} {each.payments:8}   counted {dollars(each.counted):>12} USD   open {each.open}")
+        if found.oldest_open:
+            at = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.oldest_open_at))
+            print(f"  the oldest that is open is of {at}: x402-agent why {found.oldest_open[:8]}")
+
+
+@app.command("cleanup", short_help="Throw away what has expired.")
+def cleanup(sandbox: Box = False, json: Json = False) -> None:
+    """Throw away expired credentials, counters of windows that are over, hourly sums of more than a year ago.
+
+    Payments and entries of the journal stay, for ever.
+    """
+    with errors(json), opened(sandbox) as ledger:
+        gone = ledger.cleanup()
+        if json:
+            as_json({"removed": gone})
+        else:
+            print(f"{gone} rows and files were thrown away; every payment and entry is still there")
+
+
+@app.command("test", short_help="Can this machine keep a ledger?")
+def try_out(json: Json = False) -> None:
+    """Prove lock, fsync, disk and clock with a throw-away ledger beside the real one. Exit 1 when one of them fails."""
+    with errors(json):
+        checks = trial(Settings.load().ledger_path)
+    if json:
+        as_json([{"check": name, "ok": ok, "said": said} for name, ok, said in checks])
+    else:
+        for name, ok, said in checks:
+            print(f"{'ok  ' if ok else 'FAIL'}  {name:10} {said}")
+    raise typer.Exit(Exit.OK if all(ok for _, ok, _ in checks) else Exit.FAILED)
