@@ -13,12 +13,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "x402_agent"
-NOUNS = {"errors", "model", "assets", "steps", "secret"}
+NOUNS = {"errors", "model", "scopes", "assets", "steps", "secret"}
 CRYPTO = {"coincurve", "wallycore", "sha3", "Crypto"}
 ROOMS = {
     "errors": set(),
     "money": set(),
-    "model": {"errors", "secret", "money"},
+    "scopes": {"model"},
+    "model": {"errors", "secret", "money", "scopes"},
     "assets": {"model"},
     "steps": {"errors", "model"},
     "secret": set(),
@@ -44,7 +45,7 @@ ROOMS = {
     "sandbox": NOUNS
     | {"primitives", "dialects", "chains", "evidence", "pyrevm", "eth", "anyio", "eth_typing", "uvicorn", "starlette"},
 }
-ABOVE = {"payer", "kit", "credentials", "prepay", "tasks", "slips", "recovery", "receipts", "signer", "broadcast", "cli", "__init__"}
+ABOVE = {"payer", "kit", "facts", "credentials", "prepay", "tasks", "slips", "recovery", "receipts", "signer", "broadcast", "cli", "__init__"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 MCP = sorted((ROOT / "mcp_server").rglob("*.py"))
 STDLIB = sys.stdlib_module_names

@@ -11,8 +11,8 @@ def test_a_payment_counts_in_every_scope_it_belongs_to():
     ask = Ask("GET", "https://x.example:8443/v1/day?q=1", "https://x.example:8443", "x.example", "/v1/day", under=under)
     offer = Offer("x402", "exact", USDC, 1, "0x" + "Ab" * 20, 60)
     assert scopes_of(ask, offer) == (
-        "all", "host:x.example", "origin:https://x.example:8443", f"asset:{USDC.id}",
-        f"payee:{USDC.network.id}/0x{'ab' * 20}", "group:g1", "agent:a1", "tool:search", "category:weather",
+        "all", "host:x.example", "origin:https://x.example:8443", f"asset:{USDC.id}", "asset:USDC",
+        f"payee:{USDC.network.id}/0x{'ab' * 20}", f"payee:0x{'ab' * 20}", "group:g1", "agent:a1", "tool:search", "category:weather",
         "task:research", "task:research/prices", "run:r1", "run:r2",
         "path:https://x.example:8443/v1", "path:https://x.example:8443/v1/day",
     )  # fmt: skip

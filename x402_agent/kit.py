@@ -138,7 +138,7 @@ class Kit:
     def judge(self, ask: Ask, challenge: Challenge) -> Choice:
         """What policy makes of a challenge, and the tasks that it is met under."""
         payer, door = self.payer, tasks.refusal(ask, *self.standing)
-        return choose(payer.policy, ask, challenge, payer.refuses, payer.lacks, door)
+        return choose(payer.policy, ask, challenge, payer.refuses, payer.lacks, door, payer.facts)
 
     def dialect(self, name: str) -> Dialect:
         return next(d for d in self.payer.dialects if d.name == name)
@@ -247,6 +247,8 @@ class Kit:
             self._learn(step)
         if receipt is not None:
             log.info("%s %s %s %s", receipt.outcome, hold.offer.money, hold.ask.host, hold.payment_id)
+        if step.state != "RELEASED":
+            self.payer.facts.learn(hold)
         return self.payer.ledger.close(
             hold, step.state, refused=step.refused, status=step.status, milliseconds=milliseconds,
             note=step.note or (receipt.differs if receipt else ""), transaction=receipt.transaction if receipt else "",

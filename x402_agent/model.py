@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .money import Asset, Money, Network
+from .scopes import scopes_of
 from .secret import Veiled
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ class Ask:
     `digest_body` is called only once somebody asks for money; it raises NotReplayable for a one-shot body.
     """
 
-    __slots__ = ("_digest_body", "_key", "again", "caller_key", "caps", "has_body", "host", "limits", "method", "origin",
-                 "paid", "path", "under", "url")  # fmt: skip
+    __slots__ = ("_digest_body", "_key", "again", "caller_key", "caps", "has_body", "host", "limits", "listed", "method",
+                 "origin", "paid", "path", "under", "url")  # fmt: skip
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class Ask:
         under: Under = NOBODY,
         limits: tuple[Limit, ...] = (),
         caps: tuple[Cap, ...] = (),
+        listed: int | None = None,
         again: bool | None = None,
     ) -> None:
         self.method = method
@@ -103,6 +105,7 @@ class Ask:
         self.under = under
         self.limits = limits  # of the tasks and slips it is made under, beside those of policy
         self.caps = caps  # likewise, for one call
+        self.listed = listed  # what a catalogue says it costs, in millionths of a dollar
         self.again = again
         self.paid = ""  # the payment already made on an earlier hop of this same request
         self._digest_body = digest_body
@@ -143,6 +146,7 @@ class Offer:
     wire: tuple[str, ...] = ()
     method: str = ""
     facilitator: str = ""
+    value: int | None = field(default=None, compare=False)
 
     @property
     def network(self) -> Network:
@@ -153,6 +157,11 @@ class Offer:
     def money(self) -> Money:
         """Amount and fee cap together: what every budget counts."""
         return Money(self.amount + self.fee_cap, self.asset)
+
+    @property
+    def micros(self) -> int | None:
+        """What budgets in dollars count, in millionths of a dollar: by the asset's peg, else the `value`; None for neither."""
+        return self.value if self.value is not None else self.money.micros
 
     @property
     def approval(self) -> str:
@@ -218,31 +227,6 @@ class Limit:
     rule: str = ""
     hint: str = ""
     unit: Unit = "micros"
-
-
-def scopes_of(ask: Ask, offer: Offer) -> tuple[str, ...]:
-    """Every scope that paying this offer for this Ask would count in: what policy may limit and the ledger counts.
-
-    `all`, `group:`, `agent:`, `task:` (each name path down to its own), `run:`, `tool:`, `category:`, `host:`,
-    `origin:`, `path:ORIGIN/SEGMENTS` (whole segments, the whole path last), `payee:NETWORK/ADDRESS`, `asset:CAIP-19`.
-    """
-    under, network = ask.under, offer.asset.network
-    found = ["all", f"host:{ask.host}", f"origin:{ask.origin}", f"asset:{offer.asset.id}"]
-    payee = offer.pay_to.lower() if network.namespace == "eip155" else offer.pay_to
-    found.append(f"payee:{network.id}/{payee}")
-    named = (("group", under.group), ("agent", under.agent), ("tool", under.tool), ("category", under.category))
-    found += [f"{kind}:{name}" for kind, names in named if names for name in names.split(",")]
-    if under.task:
-        found += [f"task:{name}" for name in _prefixes(under.task)]
-    found += [f"run:{run}" for run in under.runs]
-    found += [f"path:{ask.origin}/{prefix}" for prefix in _prefixes(ask.path.strip("/")) if prefix]
-    return tuple(found)
-
-
-def _prefixes(path: str) -> list[str]:
-    """`a/b/c` -> `a`, `a/b`, `a/b/c`; at most the first 16 of them."""
-    parts = path.split("/")[:16]
-    return ["/".join(parts[: end + 1]) for end in range(len(parts))]
 
 
 @dataclass(frozen=True, slots=True)

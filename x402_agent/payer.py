@@ -14,6 +14,7 @@ from . import dialects as dialect_room
 from . import recovery, slips, tasks
 from .credentials import Credentials
 from .errors import PaymentError, SettingsError, SigningFailed
+from .facts import Known
 from .kit import Kit, Quote, QuoteKit
 from .ledger import SqliteLedger
 from .model import Money
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .chains import Chain
     from .flow import Dialect
     from .model import Ask, Offer
+    from .policy import PriceSource
     from .recovery import Resumed
     from .sandbox import Sandbox
     from .steps import Step
@@ -63,6 +65,7 @@ class Payer:
         trace: Callable[[Ask, Step, Any], None] | None = None,
         clock: Callable[[], float] = time.time,
         nonce: Callable[[], bytes] = lambda: secrets.token_bytes(32),
+        prices: PriceSource | None = None,
         sandbox: Sandbox | None = None,
     ) -> None:
         self.settings = settings or Settings.load()
@@ -75,6 +78,8 @@ class Payer:
         self.trace = trace
         self.clock = clock
         self.nonce = nonce
+        self.prices = prices
+        self.facts = Known(self)
         self.deadline = self.settings.deadline
         self.answer_timeout = self.settings.answer_timeout
         self.box = sandbox

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import NotReplayable, SettingsError
 from .model import NOBODY, Ask, Cap, Under
 from .policy.budget import micros
+from .scopes import plain_path
 from .steps import MAX_BODY
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ __all__ = ["DRAIN", "OPTIONS", "PAID", "add_cookies", "ask", "copy", "full", "re
 
 PAID = "x402_agent.paid"
 START = "x402_agent.start"
-OPTIONS = frozenset({"max", "key", "task", "tool", "again", "body_factory"})
+OPTIONS = frozenset({"max", "listed", "key", "task", "tool", "again", "body_factory"})
 _MAX = "max of this request", 'extensions={"payment": {"max": "{amount}"}}'
 DRAIN = 0.25  # seconds that the rest of a 402 may take before a new connection is quicker
 SLOWEST = 1024  # bytes a second that a paid body must make on average, after a minute's grace
@@ -48,10 +49,11 @@ def ask(request: Any, lib: Any) -> Ask:
         origin + target,
         origin,
         host,
-        target.partition("?")[0],
+        plain_path(target.partition("?")[0]),
         digest_body=lambda: _digest(request, lib),
         has_body=request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers,
         caller_key=str(options.get("key") or ""),
+        listed=micros(options["listed"], 'extensions={"payment": {"listed": …}}') if "listed" in options else None,
         caps=(Cap(micros(options["max"], 'extensions={"payment": {"max": …}}'), *_MAX),) if "max" in options else (),
         under=_under(options) if "task" in options or "tool" in options else NOBODY,
         again=None if again is None else bool(again),

@@ -14,7 +14,8 @@ from x402_agent import Payer, Policy, Wallet
 from x402_agent.cli.app import app
 from x402_agent.sandbox import Sandbox
 
-COMMANDS = [["try"], ["get"], ["log"], ["why"], ["budget"], ["budget", "set"], ["budget", "unpin"], ["resume"], ["doctor"],
+COMMANDS = [["try"], ["get"], ["log"], ["why"], ["budget"], ["budget", "set"], ["budget", "show"], ["pins"], ["pin"], ["unpin"],
+            ["budget", "pause"], ["budget", "resume"], ["budget", "revoke"], ["resume"], ["doctor"],
             ["ledger"], ["ledger", "verify"], ["ledger", "export"], ["ledger", "stats"], ["ledger", "cleanup"], ["ledger", "test"],
             ["wallet", "approve"], ["wallet", "transactions"], ["sandbox"], ["sandbox", "up"], ["sandbox", "scenarios"]]  # fmt: skip
 
@@ -185,10 +186,10 @@ def test_budget_is_written_with_file_and_line():
     done = run("budget", "set", "2.00/day", "--per-call", "0.20", "--host", "api.example.com")
     assert done.exit_code == 0 and "policy.toml:" in done.output
     shown = json.loads(run("budget", "--json").output)
-    assert {"rule", "micros"} == set(shown[0]) and any(one["micros"] == 2_000_000 for one in shown)
+    assert {"scope", "rule", "micros", "left"} <= set(shown[0]) and any(one["micros"] == 2_000_000 for one in shown)
     assert run("budget", "set").exit_code == 2
     assert run("budget", "set", "lots/day").exit_code == 2
-    assert "forgot 0" in run("budget", "unpin", "https://x.test").output
+    assert "forgot 0" in run("unpin", "https://x.test").output
 
 
 @pytest.mark.parametrize("words", [["get", "no-url"], ["get", "http://127.0.0.1:1/", "-H", "x"], ["log", "--by", "x"], ["nothing"]], ids=" ".join)

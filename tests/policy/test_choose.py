@@ -9,7 +9,7 @@ import pytest
 from x402_agent import assets
 from x402_agent.errors import BudgetExceeded, NoAcceptableOffer, PolicyDenied, SettingsError
 from x402_agent.model import Ask, Cap, Challenge, Offer
-from x402_agent.policy import Budget, HostRule, Policy, choose, micros
+from x402_agent.policy import Bounds, Budget, Policy, choose, micros
 
 TO = "0x" + "ab" * 20
 
@@ -67,9 +67,9 @@ def test_a_request_can_only_tighten():
 
 
 def test_the_lowest_of_all_caps_decides():
-    policy = Policy(per_call=50_000, hosts={"api.example.com": HostRule(per_call=5_000)})
+    policy = Policy(per_call=50_000, budgets={"host:api.example.com": Bounds(per_call=5_000)})
     error = judged(policy, offer(6_000)).error
-    assert isinstance(error, BudgetExceeded) and "hosts.api.example.com.per_call" in error.rule
+    assert isinstance(error, BudgetExceeded) and "per_call of host:api.example.com" in error.rule
 
 
 @pytest.mark.parametrize("networks, good", [(("mainnet",), False), (("testnet",), True), (("base-sepolia",), True), (("base",), False)])
@@ -125,27 +125,27 @@ def test_O8_a_host_is_recognised_however_a_person_writes_it(name):
 
 
 def test_O8_a_limit_for_a_host_holds_however_a_person_writes_it():
-    policy = Policy(hosts={"API.Example.com.": HostRule(per_call=5_000)})
+    policy = Policy(budgets={"host:API.Example.com.": Bounds(per_call=5_000)})
     assert isinstance(judged(policy, offer()).error, BudgetExceeded)
 
 
 @pytest.mark.parametrize("name", ["*.example.com", "bücher.example", "api.example.com/paid", "user@example.com", "a b", ""])
 def test_O8_a_rule_that_could_never_apply_is_no_rule(name):
-    for options in ({"deny": (name,)}, {"allow": (name,)}, {"hosts": {name: HostRule(per_call=1)}}):
+    for options in ({"deny": (name,)}, {"allow": (name,)}, {"budgets": {f"host:{name}": Bounds(per_call=1)}}):
         with pytest.raises(SettingsError, match="no request goes to"):
             Policy(**options)
 
 
 @pytest.mark.parametrize("name", ["::1", "127.0.0.1", "localhost", "xn--bcher-kva.example", "my_host"])
 def test_O8_hosts_of_every_kind_can_be_limited(name):
-    assert Policy(hosts={name: HostRule(per_call=1)}, allow=(name,)).hosts[name].per_call == 1
+    assert Policy(budgets={f"host:{name}": Bounds(per_call=1)}, allow=(name,)).budgets[f"host:{name}"].per_call == 1
 
 
 @pytest.mark.parametrize("name", ["https://api.example.com", "api.example.com:8443"])
 def test_O8_limits_are_for_hosts_not_origins(name):
     assert Policy(deny=(name,)).deny == (name,)
     with pytest.raises(SettingsError):
-        Policy(hosts={name: HostRule(per_call=1)})
+        Policy(budgets={f"host:{name}": Bounds(per_call=1)})
 
 
 def test_a_chain_that_cannot_pay_is_no_refusal_by_policy():
@@ -159,7 +159,7 @@ def test_an_unlisted_asset_is_passed_over():
 
 
 def test_limits_for_the_ledger_name_their_rules():
-    policy = Policy(day=5, total=7, hosts={"api.example.com": HostRule(day=3)})
+    policy = Policy(day=5, total=7, budgets={"host:api.example.com": Bounds(day=3)})
     found = {(limit.scope, limit.window): limit.most for limit in policy.limits(ask(), offer())}
     assert found == {("all", "day"): 5, ("all", "total"): 7, ("host:api.example.com", "day"): 3}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from x402_agent.errors import SettingsError
-from x402_agent.policy import Budget, HostRule, load, write_budget
+from x402_agent.policy import Bounds, edit, load
 
 
 def written(tmp_path, text):
@@ -22,9 +22,9 @@ def test_no_file_is_the_default(tmp_path):
 def test_every_rule_with_its_line(tmp_path):
     path = written(tmp_path, '# mine\nper_call = "0.20"\nnetworks = ["base"]\n\n[hosts."api.example.com"]\nday = "1"\n')
     policy = load(path)
-    assert policy.per_call == 200_000 and policy.hosts == {"api.example.com": HostRule(day=1_000_000)}
+    assert policy.per_call == 200_000 and policy.budgets == {"host:api.example.com": Bounds(day=1_000_000)}
     assert policy.place("per_call") == f"per_call in {path}:2"
-    assert policy.place("hosts.api.example.com.day").endswith(":6")
+    assert policy.place("day", "host:api.example.com").endswith(":6")
 
 
 @pytest.mark.parametrize(
@@ -54,20 +54,21 @@ def test_text_that_is_no_toml(tmp_path):
 
 
 def test_writing_a_budget_keeps_the_rest(tmp_path):
-    path = written(tmp_path, '# a comment\ndeny = ["x.test"]\nper_call = "0.30"\n')
-    said = write_budget(path, Budget("5.00/day", per_call="0.10"), per_call=None, host="")
+    path = written(tmp_path, '# a comment\ndeny = ["x.test"]\nper_call = "0.30"  # dear\n\n# mine\n[hosts."h.test"]\nday = "1"\n')
+    said = edit.change(path, "all", {"day": '"5.00"', "per_call": '"0.10"'})
+    assert said == {"day": f"{path}:4", "per_call": f"{path}:3"}
     text = path.read_text()
-    assert "# a comment" in text and 'deny = ["x.test"]' in text and '"0.30"' not in text
-    assert any(line.endswith(":3") for line in said)
-    write_budget(path, Budget("1/total"), per_call="0.05", host="api.example.com")
+    assert "# a comment" in text and 'deny = ["x.test"]' in text and 'per_call = "0.10"   # dear' in text and "\n# mine\n[hosts" in text
+    edit.change(path, "host:h.test", {"day": '"2"'})
+    edit.change(path, "host:api.example.com", {"per_call": '"0.05"', "total": '"1"'})
     policy = load(path)
-    assert policy.hosts == {"api.example.com": HostRule(per_call=50_000, total=1_000_000)}
+    assert policy.budgets == {"host:h.test": Bounds(day=2_000_000), "host:api.example.com": Bounds(per_call=50_000, total=1_000_000)}
     assert policy.day == 5_000_000 and policy.deny == ("x.test",)
-    assert path.stat().st_mode & 0o77 == 0
+    assert path.stat().st_mode & 0o77 == 0 and [each.name for each in tmp_path.iterdir()] == ["policy.toml"]
 
 
 def test_a_budget_that_would_break_the_file_is_not_written(tmp_path):
     path = written(tmp_path, 'networks = ["nowhere"]\n')
     with pytest.raises(SettingsError):
-        write_budget(path, Budget("1/day"), per_call=None, host="")
+        edit.change(path, "all", {"day": '"1"'})
     assert path.read_text() == 'networks = ["nowhere"]\n'

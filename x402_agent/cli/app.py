@@ -14,6 +14,7 @@ from . import (
     get,
     ledger,
     log,
+    pins,
     receipt,
     resume,
     sandbox,
@@ -63,6 +64,9 @@ app.command("doctor", short_help="Is this setup fine?")(doctor.run)
 app.add_typer(budget.app, name="budget")
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(ledger.app, name="ledger")
+app.command("pins", short_help="Whose money goes where.")(pins.pins)
+app.command("pin", short_help="Change a seller's recipient.")(pins.pin)
+app.command("unpin", short_help="Forget a seller's recipient.")(pins.unpin)
 app.add_typer(slip.app, name="slip")
 wallet.app.command("approve", short_help="Let Permit2 take an exact amount.")(wallet_approve.run)
 wallet.app.command("transactions", short_help="Approvals, and allowances left.")(wallet_transactions.run)

@@ -2,87 +2,190 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import shlex
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .. import Budget, Settings, SettingsError
-from ..policy import dollars, load, micros, write_budget
+from ..policy import dollars, edit, file, load, micros, scopes
+from ..policy.budget import window as _window
 from .common import as_json, errors, ledgers
+
+if TYPE_CHECKING:
+    from ..ledger import Left
+    from ..policy import Policy
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Show or set what may be spent.", no_args_is_help=False, invoke_without_command=True)
+_Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+_Scope = Annotated[str, typer.Argument(help="all, host:api.example.com, agent:research, … as `budget` shows it.")]
 
 
 @app.callback()
-def show(
-    context: typer.Context,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-) -> None:
-    """Show every limit with its file and line."""
-    if context.invoked_subcommand is not None:
-        return
+def default(context: typer.Context, json: _Json = False) -> None:
+    """Show every limit, what is left of it, and its file and line."""
+    if context.invoked_subcommand is None:
+        show(json)
+
+
+@app.command("show", short_help="Every limit, and what is left of it.")
+def show(json: _Json = False) -> None:
+    """Show every limit with what is spent and left, its file and line, and budgets that are paused, revoked or expired."""
     with errors(json):
-        policy = load(Settings.load().policy_path)
-        rules = [("per_call", policy.per_call), ("day", policy.day), ("total", policy.total)]
-        for host, own in policy.hosts.items():
-            rules += [(f"hosts.{host}.{name}", getattr(own, name)) for name in ("per_call", "day", "total")]
-        shown = [(policy.place(name), value) for name, value in rules if value is not None]
+        settings = Settings.load()
+        rows = _rows(load(settings.policy_path), settings)
         if json:
-            as_json([{"rule": rule, "micros": value} for rule, value in shown])
-        else:
-            for rule, value in shown:
-                print(f"{dollars(value):>10} USD  {rule}")
+            as_json(rows)
+            return
+        for row in rows:
+            print(f"{row['most']:>12}  {row['left'] and row['left'] + ' left':>16}  {row['scope']:<24}  {row['rule']}")
+
+
+def _rows(policy: Policy, settings: Settings) -> list[dict[str, Any]]:
+    """One row a rule. Amounts are text for people; `micros` and `spent` are millionths of a dollar, or counts."""
+    limits = [limit for rule in policy.every().values() for limit in rule.limits]
+    spent = _spent([limit for limit in limits if not limit.scope.startswith("each:")], policy, settings)
+    rows: list[dict[str, Any]] = []
+    for scope, rule in policy.every().items():
+        if rule.state != "active" or rule.end is not None:
+            said = rule.state if rule.state != "active" else f"until {policy.budgets[scope].until}"
+            key = "state" if rule.state != "active" else "until"
+            rows.append({"scope": scope, "key": key, "most": said, "left": "", "rule": policy.place(key, scope)})
+        if rule.cap is not None:
+            most = f"{dollars(rule.cap.micros)} a call"
+            rows.append({"scope": scope, "key": "per_call", "most": most, "micros": rule.cap.micros, "left": "", "rule": rule.cap.rule})
+        for limit in rule.limits:
+            used = spent.get((scope, limit.window, limit.unit))
+            left = "" if used is None else _amount(max(0, limit.most - used), limit.unit)
+            most = f"{_amount(limit.most, limit.unit)}/{limit.window}"
+            rows.append({"scope": scope, "key": limit.window, "unit": limit.unit, "most": most, "micros": limit.most,
+                         "spent": used, "left": left, "rule": limit.rule})  # fmt: skip
+    return rows
+
+
+def _amount(value: int, unit: str) -> str:
+    return dollars(value) if unit == "micros" else f"{value} {'calls' if unit == 'payments' else unit}"
+
+
+def _spent(limits: list[Any], policy: Policy, settings: Settings) -> dict[tuple[str, str, str], int]:
+    """What the ledger counts against each limit: real money's, unless this policy pays in test money."""
+    realm = "test" if policy.only_tests() else "real"
+    for ledger in ledgers(settings):
+        if not ledger.sandbox:
+            found: list[Left] = ledger.spent(limits, realm=realm)
+            return {(each.limit.scope, each.limit.window, each.limit.unit): each.spent for each in found}
+    return {(limit.scope, limit.window, limit.unit): 0 for limit in limits}
 
 
 @app.command("set", short_help="Set a limit: `budget set 5.00/day`.")
 def set_(
-    amount: Annotated[str, typer.Argument(help="5.00/day, 100/total, or nothing with --per-call.")] = "",
-    per_call: Annotated[str, typer.Option("--per-call", help="At most this much for one call, in dollars.")] = "",
-    host: Annotated[str, typer.Option(help="For this host only.")] = "",
-    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    amounts: Annotated[list[str] | None, typer.Argument(help="5.00/day, 1.00/hour, 100/total: dollars per window of the UTC calendar.")] = None,
+    per_call: Annotated[str, typer.Option(help="Dollars for one call.")] = "",
+    calls: Annotated[list[str] | None, typer.Option(help="20/minute: so many payments.")] = None,
+    units: Annotated[list[str] | None, typer.Option(help="10.5/day: whole tokens of --asset, whatever they are worth.")] = None,
+    per_call_units: Annotated[str, typer.Option(help="Whole tokens of --asset for one call.")] = "",
+    until: Annotated[str, typer.Option(help="2026-12-31: the last day (UTC) on which it pays.")] = "",
+    host: Annotated[str, typer.Option(help="Only for this host.")] = "",
+    origin: Annotated[str, typer.Option(help="Only for https://api.example.com:8443.")] = "",
+    path: Annotated[str, typer.Option(help="Only below https://api.example.com/v1.")] = "",
+    payee: Annotated[str, typer.Option(help="Only to 0x… on any network, or base/0x….")] = "",
+    asset: Annotated[str, typer.Option(help="Only in USDC, or eip155:8453/erc20:0x….")] = "",
+    agent: Annotated[str, typer.Option(help="Only for this agent (X402_AGENT_NAME).")] = "",
+    group: Annotated[str, typer.Option(help="Only for this group (X402_AGENT_GROUP).")] = "",
+    task: Annotated[str, typer.Option(help="Only for tasks of this name, and those inside them.")] = "",
+    tool: Annotated[str, typer.Option(help="Only for this tool.")] = "",
+    category: Annotated[str, typer.Option(help="Only for this category, of [categories] or of a task.")] = "",
+    each: Annotated[str, typer.Option(help="For each host, origin, payee, agent, … by itself.")] = "",
+    json: _Json = False,
 ) -> None:
-    """Set a limit: `budget set 5.00/day --per-call 0.10 --host api.example.com`."""
+    """Write limits into policy.toml. All budgets that a payment belongs to must have room; a narrow one never lifts a wide one."""
     with errors(json):
-        if not amount and not per_call:
-            raise SettingsError("which limit?", rule="budget set", hint="x402-agent budget set 5.00/day --per-call 0.10")
-        settings = Settings.load()
-        said = write_budget(
-            settings.policy_path, Budget(amount) if amount else None, per_call=per_call or None, host=host.lower()
-        )
-        stopped = _stopped(settings, host.lower(), per_call)
-        if json:
-            as_json({"rules": said, "yesterday": stopped})
-            return
-        for line in said:
-            print(line)
-        if per_call:
-            print(f"of the payments in the ledger since yesterday it would have stopped {stopped}")
+        named = {"host": host, "origin": origin, "path": path, "payee": payee, "asset": asset, "agent": agent, "group": group,
+                 "task": task, "tool": tool, "category": category, "each": each}  # fmt: skip
+        values = _values(amounts or [], per_call, calls or [], units or [], per_call_units, until)
+        _write(_scope(named), values, json)
 
 
-@app.command("unpin", short_help="Forget the recipient pinned for a seller.")
-def unpin(
-    origin: Annotated[str, typer.Argument(help="https://api.example.com, as the refusal names it.")],
-    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-) -> None:
-    """Forget the recipient pinned for an origin: the next payment pins whoever asks then."""
+def _scope(named: dict[str, str]) -> str:
+    given = {kind: name for kind, name in named.items() if name}
+    if len(given) > 1:
+        raise SettingsError("a budget has one scope", rule="budget set", hint=f"--{next(iter(given))} alone")
+    kind, name = next(iter(given.items()), ("all", ""))
+    return scopes.scope(f"{kind}:{name}" if name else kind, f"--{kind}")
+
+
+def _values(amounts: list[str], per_call: str, calls: list[str], units: list[str], per_call_units: str, until: str) -> dict[str, str]:
+    """Keys of a budget and what they are set to, in TOML's spelling; raises SettingsError."""
+    values: dict[str, str] = {}
+    for text in amounts:
+        budget = Budget(text)
+        values[budget.window] = f'"{dollars(budget.micros)}"'
+    if per_call:
+        values["per_call"] = f'"{dollars(micros(per_call, "--per-call"))}"'
+    if calls:
+        found = [file.calls(each, "--calls") for each in calls]
+        shown = [f'"{count}/{window}"' for count, window in found]
+        values["calls"] = shown[0] if len(shown) == 1 else f"[{', '.join(shown)}]"
+    for text in units:
+        amount, _, window = text.partition("/")
+        values[f"{_window(window, '--units')}_units"] = _quoted(amount)
+    if per_call_units:
+        values["per_call_units"] = _quoted(per_call_units)
+    if until:
+        try:
+            values["until"] = date.fromisoformat(until).isoformat()
+        except ValueError:
+            raise SettingsError(f"{until[:40]!r} is no date", rule="--until", hint="--until 2026-12-31") from None
+    if not values:
+        raise SettingsError("which limit?", rule="budget set", hint="x402-agent budget set 5.00/day --per-call 0.10")
+    return values
+
+
+def _quoted(amount: str) -> str:
+    if not amount.isascii() or not amount.replace(".", "").isdigit():
+        raise SettingsError(f"{amount[:40]!r} is no number of tokens", rule="--units", hint="--units 10.5/day")
+    return f'"{amount}"'
+
+
+@app.command("pause", short_help="Pay nothing under one budget for now.")
+def pause(scope: _Scope, json: _Json = False) -> None:
+    """Pause a budget: nothing that belongs to it is paid until `budget resume`. Open payments still settle."""
     with errors(json):
-        if "://" not in origin:
-            raise SettingsError(f"{origin!r} is no origin", rule="ORIGIN", hint=f"x402-agent budget unpin https://{origin}")
-        gone = sum(ledger.unpin(origin.rstrip("/")) for ledger in ledgers(Settings.load()))
-        if json:
-            as_json({"origin": origin, "forgotten": gone})
-        else:
-            print(f"forgot {gone} pinned recipient{'' if gone == 1 else 's'} of {origin}")
+        _write(scopes.scope(scope, "SCOPE"), {"state": '"paused"'}, json)
 
 
-def _stopped(settings: Any, host: str, per_call: str) -> int:
-    """How many payments of the last two UTC days were dearer than the new cap."""
-    import time
+@app.command("resume", short_help="Lift a pause.")
+def resume(scope: _Scope, json: _Json = False) -> None:
+    """Lift a pause. A revoked budget comes back only by a person's editor."""
+    with errors(json):
+        name, path = scopes.scope(scope, "SCOPE"), Settings.load().policy_path
+        policy = load(path)
+        if (rule := policy.every().get(name)) is not None and rule.state == "revoked":
+            raise SettingsError(f"the budget of {name} is revoked", rule=policy.place("state", name), hint="that line, by hand")
+        _write(name, {"state": '"active"'}, json)
 
-    if not per_call:
-        return 0
-    cap, since = micros(per_call, "--per-call"), time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400))
-    paid = [p for ledger in ledgers(settings) for p in ledger.payments() if not ledger.sandbox]
-    return sum(p.day >= since and p.micros > cap and (not host or p.host == host) for p in paid)
+
+@app.command("revoke", short_help="Pay nothing under one budget, for good.")
+def revoke(scope: _Scope, json: _Json = False) -> None:
+    """Revoke a budget: nothing that belongs to it is paid any more. Open payments still settle."""
+    with errors(json):
+        _write(scopes.scope(scope, "SCOPE"), {"state": '"revoked"'}, json)
+
+
+def _write(scope: str, values: dict[str, str], json: bool) -> None:
+    settings = Settings.load()
+    said = edit.change(settings.policy_path, scope, values)
+    whose = "all payments together" if scope == "all" else scope
+    if json:
+        as_json({"scope": scope, "rules": [{"key": key, "value": values[key], "line": line} for key, line in said.items()]})
+        return
+    for key, line in said.items():
+        print(f"{_WORDS.get(key, key)} {values[key].strip(chr(34))} for {whose}   {line}")
+    print(f"see it:  x402-agent budget   undo it:  {shlex.quote(str(settings.policy_path))}")
+
+
+_WORDS = {"per_call": "at most USD for one call:", "until": "pays until the end of", "state": "is now", "calls": "payments at most:",
+          **{each: f"at most USD per {each} (UTC):" for each in ("minute", "hour", "day", "month")}, "total": "at most USD in total:"}  # fmt: skip

@@ -176,5 +176,5 @@ def _left(payer: Payer, quote: Quote) -> str:
         return ""
     realm = "sandbox" if payer.ledger.sandbox else "test" if quote.chosen.network.testnet else "real"
     found = min(payer.ledger.spent(quote.limits, realm=realm), key=lambda one: one.left)
-    after = max(0, found.left - (quote.chosen.money.micros or 0))
+    after = max(0, found.left - (quote.chosen.micros or 0))
     return f"left {'today' if found.limit.window == 'day' else 'in total'} {dollars(after)}"

@@ -33,7 +33,7 @@ def scopes(realm: str, ask: Ask, offer: Offer) -> tuple[str, ...]:
 
 def micros_of(offer: Offer, limits: tuple[Limit, ...]) -> int:
     """Millionths of a dollar to count; raises BudgetExceeded when a dollar limit meets a token without a peg."""
-    micros = offer.money.micros
+    micros = offer.micros
     if micros is None:
         for limit in limits:
             if limit.unit == "micros":
@@ -82,7 +82,7 @@ def room(cache: Cache, realm: str, offer: Offer, limits: tuple[Limit, ...], now:
 
     Called outside the batch too, so it only looks things up. What it says is a hint, `check` decides.
     """
-    micros, since = offer.money.micros or 0, began(now)
+    micros, since = offer.micros or 0, began(now)
     if micros > _MOST or (micros == 0 and limits):
         return False
     for limit in limits:

@@ -11,6 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..assets import assets
 from ..errors import LedgerError
 from . import states
 from .rows import scopes_of_row
@@ -249,6 +250,9 @@ def where(scope: str) -> tuple[str, tuple[object, ...]]:
     column = {"group": "team", "agent": "agent", "tool": "tool", "category": "category"}.get(kind, kind)
     if rest == "all":
         return "p.realm = ?", (realm,)
+    if kind == "asset" and "/" not in name:  # by its symbol, on all networks
+        ids = [each.id for each in assets() if each.symbol == name]
+        return f"p.realm = ? AND p.asset IN ({','.join('?' * len(ids))})", (realm, *ids)
     if kind in ("host", "origin", "asset"):
         return f"p.realm = ? AND p.{kind} = ?", (realm, name)
     if kind in ("group", "agent", "tool", "category"):
@@ -258,7 +262,10 @@ def where(scope: str) -> tuple[str, tuple[object, ...]]:
     if kind == "task":
         return "p.realm = ? AND substr(p.task || '/', 1, ?) = ?", (realm, len(name) + 1, name + "/")
     if kind == "payee":
-        network, _, address = name.rpartition("/")
+        network, slash, address = name.rpartition("/")
+        if not slash:
+            same = "(p.to_address = ? OR (p.network LIKE 'eip155:%' AND lower(p.to_address) = ?))"
+            return f"p.realm = ? AND {same}", (realm, address, address)
         to = "lower(p.to_address)" if network.startswith("eip155:") else "p.to_address"
         return f"p.realm = ? AND p.network = ? AND {to} = ?", (realm, network, address)
     if kind == "path" and name.count("/") > 2:
@@ -270,7 +277,7 @@ def where(scope: str) -> tuple[str, tuple[object, ...]]:
 
 def _is_asset(scope: str) -> bool:
     """Whether atomic units are counted in a scope (`REALM/SCOPE`): of one asset alone do they make a sum."""
-    return scope.partition("/")[2].startswith("asset:")
+    return scope.partition("/")[2].startswith("asset:") and scope.count("/") > 1
 
 
 def first_payment(store: Store, began: int) -> int:

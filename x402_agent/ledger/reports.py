@@ -191,21 +191,6 @@ class Reports(Opened):
         realms = ("sandbox",) if self.sandbox else ("real", "test")
         return sum(self.spent([Limit(scope, "total", 0)], realm=realm)[0].spent for realm in realms)
 
-    def pins(self) -> list[tuple[str, str, str]]:
-        """Recipients pinned on first use: (origin, network, pay_to)."""
-        query = "SELECT origin, network, pay_to FROM x402_pins ORDER BY origin, network"
-        return [tuple(row) for row in self._read(lambda store: store.db.execute(query).fetchall())]
-
-    def unpin(self, origin: str) -> int:
-        """Forget the recipients of an origin: the next payment pins anew. -> how many."""
-
-        def write(store: Store) -> int:
-            store.cache.pins.clear()
-            return store.db.execute("DELETE FROM x402_pins WHERE origin = ?", (origin,)).rowcount
-
-        found: int = self._job(write, write=True).run()
-        return found
-
     def verify(self, progress: Callable[[int, int], object] | None = None) -> list[str]:
         """Walk the whole journal, every row, counter and seal. -> what is wrong, [] when all is well.
 

@@ -203,7 +203,8 @@ def _under(row: sqlite3.Row | dict[str, Any]) -> Under:
 def scopes_of_row(row: dict[str, Any]) -> tuple[str, ...]:
     """`scopes_of` for a payment that is written down; its asset may have left the table meanwhile."""
     ask = Ask("", "", row["origin"], row["host"], row["path"], under=_under(row))
-    asset = Asset(row["asset"], Network(row["network"], row["chain"], testnet=False), "", "", 0)
+    listed = asset_by_id(row["asset"])
+    asset = Asset(row["asset"], Network(row["network"], row["chain"], testnet=False), "", listed.symbol if listed else "", 0)
     return tuple(dict.fromkeys(scopes_of(ask, Offer("", "", asset, 0, row["to_address"], 0))))
 
 

@@ -20,9 +20,10 @@ from .charges import Charges
 from .evidence import Evidence
 from .exports import Exports
 from .moves import Answer, Known, Overtaken, known, move
+from .past import Past
 from .purchase import Rebuy, index_asks, not_again, same_payee, same_purchase
 from .remembered import Remembered
-from .reports import Reports, select
+from .reports import select
 from .slips import Slips, check_slips
 from .store import Store, day_of
 from .tokens import Tokens
@@ -46,7 +47,7 @@ class _Admitted(NamedTuple):
     scopes: tuple[str, ...]
 
 
-class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Remembered, Reports, Slips, Tokens):
+class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Past, Remembered, Slips, Tokens):
     """The ledger in one SQLite file; opened.py says what its arguments are."""
 
     # -- the four calls of the conversation -----------------------------------------------------------------------
@@ -188,7 +189,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Remembere
             raise PolicyDenied(
                 f"{ask.host} wants the money at {offer.pay_to}, so far it was {pin}",
                 rule=f"recipient pinned for {ask.origin} on {offer.asset.network.name} (R4)",
-                hint=f"x402-agent budget unpin {ask.origin}",
+                hint=f"x402-agent pin {ask.origin} {offer.pay_to} --network {offer.asset.network.name}{' --sandbox' * self.sandbox}",
             )
         return bool(pin)
 

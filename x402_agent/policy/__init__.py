@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from .approval import Approval, Reason
+from .bounds import Bounds
 from .budget import Budget, dollars, left_words, micros
-from .choose import Choice, choose, is_loopback
-from .file import load, write_budget
-from .rules import DEFAULT, HostRule, Policy
+from .choose import Choice, choose
+from .facts import Facts, Price, PriceSource
+from .file import load
+from .identity import is_loopback
+from .rules import DEFAULT, Policy
 
-__all__ = ["DEFAULT", "Approval", "Budget", "Choice", "HostRule", "Policy", "Reason", "choose", "dollars", "is_loopback", "left_words", "load", "micros", "write_budget"]
+__all__ = [
+    "DEFAULT", "Approval", "Bounds", "Budget", "Choice", "Facts", "Policy", "Price", "PriceSource", "Reason", "choose", "dollars",
+    "is_loopback", "left_words", "load", "micros",
+]  # fmt: skip

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, get_args
 
 from ..errors import SettingsError
+from ..model import Window
 
 if TYPE_CHECKING:
     from ..model import Limit
 
-__all__ = ["Budget", "dollars", "left_words", "micros"]
+__all__ = ["WINDOWS", "Budget", "dollars", "left_words", "micros", "window"]
 
+WINDOWS: tuple[Window, ...] = get_args(Window)
 _AMOUNT = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,6}))?", re.ASCII)
 
 
@@ -38,22 +40,25 @@ def left_words(limit: Limit, left: int) -> str:
     return f"{amount} left {per} for {'all together' if limit.scope == 'all' else limit.scope}   [{limit.rule}]"
 
 
+def window(word: str, rule: str = "") -> Window:
+    """The window called so; raises SettingsError for another word."""
+    for known in WINDOWS:
+        if word == known:
+            return known
+    raise SettingsError(f"nothing is counted per {word[:40]!r}", rule=rule, hint=f"5.00/day: {', '.join(WINDOWS)}")
+
+
 @dataclass(frozen=True)
 class Budget:
-    """`Budget("5.00/day", per_call="0.10")`: dollars per day (UTC) or in `total`, and for one call."""
+    """`Budget("5.00/day", per_call="0.10")`: dollars per minute, hour, day or month (UTC) or in `total`, and for one call."""
 
     amount: str
     per_call: str | None = None
 
     @property
-    def window(self) -> Literal["day", "total"]:
-        """The window named behind the slash; raises SettingsError when it is neither day nor total."""
-        word = self.amount.partition("/")[2].strip() or "total"
-        if word == "day":
-            return "day"
-        if word == "total":
-            return "total"
-        raise SettingsError(f"a budget lasts a day or in total, not {word!r}", rule="Budget", hint='Budget("5.00/day")')
+    def window(self) -> Window:
+        """The window named behind the slash, `total` without one; raises SettingsError when there is none of that name."""
+        return window(self.amount.partition("/")[2].strip() or "total", "Budget")
 
     @property
     def micros(self) -> int:

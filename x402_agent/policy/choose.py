@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..errors import BudgetExceeded, NoAcceptableOffer, PaymentError, PolicyDenied
 from ..model import Limit, Money, Offer
 from .approval import Reason
 from .budget import dollars
+from .facts import NOTHING
+from .identity import is_loopback, look_alike
+from .reasons import drifted, reasons
+from .value import doubt, valued
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..model import Ask, Challenge
+    from .bounds import Rule
+    from .facts import Facts
     from .rules import Policy
 
 __all__ = ["Choice", "choose", "is_loopback"]
@@ -23,7 +27,7 @@ __all__ = ["Choice", "choose", "is_loopback"]
 
 @dataclass(frozen=True)
 class Choice:
-    """What policy makes of a challenge. `error` says why nothing was chosen; `asks`, why a person must agree first."""
+    """What policy makes of a challenge: allow, ask or deny. `error` says why nothing was chosen; `asks`, why a person must agree."""
 
     offer: Offer | None
     limits: tuple[Limit, ...]
@@ -40,35 +44,35 @@ def choose(
     refuses: Callable[[Offer], str],
     lacks: Callable[[Offer], str] = lambda _: "",
     door: PolicyDenied | None = None,
+    facts: Facts = NOTHING,
 ) -> Choice:
     """Judge every offer. `refuses` is the chain's and wallet's word: "" when it can be paid from here.
 
     `lacks` says what only the wallet's owner can still provide for an offer that is otherwise allowed: an allowance.
-    `door` is why nobody is paid just now, whoever asks: the task at hand is over.
+    `door` is why nobody is paid just now, whoever asks: the task at hand is over. `facts` is what rules need to know.
+    What nobody must be asked about comes before what is cheaper.
     """
+    policy.sort(ask)
     door = door or _door(policy, ask)
     over: list[tuple[Offer, str]] = []
     denied: list[tuple[Offer, PaymentError]] = []
-    chosen: Offer | None = None
+    fit: list[tuple[Offer, tuple[Reason, ...]]] = []
     lacking: Offer | None = None
-    for offer in sorted(challenge.offers, key=_price):
-        unfit = _unfit(policy, offer) or refuses(offer)
+    for offer in sorted([valued(policy, each, facts) for each in challenge.offers], key=_price):
+        unfit = _unfit(policy, offer, facts) or refuses(offer)
         if unfit:
             over.append((offer, unfit))
-            continue
-        error = door or _denied(policy, ask, offer)
-        if error is not None:
+        elif (error := door or judged(policy, ask, offer, facts)) is not None:
             denied.append((offer, error))
             over.append((offer, error.what))
-        elif chosen is not None:
-            over.append((offer, "dearer, or not better, than the one chosen"))
-        elif lack := lacks(offer):
+        elif not (fit and not fit[-1][1]) and (lack := lacks(offer)):
             lacking = lacking or offer
             over.append((offer, lack))
         else:
-            chosen = offer
-    if chosen is not None:
-        asks = _asks(policy, ask, chosen)
+            fit.append((offer, reasons(policy, ask, offer, facts) if not fit or fit[-1][1] else ()))
+    if fit:
+        chosen, asks = next((each for each in fit if not each[1]), fit[0])
+        over += [(each, "dearer, or not better, than the one chosen") for each, _ in fit if each is not chosen]
         return Choice(chosen, policy.limits(ask, chosen), tuple(over), challenge.passed_over, asks=asks)
     error = denied[0][1] if denied and lacking is None else _nothing(policy, ask, challenge, over, lacking)
     return Choice(None, (), tuple(over), challenge.passed_over, error)
@@ -76,19 +80,22 @@ def choose(
 
 def _price(offer: Offer) -> tuple[int, bool, bool]:
     """Value in 10^-18 dollars, then flows in which a failing handler costs nothing, then what needs no allowance."""
-    value = offer.money.amount * 10 ** (18 - min(18, offer.asset.decimals))
+    if offer.value is not None:
+        value = offer.value * 10**12
+    else:
+        value = offer.money.amount * 10 ** (18 - min(18, offer.asset.decimals)) if offer.asset.peg == "USD" else 2**512
     return value, offer.flow != "authorization", offer.method != ""
 
 
-def _unfit(policy: Policy, offer: Offer) -> str:
+def _unfit(policy: Policy, offer: Offer, facts: Facts) -> str:
     """Why no rule about money even comes into it."""
     if not policy.pays_on(offer.network):
         kind = "a test network" if offer.network.testnet else "a network of real money"
         return f"{offer.network.name} is {kind}; this payer pays on {', '.join(policy.networks)}"
     if policy.assets and not {offer.asset.symbol, offer.asset.id, offer.asset.address} & set(policy.assets):
         return f"{offer.asset.symbol} is not among the allowed assets"
-    if Money(1, offer.asset).micros is None:
-        return f"{offer.asset.symbol} has no dollar peg, so no budget can count it"
+    if policy.unknown_price == "deny" and offer.asset.peg != "USD" and (unsure := doubt(policy, offer, facts)[0]):
+        return f"{unsure}, so no budget can count it"
     return ""
 
 
@@ -97,15 +104,19 @@ def _door(policy: Policy, ask: Ask) -> PolicyDenied | None:
     names = {ask.host, ask.origin, ask.origin.partition("://")[2]}
     if names & set(policy.deny):
         return PolicyDenied(f"{ask.host} is on the deny list", rule=policy.place("deny"), hint="take it off the list")
-    if policy.allow and not names & set(policy.allow):
+    allowed = names & set(policy.allow)
+    if policy.allow and not allowed:
         return PolicyDenied(
             f"{ask.host} is not on the allow list", rule=policy.place("allow"), hint=f'allow = […, "{ask.host}"]'
         )
+    if not allowed and (why := look_alike(ask.host)):
+        return PolicyDenied(f"{ask.host} may pass for another: {why}", rule="no look-alike names (O8)",
+                            hint=f'allow = ["{ask.host}"] in policy.toml, if you know it')  # fmt: skip
     if ask.origin.startswith("http://"):
         if not is_loopback(ask.host):
             return PolicyDenied(f"{ask.origin} asks for money over plain http", rule="no payment over http (O3)",
                                 hint=f"use {ask.origin.replace('http', 'https', 1)}")  # fmt: skip
-        if not policy.loopback and policy.networks != ("testnet",) and not _only_tests(policy):
+        if not policy.loopback and not policy.only_tests():
             return PolicyDenied(
                 f"{ask.origin} asks for real money over plain http on this machine",
                 rule=policy.place("loopback"),
@@ -114,34 +125,56 @@ def _door(policy: Policy, ask: Ask) -> PolicyDenied | None:
     return None
 
 
-def _only_tests(policy: Policy) -> bool:
-    from ..assets import network
+def judged(policy: Policy, ask: Ask, offer: Offer, facts: Facts = NOTHING) -> PaymentError | None:
+    """The rule that denies this offer whatever was paid before, or None. Limits over time are the ledger's."""
+    caps, counted = list(ask.caps), False
+    for scope, rule in policy.rules(ask, offer):
+        if (rule.state != "active" or rule.end is not None) and (shut := _shut(policy, scope, rule, facts)):
+            return shut
+        if rule.cap is not None:
+            caps.append(rule.cap)
+        if rule.unit_cap is not None and offer.money.amount > rule.unit_cap.micros:
+            most = Money(rule.unit_cap.micros, offer.asset)
+            return BudgetExceeded(f"{ask.host} asks {offer.money}, the limit for one call is {most}", rule=rule.unit_cap.rule,
+                                  hint=rule.unit_cap.hint.replace("{amount}", offer.money.text))  # fmt: skip
+        counted = counted or any(limit.unit == "units" for limit in rule.limits)
+    asked = offer.micros
+    if asked is None:
+        return None if counted and not ask.caps else _uncounted(policy, ask, offer)
+    cap = min(caps)
+    if asked > cap.micros:
+        return BudgetExceeded(
+            f"{ask.host} asks {offer.money}, the limit for one call is {dollars(cap.micros)}",
+            rule=cap.rule, hint=cap.hint.replace("{amount}", dollars(asked)),
+        )  # fmt: skip
+    if offer.fee_cap and asked * offer.fee_cap > policy.max_fee * offer.money.amount:
+        return PolicyDenied(
+            f"{ask.host} asks fees of {Money(offer.fee_cap, offer.asset)}, at most {dollars(policy.max_fee)} USD are paid",
+            rule=policy.place("max_fee"), hint='max_fee = "…" in policy.toml',
+        )  # fmt: skip
+    if policy.on_drift == "deny" and (drift := drifted(policy, ask, offer, facts)) is not None:
+        return PolicyDenied(drift.what, rule=drift.rule, hint=drift.hint)
+    return None
 
-    return all(name == "testnet" or ((n := network(name)) and n.testnet) for name in policy.networks)
+
+def _shut(policy: Policy, scope: str, rule: Rule, facts: Facts) -> PolicyDenied | None:
+    """A budget that a person has paused or revoked, or that has ended."""
+    whose = "the budget of all payments" if scope == "all" else f"the budget of {scope}"
+    if rule.state != "active":
+        hint = f"x402-agent budget resume {scope}" if rule.state == "paused" else "that line, by hand: revoked is for good"
+        return PolicyDenied(f"{whose} is {rule.state}", rule=policy.place("state", scope), hint=hint)
+    if rule.end is not None and facts.now() >= rule.end:
+        hint = policy.wider(scope, "until", "--until YYYY-MM-DD")
+        return PolicyDenied(f"{whose} has expired", rule=policy.place("until", scope), hint=hint)
+    return None
 
 
-def _denied(policy: Policy, ask: Ask, offer: Offer) -> PaymentError | None:
-    """The rule about money that says no, or None."""
-    asked = offer.money.micros or 0
-    cap = policy.call_limit(ask)
-    if asked <= cap.micros:
-        return None
-    named = cap.rule.partition(" in ")[0]
-    hint = cap.hint.replace("{amount}", dollars(asked)) or policy.wider(
-        named, f"--per-call {dollars(asked)}", f" --host {ask.host}" if named.startswith("hosts.") else ""
-    )
+def _uncounted(policy: Policy, ask: Ask, offer: Offer) -> BudgetExceeded:
+    """An asset of unknown value is paid only where a budget counts its own units."""
     return BudgetExceeded(
-        f"{ask.host} asks {offer.money}, the limit for one call is {dollars(cap.micros)}", rule=cap.rule, hint=hint
-    )
-
-
-def _asks(policy: Policy, ask: Ask, offer: Offer) -> tuple[Reason, ...]:
-    """Why an offer that is allowed still needs a person's yes."""
-    above = policy.approve_above
-    if above is None or (offer.money.micros or 0) <= above:
-        return ()
-    what = f"{ask.host} asks {offer.money}, which is above {dollars(above)}"
-    return (Reason(what, policy.place("approve_above")),)
+        f"{ask.host} asks {offer.money}, and no budget counts {offer.asset.symbol}", rule=policy.place("unknown_price"),
+        hint=f"x402-agent budget set --units 10/day --asset {offer.asset.id}",
+    )  # fmt: skip
 
 
 def _nothing(
@@ -159,14 +192,3 @@ def _nothing(
     listed = "".join(f"\n    - {reason}" for reason in reasons[:10])
     return NoAcceptableOffer(f"none of {ask.host}'s offers can be paid from here{listed}",
                              rule=rule, hint=hint)  # fmt: skip
-
-
-@lru_cache(maxsize=1024)
-def is_loopback(host: str) -> bool:
-    """localhost, *.localhost (RFC 6761), 127.0.0.0/8 and ::1."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -1,90 +1,179 @@
-"""policy.toml: read strictly, each rule with its line, and edited by one command, never by an agent."""
+"""policy.toml: read strictly, each rule with its line. What it does not know is an error: a limit misspelt is no limit."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from dataclasses import fields
+from datetime import date, datetime
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from .. import assets
 from ..errors import SettingsError
+from . import scopes
 from .approval import read_approval
-from .budget import Budget, dollars, micros
-from .rules import HostRule, Policy
+from .bounds import STATES, Bounds
+from .budget import WINDOWS, micros, window
+from .lines import Span, spans
+from .rules import Policy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["load", "write_budget"]
+    from ..model import Window
 
-_MONEY = ("per_call", "day", "total", "approve_above")
+__all__ = ["calls", "load", "parse", "units"]
+
+_MONEY = ("per_call", "day", "total", "approve_above", "max_fee")
 _LISTS = ("networks", "assets", "allow", "deny", "prepay")
-_FLAGS = ("loopback", "mix_networks")
+_FLAGS = ("loopback", "mix_networks", "ask_new_origin", "ask_new_payee")
+_WORDS = ("on_drift", "unknown_price")
+_RATIOS = ("drift", "price_max_spread")
+_NOT_KEYS = ("where", "source", "_rules", "_sorted")
+_TOP = ("per_call", "day", "total")
+_BOUNDS = ("per_call", *WINDOWS)
+_UNITS = tuple(f"{each}_units" for each in _BOUNDS)
+_COUNT = re.compile(r"([0-9]{1,9})\s*/\s*([a-z]+)", re.ASCII)
+_RATIO = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", re.ASCII)
+_TOKENS = re.compile(r"([0-9]{1,30})(?:\.([0-9]{1,30}))?", re.ASCII)
 _AGENT = re.compile(r"(?:[A-Za-z0-9._-]{1,64}/)?[A-Za-z0-9._-]{1,64}").fullmatch
-_TABLE = re.compile(r'\s*\[hosts\."?([^"\]]+)"?\]')
-_KEY = re.compile(r"\s*([a-z_]+)\s*=")
 
 
 def load(path: Path) -> Policy:
     """The policy in a TOML file, the default when there is none; SettingsError names file and line."""
     try:
         text = path.read_text("utf-8")
-        data = tomllib.loads(text)
     except FileNotFoundError:
         return Policy()
     except (OSError, UnicodeDecodeError) as why:
         said = "it is not UTF-8" if isinstance(why, UnicodeDecodeError) else why.strerror
         raise SettingsError(f"policy.toml cannot be read: {said}", rule=str(path)) from None
-    except tomllib.TOMLDecodeError as why:
-        raise SettingsError(f"policy.toml cannot be read: {why}", rule=str(path)) from None
-    where = {name: f"{path}:{line}" for name, line in _lines(text).items()}
-    values: dict[str, Any] = {"where": where, "source": f"the default ({path} does not say)"}
-    known = {f.name for f in fields(Policy)} - {"where", "source"}
-    for name, value in data.items():
-        place = where.get(name, str(path))
-        if name not in known:
-            raise SettingsError(f"policy.toml has no rule {name!r}", rule=place, hint=", ".join(sorted(known)))
-        values[name] = _value(name, value, place, where)
-    return Policy(**values)
+    return parse(text, str(path))
 
 
-def _value(name: str, value: Any, place: str, where: dict[str, str]) -> Any:
+def parse(text: str, path: str) -> Policy:
+    """The policy in a TOML text that stands at `path`; raises SettingsError."""
+    try:
+        data = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as why:
+        raise SettingsError(f"policy.toml cannot be read: {why}", rule=path) from None
+    return _Reader(path, spans(text)).policy(data)
+
+
+class _Reader:
+    """One file while it is read: where each key stands."""
+
+    def __init__(self, path: str, at: Mapping[tuple[str, ...], Span]) -> None:
+        self.path, self.at = path, at
+        self.where: dict[str, str] = {}
+
+    def place(self, *names: str) -> str:
+        """`policy.toml:7`; of a key in an inline table the line of that table."""
+        while names and names not in self.at:
+            names = names[:-1]
+        return f"{self.path}:{self.at[names].first + 1}" if names else self.path
+
+    def policy(self, data: dict[str, Any]) -> Policy:
+        known = {f.name for f in fields(Policy)} - set(_NOT_KEYS) | {"hosts"}
+        values: dict[str, Any] = {"where": self.where, "source": f"the default ({self.path} does not say)"}
+        budgets: dict[str, dict[str, Any]] = {}
+        for name, value in data.items():
+            place = self.where[name] = self.place(name)
+            if name not in known:
+                raise SettingsError(f"policy.toml has no rule {name!r}", rule=place, hint=", ".join(sorted(known)))
+            if name in ("hosts", "budgets"):
+                self.tables(name, value, budgets)
+            elif name == "approval":
+                keys = {f"approval.{key}": self.place(name, key) for key in value} if isinstance(value, dict) else {}
+                values[name] = read_approval(value, {"approval": place, **keys})
+            elif name == "signer":
+                values[name] = _agents(value, self.place("signer", "agents"))
+            elif name == "categories":
+                values[name] = self.categories(value, place)
+            else:
+                values[name] = _value(name, value, place)
+        for name in _TOP:
+            if name in values and name in budgets.get("all", {}):
+                raise SettingsError(f"{name} stands twice", rule=f"{self.where[name]} and {self.place('budgets', 'all', name)}")
+            if name in budgets.get("all", {}):
+                self.where[name] = self.place("budgets", "all", name)
+        values["budgets"] = {scope: Bounds(**own) for scope, own in budgets.items()}
+        return Policy(**values)
+
+    def tables(self, kind: str, value: Any, budgets: dict[str, dict[str, Any]]) -> None:
+        """`[budgets."SCOPE"]`, and `[hosts."x"]`, which is another way to write `[budgets."host:x"]`."""
+        if not isinstance(value, dict):
+            raise SettingsError(f"{kind} is a table", rule=self.place(kind), hint=f'[{kind}."…"]')
+        for name, own in value.items():
+            place = self.place(kind, name)
+            if not isinstance(own, dict):
+                raise SettingsError(f"{kind}.{name} is a table", rule=place, hint=f'[{kind}."{name}"]')
+            scope = scopes.scope(f"host:{name}" if kind == "hosts" else name, place)
+            self.where.setdefault(scope, place)
+            made = budgets.setdefault(scope, {})
+            for key, one in own.items():
+                line = self.place(kind, name, key)
+                field, bound = _bound(scope, key, one, line)
+                if field in made and field != "units":
+                    raise SettingsError(f"{key} of {scope} stands twice", rule=f"{self.where[f'{scope}.{key}']} and {line}")
+                made[field] = (*made.get("units", ()), *bound) if field == "units" else bound
+                self.where[f"{scope}.{key}" if scope != "all" else key] = line
+
+    def categories(self, value: Any, place: str) -> dict[str, tuple[str, ...]]:
+        """`[categories] weather = ["api.example.com", "https://x.example/v1"]`."""
+        if not isinstance(value, dict):
+            raise SettingsError("categories is a table", rule=place, hint='[categories] weather = ["api.example.com"]')
+        for name in value:
+            self.where[f"categories.{name}"] = self.place("categories", name)
+        return {name: _value("allow", own, self.place("categories", name), name) for name, own in value.items()}
+
+
+def _value(name: str, value: Any, place: str, shown: str = "") -> Any:
     if name in _MONEY:
         return _money(value, place)
     if name in _LISTS:
         if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-            raise SettingsError(f"{name} is a list of text", rule=place, hint=f'{name} = ["…"]')
+            raise SettingsError(f"{shown or name} is a list of text", rule=place, hint=f'{shown or name} = ["…"]')
         return tuple(value)
     if name in _FLAGS:
         if not isinstance(value, bool):
             raise SettingsError(f"{name} is true or false", rule=place)
         return value
-    if name == "approval":
-        return read_approval(value, where)
-    if name == "hosts":
-        if not isinstance(value, dict):
-            raise SettingsError("hosts is a table", rule=place, hint='[hosts."api.example.com"]')
-        return {host.lower().rstrip("."): _host(host, rules, where) for host, rules in value.items()}
-    if name == "signer":
-        return _agents(value, where.get("signer.agents", place))
+    if name in _WORDS:
+        if value not in ("ask", "deny"):
+            raise SettingsError(f"{name} is ask or deny", rule=place, hint=f'{name} = "ask"')
+        return value
+    if name in _RATIOS:
+        if not isinstance(value, str) or not _RATIO.fullmatch(value):
+            raise SettingsError(f"{name} is a number in text", rule=place, hint=f'{name} = "2.0"')
+        return Fraction(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise SettingsError(f"{name} is a whole number", rule=place)
     return value
 
 
-def _host(host: str, rules: Any, where: dict[str, str]) -> HostRule:
-    if not isinstance(rules, dict):
-        raise SettingsError(f"hosts.{host} is a table", rule=where.get(f"hosts.{host}", ""))
-    if "/" in host or host.count(":") == 1:  # it would match no request and limit nothing; with more colons it is IPv6
-        raise SettingsError(f"{host!r} is no host name", rule=where.get(f"hosts.{host}", "policy.toml"),
-                            hint="api.example.com, without scheme, port and path")  # fmt: skip
-    made = {}
-    for name, value in rules.items():
-        place = where.get(f"hosts.{host}.{name}", "policy.toml")
-        if name not in ("per_call", "day", "total"):
-            raise SettingsError(f"a host has no rule {name!r}", rule=place, hint="per_call, day, total")
-        made[name] = _money(value, place)
-    return HostRule(**made)
+def _bound(scope: str, key: str, value: Any, place: str) -> tuple[str, Any]:
+    """One key of a budget, as the field of Bounds that it sets."""
+    if key in _BOUNDS:
+        return key, _money(value, place)
+    if key in _UNITS:
+        return "units", ((units(scope, value, place), key.removesuffix("_units")),)
+    if key == "calls":
+        return key, tuple(calls(each, place) for each in (value if isinstance(value, list) else [value]))
+    if key in ("state", "until") and scope.startswith("each:"):
+        raise SettingsError(f"{scope} is a limit for each; it has no {key}", rule=place, hint="[budgets.all]")
+    if key == "state":
+        if value not in STATES:
+            raise SettingsError(f"a budget is {', '.join(STATES)}", rule=place, hint='state = "paused"')
+        return key, value
+    if key == "until":
+        if not isinstance(value, date) or isinstance(value, datetime):
+            raise SettingsError("until is a date, the last day (UTC) on which it pays", rule=place, hint="until = 2026-12-31")
+        return key, value
+    known = ", ".join((*_BOUNDS, "calls", "state", "until", "day_units, … for an asset"))
+    raise SettingsError(f"a budget has no {key!r}", rule=place, hint=known)
 
 
 def _agents(value: Any, place: str) -> dict[str, str]:
@@ -103,68 +192,22 @@ def _money(value: Any, place: str) -> int:
     return micros(value, place)
 
 
-def _lines(text: str) -> dict[str, int]:
-    """Which line each rule stands on; tomllib does not tell."""
-    found: dict[str, int] = {}
-    prefix = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip() == "[approval]":
-            prefix = "approval."
-            found["approval"] = number
-        elif table := _TABLE.match(line):
-            prefix = f"hosts.{table[1]}."
-            found[prefix[:-1]] = number
-        elif line.strip() == "[signer.agents]":
-            found["signer.agents"], prefix = number, "signer."
-        elif key := _KEY.match(line):
-            found[prefix + key[1]] = number
-    return found
+def calls(value: Any, place: str) -> tuple[int, Window]:
+    """`20/minute`, as (20, "minute"); raises SettingsError."""
+    found = _COUNT.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise SettingsError("calls are a number per window", rule=place, hint='calls = "20/minute"')
+    return int(found[1]), window(found[2], place)
 
 
-def write_budget(path: Path, budget: Budget | None, *, per_call: str | None, host: str) -> list[str]:
-    """Write limits into policy.toml, keep every other line; -> the rules in words, each with file and line.
-
-    Written to a new file and renamed over the old one. Raises SettingsError before it would write a broken policy.
-    """
-    if host:
-        _host(host, {}, {f"hosts.{host}": "--host"})
-    changes: dict[str, str] = {}
-    if budget is not None:
-        changes[budget.window] = dollars(budget.micros)
-        per_call = budget.per_call if per_call is None else per_call
-    if per_call is not None:
-        changes["per_call"] = dollars(micros(per_call, "--per-call"))
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    for name, value in changes.items():
-        _set(lines, host, name, f'{name} = "{value}"')
-    text = "\n".join(lines) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(text, "utf-8")
-    fresh.chmod(0o600)
-    try:
-        load(fresh)
-    except SettingsError:
-        fresh.unlink()
-        raise
-    fresh.replace(path)
-    prefix = f"hosts.{host}." if host else ""
-    at = _lines(text)
-    who = host or "all hosts together"
-    words = {"per_call": f"for one call to {host or 'any host'}", "day": f"per day (UTC) for {who}", "total": f"in total for {who}"}
-    return [f"at most {v} USD {words[n]}   {path}:{at[prefix + n]}" for n, v in changes.items()]
-
-
-def _set(lines: list[str], host: str, name: str, line: str) -> None:
-    """Replace one rule in place, or add it at the end of its table."""
-    prefix = f"hosts.{host}." if host else ""
-    at = _lines("\n".join(lines))
-    if prefix + name in at:
-        lines[at[prefix + name] - 1] = line
-    elif not host:
-        first = next((i for i, text in enumerate(lines) if text.lstrip().startswith("[")), len(lines))
-        lines.insert(first, line)
-    elif prefix[:-1] in at:
-        lines.insert(at[prefix[:-1]], line)
-    else:
-        lines += ["", f'[hosts."{host}"]', line]
+def units(scope: str, value: Any, place: str) -> int:
+    """Atomic units from whole tokens in text, for a scope of exactly one asset of the table; raises SettingsError."""
+    name = scope.removeprefix("asset:")
+    found = [each for each in assets.assets() if name in (each.id, each.symbol)] if scope.startswith("asset:") else []
+    if len(found) != 1 or name != found[0].id:
+        raise SettingsError("units are of one asset on one network", rule=place,
+                            hint='[budgets."asset:eip155:8453/erc20:0x…"], as in assets.toml')  # fmt: skip
+    parts = _TOKENS.fullmatch(value) if isinstance(value, str) else None
+    if parts is None or len(parts[2] or "") > found[0].decimals:
+        raise SettingsError(f"{value!r} is no number of {found[0].symbol}", rule=place, hint='day_units = "10.5"')
+    return int(parts[1] + (parts[2] or "").ljust(found[0].decimals, "0"))

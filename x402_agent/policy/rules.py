@@ -1,63 +1,73 @@
-"""The rules of one payer, frozen, each with the place that it came from."""
+"""The rules of one payer, frozen, each with the place that it came from, and looked up by the scopes of a payment."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Literal
 
 from .. import assets
 from ..errors import SettingsError
 from ..model import Cap, Limit
+from ..scopes import scopes_of
+from . import scopes
 from .approval import Approval
-from .budget import Budget, dollars, micros
+from .bounds import STATES, Bounds, Rule, compiled
+from .budget import Budget, micros
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ..model import Ask, Network, Offer
 
-__all__ = ["DEFAULT", "HostRule", "Policy"]
+__all__ = ["DEFAULT", "Policy", "Verdict"]
 
+Verdict = Literal["ask", "deny"]
 GROUPS = ("mainnet", "testnet")
 SANDBOX = "the sandbox default"  # the source of the sandbox's policy
 _CODE = "Budget(…) in code"
-_NAME = re.compile(r"(?:https?://)?(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?|[0-9a-f:.]+").fullmatch
-
-
-@dataclass(frozen=True)
-class HostRule:
-    """Limits of one host, in millionths of a dollar."""
-
-    per_call: int | None = None
-    day: int | None = None
-    total: int | None = None
+_OWN = ("per_call", "day", "total")  # of all payments together: fields of Policy itself
+_ALONE = ("all",)
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What may be paid. Amounts in millionths of a dollar over pegged assets; `where` names file and line of a rule.
+    """What may be paid. Amounts in millionths of a dollar; `where` names file and line of a rule.
 
-    `networks` holds groups (`mainnet`, `testnet`) or names of the table; test and real money never mix unless
-    `mix_networks`. `assets` empty means every dollar-pegged token of the table. `loopback` lets real money be asked
-    for over plain http by a server on this machine. `signer` says which user of this machine is which agent of a signer
-    (`team/research`). `allow` and `deny` hold hosts (`a.example`, `a.example:8443`) or
-    origins (`https://a.example`); so does `prepay`, whose remembered offers are good for `prepay_age` seconds and
-    `prepay_uses` calls. `rebuy_after` is for how many seconds a delivered purchase is not bought again. Raises SettingsError for a network that is not in the table, and for a host that no
-    request could match: a rule that never applies is no rule.
+    `per_call`, `day` and `total` bound all payments together, `budgets` any scope (`host:…`, `agent:…`, `each:payee`,
+    …). `networks` holds groups (`mainnet`, `testnet`) or names of the table; test and real money never mix unless
+    `mix_networks`. `assets` empty means every token that a budget can count. `loopback` lets real money be asked for
+    over plain http by a server on this machine. `allow` and `deny` hold hosts (`a.example`, `a.example:8443`) or
+    origins (`https://a.example`). `categories` sorts hosts, origins and paths. `max_fee` bounds the fees of one payment.
+    `drift` is how many times dearer than the least paid in 30 days a request may become. A token without a peg is worth
+    what the payer's price source says, at most `price_max_age` seconds ago and at most `price_max_spread` of it apart.
+    `prepay` holds hosts or origins too, whose remembered offers are good for `prepay_age` seconds and `prepay_uses` calls;
+    `rebuy_after` is for how many seconds a delivered purchase is not bought again.
+    `signer` says which user of this machine is which agent of a signer (`team/research`).
+
+    Raises SettingsError for what could apply to no payment: such a rule is no rule.
     """
 
     per_call: int = 100_000
     day: int | None = 5_000_000
     total: int | None = None
-    hosts: Mapping[str, HostRule] = field(default_factory=dict)
+    budgets: Mapping[str, Bounds] = field(default_factory=dict)
     networks: tuple[str, ...] = ("mainnet",)
     assets: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     max_lifetime: int = 600
+    max_fee: int = 20_000
     approve_above: int | None = None
     approval: Approval = field(default_factory=Approval)
+    ask_new_origin: bool = False
+    ask_new_payee: bool = False
+    drift: Fraction | None = None
+    on_drift: Verdict = "ask"
+    unknown_price: Verdict = "deny"
+    price_max_age: int = 300
+    price_max_spread: Fraction = Fraction(2, 100)
     loopback: bool = False
     mix_networks: bool = False
     signer: Mapping[str, str] = field(default_factory=dict)
@@ -67,13 +77,27 @@ class Policy:
     rebuy_after: int = 0
     where: Mapping[str, str] = field(default_factory=dict)
     source: str = "the built-in default"
+    _rules: Mapping[str, Rule] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _sorted: Mapping[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for rule in ("allow", "deny", "prepay"):
-            named = tuple(self._host(name, rule) for name in getattr(self, rule))
+            named = tuple(scopes.host(name, self.place(rule)) for name in getattr(self, rule))
             object.__setattr__(self, rule, named)
-        hosts = {self._host(name, "hosts", alone=True): rules for name, rules in self.hosts.items()}
-        object.__setattr__(self, "hosts", hosts)
+        self._check_networks()
+        if not 0 < self.max_lifetime <= 3600:
+            raise SettingsError("max_lifetime is 1 to 3600 seconds", rule=self.place("max_lifetime"))
+        if self.drift is not None and self.drift < 1:
+            raise SettingsError("a drift is 1 or more times the price", rule=self.place("drift"), hint='drift = "2.0"')
+        for rule in ("max_fee", "prepay_age", "prepay_uses", "price_max_age", "rebuy_after"):
+            if getattr(self, rule) < 0:
+                raise SettingsError(f"{rule} is not below 0", rule=self.place(rule))
+        for rule in ("on_drift", "unknown_price"):
+            if getattr(self, rule) not in ("ask", "deny"):
+                raise SettingsError(f"{rule} is ask or deny", rule=self.place(rule))
+        self._compile()
+
+    def _check_networks(self) -> None:
         kinds = set()
         for name in self.networks:
             found = assets.network(name)
@@ -84,42 +108,63 @@ class Policy:
         if len(kinds) > 1 and not self.mix_networks:
             raise SettingsError("test and real networks in one policy", rule=self.place("networks"),
                                 hint="one payer for each, or mix_networks = true")  # fmt: skip
-        for rule in ("prepay_age", "prepay_uses", "rebuy_after"):
-            if getattr(self, rule) < 0:
-                raise SettingsError(f"{rule} is not below 0", rule=self.place(rule))
-        if not 0 < self.max_lifetime <= 3600:
-            raise SettingsError("max_lifetime is 1 to 3600 seconds", rule=self.place("max_lifetime"))
 
-    def _host(self, name: str, rule: str, *, alone: bool = False) -> str:
-        """A host as requests have it: lower case, no final dot or slash, no port that goes without saying."""
-        found = name.lower().removesuffix("/")
-        found = re.sub(r"^(http://.*):80$|^(https://.*):443$|^([^:]+):443$", r"\1\2\3", found).rstrip(".")
-        if not _NAME(found) or (alone and ("/" in found or found.count(":") == 1 or "[" in found)):
-            raise SettingsError(f"no request goes to a host called {name[:80]!r}", rule=self.place(rule),
-                                hint="a.example, in ASCII (xn--…), without path or *")  # fmt: skip
-        return found
+    def _compile(self) -> None:
+        """Budgets by scope, each scope spelt as `scopes_of` spells it. What is said of all of them is said here once."""
+        named: dict[str, Bounds] = {}
+        for text, own in self.budgets.items():
+            name = scopes.scope(text, self.place("budgets"))
+            if name in named or own.state not in STATES:
+                raise SettingsError(f"{text!r} stands twice, or is {own.state!r}", rule=self.place("state", name))
+            named[name] = own
+        every = named.pop("all", Bounds())
+        for rule in _OWN:
+            if getattr(every, rule) is not None:
+                object.__setattr__(self, rule, getattr(every, rule))
+        every = replace(every, per_call=None, day=None, total=None)
+        object.__setattr__(self, "budgets", {"all": every, **named} if every != Bounds() else named)
+        every = replace(every, per_call=self.per_call, day=self.day, total=self.total)
+        rules = {name: compiled(self, name, own) for name, own in [("all", every), *named.items()]}
+        object.__setattr__(self, "_rules", rules)
+        sort: dict[str, str] = {}
+        for category, members in self.categories.items():
+            scopes.scope(f"category:{category}", self.place("categories"))
+            for member in members:
+                name = _member(member, self.place(category, "categories"))
+                sort[name] = f"{sort[name]},{category}" if name in sort else category
+        object.__setattr__(self, "_sorted", sort)
 
-    def place(self, rule: str) -> str:
-        """`per_call in policy.toml:3`, as refusals name it."""
+    # -- places and words ---------------------------------------------------------------------------------------------
+
+    def place(self, rule: str, scope: str = "all") -> str:
+        """`per_call in policy.toml:3`, `day of host:a.example in policy.toml:7`: as refusals name it."""
+        if scope != "all":
+            return f"{rule} of {scope} in {self.where.get(f'{scope}.{rule}') or self.where.get(scope) or self.source}"
         return f"{rule} in {self.where.get(rule, self.source)}"
 
-    def wider(self, rule: str, amount: str, flag: str = "") -> str:
+    def wider(self, scope: str, rule: str, options: str) -> str:
         """What to type for a higher limit: a command where a file may set it, else where in the code it is given."""
-        where = self.where.get(rule, self.source)
+        name = rule if scope == "all" else f"{scope}.{rule}"
+        where = self.where.get(name, self.source)
         if where == _CODE:
             return f"a larger {_CODE}"
         if where == SANDBOX:
             return "Payer.sandbox(budget=…) in Python; the command line keeps to the sandbox's limits"
-        return f"x402-agent budget set {amount}{flag}"
+        return f"x402-agent budget set {options}{scopes.flag(scope)}"
 
     def with_budget(self, budget: Budget) -> Policy:
-        """This policy under a budget given in code."""
-        where = {**self.where, budget.window: _CODE}
-        made = replace(self, day=None, where=where) if budget.window == "total" else replace(self, where=where)
-        made = replace(made, day=budget.micros) if budget.window == "day" else replace(made, total=budget.micros)
+        """This policy under a budget given in code: it replaces that of its window, per month or in total also that of a day."""
+        window = budget.window
+        where = {**self.where, window: _CODE}
+        own: dict[str, Any] = {window: budget.micros}
+        every = replace(self.budgets.get("all", Bounds()), **own)
+        day = None if window in ("month", "total") else self.day
+        made = replace(self, day=day, budgets={**self.budgets, "all": every}, where=where)
         if budget.per_call is None:
             return made
         return replace(made, per_call=micros(budget.per_call, "Budget"), where={**where, "per_call": _CODE})
+
+    # -- look-ups -----------------------------------------------------------------------------------------------------
 
     def pays_on(self, network: Network) -> bool:
         """Whether this network is allowed."""
@@ -132,31 +177,65 @@ class Policy:
         named = self.prepay
         return bool(named) and (ask.origin in named or ask.host in named or ask.origin.partition("://")[2] in named)
 
-    def call_limit(self, ask: Ask) -> Cap:
+    def rules(self, ask: Ask, offer: Offer) -> Iterator[tuple[str, Rule]]:
+        """The rules of every scope that this payment belongs to, with that scope's name."""
+        known = self._rules
+        yield "all", known["all"]
+        if len(known) == 1:
+            return
+        for scope in scopes_of(ask, offer)[1:]:
+            if (own := known.get(scope)) is not None:
+                yield scope, own
+            kind, _, name = scope.partition(":")
+            if (each := known.get(f"each:{kind}")) is not None and not (kind in ("payee", "asset") and "/" in name):
+                yield scope, each
+
+    def every(self) -> Mapping[str, Rule]:
+        """Every budget by its scope, `all` first."""
+        return self._rules
+
+    def only_tests(self) -> bool:
+        """Whether nothing but test money is paid."""
+        found = (assets.network(name) for name in self.networks if name != "testnet")
+        return all(network is not None and network.testnet for network in found)
+
+    def call_limit(self, ask: Ask, offer: Offer) -> Cap:
         """The lowest cap on one call, by the rules here and by what the Ask brings along."""
-        caps = [Cap(self.per_call, self.place("per_call")), *ask.caps]
-        host = self.hosts.get(ask.host)
-        if host is not None and host.per_call is not None:
-            caps.append(Cap(host.per_call, self.place(f"hosts.{ask.host}.per_call")))
-        return min(caps)
+        return min([rule.cap for _, rule in self.rules(ask, offer) if rule.cap is not None] + list(ask.caps))
 
     def limits(self, ask: Ask, offer: Offer) -> tuple[Limit, ...]:
-        """What the ledger must enforce over time for this Ask and offer: the rules here, and what the Ask brings along."""
+        """What the ledger must enforce over time for this Ask and offer: the rules here, and what the Ask brings along.
+
+        Limits in units are about the asset that they name; of an offer without a value in dollars nothing is counted in dollars.
+        """
         found = list(ask.limits)
-        host = self.hosts.get(ask.host)
-        for scope, rule, own, flag in (
-            ("all", "", self, ""),
-            (f"host:{ask.host}", f"hosts.{ask.host}.", host, f" --host {ask.host}"),
-        ):
-            if own is None:
-                continue
-            if own.day is not None:
-                hint = self.wider(f"{rule}day", f"{dollars(own.day * 2)}/day", flag)
-                found.append(Limit(scope, "day", own.day, self.place(f"{rule}day"), hint))
-            if own.total is not None:
-                hint = self.wider(f"{rule}total", f"{dollars(own.total * 2)}/total", flag)
-                found.append(Limit(scope, "total", own.total, self.place(f"{rule}total"), hint))
+        blind = offer.micros is None
+        for scope, rule in self.rules(ask, offer):
+            found += [limit if limit.scope == scope else replace(limit, scope=scope)
+                      for limit in rule.limits if not (blind and limit.unit == "micros")]  # fmt: skip
         return tuple(found)
+
+    def sort(self, ask: Ask) -> None:
+        """Put the Ask into the categories that this policy has for it, beside those of its task (never the seller's)."""
+        if not self._sorted:
+            return
+        names = [f"host:{ask.host}", f"origin:{ask.origin}"]
+        path, parts = ask.origin, ask.path.strip("/").split("/")
+        for part in parts if parts != [""] else ():
+            path = f"{path}/{part}"
+            names.append(f"path:{path}")
+        found = ask.under.category.split(",") if ask.under.category else []
+        for name in names:
+            found += [each for each in self._sorted.get(name, "").split(",") if each and each not in found]
+        ask.under = ask.under._replace(category=",".join(found))
+
+
+def _member(text: str, place: str) -> str:
+    """`api.example.com`, `https://x.example:8443` or `https://x.example/v1`, as a scope."""
+    if "://" not in text:
+        return scopes.scope(f"host:{text}", place)
+    below = text.partition("://")[2].partition("/")[2]
+    return scopes.scope(f"{'path' if below else 'origin'}:{text}", place)
 
 
 DEFAULT = Policy()

@@ -1,0 +1,90 @@
+"""What the payer knows and policy asks: prices paid before, known origins and recipients, the price source's word.
+
+Remembered for a minute, since another process may pay too; our own payments are learnt at once.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .ledger import SqliteLedger
+    from .model import Ask, Asset, Hold, Offer
+    from .payer import Payer
+    from .policy import Price
+
+__all__ = ["Known"]
+
+_FRESH = 60.0  # seconds
+_MANY = 4096
+_DAY = 86_400
+Purchase = tuple[str, str, str]  # method, origin, path: a query or body must not hide that a price walks
+
+
+class Known:
+    """policy.Facts of one payer. The ledger is asked only where a rule needs it."""
+
+    def __init__(self, payer: Payer) -> None:
+        self._payer = payer
+        self._paid: dict[Purchase, tuple[float, tuple[tuple[str, int], ...]]] = {}
+        self._known: dict[tuple[str, str], float] = {}
+
+    def now(self) -> float:
+        return self._payer.clock()
+
+    def price(self, asset: Asset) -> Price | None:
+        source = self._payer.prices
+        return None if source is None else source.price(asset)
+
+    def paid(self, ask: Ask) -> tuple[tuple[str, int], ...]:
+        what, now = (ask.method, ask.origin, ask.path), time.monotonic()
+        found = self._paid.get(what)
+        if found is None or found[0] < now:
+            ledger = self._ledger()
+            days = ledger.prices(*what, since=_day(self.now() - 30 * _DAY)) if ledger is not None else ()
+            if len(self._paid) >= _MANY:
+                self._paid.clear()
+            found = self._paid[what] = now + _FRESH, days
+        return found[1]
+
+    def learn(self, hold: Hold) -> None:
+        """A proof for this has left: its price is one that was paid. Costs nothing where no rule ever asked."""
+        ask, price = hold.ask, hold.offer.micros
+        found = self._paid.get((ask.method, ask.origin, ask.path))
+        if found is None or price is None:
+            return
+        days, today = found[1], _day(self.now())
+        if days and days[-1][0] == today:
+            days = (*days[:-1], (today, min(price, days[-1][1])))
+        else:
+            days = (*days, (today, price))
+        self._paid[ask.method, ask.origin, ask.path] = found[0], days
+
+    def knows_origin(self, ask: Ask) -> bool:
+        return self._is_known(ask.origin, "")
+
+    def knows_payee(self, offer: Offer) -> bool:
+        return self._is_known(offer.network.id, offer.pay_to)
+
+    def _is_known(self, where: str, payee: str) -> bool:
+        """Yes is remembered for a minute, no is not: the next payment may make it known."""
+        now = time.monotonic()
+        if self._known.get((where, payee), 0.0) > now:
+            return True
+        ledger = self._ledger()
+        if ledger is None or not (ledger.pinned_payee(where, payee) if payee else ledger.pinned_origin(where)):
+            return False
+        if len(self._known) >= _MANY:
+            self._known.clear()
+        self._known[where, payee] = now + _FRESH
+        return True
+
+    def _ledger(self) -> SqliteLedger | None:
+        """None while nothing was ever paid: a quote makes no ledger."""
+        payer = self._payer
+        return payer.ledger if "ledger" in payer.__dict__ or payer.settings.ledger_path.exists() else None
+
+
+def _day(at: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(at))

@@ -1,0 +1,72 @@
+"""What policy must be told, since it looks nowhere itself: the time, what was paid before, and what a token is worth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from ..model import Ask, Asset, Offer
+
+__all__ = ["NOTHING", "Facts", "Nothing", "Price", "PriceSource"]
+
+
+class Price(NamedTuple):
+    """What one whole unit of an asset is worth: millionths of a dollar, give or take `spread` (the same unit).
+
+    `at` is the unix second it was true at. Integers: money is no float.
+    """
+
+    micros: int
+    spread: int
+    at: int
+
+
+class PriceSource(Protocol):
+    """Somebody trusted who knows what an asset without a peg is worth: `Payer(prices=…)`.
+
+    It is asked while a payment is decided, so it answers from memory. None, an exception and nonsense mean unknown.
+    """
+
+    def price(self, asset: Asset) -> Price | None:
+        """The newest price it knows."""
+
+
+class Facts(Protocol):
+    """What the payer knows; each is asked only where a rule needs it."""
+
+    def now(self) -> float:
+        """Unix seconds."""
+
+    def paid(self, ask: Ask) -> tuple[tuple[str, int], ...]:
+        """Of the last 30 UTC days, oldest first: (day, least price in millionths of a dollar) for this method, origin and path."""
+
+    def knows_origin(self, ask: Ask) -> bool:
+        """Whether this origin was paid before, or a person pinned it."""
+
+    def knows_payee(self, offer: Offer) -> bool:
+        """Whether this recipient was paid before on this network, or a person pinned it."""
+
+    def price(self, asset: Asset) -> Price | None:
+        """What its price source says."""
+
+
+class Nothing:
+    """Nothing was ever paid, at no time in particular."""
+
+    def now(self) -> float:
+        return 0.0
+
+    def paid(self, ask: Ask) -> tuple[tuple[str, int], ...]:
+        return ()
+
+    def knows_origin(self, ask: Ask) -> bool:
+        return False
+
+    def knows_payee(self, offer: Offer) -> bool:
+        return False
+
+    def price(self, asset: Asset) -> Price | None:
+        return None
+
+
+NOTHING = Nothing()

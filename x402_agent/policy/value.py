@@ -1,0 +1,58 @@
+"""What an offer is worth in dollars: by the table's peg, else by a price source whose word is fresh and narrow enough."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from .facts import Price
+
+if TYPE_CHECKING:
+    from ..model import Asset, Offer
+    from .facts import Facts
+    from .rules import Policy
+
+__all__ = ["doubt", "ratio", "valued"]
+
+_MOST = 2**53
+
+
+def valued(policy: Policy, offer: Offer, facts: Facts) -> Offer:
+    """The offer with the value that budgets count: the upper side of the spread, rounded up. Unchanged without a price."""
+    if offer.asset.peg == "USD" or (found := _price(facts, offer.asset)) is None:
+        return offer
+    units = offer.amount + offer.fee_cap
+    return replace(offer, value=-(-units * (found.micros + found.spread) // 10**offer.asset.decimals))
+
+
+def doubt(policy: Policy, offer: Offer, facts: Facts) -> tuple[str, str]:
+    """Why its value in dollars cannot be relied on, and which rule says so; "" for both when it can."""
+    asset = offer.asset
+    if asset.peg == "USD":
+        return "", ""
+    found = _price(facts, asset)
+    if found is None:
+        return f"nobody knows what {asset.symbol} is worth in dollars", "unknown_price"
+    age = facts.now() - found.at
+    if not -policy.price_max_age <= age <= policy.price_max_age:
+        return f"the price of {asset.symbol} is {int(age)} s old, at most {policy.price_max_age} s are good", "price_max_age"
+    if Fraction(found.spread, found.micros) > policy.price_max_spread:
+        apart = f"{100 * found.spread / found.micros:.1f} %"
+        return f"the price of {asset.symbol} is uncertain by {apart}", "price_max_spread"
+    return "", ""
+
+
+def _price(facts: Facts, asset: Asset) -> Price | None:
+    """A price that is one; whatever a plug-in does wrong means that there is none."""
+    try:
+        found = facts.price(asset)
+        good = found is not None and all(type(part) is int for part in found) and found.micros > 0 <= found.spread
+        return found if good and found is not None and found.micros + found.spread <= _MOST else None
+    except Exception:
+        return None
+
+
+def ratio(number: Fraction) -> str:
+    """`2`, `1.5`: a ratio as policy.toml has it."""
+    return f"{float(number):g}"

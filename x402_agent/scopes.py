@@ -1,0 +1,63 @@
+"""The scopes that a payment counts in: what policy may limit and the ledger counts. One place says which they are."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .model import Ask, Offer
+
+__all__ = ["DEEPEST", "plain_path", "scopes_of"]
+
+DEEPEST = 16  # segments of a path or task that are scopes of their own
+_ESCAPED = re.compile("%([0-9a-fA-F]{2})")
+
+
+def scopes_of(ask: Ask, offer: Offer) -> tuple[str, ...]:
+    """Every scope that paying this offer for this Ask would count in: what policy may limit and the ledger counts.
+
+    `all`, `group:`, `agent:`, `task:` (each name path down to its own), `run:`, `tool:`, `category:`, `host:`,
+    `origin:`, `path:ORIGIN/SEGMENTS` (whole segments, the whole path last), `payee:NETWORK/ADDRESS`, `asset:CAIP-19`;
+    on all networks together `payee:ADDRESS`, `asset:SYMBOL`.
+    """
+    under, asset = ask.under, offer.asset
+    network = asset.network
+    payee = offer.pay_to.lower() if network.namespace == "eip155" else offer.pay_to
+    found = ["all", f"host:{ask.host}", f"origin:{ask.origin}", f"asset:{asset.id}", f"asset:{asset.symbol}",
+             f"payee:{network.id}/{payee}", f"payee:{payee}"]  # fmt: skip
+    named = (("group", under.group), ("agent", under.agent), ("tool", under.tool), ("category", under.category))
+    found += [f"{kind}:{name}" for kind, names in named if names for name in names.split(",")]
+    if under.task:
+        found += [f"task:{name}" for name in _prefixes(under.task)]
+    found += [f"run:{run}" for run in under.runs]
+    found += [f"path:{ask.origin}/{prefix}" for prefix in _prefixes(ask.path.strip("/")) if prefix]
+    return tuple(found)
+
+
+def plain_path(path: str) -> str:
+    """A path as servers read it: `/a/../v1//%41` is `/v1/A` (RFC 3986, 6.2.2). Else a budget of a path could be walked around."""
+    if "%" in path:
+        path = _ESCAPED.sub(_unescaped, path)
+    if "//" not in path and "/." not in path:
+        return path
+    kept: list[str] = []
+    parts = path.split("/")
+    for part in parts:
+        if part == "..":
+            kept = kept[:-1]
+        elif part not in ("", "."):
+            kept.append(part)
+    tail = "/" if kept and parts[-1] in ("", ".", "..") else ""
+    return f"/{'/'.join(kept)}{tail}"
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    char = chr(int(found[1], 16))
+    return char if char.isascii() and (char.isalnum() or char in "-._~") else found[0].upper()
+
+
+def _prefixes(path: str) -> list[str]:
+    """`a/b/c` -> `a`, `a/b`, `a/b/c`; at most the first 16 of them."""
+    parts = path.split("/")[:DEEPEST]
+    return ["/".join(parts[: end + 1]) for end in range(len(parts))]
