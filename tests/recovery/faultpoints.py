@@ -1,0 +1,285 @@
+"""kill -9 at every write and at every send of a purchase, enumerated, then a fresh process; judged by the chain's balances.
+
+    python -m tests.recovery.faultpoints            all ways of paying, every point
+    python -m tests.recovery.faultpoints --step 5   every fifth point
+
+A helper process, which has one thread and everything imported, forks the children: one that dies at its n-th point
+(watch.py), for n from 1 until one survives; and after each a fresh one that resumes, and repeats the call under its key.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+import watch
+
+PRICE = 10_000
+WAYS = {  # name: path, and how it is paid
+    "one transaction": {"path": "/joke"},
+    "reserved first": {"path": "/joke", "reserve": True},
+    "prepaid": {"path": "/joke", "prepay": True},
+    "permit2": {"path": "/permit2"},
+    "a new ledger": {"path": "/joke", "new": True},
+    "resumed": {"path": "/joke", "died": "sent"},
+    "resumed, nothing sent": {"path": "/joke", "died": "send"},
+}
+CONTROL = {"a client that writes down late": {"path": "/joke", "late": True}}  # what a fault looks like to this judge
+
+
+@dataclass
+class Found:
+    """What came of one way of paying: points are counted by kind, faults are in words."""
+
+    way: str
+    points: Counter[str] = field(default_factory=Counter)
+    kills: int = 0
+    double: int = 0
+    forgotten: int = 0
+    faults: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{count} {name}" for name, count in self.points.most_common())
+        return (f"{self.way:24} {self.points.total():4} points  {self.kills:4} kills  {self.double} double  "
+                f"{self.forgotten} forgotten  {len(self.faults)} faults  {self.seconds:5.1f} s   ({kinds})")  # fmt: skip
+
+
+# -- in the children ----------------------------------------------------------------------------------------------------
+
+
+def payer_of(order: dict[str, Any]) -> Any:
+    from x402_agent import Payer, Policy, Settings, Wallet
+    from x402_agent.ledger import SqliteLedger
+
+    settings = Settings.load({"X402_AGENT_HOME": order["home"]})
+    settings = replace(settings, nodes={"eip155:84532": order["node"]})
+    policy = Policy(networks=("base-sepolia",), approve_above=0 if order.get("reserve") else None,
+                    prepay=(order["origin"],) if order.get("prepay") else ())  # fmt: skip
+    ledger = SqliteLedger(Path(order["home"]) / "ledger.db", sandbox=True, notes=settings.notes_path)
+    return Payer(wallet=Wallet.from_key(order["key"]), policy=policy, settings=settings, ledger=ledger,
+                 approve=lambda offer, ask: True)  # fmt: skip
+
+
+def buy(order: dict[str, Any], payer: Any, key: str = "the purchase") -> dict[str, Any]:
+    with payer.client(timeout=20, verify=False) as http:
+        reply = http.get(order["origin"] + order["path"], extensions={"payment": {"key": key}})
+    return {"status": reply.status_code, "outcome": reply.extensions["payment"].outcome}
+
+
+def counted(payer: Any) -> int:
+    from x402_agent.model import Limit
+
+    return int(payer.ledger.spent([Limit("all", "total", 10**12)], realm="sandbox")[0].spent)
+
+
+def prepare(order: dict[str, Any]) -> dict[str, Any]:
+    """A ledger that knows the allowance; for prepay also what was asked a moment ago."""
+    with payer_of(order) as payer:
+        payer.ledger.allow(*order["allowed"]).run()
+        if order.get("prepay"):
+            buy(order, payer, "an earlier purchase")
+        return {"counted": counted(payer)}
+
+
+def judged(order: dict[str, Any]) -> dict[str, Any]:
+    """A fresh process: what it finds, then resume twice, then the same call under the same key."""
+    with payer_of(order) as payer:
+        before = counted(payer)
+        payer.resume()
+        payer.resume()
+        again = buy(order, payer)
+        payer.ledger.flush()
+        states = [row.state for row in payer.ledger.payments()]
+        return {**again, "before": before, "counted": counted(payer), "states": states, "wrong": payer.ledger.verify()}
+
+
+def paid(order: dict[str, Any]) -> None:
+    if order.get("late"):
+        from x402_agent.kit import Kit
+        from x402_agent.steps import Commit
+
+        perform = Kit.perform
+        Kit.perform = lambda kit, step, ms: (  # type: ignore[method-assign]
+            replace(step.hold, state="INFLIGHT") if isinstance(step, Commit) else perform(kit, step, ms)
+        )
+    with payer_of(order) as payer:
+        buy(order, payer)
+
+
+def resumed(order: dict[str, Any]) -> None:
+    with payer_of(order) as payer:
+        payer.resume()
+
+
+WORK = {"prepare": prepare, "judged": judged, "paid": paid, "resumed": resumed}
+
+
+def plain(order: dict[str, Any]) -> Any:
+    """The work in a forked child that nobody watches; -> what it returned."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        code = 1
+        try:
+            with os.fdopen(writing, "w") as out:
+                json.dump(WORK[order["do"]](order), out)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        text = told.read()
+    if os.waitpid(pid, 0)[1]:
+        raise RuntimeError(f"{order['do']} failed")
+    return json.loads(text)
+
+
+def helper() -> None:
+    """Forks what it is told to, a line of JSON each. Everything that a purchase needs is imported here, once."""
+    import httpx
+
+    from x402_agent import prepay, recovery, transport
+    from x402_agent.chains.evm import Evm
+    from x402_agent.primitives import keccak
+
+    assert prepay and recovery and transport and Evm and keccak(b"")
+    httpx.Client(verify=False).close()  # noqa: S501 - it only loads what a client needs
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "kill" in order:
+            done = watch.watched(lambda order=order: WORK[order["do"]](order), order["kill"])
+            answer: Any = {"points": done.points, "killed": done.killed, "status": done.status}
+        else:
+            answer = plain(order)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+# -- the judge ----------------------------------------------------------------------------------------------------------
+
+
+class Bench:
+    """One sandbox, one helper, and a folder for each child."""
+
+    def __init__(self, box: Any, folder: Path) -> None:
+        self.box, self.folder = box, folder
+        self.process = subprocess.Popen([sys.executable, __file__, "--helper"], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)  # fmt: skip
+
+    def close(self) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait(10)
+        self.process.stdout.close()
+
+    def tell(self, do: str, home: Path, way: dict[str, Any], **more: Any) -> Any:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        facts = {"do": do, "home": str(home), "origin": self.box.origin, "key": self.box.payer_key.hex(),
+                 "allowed": self.box.allowed, "node": self.box.rpc_url}  # fmt: skip
+        self.process.stdin.write(json.dumps({**facts, **way, **more}) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def run(self, name: str, step: int = 1) -> Found:
+        """Every `step`-th point of one way of paying, until a child survives."""
+        way, found, start = {**WAYS, **CONTROL}[name], Found(name), time.monotonic()
+        template = self.folder / name
+        base = self.tell("prepare", template, way)["counted"]
+        last = self._last(template, way)
+        point = 1
+        while self._one(found, template, way, point, (base, last)):
+            point += step
+        found.seconds = time.monotonic() - start
+        return found
+
+    def _last(self, template: Path, way: dict[str, Any]) -> int:
+        """At which point a purchase dies that is then resumed: before or after its proof was sent; 0 for none."""
+        if "died" not in way:
+            return 0
+        dry = self.folder / "dry"
+        shutil.copytree(template, dry)
+        points = self.tell("paid", dry, way, kill=0)["points"]
+        shutil.rmtree(dry)
+        return 1 + max(index for index, name in enumerate(points) if name == way["died"])
+
+    def _one(self, found: Found, template: Path, way: dict[str, Any], point: int, known: tuple[int, int]) -> bool:
+        """One child killed at this point, and what a fresh process makes of it; -> whether there was such a point."""
+        home = self.folder / "child"
+        if not way.get("new"):
+            shutil.copytree(template, home)
+        self.box.fund(self.box.payer_address, PRICE)
+        before = self.box.balance(self.box.pay_to)
+        base, last = known
+        if way.get("new"):
+            base = 0
+        if last:
+            assert self.tell("paid", home, way, kill=last)["killed"]
+        done = self.tell("resumed" if last else "paid", home, way, kill=point)
+        moved = self.box.balance(self.box.pay_to) - before
+        after = self.tell("judged", home, way)
+        settled = self.box.balance(self.box.pay_to) - before
+        found.kills += done["killed"]
+        if done["killed"]:
+            found.points[done["points"][-1]] += 1
+        found.double += settled > PRICE
+        found.forgotten += after["before"] - base < moved or after["counted"] - base < settled
+        whole = (after["outcome"], settled, after["counted"] - base, after["wrong"])
+        if whole != ("spent", PRICE, PRICE, []) or (not done["killed"] and done["status"]):
+            found.faults.append(f"{found.way}, point {point} ({done['points'][-1:]}): {after}, settled {settled}")
+        shutil.rmtree(home)
+        return bool(done["killed"])
+
+
+def run(ways: list[str], step: int = 1) -> list[Found]:
+    """Each way on a sandbox of its own."""
+    from x402_agent.sandbox import Sandbox
+
+    found = []
+    for name in ways:
+        with tempfile.TemporaryDirectory() as folder, Sandbox() as box:
+            box.serve()
+            bench = Bench(box, Path(folder))
+            try:
+                found.append(bench.run(name, step))
+            finally:
+                bench.close()
+    return found
+
+
+def main() -> int:
+    """Print the table; exit 1 on any fault."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--helper", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--step", type=int, default=1)
+    parser.add_argument("ways", nargs="*", default=list(WAYS))
+    options = parser.parse_args()
+    if options.helper:
+        helper()
+        return 0
+    found = run(options.ways, options.step)
+    for each in found:
+        print(each)
+        print(*each.faults, sep="\n", end="\n" if each.faults else "")
+    total = sum(one.points.total() for one in found), sum(one.kills for one in found)
+    print(f"{total[0]} points, {total[1]} kills, {sum(one.double for one in found)} double payments, "
+          f"{sum(one.forgotten for one in found)} forgotten, {sum(len(one.faults) for one in found)} faults")  # fmt: skip
+    return int(any(one.faults or one.double or one.forgotten for one in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

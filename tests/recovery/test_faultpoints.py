@@ -1,0 +1,36 @@
+"""kill -9 at every write and every send, enumerated: no double payment, none forgotten, and a broken client is caught."""
+
+from __future__ import annotations
+
+import pytest
+
+from recovery import faultpoints
+
+pytestmark = pytest.mark.skipif(not faultpoints.watch.able(), reason="this system lets no process watch its child")
+
+
+def clean(found):
+    assert all(one.kills == one.points.total() > 0 for one in found)
+    assert [(one.double, one.forgotten, one.faults) for one in found] == [(0, 0, [])] * len(found)
+
+
+def test_every_point_of_a_purchase():
+    (found,) = faultpoints.run(["one transaction"])
+    clean([found])
+    assert found.kills > 40 and {"pwrite", "fdatasync", "send", "sent"} <= set(found.points), found
+
+
+def test_some_points_of_every_other_way():
+    clean(faultpoints.run([name for name in faultpoints.WAYS if name != "one transaction"], step=29))
+
+
+@pytest.mark.full
+def test_every_point_of_every_way():
+    found = faultpoints.run(list(faultpoints.WAYS))
+    print(*found, sep="\n")
+    clean(found)
+
+
+def test_a_client_that_writes_down_late_is_caught():
+    (found,) = faultpoints.run(list(faultpoints.CONTROL), step=4)
+    assert found.double and found.forgotten, found
