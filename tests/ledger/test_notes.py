@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from x402_agent.errors import LedgerError
+from x402_agent.ledger import SqliteLedger
 
 
 def paid(desk):
@@ -47,6 +48,22 @@ def test_Z4_only_the_database_and_its_lock_are_deleted(desk):
     Path(f"{desk.path}.lock").unlink()
     with pytest.raises(LedgerError, match="deleted or replaced"):
         desk.pay(desk.open(notes=desk.folder / "elsewhere"))
+
+
+def test_a_process_that_died_before_its_first_commit_left_nothing_to_miss(desk):
+    notes = desk.folder / "elsewhere"
+    first = SqliteLedger(desk.path, notes=notes, clock=desk.clock)
+    first._job(lambda _: first._note.keep(), write=True).run()
+    first.shut()
+    again = SqliteLedger(desk.path, notes=notes, clock=desk.clock)
+    desk.pay(again)
+    again.shut()
+    for name in ("", ".lock"):  # from then on it is missed
+        Path(f"{desk.path}{name}").unlink()
+    third = SqliteLedger(desk.path, notes=notes, clock=desk.clock)
+    with pytest.raises(LedgerError, match="deleted or replaced"):
+        desk.pay(third)
+    third.shut()
 
 
 def test_a_ledger_never_paid_from_leaves_no_note(desk):

@@ -48,7 +48,8 @@ class Note:
         self._kept = True
         found, head = text[:_WORD], text[_WORD:]
         empty = store.db.execute("SELECT 1 FROM x402_events LIMIT 1").fetchone() is None
-        if (empty or found != self._word) and not store.broken:
+        gone = empty and (head or not store.durable)  # no head yet: a process ended before its first payment was durable
+        if (gone or found != self._word) and not store.broken:
             store.broken = (
                 f"{store.path} is not the ledger that was paid from before: it was deleted or replaced "
                 f"(put it back, or remove {self._path} to begin with fresh budgets, Z4)"
