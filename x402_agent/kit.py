@@ -52,6 +52,7 @@ class Quote:
     unread: tuple[str, ...] = ()
     reason: PaymentError | None = None
     limits: tuple[Limit, ...] = ()
+    asks: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -291,7 +292,7 @@ class QuoteKit(Kit):
             over = chosen + made.passed_over
             if made.offer:
                 _signed(challenge, ask, made.offer, self.payer.clock())
-            self.found.append(Quote(402, True, made.offer, over, made.unread, made.error, made.limits))
+            self.found.append(Quote(402, True, made.offer, over, made.unread, made.error, made.limits, made.asks))
         return None
 
 

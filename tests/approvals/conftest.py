@@ -75,3 +75,14 @@ def spent():
         return day.spent
 
     return read
+
+
+@pytest.fixture
+def folder_of_ledger(rows):
+    """Every byte that lies beside the ledger."""
+
+    def read(payer):
+        rows(payer)
+        return b"".join(path.read_bytes() for path in payer.ledger.path.parent.iterdir() if path.is_file())
+
+    return read

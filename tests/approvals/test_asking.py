@@ -226,6 +226,6 @@ def test_the_hint_names_what_a_policy_file_says(tmp_path):
     with pytest.raises(SettingsError):
         approver(Approval(), given, tmp_path, {})
     assert approver(Approval(), None, tmp_path, {}) is None
-    for rules in ({"how": "phone"}, {"how": "webhook"}, {"url": "https://a.example"}, {"seconds": 4}, {"seconds": 3601}):
+    for rules in ({"how": "phone"}, {"how": "webhook"}, {"url": "https://a.example"}, {"seconds": 0}, {"seconds": 3601}):
         with pytest.raises(SettingsError):
             Policy(approval=Approval(**rules))

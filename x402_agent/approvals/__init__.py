@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from .asking import ask
 from .channels import Approver, Callback, approver
-from .file import File
-from .request import Request
+from .file import File, Waiting, answer, waiting
+from .request import Request, lines
 from .terminal import Terminal
 from .webhook import Webhook
 
-__all__ = ["Approver", "Callback", "File", "Request", "Terminal", "Webhook", "approver", "ask"]
+__all__ = ["Approver", "Callback", "File", "Request", "Terminal", "Waiting", "Webhook", "answer", "approver", "ask", "lines", "waiting"]

@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..errors import SettingsError
+from ..secret import Secret
 from ..steps import Call
 from .file import File
 from .terminal import Terminal
@@ -77,8 +78,8 @@ def approver(rules: Approval, given: Any, folder: Path, env: Mapping[str, str]) 
     if rules.how == "file":
         return File(folder)
     if rules.how == "webhook":
-        secret = env.get(rules.secret_env, "")
-        if not secret:
+        secret = Secret(env.get(rules.secret_env, ""))
+        if not len(secret):
             raise SettingsError(f"{rules.secret_env} is not set, so no webhook can be signed", rule=rules.rule,
                                 hint=f"export {rules.secret_env}=whsec_…")  # fmt: skip
         return Webhook(rules.url, secret)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PolicyDenied, SettingsError
 from ..steps import Sleep
-from .request import digest
+from .request import digest, lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,11 +87,11 @@ def waiting(folder: Path, now: float) -> list[Waiting]:
         facts = _read(path) or {}
         named = facts.pop("digest", "")
         try:
-            if named == digest(facts) and named[:16] == path.stem and now < int(facts["expires"]):
+            if named == digest(facts) and named[:16] == path.stem and now < int(facts["expires"]) and lines(facts):
                 found.append(Waiting(path.stem, facts))
         except (KeyError, TypeError, ValueError):
             continue
-    return sorted(found, key=lambda each: each.facts["created"])
+    return sorted(found, key=lambda each: each.expires)
 
 
 def answer(folder: Path, request: Waiting, *, yes: bool) -> bool:

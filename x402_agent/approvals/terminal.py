@@ -60,10 +60,14 @@ def _open() -> int:
     nobody = "no terminal to ask at"
     if sys.platform == "win32" or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise PolicyDenied(nobody)
+    flags = os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        fd = os.open(os.ttyname(sys.stderr.fileno()), os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError):
-        raise PolicyDenied(nobody) from None
+        fd = os.open(os.ttyname(sys.stderr.fileno()), flags)
+    except (OSError, ValueError):  # another user's, after su: then by the name that everybody may open
+        try:
+            fd = os.open("/dev/tty", flags)
+        except OSError:
+            raise PolicyDenied(nobody) from None
     try:
         mine = os.tcgetpgrp(fd) == os.getpgrp()
     except OSError:

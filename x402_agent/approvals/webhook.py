@@ -38,9 +38,10 @@ MIN_SECRET = 16
 class Webhook:
     """`url` is https, or http on this machine; `secret` is text, or `whsec_` and base64. Raises SettingsError."""
 
-    def __init__(self, url: str, secret: str | Secret) -> None:
-        self._url, self._secret = Secret(url), _key(Secret(secret))  # a path may be a key, too
-        parts = _parts(self._url)
+    def __init__(self, url: str | Secret, secret: str | Secret) -> None:
+        url, secret = Secret(url), Secret(secret)  # a path may be a key, too
+        self._url, self._secret = url, _key(secret)
+        parts = _parts(url)
         if parts is None:
             raise SettingsError("a webhook's url is https, or http on this machine", rule="Webhook(url)", hint="https://…")
         if len(self._secret) < MIN_SECRET:

@@ -8,6 +8,7 @@ import typer
 
 from .. import __version__
 from . import (
+    approve,
     budget,
     credentials,
     doctor,
@@ -61,6 +62,7 @@ app.command("receipt", short_help="What a seller signed for a payment.")(receipt
 app.command("claim", short_help="Evidence of what was not delivered.")(receipt.claim)
 app.command("resume", short_help="Settle what is in doubt; signs nothing new.")(resume.run)
 app.command("doctor", short_help="Is this setup fine?")(doctor.run)
+app.add_typer(approve.app, name="approve", short_help="Answer payments that wait for a person.")
 app.add_typer(budget.app, name="budget")
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(ledger.app, name="ledger")

@@ -10,6 +10,7 @@ import typer
 
 from .. import Payer, Settings, SettingsError
 from ..policy import micros
+from ..secret import plain
 from .common import Exit, as_json, asked, errors, sandbox_payer, say
 from .secrets import payer as own_payer
 
@@ -152,7 +153,7 @@ def _quote(quote: Quote, payer: Payer, json: bool) -> int:
                    "pay_to": o.pay_to, "scheme": o.scheme, "method": o.method,
                    "chosen": o is quote.chosen, "passed_over": why} for o, why in quote.offers]  # fmt: skip
         as_json({"status": quote.status, "understood": quote.understood, "offers": offers, "unread": list(quote.unread),
-                 "reason": str(quote.reason) if quote.reason else "", "left": left, "signed": False, "exit": code})  # fmt: skip
+                 "reason": str(quote.reason) if quote.reason else "", "left": left, "signed": False, "asks": [each.what for each in quote.asks], "exit": code})  # fmt: skip
         return code
     for offer, why in quote.offers:
         say(f"  {'*' if offer is quote.chosen else '-'} {asked(offer)} to {offer.pay_to}{' by ' + offer.method if offer.method else ''}{'   ' + why if why else ''}")
@@ -160,6 +161,8 @@ def _quote(quote: Quote, payer: Payer, json: bool) -> int:
         say(f"  - {why}")
     if quote.chosen is not None:
         say(f"would pay {asked(quote.chosen)}{'; ' + left if left else ''}; nothing was signed")
+        for each in quote.asks:
+            say(f"would ask a person first: {plain(each.what, 300)}   [{each.rule}]")
     elif quote.reason is not None:
         say(f"{type(quote.reason).__name__}: {quote.reason}")
     elif quote.status == 402:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from .. import Payer, WalletError
+from ..approvals import Terminal
 from ..secret import Env, Secret
 from ..wallet import passphrase as from_env
 
@@ -84,4 +85,5 @@ def new_passphrase(path: Path) -> Secret:
 def payer(*, signs: bool = True) -> Payer:
     """The payer of this environment; a person is asked for the wallet's passphrase when something may be signed."""
     no_dumps()
-    return Payer.from_env(unlock=prompt if signs and can_ask() else None)
+    asks = signs and can_ask()
+    return Payer.from_env(unlock=prompt if asks else None, approve=Terminal() if asks else None)

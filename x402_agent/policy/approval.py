@@ -40,8 +40,8 @@ class Approval:
     def __post_init__(self) -> None:
         if self.how and self.how not in WAYS:
             raise SettingsError(f"nobody is asked by {self.how[:40]!r}", rule=self.rule, hint=f"how = {', '.join(WAYS)}")
-        if not 5 <= self.seconds <= 3600:
-            raise SettingsError("a person is given 5 to 3600 seconds", rule=self.rule, hint="seconds = 120")
+        if not 1 <= self.seconds <= 3600:
+            raise SettingsError("a person is given 1 to 3600 seconds", rule=self.rule, hint="seconds = 120")
         if (self.how == "webhook") != bool(self.url):
             raise SettingsError("a webhook has a url, and nothing else has", rule=self.rule,
                                 hint='how = "webhook", url = "https://…"')  # fmt: skip
