@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from .. import Payer, WalletError
+from .. import Payer, Settings, WalletError
 from ..approvals import Terminal
 from ..secret import Env, Secret
 from ..wallet import passphrase as from_env
@@ -86,4 +86,5 @@ def payer(*, signs: bool = True) -> Payer:
     """The payer of this environment; a person is asked for the wallet's passphrase when something may be signed."""
     no_dumps()
     asks = signs and can_ask()
-    return Payer.from_env(unlock=prompt if asks else None, approve=Terminal() if asks else None)
+    here = asks and Settings.load().signer is None  # a signer asks where it runs
+    return Payer.from_env(unlock=prompt if asks else None, approve=Terminal() if here else None)
