@@ -18,9 +18,12 @@ class Running:
     """A service in a thread of its own, in front of a sandbox payer."""
 
     def __init__(self, payer, folder, agents):
-        self.payer = payer
+        self.payer, self.agents = payer, agents
         self.path = folder / "signer.sock"
-        self.service = Service(payer, self.path, agents)
+        self.start()
+
+    def start(self):
+        self.service = Service(self.payer, self.path, self.agents)
         self.thread = threading.Thread(target=self.service.serve)
         self.thread.start()
 
@@ -46,7 +49,9 @@ def running():
         def start(scenario="honest", *, agents=None, budget=None, settings=None):
             payer = Payer.sandbox(scenario, serve=True, budget=budget, settings=settings)
             payer.nonce = lambda: os.urandom(32)
-            one = Running(payer, Path(folder), {os.getuid(): "team/research"} if agents is None else agents)
+            where = Path(folder) / str(len(made))
+            where.mkdir()
+            one = Running(payer, where, {os.getuid(): "team/research"} if agents is None else agents)
             made.append(one)
             return one
 

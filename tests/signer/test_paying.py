@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
+import anyio
 import pytest
 
-from x402_agent import Budget, BudgetExceeded
+from x402_agent import Budget, BudgetExceeded, LedgerError, Payer, PolicyDenied, SettingsError, SigningFailed
 
 
 def test_a_paid_call_through_the_service(running):
@@ -33,3 +38,167 @@ def test_a_budget_in_the_agents_code_only_tightens(running):
         with pytest.raises(BudgetExceeded, match=r"0\.005"):
             http.get(box.payer.sandbox.url("/joke"), extensions={"payment": {"max": "0.005"}})
     assert not box.payments()
+
+
+def test_a_budget_in_the_agents_code_only_tightens(running):
+    box = running()
+    with box.agent(budget=Budget("0.015/total")) as payer, payer.client() as http:
+        assert http.get(box.payer.sandbox.url("/joke")).status_code == 200
+        with pytest.raises(BudgetExceeded, match="research"):
+            http.get(box.payer.sandbox.url("/joke"))
+    with box.agent(budget=Budget("5.00/total", per_call="0.005")) as payer, payer.client() as http:
+        with pytest.raises(BudgetExceeded, match=r"0\.005"):
+            http.get(box.payer.sandbox.url("/joke"))
+    assert len(box.payments()) == 1
+
+
+def test_a_task_counts_over_there_and_ends_here(running):
+    box = running()
+    url = box.payer.sandbox.url("/joke")
+    with box.agent() as payer, payer.client() as http:
+        with payer.task("prices", budget="0.025", calls=5) as task:
+            assert [http.get(url).status_code for _ in range(2)] == [200, 200]
+            with pytest.raises(BudgetExceeded, match="task prices"):
+                http.get(url)
+            assert task.spent == "0.02" and task.left == "0.005"
+            bound = task.client()
+        with pytest.raises(PolicyDenied, match="has ended"):
+            bound.get(url)
+        bound.close()
+        assert http.get(url).status_code == 200
+        with pytest.raises(SettingsError, match="through a signer"):
+            payer.slip("0.10")
+    assert {one.task for one in box.payments()} == {"prices", ""}
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_loops_pay_through_it_at_once_and_their_budget_holds(running, backend):
+    box = running(budget=Budget("0.205/total", per_call="0.02"))
+    url, got = box.payer.sandbox.url("/joke"), []
+
+    async def main():
+        async with payer.async_client() as http:
+
+            async def one():
+                try:
+                    got.append((await http.get(url)).status_code)
+                except BudgetExceeded:
+                    got.append("no")
+
+            async with anyio.create_task_group() as group:
+                for _ in range(30):
+                    group.start_soon(one)
+
+    with box.agent() as payer:
+        anyio.run(main, backend=backend)
+    assert got.count(200) == 20 and got.count("no") == 10
+    assert sum(one.micros for one in box.payments() if one.state == "CLAIMED") == 200_000
+
+
+def test_threads_share_one_payer_and_two_processes_one_service(running):
+    box = running(budget=Budget("0.405/total", per_call="0.02"))
+    url = box.payer.sandbox.url("/joke")
+    code = (
+        "import sys, threading; from x402_agent import Payer, BudgetExceeded; got = []\n"
+        "def work(http):\n"
+        "    for _ in range(5):\n"
+        "        try: got.append(http.get(sys.argv[1]).status_code)\n"
+        "        except BudgetExceeded: got.append(0)\n"
+        "with Payer.from_env() as payer, payer.client() as http:\n"
+        "    threads = [threading.Thread(target=work, args=(http,)) for _ in range(5)]\n"
+        "    [one.start() for one in threads]; [one.join() for one in threads]\n"
+        "print(got.count(200), got.count(0), payer)\n"
+    )
+    env = {**os.environ, "X402_AGENT_SIGNER": f"unix://{box.path}"}
+    both = [subprocess.Popen([sys.executable, "-W", "error", "-c", code, url], env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [one.communicate(timeout=120)[0].split(maxsplit=2) for one in both]
+    assert sum(int(paid) for paid, _, _ in said) == 40 and sum(int(no) for _, no, _ in said) == 10
+    assert all(name == f"Payer(signer {box.path})\n" for _, _, name in said)
+    assert sum(one.micros for one in box.payments()) == 400_000
+
+
+def test_a_forked_child_begins_with_connections_of_its_own(running):
+    box = running()
+    url = box.payer.sandbox.url("/joke")
+    with box.agent() as payer:
+        with payer.client() as http:
+            assert http.get(url).status_code == 200
+            payer.desk.link.ask({"op": "open", "payment_id": ""})
+        before = list(payer.desk.link._idle)
+        payer.desk.link.forked()
+        assert before and payer.desk.link._idle == [] and all(one.stale for one in before)
+        with payer.client() as http:
+            assert http.get(url).status_code == 200
+
+
+def test_a_service_that_went_away_costs_an_error_and_comes_back(running):
+    box = running()
+    url = box.payer.sandbox.url("/joke")
+    with box.agent() as payer, payer.client() as http:
+        assert http.get(url).status_code == 200
+        box.stop()
+        with pytest.raises(SigningFailed, match="no signer answers") as why:
+            http.get(url)
+        assert why.value.retry_safe
+        box.start()
+        assert http.get(url).status_code == 200
+    assert len(box.payments()) == 2
+
+
+@pytest.mark.parametrize("scenario, status, outcome", [("settles_then_500", 500, "in_doubt"), ("never_settles", 402, "refused")])
+def test_what_the_seller_did_is_told_over_there_and_one_proof_stays_the_only_one(running, scenario, status, outcome):
+    box = running(scenario)
+    with box.agent() as payer, payer.client() as http:
+        for _ in range(3):
+            assert http.get(box.payer.sandbox.url("/joke")).status_code == status
+            (one,) = box.payments()
+            assert (one.outcome, one.status) == (outcome, status)
+
+
+def test_a_quote_and_resume_go_through_it(running):
+    box = running("settles_then_500")
+    url = box.payer.sandbox.url("/joke")
+    with box.agent() as payer:
+        quote = payer.quote(url)
+        assert quote.chosen is not None and quote.limits and "day" in {limit.window for limit in quote.limits}
+        (left,) = payer.ledger.spent(quote.limits)
+        assert left.spent == 0
+        with payer.client() as http:
+            assert http.get(url).status_code == 500
+        (resumed,) = payer.resume()
+        assert resumed.payment_id == box.payments()[0].payment_id and resumed.before in ("UNKNOWN", "PAID_UNDELIVERED")
+        with pytest.raises(LedgerError, match="yours"):
+            payer.resume("ffff")
+    dear = running("honest", budget=Budget("1.00/total", per_call="0.001"))
+    with dear.agent() as payer:
+        quote = payer.quote(dear.payer.sandbox.url("/joke"))
+        assert quote.chosen is None and isinstance(quote.reason, BudgetExceeded)
+
+
+def test_what_would_undo_the_boundary_is_refused(running, monkeypatch):
+    box = running()
+    monkeypatch.setenv("X402_AGENT_SIGNER", str(box.path))
+    monkeypatch.setenv("X402_AGENT_EVM_KEY", "11" * 32)
+    with pytest.raises(SettingsError, match="both set"):
+        Payer.from_env()
+    monkeypatch.delenv("X402_AGENT_EVM_KEY")
+    with pytest.raises(SettingsError, match="approvals are the signer's"):
+        Payer.from_env(approve=lambda *_: True)
+    monkeypatch.setenv("X402_AGENT_SIGNER", "relative.sock")
+    with pytest.raises(SettingsError, match="path of a socket"):
+        Payer.from_env()
+
+
+def test_a_cancelled_call_leaves_its_payment_in_doubt_and_the_connection_usable(running):
+    box = running("settles_then_hangs")
+    url = box.payer.sandbox.url("/joke")
+
+    async def main():
+        async with payer.async_client() as http:
+            with anyio.move_on_after(1.5):
+                await http.get(url)
+
+    with box.agent() as payer:
+        anyio.run(main)
+        assert [one.state for one in box.payments()] == ["UNKNOWN"]
+        assert payer.desk.open_payments()

@@ -124,9 +124,10 @@ class Link:
     def ask(self, message: dict[str, Any]) -> Fields:
         """One question and its answer, over whichever connection is free."""
         connection = self.take()
-        told = connection.call(message)
-        self.give(connection)
-        return told
+        try:
+            return connection.call(message)
+        finally:
+            self.give(connection)  # were it broken, it is closed, and whoever takes it next sees that
 
     def close(self) -> None:
         """End all that is idle."""
