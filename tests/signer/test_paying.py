@@ -32,7 +32,7 @@ def test_the_services_limits_hold_and_name_their_rule(running):
     assert len(box.payments()) == 2
 
 
-def test_a_budget_in_the_agents_code_only_tightens(running):
+def test_a_request_says_how_much_it_pays_at_most(running):
     box = running(budget=Budget("5.00/total", per_call="0.02"))
     with box.agent() as payer, payer.client() as http:
         with pytest.raises(BudgetExceeded, match=r"0\.005"):
