@@ -6,7 +6,7 @@ import pytest
 
 import x402_agent
 
-NAMES = """AccountSigner Asset Budget BudgetExceeded ChallengeInvalid LedgerError Money NoAcceptableOffer NodeError NotReplayable
+NAMES = """AccountSigner Asset Budget BudgetExceeded ChallengeInvalid KmsSigner LedgerError Money NoAcceptableOffer NodeError NotReplayable
 Offer Payer PaymentError PaymentInDoubt PaymentRefused PaymentTransport Policy PolicyDenied Quote Receipt SettingsError
 Settings Signer SigningFailed Task Wallet WalletError attach""".split()
 

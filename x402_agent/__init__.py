@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .tasks import Task
     from .transport import PaymentTransport
-    from .wallet import AccountSigner, Signer, Wallet
+    from .wallet import AccountSigner, KmsSigner, Signer, Wallet
 
 __version__ = "0.1.0"
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "Budget",
     "BudgetExceeded",
     "ChallengeInvalid",
+    "KmsSigner",
     "LedgerError",
     "Money",
     "NoAcceptableOffer",
@@ -77,7 +78,7 @@ _HOMES = {
     "settings": "Settings",
     "tasks": "Task",
     "transport": "PaymentTransport",
-    "wallet": "AccountSigner Signer Wallet",
+    "wallet": "AccountSigner KmsSigner Signer Wallet",
 }
 _ROOMS = {name: room for room, names in _HOMES.items() for name in names.split()}
 

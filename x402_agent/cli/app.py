@@ -24,6 +24,7 @@ from . import (
     try_,
     wallet,
     wallet_approve,
+    wallet_keyring,
     wallet_transactions,
     why,
 )
@@ -72,6 +73,7 @@ app.command("unpin", short_help="Forget a seller's recipient.")(pins.unpin)
 app.add_typer(slip.app, name="slip")
 wallet.app.command("approve", short_help="Let Permit2 take an exact amount.")(wallet_approve.run)
 wallet.app.command("transactions", short_help="Approvals, and allowances left.")(wallet_transactions.run)
+wallet.app.command("keyring", short_help="A key or passphrase in the system's keyring.")(wallet_keyring.run)
 app.add_typer(wallet.app, name="wallet")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(signer.app, name="signer")

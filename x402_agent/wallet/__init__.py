@@ -9,9 +9,10 @@ from .adapters import AccountSigner
 from .keys import EVM_KEY, KeySigner, LockedSigner, Signer, Wallet
 
 if TYPE_CHECKING:
-    from . import intake, keystore, private
+    from . import intake, keystore, oskeyring, private
     from .file import Entry, WalletFile
     from .hd import FAMILIES, generate
+    from .kms import KmsSigner
     from .unlock import file_at, passphrase, unlocked
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "AccountSigner",
     "Entry",
     "KeySigner",
+    "KmsSigner",
     "LockedSigner",
     "Signer",
     "Wallet",
@@ -28,18 +30,19 @@ __all__ = [
     "generate",
     "intake",
     "keystore",
+    "oskeyring",
     "passphrase",
     "private",
     "unlocked",
 ]
 
-_HOMES = {"Entry": "file", "WalletFile": "file", "FAMILIES": "hd", "generate": "hd",
+_HOMES = {"KmsSigner": "kms", "Entry": "file", "WalletFile": "file", "FAMILIES": "hd", "generate": "hd",
           "file_at": "unlock", "passphrase": "unlock", "unlocked": "unlock"}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     """The wallet file is imported when it is first used: a key in the environment needs none of it."""
-    if name in ("intake", "keystore", "private"):
+    if name in ("intake", "keystore", "oskeyring", "private"):
         return import_module(f".{name}", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

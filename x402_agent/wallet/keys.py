@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["EVM_KEY", "KeySigner", "LockedSigner", "Signer", "Wallet"]
 
 EVM_KEY = "X402_AGENT_EVM_KEY"
+KEYRING = "X402_AGENT_KEYRING"
 NAMESPACES = ("eip155", "solana", "stacks", "tron")
 
 
@@ -132,10 +133,10 @@ class Wallet:
     def from_env(
         cls, env: Mapping[str, str] | None = None, path: Path | None = None, *, ask: Callable[[Path], str] | None = None
     ) -> Wallet:
-        """The key in X402_AGENT_EVM_KEY, else the wallet file at X402_AGENT_WALLET or `path`, else an empty wallet.
+        """The key in X402_AGENT_EVM_KEY or X402_AGENT_KEYRING's entry, else the wallet file at X402_AGENT_WALLET or `path`, else an empty wallet.
 
-        The file's passphrase is X402_AGENT_PASSPHRASE, or in the file X402_AGENT_PASSPHRASE_FILE, or what `ask`
-        returns; without one the wallet knows its accounts and cannot sign. Raises SettingsError when the text is no
+        The file's passphrase is X402_AGENT_PASSPHRASE, or in the file X402_AGENT_PASSPHRASE_FILE or the keyring's entry, or
+        what `ask` returns; without one the wallet knows its accounts and cannot sign. Raises SettingsError when the text is no
         key, and WalletError as `from_file` does. `env` is this process's own unless given.
         """
         env = Env(env)
@@ -148,6 +149,12 @@ class Wallet:
                 raise SettingsError(
                     f"{EVM_KEY} is not a private key", rule=EVM_KEY, hint=f"export {EVM_KEY}=0x…"
                 ) from None
+        if env.get(KEYRING):
+            from . import oskeyring
+
+            found = oskeyring.entry(env[KEYRING])
+            if oskeyring.is_key(found):
+                return cls(KeySigner(_from_hex(found)))
         from .unlock import from_env
 
         return cls(*from_env(env, path, ask))

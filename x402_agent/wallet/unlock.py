@@ -11,7 +11,7 @@ from ..errors import SettingsError, WalletError
 from ..secret import Env, Secret
 from . import private
 from .file import WalletFile
-from .keys import KeySigner, LockedSigner
+from .keys import KEYRING, KeySigner, LockedSigner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +54,11 @@ def passphrase(env: Env) -> Secret | None:
             raise WalletError(f"there is no file {path}", rule=PASSPHRASE_FILE, hint=f"write the passphrase to it, then chmod 600 {path}")
         found = private.read(path, links=True)
         return Secret(found.raw.removesuffix(b"\n").removesuffix(b"\r"))
+    if env.get(KEYRING):
+        from . import oskeyring
+
+        entry = oskeyring.entry(env[KEYRING])
+        return None if oskeyring.is_key(entry) else entry
     return None
 
 
