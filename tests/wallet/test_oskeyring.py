@@ -52,9 +52,15 @@ def ring(monkeypatch):
 
     class Backend(KeyringBackend):
         priority = 9
-        get_password = staticmethod(room.get_password)
-        set_password = staticmethod(room.set_password)
-        delete_password = staticmethod(room.delete_password)
+
+        def get_password(self, service, username):
+            return room.get_password(service, username)
+
+        def set_password(self, service, username, password):
+            room.set_password(service, username, password)
+
+        def delete_password(self, service, username):
+            room.delete_password(service, username)
 
     monkeypatch.setattr("keyring.core._keyring_backend", Backend())
     assert keyring.get_keyring().__class__ is Backend
