@@ -52,8 +52,8 @@ class Bounds(NamedTuple):
 
 
 def _both(outer: Under, inner: Under) -> Under:
-    if not inner or not outer or inner == outer:
-        return inner or outer
+    if NOBODY in (inner, outer):
+        return outer if inner == NOBODY else inner
     task = inner.task
     if outer.task and not f"{task}/".startswith(f"{outer.task}/"):
         task = outer.task if f"{outer.task}/".startswith(f"{task}/") or not task else f"{outer.task}/{task}"
