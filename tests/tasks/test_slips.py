@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from x402_agent import BudgetExceeded, Payer, PolicyDenied, SettingsError
-from x402_agent.cli import main as cli
+from x402_agent.cli.app import app
 from x402_agent.ledger import SqliteLedger
 from x402_agent.settings import Settings
 
@@ -151,17 +152,15 @@ def test_time_and_hosts_narrow_a_slip(payer):
     assert newest.expires_at - newest.created_at <= 2
 
 
-def test_a_person_pauses_resumes_and_revokes(payer, tmp_path, monkeypatch, capsys):
+def test_a_person_pauses_resumes_and_revokes(payer, tmp_path, monkeypatch):
     monkeypatch.setenv("X402_AGENT_HOME", str(tmp_path))
     token, url = payer.slip("1.00", calls=2, per_call="0.50"), payer.sandbox.url("/joke")
     number = payer.ledger.slips()[0].slip_id
 
     def run(*args):
-        with pytest.raises(SystemExit) as ended:
-            cli(["slip", *args])
-        out = capsys.readouterr()
-        assert token[5:] not in out.out + out.err
-        return ended.value.code or 0, out.out + out.err
+        done = CliRunner().invoke(app, ["slip", *args])
+        assert token[5:] not in done.output
+        return done.exit_code, done.output
 
     with payer.under(token), payer.client() as http:
         http.get(url)
