@@ -15,11 +15,10 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from .errors import SettingsError
 from .model import Cap, Limit, Under
-from .policy import dollars
+from .policy import dollars, micros
 from .secret import Secret
-from .tasks import Bounds, Task, left, narrowed, over, standing
+from .tasks import Bounds, Task, lasts, left, narrowed, over, standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,8 +50,8 @@ def give(
     payer: Payer, budget: str, *, minutes: float, hosts: Sequence[str], calls: int | None, per_call: str | None
 ) -> Token:
     """What `payer.slip` gives. Raises SettingsError, PolicyDenied, LedgerError."""
-    if isinstance(minutes, bool) or not minutes > 0:
-        raise SettingsError("a slip lasts some minutes, above zero", rule="minutes of a slip", hint="minutes=10")
+    lasts(minutes, "minutes of a slip", "minutes", "minutes=10")
+    most = micros(budget, "budget of a slip")
     outer, lineage = standing(payer)
     if (no := over(lineage)) is not None:
         raise no
@@ -62,7 +61,7 @@ def give(
     bounds = own.within(outer)
     ends = [task.ends - time.monotonic() for task in lineage if task.ends is not None]
     expires = int(payer.clock() + min([minutes * 60, *ends]))
-    room, most = left(payer, outer), own.limits[0].most
+    room = left(payer, outer)
     if room is not None and room < most:
         log.warning("slip %s names %s USD, what is around it leaves %s", number, dollars(most), dollars(room))
     token = Token(f"slip-{secrets.token_urlsafe(32)}")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .model import Ask
     from .payer import Payer
 
-__all__ = ["Bounds", "Task", "left", "named", "narrowed", "over", "place", "refusal", "standing"]
+__all__ = ["Bounds", "Task", "lasts", "left", "named", "narrowed", "over", "place", "refusal", "standing"]
 
 
 class Bounds(NamedTuple):
@@ -164,8 +164,8 @@ def named(
     for word, what in ((tool, "tool"), (category, "category")):
         if word:
             _is_name(word, f"{what} of task {name}")
-    if deadline is not None and (isinstance(deadline, bool) or not deadline > 0):
-        raise SettingsError("a deadline is a number of seconds, above zero", rule=f"deadline of task {name}", hint="deadline=600")
+    if deadline is not None:
+        lasts(deadline, f"deadline of task {name}", "seconds", "deadline=600")
     run = secrets.token_hex(8)
     outer, _ = standing(payer)
     path = f"{outer.under.task}/{name}" if outer.under.task else name
@@ -197,6 +197,12 @@ def narrowed(
     if hosts:
         allowed.append((_hosts(hosts, f"hosts of {who}"), place("hosts", ", ".join(hosts))))
     return Bounds(under, tuple(limits), tuple(caps), tuple(allowed))
+
+
+def lasts(given: float, rule: str, unit: str, hint: str) -> None:
+    """Raise SettingsError for what is no length of time."""
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 < given <= 10**8:
+        raise SettingsError(f"{given!r:.40} is no number of {unit}, above zero and below 10^8", rule=rule, hint=hint)
 
 
 def _is_name(name: str, what: str) -> None:

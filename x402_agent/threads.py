@@ -84,7 +84,7 @@ def _handed(hand: Callable[..., Any], variable: ContextVar[Any]) -> Callable[...
     @functools.wraps(hand)
     def handed(pool: Any, /, *args: Any, **options: Any) -> Any:
         value = variable.get()
-        if not value:
+        if not value or "interpreter" in type(pool).__module__:  # another interpreter (Python 3.14) is another process to us
             return hand(pool, *args, **options)
         if args:
             args = (_Carried(variable, value, args[0]), *args[1:])

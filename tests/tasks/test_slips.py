@@ -233,7 +233,8 @@ def test_a_slip_larger_than_what_is_left_is_said(payer, caplog):
 
 
 @pytest.mark.parametrize(("budget", "options"), [
-    (0.5, {}), ("x", {}), ("1", {"minutes": 0}), ("1", {"minutes": -1}), ("1", {"minutes": True}), ("1", {"calls": -1}),
+    (0.5, {}), ("x", {}), ("1", {"minutes": 0}), ("1", {"minutes": -1}), ("1", {"minutes": True}), (None, {"calls": 1}), ("1", {"minutes": float("inf")}),
+    ("1", {"minutes": "10"}), ("1", {"calls": -1}),
     ("1", {"hosts": "a.example"}), ("1", {"per_call": 0.1}),
 ])  # fmt: skip
 def test_what_is_no_purse_is_refused(payer, budget, options):

@@ -165,7 +165,8 @@ def test_a_task_is_used_once(payer):
 
 @pytest.mark.parametrize("options", [
     {"budget": 0.5}, {"budget": "much"}, {"calls": -1}, {"calls": True}, {"calls": 1.0}, {"deadline": 0}, {"deadline": -1},
-    {"deadline": True}, {"deadline": float("nan")}, {"per_call": "-1"}, {"hosts": "a.example"}, {"hosts": ["https://a.example/x"]},
+    {"deadline": True}, {"deadline": float("nan")}, {"deadline": "600"},
+    {"deadline": float("inf")}, {"per_call": "-1"}, {"hosts": "a.example"}, {"hosts": ["https://a.example/x"]},
     {"tool": "a,b"}, {"category": "a\nb"}, {"name": ""}, {"name": "a/b"}, {"name": "x" * 65}, {"name": None},
 ])  # fmt: skip
 def test_what_is_no_limit_is_refused(payer, options):
