@@ -33,6 +33,7 @@ __all__ = [
     "Under",
     "Unit",
     "Window",
+    "run_id",
     "scopes_of",
 ]
 
@@ -59,6 +60,12 @@ class Under(NamedTuple):
 
 
 NOBODY = Under()
+
+
+def run_id(now: float, chance: bytes) -> str:
+    """The id of a live task or slip: 8 hex digits of unix seconds, so that nobody looks for its payments further back, and
+    12 of chance (6 bytes)."""  # fmt: skip
+    return f"{int(now):08x}{chance.hex()}"
 
 
 class Cap(NamedTuple):

@@ -15,7 +15,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from .model import Cap, Limit, Under
+from .model import Cap, Limit, Under, run_id
 from .policy import dollars, micros
 from .secret import Secret
 from .tasks import Bounds, Task, lasts, left, narrowed, over, standing
@@ -55,7 +55,7 @@ def give(
     outer, lineage = standing(payer)
     if (no := over(lineage)) is not None:
         raise no
-    number = secrets.token_hex(8)
+    number = run_id(payer.clock(), secrets.token_bytes(6))
     under = Under(runs=(number,), slip=number)
     own = narrowed(f"slip {number}", "payer.slip({})", under, budget, calls, per_call, hosts)
     bounds = own.within(outer)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import threads
 from .errors import PolicyDenied, SettingsError
-from .model import NOBODY, Cap, Limit, Under
+from .model import NOBODY, Cap, Limit, Under, run_id
 from .policy import Policy, dollars, micros
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def named(
             _is_name(word, f"{what} of task {name}")
     if deadline is not None:
         lasts(deadline, f"deadline of task {name}", "seconds", "deadline=600")
-    run = secrets.token_hex(8)
+    run = run_id(payer.clock(), secrets.token_bytes(6))
     outer, _ = standing(payer)
     path = f"{outer.under.task}/{name}" if outer.under.task else name
     under = Under(task=path, runs=(run,), tool=tool, category=category)
