@@ -257,3 +257,21 @@ def test_a_closed_ledger_ends_quietly(tmp_path):
     ledger = SqliteLedger(tmp_path / "sandbox.db", sandbox=True)
     assert [slip.why for slip in ledger.slips()] == ["the process that gave it is gone"]
     ledger.shut()
+
+
+def test_a_program_run_under_a_slip_pays_from_it_alone():
+    main = [sys.executable, "-c", "from x402_agent.cli import main; main()"]
+    with subprocess.Popen([*main, "sandbox", "up", "--json"], stdout=subprocess.PIPE, text=True) as box:
+        url = next(found for line in box.stdout if (found := json.loads(line)["url"]).endswith("/joke"))
+        get = [*main, "get", "--sandbox", "--json", url]
+        code = f"import subprocess, sys; codes = [subprocess.run({get!r}).returncode for _ in range(2)]; sys.exit(codes[1] + 10 * codes[0])"
+        slip = [*main, "slip", "run", "0.01", "--sandbox", "--"]
+        done = subprocess.run([*slip, sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 3, done.stdout + done.stderr  # the first is paid, the second is denied
+        assert done.stdout.count('"outcome": "spent"') == 1 and "(budget=0.01)" in done.stdout
+        wider = subprocess.run([*slip, *main, "slip", "run", "5", "--sandbox", "--", *get[:-1], url.replace("joke", "report")],
+                               capture_output=True, text=True, timeout=60)  # fmt: skip
+        assert wider.returncode == 3 and "(budget=0.01)" in wider.stdout, wider.stdout + wider.stderr
+        none = subprocess.run([*slip, "no-such-program"], capture_output=True, text=True, timeout=60)
+        assert none.returncode == 2 and "cannot be run" in none.stderr
+        box.terminate()

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import LedgerError, Settings
+from .. import LedgerError, Payer, Settings, SettingsError, Wallet
 from ..policy import dollars
-from .common import as_json, errors, ledgers
+from .common import as_json, errors, ledgers, sandbox_payer
 
 if TYPE_CHECKING:
     from ..ledger import Slip, SqliteLedger
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Purses given to child processes and sub-agents: list, pause, resume, revoke.", no_args_is_help=True)
+app = typer.Typer(help="Purses given to child processes and sub-agents: run, list, pause, resume, revoke.", no_args_is_help=True)
 _Which = Annotated[str, typer.Argument(metavar="ID", help="The slip's id, or how it begins, as `slip list` shows it.")]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
@@ -54,6 +57,35 @@ def resume(slip: _Which, json: _Json = False) -> None:
 def revoke(slip: _Which, json: _Json = False) -> None:
     """End a slip for good. Proofs that left already may still settle; its purchases stay counted."""
     _set(slip, "revoke", machine=json)
+
+
+@app.command("run", short_help="Run a program that pays from a purse, and from nothing else.")
+def run(
+    budget: Annotated[str, typer.Argument(help="Dollars in all: 0.50")],
+    command: Annotated[list[str], typer.Argument(help="The program and its arguments, after --")],
+    minutes: Annotated[float, typer.Option(help="It ends then.")] = 10,
+    host: Annotated[list[str] | None, typer.Option(help="Only this host; may be given several times.")] = None,
+    calls: Annotated[int | None, typer.Option(help="So many payments.")] = None,
+    per_call: Annotated[str | None, typer.Option("--per-call", help="At most this much for one, in dollars.")] = None,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="In test money, of the sandbox that runs.")] = False,
+    json: _Json = False,
+) -> None:
+    """Run a program under a slip: `slip run 0.50 --minutes 10 -- python agent.py`. Its exit code is the program's.
+
+    The token is in its environment (X402_AGENT_SLIP). The purse ends with this command, however that ends.
+    """
+    with errors(json):
+        settings = Settings.load()
+        with sandbox_payer(settings) if sandbox else Payer(wallet=Wallet(), settings=settings) as payer:
+            token = payer.slip(budget, minutes=minutes, hosts=host or (), calls=calls, per_call=per_call)
+            try:
+                process = subprocess.Popen(command, env={**os.environ, "X402_AGENT_SLIP": token})  # noqa: S603 - the person's own
+            except OSError as why:
+                raise SettingsError(f"{command[0]} cannot be run: {why.strerror}", rule="slip run", hint="slip run 0.50 -- python agent.py") from None
+            while process.returncode is None:
+                with suppress(KeyboardInterrupt):  # the program has it, too
+                    process.wait()
+    raise typer.Exit(process.returncode % 256)
 
 
 def _set(prefix: str, verb: str, *, machine: bool) -> None:
