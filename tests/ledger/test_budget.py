@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from x402_agent.errors import BudgetExceeded, LedgerError
-from x402_agent.model import Limit
+from x402_agent.model import Limit, Under, run_id
 
 DAY = 86400
 ALL = Limit("all", "day", 50_000, "per day in policy.toml:3", "x402-agent budget set --day 0.06")
@@ -221,3 +221,20 @@ def test_a_clock_minutes_behind_the_newest_row_stops_everything(desk, ledger):
     ):
         with pytest.raises(LedgerError, match="behind the newest row"):
             call()
+
+
+def test_nobody_looks_for_a_tasks_payments_before_it_was_made(desk, ledger, monkeypatch):
+    """A ledger may be long, and most tasks are new; a clock that is set back by some hours hides nothing."""
+    old, new = (run_id(desk.clock.now - ago, bytes(5) + bytes([ago % 251])) for ago in (30 * 86400, 0))
+    for run in (old, old, new):
+        desk.pay(ledger, desk.ask(f"/{run}", under=Under(runs=(run,))))
+        desk.clock.now += 100
+    ledger.flush()
+    asked = []
+    ledger._store.db.set_trace_callback(lambda text: asked.append(text) if "instr(p.runs" in text else None)
+    said = [ledger.spent([Limit(f"run:{run}", "total", 0)], realm="test")[0].spent for run in (old, new)]
+    assert said == [20_000, 10_000]
+    assert all("p.id >= " in text for text in asked) and len(asked) == 2
+    ahead = run_id(desk.clock.now + 20 * 3600, bytes(6))
+    desk.pay(ledger, desk.ask("/ahead", under=Under(runs=(ahead,))))
+    assert ledger.spent([Limit(f"run:{ahead}", "total", 0)], realm="test")[0].spent == 10_000

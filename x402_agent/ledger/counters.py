@@ -8,6 +8,7 @@ is refused. Only RELEASED, DEAD and a true-up take anything out, and only of the
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ MANY = 4096  # scopes that memory knows about
 RECENT = 5000  # payments that are summed up at opening
 _MAY_SETTLE = states.UNSENT | states.IN_DOUBT
 _MAY, _FREED, _NEITHER = map(states.listed, (_MAY_SETTLE, states.FREED, _MAY_SETTLE | states.FREED))
+_RUN = re.compile("[0-9a-f]{20}")
 _READ = "SELECT scope, window, began_at, micros, payments, units, checksum FROM x402_counters"
 _PUT = "INSERT OR REPLACE INTO x402_counters VALUES (?,?,?,?,?,?,?)"
 _SUM = "SELECT COALESCE(SUM(p.micros), 0), COUNT(*) FROM {}"
@@ -227,7 +229,8 @@ def _sum(store: Store, scope: str, window: str, began: int) -> Counter:
     """What the rows say: begun since, or could still settle then."""
     condition, values = where(scope)
     made = Counter(scope, window, began)
-    parts: list[tuple[str, tuple[int, ...]]] = [(_EVER, ())]
+    made_at = _made_at(scope)
+    parts: list[tuple[str, tuple[int, ...]]] = [(_BEGUN, (_first_payment(store, made_at), 0)) if made_at else (_EVER, ())]
     if began:
         parts = [
             (_BEGUN, (first_payment(store, began), began)),
@@ -273,6 +276,12 @@ def where(scope: str) -> tuple[str, tuple[object, ...]]:
         return ("p.realm = ? AND p.origin = ? AND substr(trim(p.path, '/') || '/', 1, ?) = ?",
                 (realm, origin, len(prefix), prefix))  # fmt: skip
     raise LedgerError(f"nothing counts a limit of scope {rest!r}", rule="scopes of docs/reference/settings.md")
+
+
+def _made_at(scope: str) -> int:
+    """A day before a task or slip was made, in unix seconds: its id says when (`model.run_id`), and a clock may be set back."""
+    kind, _, name = scope.partition("/")[2].partition(":")
+    return int(name[:8], 16) - 86400 if kind == "run" and _RUN.fullmatch(name) else 0
 
 
 def _is_asset(scope: str) -> bool:

@@ -22,5 +22,3 @@ ALTER TABLE x402_payments ADD COLUMN team TEXT NOT NULL DEFAULT '';
 ALTER TABLE x402_payments ADD COLUMN runs TEXT NOT NULL DEFAULT '';
 ALTER TABLE x402_payments ADD COLUMN tool TEXT NOT NULL DEFAULT '';
 ALTER TABLE x402_payments ADD COLUMN category TEXT NOT NULL DEFAULT '';
--- A task is new more often than not, and a ledger may be long.
-CREATE INDEX x402_payments_runs ON x402_payments (runs) WHERE runs <> '';
