@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import chains as chain_room
 from . import dialects as dialect_room
-from . import recovery, slips, tasks
+from . import recovery, tasks
 from .credentials import Credentials
 from .errors import PaymentError, SettingsError, SigningFailed
 from .facts import Known
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .policy import PriceSource
     from .recovery import Resumed
     from .sandbox import Sandbox
+    from .slips import Token
     from .steps import Step
     from .vault import Vault
 
@@ -90,7 +91,7 @@ class Payer:
         self._folder: Any = None
         if sandbox is not None:
             self.sandbox = sandbox  # type: ignore[assignment, method-assign]
-        self.bounds = slips.ground(self)  # what every payment stands under, whatever its task
+        self.bounds = tasks.ground(self)  # what every payment stands under, whatever its task
 
     @cached_property
     def ledger(self) -> SqliteLedger:
@@ -229,16 +230,20 @@ class Payer:
     def slip(
         self, budget: str, *, minutes: float = 10, hosts: Sequence[str] = (), calls: int | None = None,
         per_call: str | None = None,
-    ) -> slips.Token:  # fmt: skip
+    ) -> Token:  # fmt: skip
         """A token for a child process (X402_AGENT_SLIP in its environment) or a sub-agent (`under`): a purse inside the
         task at hand, `budget` in dollars, that ends with that task and with this process.
 
         Raises SettingsError, PolicyDenied, LedgerError.
         """
+        from . import slips
+
         return slips.give(self, budget, minutes=minutes, hosts=hosts, calls=calls, per_call=per_call)
 
     def under(self, token: str) -> tasks.Task:
         """The purse that a token opens, as a task: entered by `with`, or bound to clients. Raises SettingsError, PolicyDenied."""
+        from . import slips
+
         return slips.under(self, token)
 
     def quote(self, url: str, *, method: str = "GET", **options: Any) -> Quote:

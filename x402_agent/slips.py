@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .ledger.slips import Slip
     from .payer import Payer
 
-__all__ = ["Token", "give", "ground", "under"]
+__all__ = ["Token", "give", "own", "under"]
 
 log = logging.getLogger("x402_agent")
 
@@ -57,8 +57,7 @@ def give(
         raise no
     number = run_id(payer.clock(), secrets.token_bytes(6))
     under = Under(runs=(number,), slip=number)
-    own = narrowed(f"slip {number}", "payer.slip({})", under, budget, calls, per_call, hosts)
-    bounds = own.within(outer)
+    bounds = narrowed(f"slip {number}", "payer.slip({})", under, budget, calls, per_call, hosts).within(outer)
     ends = [task.ends - time.monotonic() for task in lineage if task.ends is not None]
     expires = int(payer.clock() + min([minutes * 60, *ends]))
     room = left(payer, outer)
@@ -77,13 +76,9 @@ def under(payer: Payer, token: str) -> Task:
     return Task(payer, slip.slip_id, _bounds(slip), kind="slip")
 
 
-def ground(payer: Payer) -> Bounds:
-    """What every payment of a payer stands under: its names, and the slip in X402_AGENT_SLIP. Raises like `under`."""
-    where = payer.settings
-    own = Bounds(Under(agent=where.agent, group=where.group))
-    if not len(where.slip):
-        return own
-    return own.within(_bounds(payer.ledger.slip_of(where.slip)))
+def own(payer: Payer) -> Bounds:
+    """What the slip in X402_AGENT_SLIP, where there is one, says of every payment. Raises like `under`."""
+    return _bounds(payer.ledger.slip_of(payer.settings.slip))
 
 
 def _json(bounds: Bounds) -> str:

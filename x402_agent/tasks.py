@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .model import Ask
     from .payer import Payer
 
-__all__ = ["Bounds", "Task", "lasts", "left", "named", "narrowed", "over", "place", "refusal", "standing"]
+__all__ = ["Bounds", "Task", "ground", "lasts", "left", "named", "narrowed", "over", "place", "refusal", "standing"]
 
 
 class Bounds(NamedTuple):
@@ -235,6 +235,17 @@ def standing(payer: Payer, bound: Task | None = None) -> tuple[Bounds, tuple[Tas
         else:
             bounds, lineage = task.bounds.within(bounds), tuple(dict.fromkeys((*lineage, *task.lineage)))
     return bounds, lineage
+
+
+def ground(payer: Payer) -> Bounds:
+    """What every payment of a payer stands under: its names, and the slip in X402_AGENT_SLIP. Raises what `under` does."""
+    where = payer.settings
+    bounds = Bounds(Under(agent=where.agent, group=where.group))
+    if len(where.slip):
+        from . import slips
+
+        return bounds.within(slips.own(payer))
+    return bounds
 
 
 def place(ask: Ask, bounds: Bounds) -> None:
