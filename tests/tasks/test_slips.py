@@ -122,7 +122,7 @@ def test_a_killed_parents_slip_is_dead(payer, child, tmp_path):
     )
     path = tmp_path / "other.db"
     args = [sys.executable, "-c", code, str(path)]
-    with subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent, ending(parent):
         key, url, token = parent.stdout.readline().split()
         told = json.dumps({"key": key, "ledger": str(path)})
         holder = child(token, told)
@@ -259,9 +259,18 @@ def test_a_closed_ledger_ends_quietly(tmp_path):
     ledger.shut()
 
 
+@contextlib.contextmanager
+def ending(process):
+    """Whatever a test comes to, nobody waits for a process that nobody ends."""
+    try:
+        yield
+    finally:
+        process.kill()
+
+
 def test_a_program_run_under_a_slip_pays_from_it_alone():
     main = [sys.executable, "-c", "from x402_agent.cli import main; main()"]
-    with subprocess.Popen([*main, "sandbox", "up", "--json"], stdout=subprocess.PIPE, text=True) as box:
+    with subprocess.Popen([*main, "sandbox", "up", "--json"], stdout=subprocess.PIPE, text=True) as box, ending(box):
         url = next(found for line in box.stdout if (found := json.loads(line)["url"]).endswith("/joke"))
         get = [*main, "get", "--sandbox", "--json", url]
         code = f"import subprocess, sys; codes = [subprocess.run({get!r}).returncode for _ in range(2)]; sys.exit(codes[1] + 10 * codes[0])"
@@ -274,4 +283,3 @@ def test_a_program_run_under_a_slip_pays_from_it_alone():
         assert wider.returncode == 3 and "(budget=0.01)" in wider.stdout, wider.stdout + wider.stderr
         none = subprocess.run([*slip, "no-such-program"], capture_output=True, text=True, timeout=60)
         assert none.returncode == 2 and "cannot be run" in none.stderr
-        box.terminate()

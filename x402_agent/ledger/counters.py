@@ -230,7 +230,7 @@ def _sum(store: Store, scope: str, window: str, began: int) -> Counter:
     condition, values = where(scope)
     made = Counter(scope, window, began)
     made_at = _made_at(scope)
-    parts: list[tuple[str, tuple[int, ...]]] = [(_BEGUN, (_first_payment(store, made_at), 0)) if made_at else (_EVER, ())]
+    parts: list[tuple[str, tuple[int, ...]]] = [(_BEGUN, (first_payment(store, made_at), 0)) if made_at else (_EVER, ())]
     if began:
         parts = [
             (_BEGUN, (first_payment(store, began), began)),
