@@ -16,7 +16,7 @@ from .ledger.states import outcome
 from .model import Receipt
 from .policy import Choice, choose, left_words
 from .prepay import same_terms
-from .steps import Approve, Aside, Call, Close, Commit, Find, Hold, Keep, Look, Return, Sign, Use
+from .steps import Approve, Aside, Call, Close, Commit, Find, Hold, Keep, Look, Return, Sign, Sleep, Use
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,6 +222,11 @@ class Kit:
             raise over
         terms = self._terms(hold.offer) if payer.clock() - now > FRESH else None
         made: HeldBudget = yield Call(payer.ledger.approve(hold, note, terms).run, ours=True)
+        try:
+            yield Sleep(0)  # who was cancelled meanwhile signs nothing
+        except BaseException:
+            yield Call(payer.ledger.close(made, "RELEASED").run, ours=True)
+            raise
         return made
 
     def _left(self, hold: HeldBudget) -> tuple[str, ...]:

@@ -229,3 +229,73 @@ def test_the_hint_names_what_a_policy_file_says(tmp_path):
     for rules in ({"how": "phone"}, {"how": "webhook"}, {"url": "https://a.example"}, {"seconds": 0}, {"seconds": 3601}):
         with pytest.raises(SettingsError):
             Policy(approval=Approval(**rules))
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_cancellation_while_the_yes_is_written_down_frees_both_rows(shop, rows, spent, backend):
+    now = [time.time()]
+    written, scopes = threading.Event(), []
+
+    def hook(_request):
+        now[0] += 60
+        return True
+
+    payer = shop(hook, clock=lambda: now[0])
+    real = payer.ledger.approve
+
+    class Slow:
+        def __init__(self, job):
+            self.job = job
+
+        def run(self):
+            made = self.job.run()
+            written.set()
+            time.sleep(0.2)
+            return made
+
+    payer.ledger.approve = lambda *words: Slow(real(*words))
+
+    async def go():
+        async with payer.async_client() as http, anyio.create_task_group() as group:
+            scopes.append(group.cancel_scope)
+            group.start_soon(http.get, payer.sandbox.url("/joke"))
+            await anyio.to_thread.run_sync(written.wait)
+            group.cancel_scope.cancel()
+
+    anyio.run(go, backend=backend)
+    assert [row.state for row in rows(payer)] == ["RELEASED", "RELEASED"] and spent(payer) == 0
+    assert payer.sandbox.settlements == [] and payer.ledger.verify() == []
+
+
+def test_what_no_longer_fits_when_the_yes_comes_stays_as_it_was(shop, rows, spent):
+    """The rows are exchanged whole or not at all."""
+    now = [time.time()]
+    other = "0x" + "77" * 20
+
+    def hook(request):
+        payer.ledger.pin(request.ask.origin, request.offer.network.id, other)
+        now[0] += 60
+        return True
+
+    payer = shop(hook, clock=lambda: now[0])
+    with payer.client() as http, pytest.raises(PolicyDenied, match=other):
+        http.get(payer.sandbox.url("/joke"))
+    assert [row.state for row in rows(payer)] == ["RELEASED"] and spent(payer) == 0
+    assert payer.sandbox.settlements == [] and payer.ledger.verify() == []
+
+
+def test_a_task_that_ended_while_somebody_was_asked_pays_nothing(shop, rows):
+    payer = shop(lambda _request: task.end() or True)
+    task = payer.task("research", budget="0.50")
+    with task.client() as http, pytest.raises(PolicyDenied, match="research"):
+        http.get(payer.sandbox.url("/joke"))
+    assert rows(payer)[0].state == "RELEASED" and payer.sandbox.settlements == []
+
+
+def test_a_new_payee_is_asked_about_and_the_reason_names_the_rule(shop, get):
+    seen = []
+    payer = shop(lambda request: seen.append(request) or True, above=None, ask_new_payee=True, ask_new_origin=True)
+    get(payer)
+    get(payer)
+    (request,) = seen
+    assert [reason.rule.split()[0] for reason in request.reasons] == ["ask_new_origin", "ask_new_payee"]

@@ -12,10 +12,11 @@ import time
 import anyio
 import pytest
 
-from x402_agent import Payer, PolicyDenied, SettingsError
+from x402_agent import Payer, Policy, PolicyDenied, SettingsError, Wallet
 from x402_agent.approvals import answer, waiting
 from x402_agent.approvals.request import digest
 from x402_agent.policy import Approval
+from x402_agent.sandbox import Sandbox
 
 
 @pytest.fixture
@@ -225,8 +226,6 @@ def test_what_a_killed_process_left_is_swept_away(shop, folder):
 
 
 def test_the_policy_file_names_the_channel_and_wins_over_code(tmp_path, desk):
-    from x402_agent.sandbox import Sandbox
-
     home = tmp_path / "home"
     home.mkdir()
     (home / "policy.toml").write_text('networks = ["testnet"]\napprove_above = "0"\n\n[approval]\nhow = "file"\nseconds = 30\n')
@@ -255,3 +254,37 @@ def test_a_wrong_approval_table_names_its_line(tmp_path, text, line):
     with pytest.raises(SettingsError) as wrong:
         load(path)
     assert wrong.value.rule.endswith(f"{path}:{line}")
+
+
+KILLED = """
+import sys
+from dataclasses import replace
+from x402_agent import Payer, Policy, Wallet
+from x402_agent.policy import Approval
+from x402_agent.sandbox import Sandbox
+
+policy = Policy(networks=("testnet",), approve_above=0, approval=Approval(how="file"))
+with Payer(wallet=Wallet.from_key(bytes.fromhex(sys.argv[1])), policy=policy).client() as http:
+    http.get(sys.argv[2])
+"""
+
+
+def test_kill_9_while_somebody_is_asked_leaves_no_debt_and_no_yes(folder):
+    with Sandbox() as box:
+        box.serve()
+        child = subprocess.Popen([sys.executable, "-c", KILLED, box.payer_key.hex(), box.url("/joke")], stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 30
+        while not waiting(folder, time.time()):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        child.kill()
+        child.wait()
+        (left,) = waiting(folder, time.time())
+        assert json.loads(run("yes", left.id, "--json"))["taken"] is False
+        policy = Policy(networks=("testnet",), approve_above=0, approval=Approval(how="file", seconds=1))
+        with Payer(wallet=Wallet.from_key(box.payer_key), policy=policy) as payer:
+            (row,) = payer.ledger.payments()
+            assert row.state == "RELEASED" and row.payment_id == left.facts["payment_id"]
+            with payer.client() as http, pytest.raises(PolicyDenied, match="in time"):
+                http.get(box.url("/joke"))
+        assert box.settlements == []

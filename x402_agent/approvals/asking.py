@@ -22,7 +22,8 @@ HINT = 'Payer(approve=…), or in policy.toml: [approval] how = "terminal", "fil
 def ask(who: Approver | None, request: Request, clock: Callable[[], float]) -> Steps[str]:
     """Ask, and wait for the answer. -> who said yes, in the words of the ledger's note; raises PolicyDenied."""
     if who is None:
-        raise _denied(request, "nobody can be asked", HINT)
+        own = request.reasons[0].hint
+        raise _denied(request, "nobody can be asked", f"{HINT}{'; or ' if own else ''}{own}")
     try:
         yes = yield from who.ask(request)
     except TimeoutError as late:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import Money, PaymentError, Settings, Wallet, assets
+from ..approvals import approver, waiting
 from ..broadcast import coins
 from ..chains.evm import reads
 from ..chains.evm.rpc import Node
 from ..fetch import drive
 from ..ledger import SqliteLedger, note_path
 from ..policy import load
+from ..secret import Env
 from .common import Exit, as_json, errors
 
 if TYPE_CHECKING:
@@ -26,10 +28,10 @@ __all__ = ["run"]
 
 
 def run(json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
-    """Check key, policy, ledger, lock, clock, nodes with the account's balances, extras and HTTP libraries."""
+    """Check key, policy, approvals, ledger, lock, clock, nodes with the account's balances, extras and HTTP libraries."""
     with errors(json):
         settings = Settings.load()
-        checks = [_key(settings), _policy(settings), _ledger(settings), _clock(), *_nodes(settings), *_extras()]
+        checks = [_key(settings), _policy(settings), _approval(settings), _ledger(settings), _clock(), *_nodes(settings), *_extras()]
     if json:
         as_json([{"check": name, "ok": ok, "said": said} for name, ok, said in checks])
     else:
@@ -66,6 +68,22 @@ def _policy(settings: Settings) -> Check:
         return "policy", False, f"{why.what} ({why.rule})"
     where = settings.policy_path if settings.policy_path.exists() else policy.source
     return "policy", True, f"{where}; pays on {', '.join(policy.networks)}"
+
+
+def _approval(settings: Settings) -> Check:
+    """Whether somebody can be asked where a rule wants a person's yes."""
+    if settings.signer is not None:
+        return "approval", None, "the signer asks, where it runs"
+    try:
+        rules = load(settings.policy_path).approval
+        who = approver(rules, None, settings.approvals, Env())
+        if rules.how == "file":
+            waiting(settings.approvals, time.time())
+    except PaymentError as why:
+        return "approval", False, f"{why.what}{'; try: ' + why.hint if why.hint else ''}"
+    if who is None:
+        return "approval", None, "whoever the program brings (approve=), or the terminal of `get`; else what needs a yes is refused"
+    return "approval", True, f"{who.name}; a person has {rules.seconds} s"
 
 
 def _ledger(settings: Settings) -> Check:

@@ -58,7 +58,7 @@ def reasons(policy: Policy, ask: Ask, offer: Offer, facts: Facts) -> tuple[Reaso
     above = policy.approve_above
     if above is not None and (offer.micros is None or offer.micros > above):
         what = f"{ask.host} asks {offer.money}, which is above {dollars(above)}"
-        found.append(Reason(what, policy.place("approve_above"), "Payer(approve=…)"))
+        found.append(Reason(what, policy.place("approve_above")))
     doubtful, rule = doubt(policy, offer, facts)
     if doubtful:
         found.append(Reason(doubtful, policy.place(rule), "Payer(prices=…)"))
