@@ -54,6 +54,8 @@ def resume(payer: Payer, payment_id: str | None) -> list[Resumed]:
 
 
 def _one(payer: Payer, hold: Hold) -> Resumed:
+    if hold.state == "QUARANTINE":
+        return _after(payer, hold, "its row was damaged: nothing is shown, and it stays counted")
     verdict = _ask(payer, hold)
     if verdict == "dead":
         payer.ledger.close(hold, "DEAD", note="unused on chain past its expiry").run()

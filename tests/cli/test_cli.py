@@ -16,7 +16,7 @@ from x402_agent.sandbox import Sandbox
 
 COMMANDS = [["try"], ["get"], ["log"], ["why"], ["budget"], ["budget", "set"], ["budget", "show"], ["pins"], ["pin"], ["unpin"],
             ["budget", "pause"], ["budget", "resume"], ["budget", "revoke"], ["resume"], ["doctor"],
-            ["ledger"], ["ledger", "verify"], ["ledger", "export"], ["ledger", "stats"], ["ledger", "cleanup"], ["ledger", "test"],
+            ["ledger"], ["ledger", "verify"], ["ledger", "repair"], ["ledger", "export"], ["ledger", "stats"], ["ledger", "cleanup"], ["ledger", "test"],
             ["approve"], ["approve", "list"], ["approve", "show"], ["approve", "yes"], ["approve", "no"],
             ["wallet", "approve"], ["wallet", "transactions"], ["sandbox"], ["sandbox", "up"], ["sandbox", "scenarios"]]  # fmt: skip
 

@@ -148,3 +148,38 @@ def test_a_terminal_sees_how_far_verify_is(paid):
     code = "import pty, sys; sys.exit(pty.spawn([sys.executable, '-c', 'from x402_agent.cli import main; main()', 'ledger', 'verify', '--sandbox']) >> 8)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0 and "every one follows" in done.stdout
+
+
+@pytest.fixture
+def torn(paid):
+    """The row of the first payment is gone, and the journal of the second is hurt."""
+    db = sqlite3.connect(paid, isolation_level=None)
+    db.execute("DROP TRIGGER x402_events_no_update")
+    db.execute("DELETE FROM x402_payments WHERE id = 1")
+    db.execute("UPDATE x402_events SET data = '{}' WHERE payment_id = (SELECT payment_id FROM x402_payments WHERE id = 2)")
+    db.close()
+    return paid
+
+
+def test_repair_shows_a_plan_and_needs_a_yes(torn):
+    before = torn.read_bytes()
+    done = run("repair", "--sandbox", "--dry-run", "--per-call", "0.50")
+    assert done.exit_code == 0, done.output
+    for words in ("made anew", "quarantine", "0.50 USD", "(sandbox)", "kept        1 payments"):
+        assert words in done.output
+    done = run("repair", "--sandbox", "--per-call", "0.50")
+    assert done.exit_code == 2 and "--yes" in done.stderr and torn.read_bytes() == before
+    told = json.loads(run("repair", "--sandbox", "--per-call", "0.50", "--dry-run", "--json").output)
+    assert told["dry_run"] is True and told["backup"] == "" and len(told["quarantined"]) == 1
+
+
+def test_repair_mends_and_says_where_the_old_files_are(torn):
+    done = run("repair", "--sandbox", "--yes")
+    assert done.exit_code == 0 and "the old files are in" in done.output
+    assert run("verify", "--sandbox").exit_code == 0
+    assert run("repair", "--sandbox", "--yes").output.rstrip().endswith("nothing is to be mended")
+    states = [json.loads(line)["state"] for line in run("export", "--sandbox").output.splitlines()]
+    assert states == ["CLAIMED", "QUARANTINE", "CLAIMED"]
+    hurt = json.loads(run("export", "--sandbox").output.splitlines()[1])["payment_id"]
+    why = CliRunner().invoke(app, ["why", hurt]).output
+    assert "could not be trusted" in why and "in quarantine" in CliRunner().invoke(app, ["why", hurt, "--json"]).output

@@ -15,8 +15,8 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import LedgerError, Settings, SettingsError
-from ..ledger import SqliteLedger, cell, note_path, trial
-from ..policy import dollars
+from ..ledger import Mended, SqliteLedger, cell, note_path, repair, trial
+from ..policy import dollars, load, micros
 from .common import Exit, as_json, errors
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 SHOWN = 20
+DOLLAR = 1_000_000  # counted for what cannot be read, where policy has no cap for one call
 app = typer.Typer(
     help="The ledger itself: prove it, count it, give it out, mend it.\n\n"
     "Every command is about the ledger that pays (X402_AGENT_LEDGER, or `x402-agent log --path`), with --sandbox about the "
@@ -82,6 +83,64 @@ def _progress() -> Any:
         sys.stderr.flush()
 
     return show
+
+
+@app.command("repair", short_help="Mend a damaged ledger; nothing becomes free.")
+def mend(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    per_call: Annotated[str, typer.Option("--per-call", help="What each row that cannot be read counts, in dollars.")] = "",
+    sandbox: Box = False,
+    json: Json = False,
+) -> None:
+    """Mend a ledger that is damaged or older than its own last commit; first see what --dry-run says.
+
+    The old files are kept in a folder beside it. Rows that the journal proves are kept or made anew from it. Any other payment
+    goes into QUARANTINE: it counts what it says and at least one per-call cap, and its proof is never shown again. What
+    nobody can read counts one cap for each row or entry; such a payment may be bought a second time, so ask your sellers.
+    """
+    with errors(json):
+        settings = Settings.load()
+        path, notes = (settings.sandbox_ledger, None) if sandbox else (settings.ledger_path, settings.notes_path)
+        cap = micros(per_call, "--per-call") if per_call else load(settings.policy_path).per_call or DOLLAR
+        plan = repair(path, cap=cap, sandbox=sandbox, notes_path=notes, dry_run=True)
+        if plan.problems and not dry_run:
+            if not json:
+                _told(plan)
+            if not yes:
+                _ask(path)
+            plan = repair(path, cap=cap, sandbox=sandbox, notes_path=notes)
+        if json:
+            as_json({"path": str(path), "dry_run": dry_run, **asdict(plan), "before": dict(plan.before), "after": dict(plan.after)})
+        elif not plan.problems:
+            print(f"{path}: nothing is to be mended")
+        elif dry_run:
+            _told(plan)
+        else:
+            print(f"mended; the old files are in {plan.backup}")
+
+
+def _told(plan: Mended) -> None:
+    """What would be done, for people."""
+    for each in plan.problems[:SHOWN]:
+        print(f"  wrong       {each}")
+    if len(plan.problems) > SHOWN:
+        print(f"  wrong       and {len(plan.problems) - SHOWN} more")
+    print(f"  kept        {plan.kept} payments as they are")
+    for name in plan.rebuilt[:SHOWN]:
+        print(f"  made anew   {name} from its journal")
+    for name, counted, why in plan.quarantined[:SHOWN]:
+        print(f"  quarantine  {name} counts {dollars(counted)} USD: {why}")
+    print(f"  unreadable  {plan.lost} rows or entries, {dollars(plan.lost_micros)} USD counted for them")
+    for realm, counted in plan.after:
+        print(f"  counted     {dollars(dict(plan.before).get(realm, 0))} -> {dollars(counted)} USD ({realm})")
+
+
+def _ask(path: Path) -> None:
+    if not sys.stdin.isatty() or not sys.stdout.isatty():
+        raise SettingsError("a person mends a ledger", rule="ledger repair asks", hint="x402-agent ledger repair --yes")
+    if input(f"mend {path} so? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise SettingsError("nothing was changed", rule="ledger repair asks")
 
 
 @app.command("export", short_help="Every payment as JSON lines or CSV.")

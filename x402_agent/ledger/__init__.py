@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .exports import Standing, Stats, cell
 from .notes import note_path
+from .repair import Mended, repair
 from .reports import Event, Left, Total
 from .rows import Payment
 from .slips import Slip
@@ -15,6 +16,6 @@ from .trial import trial
 from .writer import Job
 
 __all__ = [
-    "IN_DOUBT", "MOVES", "Event", "Job", "Left", "Payment", "Slip", "SqliteLedger", "Standing", "Stats", "Token", "Total",
-    "Transaction", "Used", "cell", "legal", "note_path", "plain_path", "trial",
+    "IN_DOUBT", "MOVES", "Event", "Job", "Left", "Mended", "Payment", "Slip", "SqliteLedger", "Standing", "Stats", "Token", "Total",
+    "Transaction", "Used", "cell", "legal", "note_path", "plain_path", "repair", "trial",
 ]  # fmt: skip

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
     from .store import Store
 
-__all__ = ["EVERY", "NAME", "SEALED", "chain", "check", "due", "seal", "tidy", "whole"]
+__all__ = ["EVERY", "NAME", "SEALED", "accepts", "chain", "check", "due", "known_gaps", "last_id", "missing", "seal", "tidy", "whole"]
 
 NAME, SEALED = "checkpoint", "SEALED"
 EVERY = 1000  # entries of the journal between two of them
+_ID = 16  # hex digits of a payment's id; one of our own transactions has more
 TIDY = 100  # so many are sealed at a clean end
 _UNSEALED = 4 * EVERY  # entries that opening walks where there is no checkpoint yet
 _NEW = (
@@ -52,13 +53,18 @@ def tidy(store: Store) -> None:
         seal(store)
 
 
-def seal(store: Store, more: dict[str, Any] | None = None) -> int:
-    """Write one, with the sums of the last one and what has moved since; `more` stands in it too. -> its seq."""
-    journal, last = store.journal, _data(store, store.journal.sealed)
+def seal(store: Store, mended: str = "", gaps: int = 0) -> int:
+    """Write one, with the sums of the last one and what has moved since. -> its seq.
+
+    `mended` is a digest over all entries before it as they stand: a person has had them mended, and they are not looked
+    at again; `gaps` is how many rows are missing for ever. Its sums are made of all rows.
+    """
+    journal = store.journal
+    last = {} if mended else _data(store, journal.sealed)
     sums, last_id = _moved(store, last, journal.sealed)
     open_sums = dict(store.db.execute(_OPEN).fetchall())
     counted = {realm: [rows, micros, open_sums.get(realm, 0)] for realm, (rows, micros) in sums.items()}
-    facts = {"last_id": last_id, "sums": counted, **(more or {})}
+    facts = {"last_id": last_id, "sums": counted, **({"accepts": mended, "gaps": gaps} if mended else {})}
     data = canonical({**facts, "seal": _seal(store, journal.seq + 1, journal.head, facts)})
     moved = (SEALED if journal.sealed else "", SEALED)
     journal.sealed = journal.append(NAME, journal.sealed, moved, int(store.clock() * 1000), data)
@@ -109,7 +115,52 @@ def check(store: Store) -> list[str]:
         return [f"entry {journal.seq} of the journal is missing"] if journal.seq else []
     before = rows[0][7] if first > 1 else GENESIS
     found = [wrong for _, wrong in chain(rows, before, first) if wrong]
-    return (_sealed(store, rows[0]) if journal.sealed else []) + found
+    return (_sealed(store, rows[0]) if journal.sealed else []) + found + ([] if found else _rows_missing(store, rows))
+
+
+def _rows_missing(store: Store, entries: list[Entry]) -> list[str]:
+    """Rows are never deleted: there are as many as the checkpoint says and have begun since. An index alone is read."""
+    begun = sum(1 for entry in entries if not entry[2] and len(entry[1]) == _ID)
+    if entries[0][4] == SEALED:
+        begun += sum(rows for rows, _, _ in json.loads(entries[0][6])["sums"].values())
+    elif entries[0][0] != 1:
+        return []
+    (have,) = store.db.execute("SELECT COUNT(*) FROM x402_payments").fetchone()
+    return [f"there are {have} payments, the journal has {begun}"] if have != begun else []
+
+
+def last_id(store: Store) -> int:
+    """The number of the last row that a checkpoint of this ledger knows of."""
+    return int(_newest(store).get("last_id", 0))
+
+
+def known_gaps(store: Store) -> int:
+    """How many rows were missing when a person last had the ledger mended."""
+    return sum(json.loads(row[6]).get("gaps", 0) for row in _checkpoints(store)[:1])
+
+
+def missing(store: Store) -> dict[str, int]:
+    """By realm, micro-dollars that the last checkpoint counted and the rows of its time, whatever became of them, do not."""
+    for row in _checkpoints(store, "")[:1]:
+        said, have = _compared(store, row)
+        return {realm: max(0, micros - have.get(realm, 0)) for realm, micros in said.items()}
+    return {}
+
+
+def _newest(store: Store) -> dict[str, Any]:
+    found = _checkpoints(store, "")
+    return json.loads(found[0][6]) if found else {}
+
+
+def _checkpoints(store: Store, that: str = '"accepts":') -> list[Entry]:
+    """Our own checkpoints, the newest first, that have this in their data."""
+    rows = store.db.execute("SELECT * FROM x402_events WHERE state = 'SEALED' ORDER BY seq DESC").fetchall()
+    return [row for row in rows if that in row[6] and digest(row[7], row[:7]) == row[8] and not _sealed(store, row)]
+
+
+def accepts(store: Store, row: Entry, before: str) -> bool:
+    """Whether a person has had everything before this checkpoint mended, and it stands as it stood then."""
+    return not _sealed(store, row) and json.loads(row[6]).get("accepts") == before
 
 
 def _sealed(store: Store, row: Entry) -> list[str]:
@@ -129,14 +180,20 @@ def whole(store: Store, checkpoints: list[Entry]) -> list[str]:
     found = [wrong for each in checkpoints for wrong in _sealed(store, each)]
     if found or not checkpoints:
         return found
-    last = json.loads(checkpoints[-1][6])
-    said = {realm: micros for realm, (_, micros, _) in last["sums"].items()}
-    have = {realm: micros for realm, _, micros, _ in store.db.execute(_NEW, (0, last["last_id"]))}
-    for realm, micros in store.db.execute(_FREED, (checkpoints[-1][0], last["last_id"])):
-        have[realm] = have.get(realm, 0) + micros
+    said, have = _compared(store, checkpoints[-1])
     return [
         f"the checkpoint at entry {checkpoints[-1][0]} counted {said.get(realm, 0)} micro-dollars of {realm} money, "
         f"the rows make {have.get(realm, 0)}"
         for realm in sorted(set(said) | set(have))
         if said.get(realm, 0) != have.get(realm, 0)
     ]
+
+
+def _compared(store: Store, row: Entry) -> tuple[dict[str, int], dict[str, int]]:
+    """By realm, what a checkpoint counted, and what the rows of its time make now and gave back since."""
+    last = json.loads(row[6])
+    said = {realm: micros for realm, (_, micros, _) in last["sums"].items()}
+    have = {realm: micros for realm, _, micros, _ in store.db.execute(_NEW, (0, last["last_id"]))}
+    for realm, micros in store.db.execute(_FREED, (row[0], last["last_id"])):
+        have[realm] = have.get(realm, 0) + micros
+    return said, have

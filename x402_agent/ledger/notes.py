@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .events import Journal
     from .store import Store
 
-__all__ = ["Note", "note_path"]
+__all__ = ["Note", "head_of", "note_path", "rewrite"]
 
 _WORD = 64  # characters of the word, before the head
 _HEAD = re.compile(r"\n([0-9]{20}) ([0-9a-f]{64})\n").fullmatch
@@ -39,7 +39,7 @@ class Note:
 
     def __init__(self, folder: Path | None, store: Store) -> None:
         self._path = None if folder is None else note_path(folder, store.path)
-        self._word = hmac.digest(store.secret, b"x402_agent ledger", "sha256").hex()
+        self._word = _word(store.secret)
         self._kept = self._path is None
         self._fd = -1
         text = self._read()
@@ -109,3 +109,36 @@ class Note:
             return os.read(fd, 256).decode("ascii", "replace")
         finally:
             os.close(fd)
+
+
+def head_of(folder: Path, ledger: Path) -> tuple[int, str]:
+    """(seq, hash) of the head that the note of this ledger knows; 0 and "" when it knows none."""
+    path = note_path(folder, ledger)
+    if not path.exists():
+        return 0, ""
+    fd = lock.open_private(path, create=False)
+    try:
+        shape = _HEAD(os.read(fd, 256).decode("ascii", "replace")[_WORD:])
+    finally:
+        os.close(fd)
+    return (int(shape[1]), shape[2]) if shape else (0, "")
+
+
+def rewrite(folder: Path, ledger: Path, secret: bytes, journal: Journal) -> None:
+    """After a person had the ledger mended: the note is about what lies there now. Raises OSError."""
+    path = note_path(folder, ledger)
+    fresh = path.with_name(path.name + ".new")
+    fresh.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh.unlink(missing_ok=True)
+    fd = lock.open_private(fresh)
+    try:
+        os.write(fd, _word(secret).encode() + b"\n%020d %s\n" % (journal.seq, journal.head.encode()))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.replace(fresh, path)
+
+
+def _word(secret: bytes) -> str:
+    """What only the ledger with this secret can say."""
+    return hmac.digest(secret, b"x402_agent ledger", "sha256").hex()

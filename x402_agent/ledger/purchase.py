@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import PolicyDenied
+from ..errors import PaymentInDoubt, PolicyDenied
 from . import budget, states
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..model import Ask, Offer
     from .store import Store
 
-__all__ = ["Rebuy", "index_asks", "not_again", "same_payee", "same_purchase"]
+__all__ = ["Rebuy", "in_quarantine", "index_asks", "not_again", "same_payee", "same_purchase"]
 
 _BOUGHT = (
     "SELECT payment_id, created_at FROM x402_payments WHERE ask_key = ? AND delivered = 1 AND created_at > ? "
@@ -41,6 +41,16 @@ def not_again(store: Store, ask: Ask, rebuy: Rebuy) -> None:
             hint=f"x402-agent why {payment_id[:8]}   (another purchase of the same: give it a key of its own)",
             payment_id=payment_id,
         )
+
+
+def in_quarantine(row: sqlite3.Row) -> PaymentInDoubt:
+    """The error for a purchase whose row could not be trusted: its proof cannot be shown again, and no other is made."""
+    return PaymentInDoubt(
+        f"{row['method']} {row['origin']}{row['path']} was paid for, and the row of that payment was damaged",
+        rule="what is in quarantine is not paid again until it has expired",
+        hint=f"x402-agent why {row['payment_id'][:8]}, and ask the seller",
+        payment_id=row["payment_id"],
+    )
 
 
 def index_asks(store: Store) -> None:

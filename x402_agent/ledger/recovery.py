@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from ..assets import asset_by_id
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from .store import Store
 
-__all__ = ["nothing", "recover", "trust", "verify"]
+__all__ = ["entry_at", "nothing", "recover", "row_problems", "trust", "verify"]
 
 RECENT = 5000  # rows that are compared with the index of open ones at opening; `verify` compares all
 NEWEST = 300  # closed rows that are compared with the journal at opening: some 10 ms
@@ -55,8 +56,8 @@ def trust(store: Store) -> None:
         problems = checkpoints.check(store)
         for which in ("is_open = 1", f"is_open = 0 ORDER BY p.id DESC LIMIT {NEWEST}"):
             for row in store.db.execute(f"{SELECT} WHERE {which}").fetchall():
-                problems += _row_problems(store, row)
-        problems += transactions.problems(store, _event, whole=False)[0] + budget.problems(store, whole=False)
+                problems += row_problems(store, row)
+        problems += transactions.problems(store, entry_at, whole=False)[0] + budget.problems(store, whole=False)
     if problems and not store.broken:
         store.broken = f"{store.path} has been changed or damaged: {problems[0]}"
 
@@ -89,32 +90,37 @@ def _verify(store: Store, progress: Callable[[int, int], object] | None) -> list
     (entries,) = store.db.execute("SELECT COALESCE(MAX(seq), 0) FROM x402_events").fetchone()
     problems: list[str] = []
     stood: dict[str, tuple[int, str]] = {}
-    sealed = []
+    mended: set[str] = set()
+    sealed, seen = [], hashlib.sha256()
     for event, wrong in checkpoints.chain(store.db.execute("SELECT * FROM x402_events ORDER BY seq"), GENESIS, 1):
         problems += [wrong] if wrong else []
         if event[2:4] != stood.get(event[1], (0, "")):
             problems.append(f"entry {event[0]} does not continue payment {event[1]}")
         stood[event[1]] = (event[0], event[4])
-        sealed += [event] if event[4] == checkpoints.SEALED else []
+        if event[4] == checkpoints.SEALED:
+            sealed.append(event)
+            if checkpoints.accepts(store, event, seen.hexdigest()):
+                problems, sealed, mended = [], [event], {*mended, *stood}
+        seen.update(repr(event).encode("utf-8", "surrogatepass"))
         if progress is not None and (event[0] % TOLD == 0 or event[0] == entries):
             progress(event[0], entries)
     ids = {checkpoints.NAME}
     for row in store.db.execute(SELECT).fetchall():
         ids.add(row[0])
-        problems += _row_problems(store, row)
-    unlike, sent = transactions.problems(store, _event, whole=True)
+        problems += row_problems(store, row)
+    unlike, sent = transactions.problems(store, entry_at, whole=True)
     problems, ids = problems + unlike, ids | sent
-    problems += [f"payment {each} is in the journal and has no row" for each in stood if each not in ids]
+    problems += [f"payment {each} is in the journal and has no row" for each in stood if each not in ids | mended]
     problems += checkpoints.whole(store, sealed) + budget.problems(store, whole=True)
     problems += [str(row[0]) for row in store.db.execute("PRAGMA integrity_check") if row[0] != "ok"]
     return problems
 
 
-def _row_problems(store: Store, row: tuple[Any, ...]) -> list[str]:
+def row_problems(store: Store, row: tuple[Any, ...]) -> list[str]:
     """A row must say what its first event said, and stand where its last event left it."""
     named = dict(zip((*COLUMNS, *OFFER_COLUMNS), row, strict=True))
     payment_id, seq = named["payment_id"], named["last_event"]
-    event = _event(store, seq)
+    event = entry_at(store, seq)
     if event is None or event[1] != payment_id or event[4] != named["state"]:
         return [f"payment {payment_id} is {named['state']}, its journal does not say so"]
     trued_up: list[str] = []
@@ -122,7 +128,7 @@ def _row_problems(store: Store, row: tuple[Any, ...]) -> list[str]:
         trued_up += [event[6]] if event[6].startswith('{"charged":') else []
         if event[2] >= event[0]:
             return [f"the journal of payment {payment_id} runs backwards"]
-        earlier = _event(store, event[2])
+        earlier = entry_at(store, event[2])
         if earlier is None or earlier[1] != payment_id:
             return [f"the journal of payment {payment_id} has a hole"]
         event = earlier
@@ -132,6 +138,8 @@ def _row_problems(store: Store, row: tuple[Any, ...]) -> list[str]:
     shown = [f'{{"charged":"{charged}","given_back":{given},'] if charged or given else []
     if [each[: len(shown[0])] if shown else each for each in trued_up] != shown:
         return [f"payment {payment_id} counts another charge than its journal shows"]
+    if named["state"] == "QUARANTINE":
+        return []  # it is not presented again, so its offer may be gone
     try:
         offer_of(named)
     except LedgerError as cause:
@@ -139,7 +147,7 @@ def _row_problems(store: Store, row: tuple[Any, ...]) -> list[str]:
     return []
 
 
-def _event(store: Store, seq: int) -> tuple[Any, ...] | None:
+def entry_at(store: Store, seq: int) -> tuple[Any, ...] | None:
     """One event whose own hash is right, else None."""
     row = store.db.execute("SELECT * FROM x402_events WHERE seq = ?", (seq,)).fetchone()
     if row is None or digest(row[7], tuple(row[:7])) != row[8]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 __all__ = ["COLUMNS", "INSERT", "INSERT_OFFER", "OFFER_COLUMNS", "SELECT", "Payment", "caller_hash", "clean_url", "facts", "hold_of", "known_offer",
-           "offer_of", "offer_row", "payment_id_of", "payment_of", "row_of", "scopes_of_row", "true_to"]  # fmt: skip
+           "offer_of", "offer_row", "payment_id_of", "payment_of", "row_of", "scopes_of_row", "true_to", "under_of"]  # fmt: skip
 
 COLUMNS = (
     "payment_id", "ask_key", "caller_key", "method", "url", "origin", "host", "path", "has_body", "task", "agent",
@@ -28,8 +28,8 @@ COLUMNS = (
     "team", "runs", "tool", "category", "last_event",
 )  # fmt: skip
 OFFER_COLUMNS = ("dialect", "scheme", "lifetime", "resource", "description", "flow", "wire", "transfer_method", "facilitator")
-_DAY, _GIVEN_BACK, _TEAM, _TASK = (COLUMNS.index(name) for name in ("day", "given_back", "team", "task"))
-_ORIGIN, _PATH = COLUMNS.index("origin"), COLUMNS.index("path")
+_DAY, _GIVEN_BACK, _TEAM = (COLUMNS.index(name) for name in ("day", "given_back", "team"))
+_METHOD, _VALID_AFTER = COLUMNS.index("method"), COLUMNS.index("valid_after")
 
 
 def _of_offer(name: str) -> str:
@@ -124,9 +124,20 @@ def offer_row(offer: Offer, digest: str) -> tuple[Any, ...]:
 
 def facts(row: list[Any] | tuple[Any, ...]) -> str:
     """What never changes in a row, as JSON: it stands in the payment's first event and is compared at opening."""
-    origin, path, task, agent, created_at = row[_ORIGIN], row[_PATH], row[_TASK], row[_TASK + 1], row[_DAY + 1]
-    under = "\n".join((str(created_at), origin, path, agent, task, *row[_TEAM:_TEAM + 4]))
+    method, url, origin, _, path, has_body, task, agent = row[_METHOD:_METHOD + 8]
+    under = "\n".join((str(row[_DAY + 1]), str(row[_VALID_AFTER]), f"{has_body:d}", method, url, origin, path, agent, task,
+                       *row[_TEAM:_TEAM + 4]))  # fmt: skip
     return f'{_old_facts(row)[:-1]},"under":{quoted(under)}}}'
+
+
+def under_of(text: str) -> dict[str, Any]:
+    """The columns that `under` of a first event names; raises ValueError."""
+    created, after, body, method, url, origin, path, agent, task, team, runs, tool, category = text.split("\n")
+    return {
+        "created_at": int(created), "valid_after": int(after), "has_body": int(body), "method": method, "url": url,
+        "origin": origin, "path": path, "agent": agent, "task": task, "team": team, "runs": runs, "tool": tool,
+        "category": category,
+    }  # fmt: skip
 
 
 def true_to(row: tuple[Any, ...], first: str) -> bool:

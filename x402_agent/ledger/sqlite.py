@@ -21,7 +21,7 @@ from .evidence import Evidence
 from .exports import Exports
 from .moves import Answer, Known, Overtaken, known, move
 from .past import Past
-from .purchase import Rebuy, index_asks, not_again, same_payee, same_purchase
+from .purchase import Rebuy, in_quarantine, index_asks, not_again, same_payee, same_purchase
 from .remembered import Remembered
 from .reports import select
 from .slips import Slips, check_slips
@@ -154,6 +154,8 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Past, Rem
                     return BUSY
                 continue
             if same_purchase(row, ask, now):
+                if state == "QUARANTINE":
+                    raise in_quarantine(row)
                 if row["is_open"]:
                     return rows.hold_of(row, ask)
                 spent = row

@@ -97,6 +97,20 @@ class Cache:
             self.quiet.pop(ask_key, None)
 
 
+def stamp(fd: int, generation: int, journal: Journal) -> None:
+    """Write into the lock file which batch this was, and the head after it."""
+    write_at(fd, _HEAD.pack(generation, journal.seq, journal.head.encode()))
+
+
+def stamped(fd: int) -> tuple[int, int, str]:
+    """Batch number, and the head after the last durable commit as (seq, hash); zeros and "" where there was none."""
+    raw = read_at_start(fd, _HEAD.size)
+    if len(raw) < _HEAD.size:
+        return int.from_bytes(raw[:8], "little"), 0, ""
+    generation, seq, digest = _HEAD.unpack(raw)
+    return generation, seq, digest.rstrip(b"\0").decode("ascii", "replace")
+
+
 class Store:
     """One open ledger file of one process."""
 
@@ -177,18 +191,11 @@ class Store:
 
     def _check_mirror(self) -> None:
         """The head written down after the last durable commit must still be in the journal (Z3: an old copy)."""
-        _, seq, digest = self._read_head()
+        _, seq, digest = stamped(self.fd)
         if seq and self.journal.hash_at(seq) != digest:
             self.broken = f"{self.path} is older than its own last commit (entry {seq} is missing or changed)"
 
     # -- the lock file's 80 bytes -------------------------------------------------------------------------------
-
-    def _read_head(self) -> tuple[int, int, str]:
-        raw = read_at_start(self.fd, _HEAD.size)
-        if len(raw) < _HEAD.size:
-            return 0, 0, ""
-        generation, seq, digest = _HEAD.unpack(raw)
-        return generation, seq, digest.rstrip(b"\0").decode("ascii", "replace")
 
     def generation(self) -> int:
         """The number of the last batch that any process began."""
@@ -272,8 +279,7 @@ class Store:
         try:
             self.db.execute("COMMIT")
             if self._full:
-                head = _HEAD.pack(self.cache.generation, self.journal.seq, self.journal.head.encode())
-                write_at(self.fd, head)
+                stamp(self.fd, self.cache.generation, self.journal)
                 if self.note is not None:
                     self.note.follow(self.journal)
         except BaseException as cause:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from .store import Store
 
 __all__ = [
-    "BROADCAST_MOVES", "COLUMNS", "OPEN", "Transaction", "build", "find", "follow", "free", "launch", "problems", "release", "transaction_of",
+    "BROADCAST_MOVES", "COLUMNS", "OPEN", "Transaction", "build", "find", "follow", "free", "launch", "problems", "release", "reseal",
+    "transaction_of",
 ]  # fmt: skip
 
 _STATES = ("BUILT", "INFLIGHT", "MINED", "CONFIRMED", "REVERTED", "DEAD", "RELEASED")
@@ -162,6 +163,26 @@ def release(store: Store) -> int:
     return len(gone)
 
 
+def reseal(store: Store, entry: Callable[[Store, int], tuple[Any, ...] | None]) -> None:
+    """Rows that their journal does not bear out stay as they stand, with a first event of now: no budget counts them."""
+    for row in store.db.execute(f"SELECT {COLUMNS} FROM x402_transactions").fetchall():
+        made = transaction_of(row)
+        if _wrong(store, made, row[17], entry):
+            seq = store.journal.append(made.txid, 0, ("", made.state), store.journal.at, _facts(made))
+            store.db.execute("UPDATE x402_transactions SET last_event = ? WHERE txid = ?", (seq, made.txid))
+
+
+def _wrong(store: Store, made: Transaction, seq: int, entry: Callable[[Store, int], tuple[Any, ...] | None]) -> bool:
+    event = entry(store, seq)
+    fits = event is not None and event[1] == made.txid and event[4] == made.state
+    while fits and event is not None and event[2]:
+        later, event = event, entry(store, event[2])
+        fits = event is not None and event[1] == made.txid and event[0] < later[0]
+    if fits and event is not None and made.state != "RELEASED":
+        fits = event[6] == _facts(made)
+    return not fits
+
+
 def problems(
     store: Store, entry: Callable[[Store, int], tuple[Any, ...] | None], *, whole: bool
 ) -> tuple[list[str], set[str]]:
@@ -171,13 +192,6 @@ def problems(
     for row in store.db.execute(f"SELECT {COLUMNS} FROM x402_transactions{where}").fetchall():
         made, seq = transaction_of(row), row[17]
         ids.add(made.txid)
-        event = entry(store, seq)
-        fits = event is not None and event[1] == made.txid and event[4] == made.state
-        while fits and event is not None and event[2]:
-            later, event = event, entry(store, event[2])
-            fits = event is not None and event[1] == made.txid and event[0] < later[0]
-        if fits and event is not None and made.state != "RELEASED":
-            fits = event[6] == _facts(made)
-        if not fits:
+        if _wrong(store, made, seq, entry):
             found.append(f"the row of transaction {made.txid} is not what its journal says")
     return found, ids
