@@ -2,7 +2,7 @@
 
 Sync: one deadline over every read, because a timeout per read alone lets a drip go on for ever; async drivers use a
 cancel scope instead. Both: "has the peer closed this idle connection?", which a pool asks of every idle connection
-for every request, asked of the socket itself.
+for every request, asked of the socket itself. A connection whose 402 was odd counts as closed: the proof goes on a fresh one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["DEADLINE", "install"]
+__all__ = ["DEADLINE", "install", "suspect"]
 
 DEADLINE: ContextVar[float | None] = ContextVar("x402_agent_deadline", default=None)
 
@@ -37,8 +37,11 @@ class _Connection:
         self._socket = inner.get_extra_info("socket") if hasattr(select, "poll") else None
         self._poll: Any = None
         self._number = -1
+        self.odd = False
 
     def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable" and self.odd:
+            return True
         if info != "is_readable" or self._socket is None:
             return self._inner.get_extra_info(info)
         number = self._socket.fileno()
@@ -107,6 +110,36 @@ class _AsyncBackend:
 
     async def connect_unix_socket(self, path: str, **options: Any) -> _AsyncStream:
         return _AsyncStream(await self._inner.connect_unix_socket(path, **options))
+
+
+def suspect(response: Any, body: Any) -> None:
+    """Look at a 402 whose `body` was just read whole: where something is odd, its connection carries no proof (row W11)."""
+    network = response.extensions.get("network_stream")
+    if isinstance(network, _Connection) and (_odd(response) or _left_over(body)):
+        network.odd = True
+
+
+def _odd(response: Any) -> bool:
+    """An answer about whose end two readers could disagree, or which wants to have a say in the connection."""
+    headers, version = response.headers, response.extensions.get("http_version", b"HTTP/1.1")
+    if version == b"HTTP/2":
+        return False
+    says = headers.get("connection", "keep-alive").strip().lower()
+    return (
+        version != b"HTTP/1.1"
+        or ("transfer-encoding" in headers and "content-length" in headers)
+        or "upgrade" in headers
+        or says not in ("keep-alive", "close")
+    )
+
+
+def _left_over(body: Any) -> bool:
+    """Whether bytes lie behind the end of an answer, read already: they would be taken for the answer to the proof."""
+    for name in ("_httpcore_stream", "_stream", "_connection", "_h11_state", "trailing_data"):
+        body = getattr(body, name, None)
+        if body is None:
+            return False
+    return bool(body[0])
 
 
 def install(transport: Any) -> None:

@@ -21,7 +21,7 @@ from .flow import in_doubt
 from .model import Receipt
 from .secret import without_frames
 from .steps import MAX_BODY, Aside, Close, Fetch, NoAnswer, Reply, Send, Sleep
-from .streams import DEADLINE, install
+from .streams import DEADLINE, install, suspect
 from .waiting import wait
 
 if TYPE_CHECKING:
@@ -254,6 +254,7 @@ class Pays:
         reply.raw = b"".join(chunks)[:MAX_BODY]
         original = reply.response.stream
         if reply.complete:
+            suspect(reply.response, original)
             original.close()
         reply.response.stream = wire.stream_types(talk.lib).replay(chunks, rest, original)
 
@@ -265,6 +266,7 @@ class Pays:
                 if wire.small(response):
                     for _ in response.stream:
                         pass
+                    suspect(response, response.stream)
         finally:
             self._drop(response)
 
@@ -358,6 +360,7 @@ class Pays:
         reply.raw = b"".join(chunks)[:MAX_BODY]
         original = reply.response.stream
         if reply.complete:
+            suspect(reply.response, original)
             await original.aclose()
         reply.response.stream = wire.stream_types(talk.lib).replay(chunks, rest, original)
 
@@ -367,6 +370,7 @@ class Pays:
                 if wire.small(response):
                     async for _ in response.stream:
                         pass
+                    suspect(response, response.stream)
         finally:
             await self._adrop(response)
 

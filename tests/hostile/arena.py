@@ -10,7 +10,7 @@ import ctypes
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,7 @@ MEGABYTES = 64
 
 @dataclass(frozen=True)
 class Expect:
-    """What must come of it. `proofs` are distinct authorisations, `counted` atomic units that the ledger holds against us.
-
-    `lost`: the seller may have thrown the proof away unread.
-    """
+    """What must come of it. `proofs` are distinct authorisations, `counted` atomic units that the ledger holds against us."""
 
     error: type[BaseException] | tuple[type[BaseException], ...] | None = None
     rule: str = ""
@@ -42,7 +39,6 @@ class Expect:
     outcome: str = ""
     proofs: int = 0
     counted: int = 0
-    lost: bool = False
 
 
 def refused(error: type[BaseException] | tuple[type[BaseException], ...], rule: str = "") -> Expect:
@@ -53,7 +49,6 @@ def refused(error: type[BaseException] | tuple[type[BaseException], ...], rule: 
 UNTOUCHED = Expect(status=402, body=None)
 PAYS = Expect(outcome="spent", proofs=1, counted=CENT)
 AGAIN_402 = Expect(status=402, body=None, outcome="refused", proofs=1, counted=CENT)
-MAYBE_LOST = replace(AGAIN_402, lost=True)
 
 
 @dataclass(frozen=True)
@@ -236,7 +231,7 @@ def wrong(arena: Arena, case: Case) -> list[str]:
         found.append(f"{type(arena.error).__name__}: {arena.error}")
     else:
         found += _answer(arena, want)
-    if len(arena.proofs) != want.proofs and not want.lost:
+    if len(arena.proofs) != want.proofs:
         found.append(f"{len(arena.proofs)} proofs, not {want.proofs}")
     if arena.counted() != want.counted:
         found.append(f"{arena.counted()} counted, not {want.counted}")

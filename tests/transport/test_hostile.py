@@ -11,7 +11,9 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from loopback import Seller
 from x402_agent import ChallengeInvalid, PaymentError, PaymentInDoubt, Policy, PolicyDenied, wire
+from x402_agent.steps import Send
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n"
 
@@ -157,6 +159,51 @@ def test_a_second_dearer_402_behind_the_first_is_never_paid(drive, seller, till,
     assert till.signer.count <= 2 and len(seller.nonces) <= 2
     states = {state for state, _ in till.rows(payer)}
     assert states <= {"UNKNOWN", "CLAIMED"}
+
+
+def two_lengths(head, body):
+    return head + b"\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
+
+
+ODD = {
+    "another 402 behind it": lambda ask: ask + ask,
+    "an answer to the proof behind it": lambda ask: ask + Seller.answer(200, b"not what was bought"),
+    "half an answer behind it": lambda ask: ask + b"HTTP/1.1 200",
+    "a newline behind it": lambda ask: ask + b"\r\n",
+    "HTTP/1.0": lambda ask: ask.replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"\r\n", b"\r\nconnection: keep-alive\r\n", 1),
+    "a say in the connection": lambda ask: ask.replace(b"\r\n", b"\r\nconnection: keep-alive, payment-signature\r\n", 1),
+    "an upgrade": lambda ask: ask.replace(b"\r\n", b"\r\nupgrade: h2c\r\n", 1),
+    "two lengths": lambda ask: two_lengths(*ask.split(b"\r\n\r\n", 1)),
+    "nothing odd": lambda ask: ask,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("how", ODD)
+def test_after_an_odd_402_the_proof_goes_on_a_fresh_connection(call, seller, till, payer, how, version):  # W11
+    ask = seller.ask("/odd") if version == 2 else seller.ask_v1("/odd")
+    url = seller.serves("/odd", lambda hit: seller.ok() if hit.proof else ODD[how](ask))
+    reply = call(payer, "GET", url)
+    assert (reply.text, reply.extensions["payment"].outcome) == ("paid content", "spent")
+    first, paid = seller.hits
+    assert (first.conn is paid.conn) is (how == "nothing odd")
+    assert till.rows(payer) == [("CLAIMED", "spent")]
+
+
+def test_what_comes_behind_a_402_while_we_decide_is_not_the_answer(drive, seller, till):  # W11
+    def route(hit):
+        if hit.proof:
+            yield seller.ok()
+            return
+        yield seller.ask("/late")
+        time.sleep(0.03)
+        yield seller.answer(200, b"not what was bought")
+        seller.stop.wait(5)
+
+    payer = till.payer()
+    payer.trace = lambda ask, step, value: time.sleep(0.1) if isinstance(step, Send) and not step.paid else None
+    reply = drive(payer, "GET", seller.serves("/late", route))
+    assert reply.text == "paid content" and till.rows(payer) == [("CLAIMED", "spent")]
 
 
 def assert_left_alone(drive, payer, url):
