@@ -107,3 +107,20 @@ def test_without_a_thread_late_jobs_ride_with_the_next(monkeypatch):
         time.sleep(0.01)
     assert len(done) == 2
     writer.stop()
+
+
+def test_a_close_that_could_not_be_written_rides_in_the_next_batch(desk, ledger, monkeypatch):
+    """Or its row would look under way to other processes, and the same Ask would get a second proof there."""
+    hold = desk.pay(ledger)
+
+    def full(self, jobs):
+        self._undo(OSError(28, "No space left on device"))
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(ledger._store), "_commit", full)
+        ledger.close(hold, "UNKNOWN").run()
+    assert ledger.payment(hold.payment_id).state in ("INFLIGHT", "UNKNOWN")
+    desk.pay(ledger, desk.ask("/other"))
+    assert ledger.payment(hold.payment_id).state == "UNKNOWN"
+    assert desk.open().find(desk.ask()).run().payment_id == hold.payment_id

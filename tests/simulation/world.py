@@ -429,18 +429,9 @@ def install(monkeypatch: Any, current: list[World]) -> None:
         if current and opened._full:
             current[-1].committed(opened)
 
-    def drive(steps: Any) -> Any:
-        value: Any = None
-        while True:
-            try:
-                step = steps.send(value)
-            except StopIteration as done:
-                return done.value
-            value = current[-1].node(step, honest=True) if isinstance(step, Fetch) else None
-
     monkeypatch.setattr(store.Store, "_commit", watched)
     monkeypatch.setattr(Writer, "_nudge", lambda writer: None)
-    monkeypatch.setattr("x402_agent.recovery.drive", drive)
+    monkeypatch.setattr("x402_agent.fetch.fetch", lambda step: current[-1].node(step, honest=True))
     monkeypatch.setattr("x402_agent.recovery._show", lambda payer, hold: "the seller is gone")
 
 

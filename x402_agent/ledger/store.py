@@ -379,7 +379,7 @@ def failed(cause: Exception, path: Path) -> LedgerError:
 
 def _fail(jobs: Sequence[Job[Any]], cause: PaymentError) -> None:
     for job in jobs:
-        job.error = cause
+        job.error, job.unwritten = cause, True
 
 
 def _prepare_folder(folder: Path) -> None:

@@ -44,6 +44,7 @@ class Job(Generic[T]):
     _done: Callable[[], object] | None = None
     via: _Via
     finished = False
+    unwritten = False  # it failed because the file could not be written, not because of what it wanted
     error: BaseException | None = None
 
     def __init__(self, writer: Writer | None, operation: Callable[[Any], T], *, write: bool, full: bool) -> None:
@@ -139,6 +140,8 @@ class Forgiving(Job[None]):
         if self.error is not None:
             what = self.error.what if isinstance(self.error, PaymentError) else type(self.error).__name__
             log.error("what is counted stays as it stood: %s", what)
+            if self.unwritten and self._writer is not None:
+                self._writer.again(self.operation)
         return super().publish()
 
 
@@ -169,6 +172,7 @@ class Writer:
     def __init__(self, store: _Store) -> None:
         self._store = store
         self._queue: deque[Job[Any]] = deque()
+        self._unwritten: deque[Callable[[Any], None]] = deque()
         self._turn = threading.Lock()
         self._owed: tuple[list[Job[Any]], bool] | None = None  # the thread's to end, with the turn; begun, or not even that
         self._awake = threading.Event()
@@ -225,6 +229,10 @@ class Writer:
         self._queue.append(job)
         self._nudge()
 
+    def again(self, operation: Callable[[Any], None]) -> None:
+        """What a Close could not write rides in the next batch that anybody makes: until then its row looks under way."""
+        self._unwritten.append(operation)
+
     def _nudge(self) -> None:
         if not self._nudged:
             self._nudged = self._has_thread()
@@ -265,6 +273,8 @@ class Writer:
             self._end(batch, self._store.finish if begun else self._store.perform)
 
     def _take(self, batch: list[Job[Any]], most: int) -> None:
+        while self._queue and self._unwritten:
+            batch.append(Late(self, self._unwritten.popleft(), write=True, full=False))
         while self._queue and len(batch) < most:
             batch.append(self._queue.popleft())
 
