@@ -19,7 +19,7 @@ from x402_agent.model import Hold, Terms
 from x402_agent.policy import Policy
 from x402_agent.steps import Close, Sign
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "60"))
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "40"))
 
 
 @pytest.fixture
@@ -117,10 +117,10 @@ def trust_refusal(monkeypatch):
 def record_after_send(monkeypatch):
     """The proof leaves first, the row comes later."""
 
-    def _prove(hold):
+    def prove_hold(hold):
         return hold, (yield Sign(hold))
 
-    monkeypatch.setattr(flow, "_prove", _prove)
+    monkeypatch.setattr(flow, "prove_hold", prove_hold)
 
 
 def lazy_fsync(monkeypatch):

@@ -24,7 +24,7 @@ from x402_agent.errors import LedgerError, PaymentError
 from x402_agent.ledger import SqliteLedger, store
 from x402_agent.ledger.writer import Writer
 from x402_agent.model import Ask
-from x402_agent.policy import HostRule
+from x402_agent.policy import Bounds
 from x402_agent.primitives import EvmKey
 from x402_agent.sandbox.messages import decode64, encode64
 from x402_agent.steps import Commit, Fetch, Fetched, NoAnswer, Reply, Send, Sleep
@@ -103,8 +103,8 @@ class World:
             home = self.folder / "home"
             settings = Settings(home, home, self.path, home / "policy.toml", nodes={NETWORK: NODE})
             ledger = SqliteLedger(self.path, clock=self.clock)
-            rules = {host: HostRule(total=HOST_ROOM) for host in PAYEES}
-            policy = Policy(per_call=CAP, day=None, total=ROOM, hosts=rules, networks=("base-sepolia",))
+            rules = {f"host:{host}": Bounds(total=HOST_ROOM) for host in PAYEES}
+            policy = Policy(per_call=CAP, day=None, total=ROOM, budgets=rules, networks=("base-sepolia",), prepay=("b.example",))
             self.payers[number] = Payer(
                 wallet=Wallet.from_key(KEY), policy=policy, settings=settings, ledger=ledger, clock=self.clock,
                 nonce=lambda: self.rng.randbytes(32),
