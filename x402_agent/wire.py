@@ -63,7 +63,10 @@ def ask(request: Any, lib: Any) -> Ask:
 
 
 def _under(options: Mapping[str, Any]) -> Under:
-    return Under(task=str(options.get("task") or ""), tool=str(options.get("tool") or ""))
+    task, tool = (str(options.get(name) or "") for name in ("task", "tool"))
+    if not (task + tool).isprintable() or len(task) > 200 or len(tool) > 64:
+        raise SettingsError("the name of a task or tool is some letters", rule='extensions={"payment": {"task": …, "tool": …}}')
+    return Under(task=task, tool=tool)
 
 
 def readable(request: Any) -> None:

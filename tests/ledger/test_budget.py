@@ -235,6 +235,10 @@ def test_nobody_looks_for_a_tasks_payments_before_it_was_made(desk, ledger, monk
     said = [ledger.spent([Limit(f"run:{run}", "total", 0)], realm="test")[0].spent for run in (old, new)]
     assert said == [20_000, 10_000]
     assert all("p.id >= " in text for text in asked) and len(asked) == 2
-    ahead = run_id(desk.clock.now + 20 * 3600, bytes(6))
-    desk.pay(ledger, desk.ask("/ahead", under=Under(runs=(ahead,))))
-    assert ledger.spent([Limit(f"run:{ahead}", "total", 0)], realm="test")[0].spent == 10_000
+    for name in ("", "scout."):
+        ahead = name + run_id(desk.clock.now + 20 * 3600, bytes(6))
+        desk.pay(ledger, desk.ask("/ahead", under=Under(runs=(ahead,))))
+        assert ledger.spent([Limit(f"run:{ahead}", "total", 0)], realm="test")[0].spent == 10_000
+        with pytest.raises(LedgerError, match="a day or more before this task was made"):
+            desk.pay(ledger, desk.ask("/far", under=Under(runs=(name + run_id(desk.clock.now + 2 * 86400, bytes(6)),))))
+    assert ledger.verify() == []

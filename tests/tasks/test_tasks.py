@@ -179,3 +179,10 @@ def test_a_task_says_what_it_is_without_touching_a_ledger(payer):
         assert (repr(task), repr(inner)) == ("Task(task a, entered)", "Task(task a/b, entered)")
     assert repr(task) == "Task(task a, ended)"
     assert (task.spent, task.left) == ("0.00", None)
+
+
+@pytest.mark.parametrize("option", [{"task": "a\x00"}, {"task": "a\x1b[2J"}, {"tool": "x" * 65}, {"tool": "a\nb"}])
+def test_a_name_that_no_terminal_should_show_is_refused_before_anything_is_sent(payer, joke, option):
+    with payer.client() as http, pytest.raises(SettingsError, match="some letters"):
+        http.get(joke, extensions={"payment": option})
+    assert payer.sandbox.requests == []

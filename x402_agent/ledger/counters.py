@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .store import Cache, Store
 
-__all__ = ["GRACE", "Counter", "add", "at", "first_payment", "flush", "forget", "known", "load", "look", "problems", "take", "where"]
+__all__ = ["GRACE", "Counter", "add", "at", "first_payment", "flush", "forget", "known", "load", "look", "made_at", "problems", "take", "where"]
 
 GRACE = 86400  # seconds after its expiry during which an open row still counts and blocks (no node: X7)
 SLACK = 300  # seconds by which rows of older ledgers may stand out of order
@@ -31,7 +31,7 @@ MANY = 4096  # scopes that memory knows about
 RECENT = 5000  # payments that are summed up at opening
 _MAY_SETTLE = states.UNSENT | states.IN_DOUBT
 _MAY, _FREED, _NEITHER = map(states.listed, (_MAY_SETTLE, states.FREED, _MAY_SETTLE | states.FREED))
-_RUN = re.compile("[0-9a-f]{20}")
+_RUN = re.compile(r"(?:.*\.)?([0-9a-f]{8})[0-9a-f]{12}")  # behind a signer's socket, with the agent's name in front
 _READ = "SELECT scope, window, began_at, micros, payments, units, checksum FROM x402_counters"
 _PUT = "INSERT OR REPLACE INTO x402_counters VALUES (?,?,?,?,?,?,?)"
 _SUM = "SELECT COALESCE(SUM(p.micros), 0), COUNT(*) FROM {}"
@@ -229,8 +229,9 @@ def _sum(store: Store, scope: str, window: str, began: int) -> Counter:
     """What the rows say: begun since, or could still settle then."""
     condition, values = where(scope)
     made = Counter(scope, window, began)
-    made_at = _made_at(scope)
-    parts: list[tuple[str, tuple[int, ...]]] = [(_BEGUN, (first_payment(store, made_at), 0)) if made_at else (_EVER, ())]
+    kind, _, run = scope.partition("/")[2].partition(":")
+    since = made_at(run) if kind == "run" else 0
+    parts: list[tuple[str, tuple[int, ...]]] = [(_BEGUN, (first_payment(store, since), 0)) if since else (_EVER, ())]
     if began:
         parts = [
             (_BEGUN, (first_payment(store, began), began)),
@@ -278,10 +279,11 @@ def where(scope: str) -> tuple[str, tuple[object, ...]]:
     raise LedgerError(f"nothing counts a limit of scope {rest!r}", rule="scopes of docs/reference/settings.md")
 
 
-def _made_at(scope: str) -> int:
-    """A day before a task or slip was made, in unix seconds: its id says when (`model.run_id`), and a clock may be set back."""
-    kind, _, name = scope.partition("/")[2].partition(":")
-    return int(name[:8], 16) - 86400 if kind == "run" and _RUN.fullmatch(name) else 0
+def made_at(run: str) -> int:
+    """A day before a task or slip was made, in unix seconds, 0 when nobody knows: its id says when (`model.run_id`), and a
+    clock may be set back. No payment under it is older (`sqlite._admit`)."""  # fmt: skip
+    found = _RUN.fullmatch(run)
+    return max(0, int(found[1], 16) - 86400) if found else 0
 
 
 def _is_asset(scope: str) -> bool:

@@ -178,6 +178,9 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Past, Rem
         realm = budget.realm_of(offer, sandbox=self.sandbox)
         if ask.under.slip:
             check_slips(store, ask.under.slip, now)
+        if any(counters.made_at(run) > now for run in ask.under.runs):
+            raise LedgerError("the clock stands a day or more before this task was made", rule="nothing older than a task is paid under it (Z12)",
+                              hint="set the clock of this machine, or begin a new task")  # fmt: skip
         self._pinned(store, hold)
         enough(store, hold)
         scopes = budget.scopes(realm, ask, offer)
