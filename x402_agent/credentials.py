@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -16,17 +15,17 @@ from .model import Credential
 from .secret import Secret, Veiled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
-    from .ledger import Job, SqliteLedger
+    from .keeping import Keeping
+    from .ledger import Job, Live, SqliteLedger, Waiting
     from .model import Ask
-    from .steps import Return
+    from .steps import Goods, Return
     from .vault import Vault
 
 __all__ = ["Credentials", "canonical", "covers"]
 
 PURPOSE = "credentials"
-AGAIN = 1.0  # seconds between two looks at what other processes bought for origins we know nothing of
 MOST = 8 * 1024  # bytes that one credential may add to every request
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}").fullmatch
 _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?").fullmatch
@@ -68,37 +67,47 @@ def covers(path: str, asked: str) -> bool:
 class Credentials:
     """The credentials of one payer. `ledger` gives the open ledger, or None while there is none."""
 
-    def __init__(self, ledger: Callable[[], SqliteLedger | None], vault: Callable[[], Vault], clock: Callable[[], float]) -> None:
-        self._ledger, self._vault, self._clock = ledger, vault, clock
+    def __init__(
+        self, ledger: Callable[[], SqliteLedger | None], keeping: Keeping, vault: Callable[[], Vault],
+        clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._ledger, self._keeping, self._vault, self._clock = ledger, keeping, vault, clock
         self._origins: frozenset[str] | None = None  # where there were any when memory last looked
         self._opened: dict[str, Veiled | None] = {}  # by name, which is made of the values: what it is never changes
-        self._next = 0.0
 
     def keeps(self, origin: str) -> bool:
-        """Whether there may be one for this origin, from memory; reads the ledger once."""
+        """Whether there may be one for this origin, or goods that wait, from memory; reads the ledger once."""
         if self._origins is None:
             ledger = self._ledger()
             if ledger is None:
                 return False
             self._move(ledger)
-            self._read(ledger.live_tokens().run())
-        assert self._origins is not None
+            live = ledger.live().run()
+            self._origins = frozenset((*live.tokens, *live.goods))
         return origin in self._origins
 
+    def waits(self, origin: str) -> None:
+        """Something has come for this origin: look there before anything is sent."""
+        if self._origins is not None:
+            self._origins |= {origin}
+
     def look(self, ask: Ask) -> Any:
-        """The one to show for this Ask, or None; a ledger job where memory may be behind."""
+        """What serves this Ask: goods that wait for it, else the credential to show, or None; a ledger job where it must be read."""
         ledger = self._ledger()
         if ledger is None:
             return None
-        known = ledger.known_tokens(ask.origin)
-        if known is not None:
-            return self._fit(known, ask)
-        if not self.keeps(ask.origin):
-            now = time.monotonic()
-            if now < self._next:
-                return None
-            self._next = now + AGAIN
-        return ledger.live_tokens().then(lambda found: self._fit(self._read(found).get(ask.origin, ()), ask))
+        known = ledger.known_live()
+        if known is not None and ask.origin not in known.goods:
+            return self._fit(known.tokens.get(ask.origin, ()), ask)
+        key = _key(ask)
+        return ledger.look(lambda live, read: self._pick(live, read, ask, key))
+
+    def _pick(self, live: Live, read: Callable[[str], Waiting | None], ask: Ask, key: str) -> Goods | Credential | None:
+        self._origins = frozenset((*live.tokens, *live.goods))
+        bought = live.goods.get(ask.origin, {}).get(key, "")
+        waiting = read(bought) if bought and ask.again is not True else None
+        goods = None if waiting is None else self._keeping.opened(waiting, sandbox=self._open_ledger().sandbox)
+        return goods or self._fit(live.tokens.get(ask.origin, ()), ask)
 
     def use(self, credential: Credential) -> Job[Credential | None]:
         """Take one use of it, before it is sent; None when the last one went elsewhere."""
@@ -124,7 +133,7 @@ class Credentials:
                                    None if credential.expires is None else int(credential.expires),
                                    dialect=credential.dialect), credential.headers)  # fmt: skip
         self._opened[token.name] = Veiled(credential.headers)
-        self._origins = (self._origins or frozenset()) | {token.origin}
+        self.waits(token.origin)
         return self._open_ledger().keep(token)
 
     # -- inside -------------------------------------------------------------------------------------------------------
@@ -133,10 +142,6 @@ class Credentials:
         ledger = self._ledger()
         assert ledger is not None
         return ledger
-
-    def _read(self, found: Mapping[str, Sequence[Token]]) -> Mapping[str, Sequence[Token]]:
-        self._origins = frozenset(found)
-        return found
 
     def _fit(self, tokens: Iterable[Token], ask: Ask) -> Credential | None:
         """The live one with the narrowest path, the oldest of several."""
@@ -176,6 +181,13 @@ class Credentials:
             except PaymentError:
                 return
             ledger.seal_plain(lambda token: self._sealed(token, held[token.name]))
+
+
+def _key(ask: Ask) -> str:
+    try:
+        return ask.key
+    except PaymentError:  # a body that can be read only once: nothing was bought with it
+        return ""
 
 
 def _path(path: str) -> bool:

@@ -16,6 +16,7 @@ from .steps import (
     BUSY,
     Approve,
     Close,
+    Collect,
     Commit,
     Find,
     Hold,
@@ -66,7 +67,7 @@ class Kit(Protocol):
     """The rooms, as the conversation sees them; payer.py puts them together."""
 
     def keeps(self, ask: model.Ask) -> bool:
-        """Whether there may be a credential for this Ask, from memory: False costs nothing."""
+        """Whether something may serve this Ask without being paid for, from memory: False costs nothing."""
 
     def left(self, reply: Reply, credential: model.Credential) -> int | None:
         """How many uses the seller says are left, None when the answer says nothing of it."""
@@ -138,11 +139,15 @@ def _ask(ask: model.Ask, kit: Kit) -> Steps[Reply]:
     for _ in range(SHOWN):
         if reply is not None and reply.status != 402:
             return reply
-        credential: model.Credential | None = yield Look(ask)
-        if credential is None:
+        found: model.Credential | Reply | None = yield Look(ask)
+        if found is None:
             break
-        if credential.uses_left is not None:
-            credential = yield Use(credential)
+        if isinstance(found, Reply):
+            yield Collect(found.receipt.payment_id if found.receipt else "")
+            return found
+        credential: model.Credential | None = found
+        if found.uses_left is not None:
+            credential = yield Use(found)
         if credential is not None:
             reply = yield from _show(credential, kit)
     return (yield Send()) if reply is None else reply

@@ -16,12 +16,13 @@ from .ledger.states import outcome
 from .model import Receipt
 from .policy import Choice, choose, left_words
 from .prepay import same_terms
-from .steps import Approve, Aside, Call, Close, Commit, Find, Hold, Keep, Look, Return, Sign, Sleep, Use
+from .steps import Approve, Aside, Call, Close, Collect, Commit, Find, Hold, Keep, Look, Return, Sign, Sleep, Use
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .flow import Dialect
+    from .ledger import Sealed
     from .model import Ask, Challenge, Claim, Credential, Limit, Offer, Proof, Terms
     from .model import Hold as HeldBudget
     from .payer import Payer
@@ -172,7 +173,7 @@ class Kit:
         if kind is Sign:
             return self._sign(step)  # type: ignore[arg-type]
         if kind is Commit:
-            return self.payer.ledger.commit(step.hold, digest(step.proof))  # type: ignore[union-attr]
+            return self._commit(step)  # type: ignore[arg-type]
         if kind is Close:
             return self._close(step, milliseconds)  # type: ignore[arg-type]
         if kind is Look:
@@ -182,8 +183,20 @@ class Kit:
     def _look(self, step: Look) -> Any:
         return self.payer.credentials.look(step.ask)
 
-    def _credential(self, step: Use | Return | Keep) -> Any:
+    def _commit(self, step: Commit) -> Any:
+        hold, ledger = step.hold, self.payer.ledger
+        if not hold.ask.has_body or hold.resumed:
+            return ledger.commit(hold, digest(step.proof))
+        return ledger.commit(hold, digest(step.proof), self._request(hold))
+
+    def _request(self, hold: HeldBudget) -> Sealed | None:
+        """What is kept of the request until it is delivered."""
+        return self.payer.keeping.request(hold)
+
+    def _credential(self, step: Use | Return | Keep | Collect) -> Any:
         held = self.payer.credentials
+        if isinstance(step, Collect):
+            return self.payer.ledger.collected(step.payment_id)
         if isinstance(step, Use):
             return held.use(step.credential)
         if isinstance(step, Return):
@@ -257,6 +270,7 @@ class Kit:
             self.payer.facts.learn(hold)
         return self.payer.ledger.close(
             hold, step.state, refused=step.refused, status=step.status, milliseconds=milliseconds,
+            request=self._request(hold) if step.state in ("UNKNOWN", "PAID_UNDELIVERED") else None,
             note=step.note or (receipt.differs if receipt else ""), transaction=receipt.transaction if receipt else "",
         )  # fmt: skip
 

@@ -29,6 +29,7 @@ __all__ = [
     "Outcome",
     "Proof",
     "Receipt",
+    "Repeat",
     "Terms",
     "Under",
     "Unit",
@@ -76,14 +77,25 @@ class Cap(NamedTuple):
     hint: str = ""
 
 
+class Repeat(NamedTuple):
+    """What a request needs to be made again, beside its method and URL; the body at most 1 MiB."""
+
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"Repeat({len(self.body)} bytes)"
+
+
 class Ask:
     """Our request, as the conversation knows it: method, canonical URL, body digest, caller's key.
 
-    `digest_body` is called only once somebody asks for money; it raises NotReplayable for a one-shot body.
+    `digest_body` is called only once somebody asks for money; it raises NotReplayable for a one-shot body. `repeat` is
+    what to keep of the request until it is delivered, None where it is too large or not at hand.
     """
 
     __slots__ = ("_digest_body", "_key", "again", "caller_key", "caps", "has_body", "host", "limits", "listed", "method",
-                 "origin", "paid", "path", "under", "url")  # fmt: skip
+                 "origin", "paid", "path", "repeat", "under", "url")  # fmt: skip
 
     def __init__(
         self,
@@ -101,6 +113,7 @@ class Ask:
         caps: tuple[Cap, ...] = (),
         listed: int | None = None,
         again: bool | None = None,
+        repeat: Callable[[], Repeat | None] = lambda: None,
     ) -> None:
         self.method = method
         self.url = url
@@ -115,6 +128,7 @@ class Ask:
         self.listed = listed  # what a catalogue says it costs, in millionths of a dollar
         self.again = again
         self.paid = ""  # the payment already made on an earlier hop of this same request
+        self.repeat = repeat
         self._digest_body = digest_body
         self._key = ""
 

@@ -15,6 +15,7 @@ from . import recovery, tasks
 from .credentials import Credentials
 from .errors import PaymentError, SettingsError, SigningFailed
 from .facts import Known
+from .keeping import Keeping
 from .kit import Kit, Quote, QuoteKit
 from .ledger import SqliteLedger
 from .model import Money
@@ -87,7 +88,8 @@ class Payer:
         self.prepay = Prepay(self)
         if ledger is not None:
             self.ledger = ledger
-        self.credentials = Credentials(self._journal, lambda: self.vault, self.clock)
+        self.keeping = Keeping(lambda: self.vault)
+        self.credentials = Credentials(self._journal, self.keeping, lambda: self.vault, self.clock)
         self._folder: Any = None
         if sandbox is not None:
             self.sandbox = sandbox  # type: ignore[assignment, method-assign]
@@ -269,12 +271,12 @@ class Payer:
                 transport.rooms = _Led(self, talk)
         return client
 
-    def resume(self, payment_id: str | None = None) -> list[Resumed]:
+    def resume(self, payment_id: str | None = None, *, output: Path | None = None) -> list[Resumed]:
         """Settle what is open: ask the chain where a node is known, show the same proof again where it may help.
 
         Never signs anything new. Raises LedgerError.
         """
-        return recovery.resume(self, payment_id)
+        return recovery.resume(self, payment_id, output)
 
     def close(self) -> None:
         """Write what waits, close the ledger and the sandbox."""

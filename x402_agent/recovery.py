@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import receipts
-from .errors import PaymentError
+from .errors import PaymentError, SettingsError
 from .fetch import drive
-from .flow import show_again
 from .model import Money
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .ledger import Payment
     from .model import Hold
     from .payer import Payer
-    from .steps import Reply, Steps
+    from .steps import Steps
 
 __all__ = ["Resumed", "fate", "resume"]
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """One open payment, before and after: ledger states, and in words what was learnt."""
+    """One open payment, before and after: ledger states, in words what was learnt, and what a person can do now."""
 
     payment_id: str
     before: str
     after: str
     note: str
+    todo: str = ""
 
 
 def fate(payer: Payer, hold: Hold) -> Steps[str]:
@@ -38,13 +42,22 @@ def fate(payer: Payer, hold: Hold) -> Steps[str]:
     return (yield from chain.fate(hold.offer, hold.terms, node))
 
 
-def resume(payer: Payer, payment_id: str | None) -> list[Resumed]:
+def resume(payer: Payer, payment_id: str | None, output: Path | None = None) -> list[Resumed]:
     """Every open payment, or the one whose id starts with `payment_id`; then, where a node is set, what ceilings were
     charged and what the chain shows of payments that so far only their seller calls settled. Raises LedgerError for
-    an unknown id."""  # fmt: skip
+    an unknown id.
+
+    Goods that come are kept for the next identical request, or written to the new file `output` (one payment only).
+    """
+    from . import again  # which leads conversations, as we do not
+
+    if output is not None and output.exists():
+        raise SettingsError(f"{output} exists and is never overwritten", rule="--output", hint="another name")
     payer.ledger.recover()
     whole = payer.ledger.payment(payment_id).payment_id if payment_id else ""
-    found = [_one(payer, hold) for hold in payer.ledger.open_payments() if whole in ("", hold.payment_id)]
+    kept = [] if output is None else again.handed(payer, whole, output)
+    found = [_one(payer, hold, output) for hold in payer.ledger.open_payments() if whole in ("", hold.payment_id)]
+    found = [Resumed(*each) for each in kept] + found
     spent = [each for each in payer.ledger.uncharged() if whole in ("", each[0].payment_id)]
     found += [each for each in (_true_up(payer, *one) for one in spent) if each is not None]
     if not payer.settings.nodes:
@@ -53,17 +66,17 @@ def resume(payer: Payer, payment_id: str | None) -> list[Resumed]:
     return found + [each for each in claimed if each is not None]
 
 
-def _one(payer: Payer, hold: Hold) -> Resumed:
+def _one(payer: Payer, hold: Hold, output: Path | None) -> Resumed:
+    from . import again
+
     if hold.state == "QUARANTINE":
         return _after(payer, hold, "its row was damaged: nothing is shown, and it stays counted")
     verdict = _ask(payer, hold)
     if verdict == "dead":
         payer.ledger.close(hold, "DEAD", note="unused on chain past its expiry").run()
         return _after(payer, hold, "never arrived; the hold is released")
-    if hold.ask.has_body:
-        return _after(payer, hold, "waits until you repeat the request: its body is not kept")
     try:
-        words = _show(payer, hold)
+        words = again.show(payer, hold, output)
     except Exception as why:  # the network's own words may quote anything: only their kind is shown
         words = why.what if isinstance(why, PaymentError) else f"no answer: {type(why).__name__}"
     if verdict == "settled":
@@ -107,21 +120,23 @@ def _ask(payer: Payer, hold: Hold) -> str:
     return drive(chain.fate(hold.offer, hold.terms, node))
 
 
-def _show(payer: Payer, hold: Hold) -> str:
-    """Show the same proof again, to the very Ask of the row."""
-    from .kit import Kit
-
-    class Again(Kit):
-        __slots__ = ()
-
-        def conversation(self) -> Steps[Reply]:
-            return show_again(hold, self)
-
-    with payer.talking(lambda ask: Again(payer, ask)) as client:
-        status = client.request(hold.ask.method, hold.ask.url, follow_redirects=False).status_code
-    return "spent, receipt found" if status < 400 else f"the seller answered {status} to the same proof"
-
-
 def _after(payer: Payer, hold: Hold, note: str) -> Resumed:
     payer.ledger.flush()
-    return Resumed(hold.payment_id, hold.state, payer.ledger.payment(hold.payment_id).state, note)
+    now = payer.ledger.payment(hold.payment_id)
+    return Resumed(hold.payment_id, hold.state, now.state, note, "" if now.delivered else _todo(payer, hold, now))
+
+
+def _todo(payer: Payer, hold: Hold, now: Payment) -> str:
+    """What a person can do about a payment that is still open."""
+    name, ends = hold.payment_id[:8], hold.terms.valid_before
+    if now.outcome == "spent":
+        return f"paid and not delivered: repeat the request, which shows the same proof, or x402-agent claim {name}"
+    if now.outcome == "released":
+        return ""
+    network = hold.offer.network
+    if network.id not in payer.settings.nodes:
+        return f"name a node, so that the chain can be asked: X402_AGENT_NODES={network.name}=https://…"
+    if payer.clock() <= ends:
+        until = time.strftime("%H:%M:%SZ", time.gmtime(ends))
+        return f"it may settle until {until}; repeat the request, or x402-agent resume {name} after that"
+    return f"x402-agent resume {name} asks the chain again: a final block past its end decides"

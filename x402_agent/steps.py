@@ -21,10 +21,12 @@ __all__ = [
     "Aside",
     "Call",
     "Close",
+    "Collect",
     "Commit",
     "Fetch",
     "Fetched",
     "Find",
+    "Goods",
     "Hold",
     "Keep",
     "Look",
@@ -138,9 +140,15 @@ class Sleep(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What was bought earlier and opens the door for this Ask. -> Credential or None."""
+    """What was bought earlier and serves this Ask. -> Credential, Reply (goods that waited for it) or None."""
 
     ask: Ask
+
+
+class Collect(NamedTuple):
+    """The caller has the goods that waited: they are delivered. -> None."""
+
+    payment_id: str
 
 
 class Use(NamedTuple):
@@ -199,8 +207,20 @@ class Busy:
 
 
 BUSY = Busy()
-Step = Send | Find | Hold | Approve | Sign | Commit | Close | Fetch | Sleep | Look | Use | Return | Keep | Call
+Step = Send | Find | Hold | Approve | Sign | Commit | Close | Fetch | Sleep | Look | Collect | Use | Return | Keep | Call
 Steps = Generator[Step, Any, T]
+
+
+class Goods(NamedTuple):
+    """What a purchase brought while nobody waited for it: an answer for the driver to hand over, its body decoded."""
+
+    receipt: Receipt
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"Goods({self.status}, {len(self.body)} bytes)"
 
 
 class Presented(NamedTuple):

@@ -20,7 +20,7 @@ from .fetch import drive, drive_async, fetch, fetch_async
 from .flow import in_doubt
 from .model import Receipt
 from .secret import without_frames
-from .steps import MAX_BODY, Aside, Close, Fetch, NoAnswer, Reply, Send, Sleep
+from .steps import MAX_BODY, Aside, Close, Fetch, Goods, NoAnswer, Reply, Send, Sleep
 from .streams import DEADLINE, install, suspect
 from .waiting import wait
 
@@ -219,6 +219,9 @@ class Pays:
             elif isinstance(value, Aside):
                 with talk.paused():
                     value = drive(value.steps)
+            if isinstance(value, Goods):
+                self._drop(talk.done_with())
+                value = wire.stored(value, talk.request, talk.lib)
         talk.done(step, value)
         return value
 
@@ -327,6 +330,9 @@ class Pays:
             elif isinstance(value, Aside):
                 with talk.paused():
                     value = await drive_async(value.steps)
+            if isinstance(value, Goods):
+                await self._adrop(talk.done_with())
+                value = wire.stored(value, talk.request, talk.lib)
         talk.done(step, value)
         return value
 

@@ -8,15 +8,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .errors import NotReplayable, SettingsError
-from .model import NOBODY, Ask, Cap, Under
+from .model import NOBODY, Ask, Cap, Repeat, Under
 from .policy.budget import micros
 from .scopes import plain_path
-from .steps import MAX_BODY
+from .steps import MAX_BODY, Goods, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["DRAIN", "OPTIONS", "PAID", "add_cookies", "ask", "copy", "full", "readable", "small", "stream_types"]
+__all__ = ["DRAIN", "OPTIONS", "PAID", "add_cookies", "ask", "copy", "full", "readable", "small", "stored", "stream_types"]
 
 PAID = "x402_agent.paid"
 START = "x402_agent.start"
@@ -25,6 +25,7 @@ _MAX = "max of this request", 'extensions={"payment": {"max": "{amount}"}}'
 DRAIN = 0.25  # seconds that the rest of a 402 may take before a new connection is quicker
 SLOWEST = 1024  # bytes a second that a paid body must make on average, after a minute's grace
 GRACE = 60.0
+MAX_KEPT = 1 << 20  # bytes of a body that is kept until it is delivered
 STREAMS = frozenset({"text/event-stream", "application/x-ndjson", "application/ndjson", "application/jsonl",
                      "application/stream+json", "application/json-seq"})  # of events, as slow as events are  # fmt: skip
 
@@ -57,6 +58,7 @@ def ask(request: Any, lib: Any) -> Ask:
         caps=(Cap(micros(options["max"], 'extensions={"payment": {"max": …}}'), *_MAX),) if "max" in options else (),
         under=_under(options) if "task" in options or "tool" in options else NOBODY,
         again=None if again is None else bool(again),
+        repeat=lambda: _repeat(request, lib),
     )
     made.paid = request.extensions.get(PAID, "")
     return made
@@ -132,6 +134,19 @@ def _digest(request: Any, lib: Any) -> bytes:
     return digest.digest()
 
 
+def _repeat(request: Any, lib: Any) -> Repeat | None:
+    """Headers and body, to make the same request again; None when the body is larger than 1 MiB or cannot be read."""
+    held = bytearray()
+    try:
+        for chunk in _body(request, lib):
+            held += chunk
+            if len(held) > MAX_KEPT:
+                return None
+    except (NotReplayable, lib.StreamError, OSError, TypeError):
+        return None
+    return Repeat(tuple(request.headers.multi_items()), bytes(held))
+
+
 def copy(request: Any, lib: Any, extra: Mapping[str, str], *, least: float, cookies: Any) -> Any:
     """The request with more headers: the caller's own never carries a proof, so no log or redirect can.
 
@@ -192,6 +207,14 @@ def full(chunks: list[bytes], left: float | None, lib: Any) -> bool:
     if left is not None and left <= 0.001:
         raise lib.ReadTimeout("the deadline over all legs has passed")
     return sum(map(len, chunks)) > MAX_BODY
+
+
+def stored(goods: Goods, request: Any, lib: Any) -> Reply:
+    """An answer out of the ledger, as the HTTP library would have given it."""
+    response = lib.Response(goods.status, headers=list(goods.headers), content=goods.body, request=request)
+    reply = Reply(goods.status, response.headers, response=response)
+    reply.receipt = goods.receipt
+    return reply
 
 
 class _Types:

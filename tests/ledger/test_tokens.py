@@ -23,7 +23,7 @@ def kept(ledger, *tokens):
 
 
 def names(ledger, origin="https://a"):
-    return [each.name for each in ledger.live_tokens().run().get(origin, ())]
+    return [each.name for each in ledger.live().run().tokens.get(origin, ())]
 
 
 def test_they_are_kept_by_origin_and_found_again_in_another_process(desk, ledger):
@@ -40,11 +40,11 @@ def test_they_are_kept_by_origin_and_found_again_in_another_process(desk, ledger
 
 def test_memory_is_trusted_only_while_no_other_process_writes(desk, ledger):
     kept(ledger, token())
-    assert ledger.known_tokens("https://a") is None
+    assert ledger.known_live() is None
     names(ledger)
-    assert [each.name for each in ledger.known_tokens("https://a")] == ["a" * 32]
+    assert [each.name for each in ledger.known_live().tokens["https://a"]] == ["a" * 32]
     other = desk.open()
-    assert ledger.known_tokens("https://a") is None
+    assert ledger.known_live() is None
     assert other.forget_token("a" * 32) and not other.forget_token("a" * 32)
     assert names(ledger) == []
 

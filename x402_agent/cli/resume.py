@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,14 +20,18 @@ __all__ = ["run"]
 
 def run(
     payment: Annotated[str, typer.Argument(help="A payment id or its start, 0x… for a transaction of yours; nothing for all that is open.")] = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the goods of this one payment to a new file.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Ask the chain, show the same proof again, broadcast the same bytes again. Never signs anything new.
+
+    Goods that come this way wait in the ledger, sealed, for the next identical request; --output takes them out.
 
     A proof that is open is made again from the same terms, byte for byte, so the wallet must be unlocked for it.
     """
     with errors(json):
         settings = Settings.load()
+        _one_payment(output, payment)
         kept = [] if settings.signer else ledgers(settings)
         opened = [(ledger.sandbox, bool(ledger.open_payments())) for ledger in kept]
         kinds = [sandbox for sandbox, _ in opened]
@@ -50,20 +55,29 @@ def run(
                 waits = any(ledger.payments(in_doubt=True) for ledger in kept if ledger.sandbox)
                 continue
             with payer:
-                results += [] if own else payer.resume(payment or None)
+                results += [] if own else payer.resume(payment or None, output=output)
                 if own or not payment:
                     results += [Resumed(b.txid, b.state, a.state, words) for b, a, words in drive(resume(payer, payment))]
         if json:
             as_json([vars(one) if hasattr(one, "__dict__") else one for one in results])
         else:
             for one in results:
-                print(f"{one.payment_id}  {one.before} -> {one.after}   {one.note}")
+                print(f"{one.payment_id}  {one.before} -> {one.after}   {one.note}{_and(one.todo)}")
             if waits:
                 print("payments of a sandbox that does not run are in doubt; test money: x402-agent log --in-doubt")
             elif not results:
                 print("nothing is in doubt")
     open_ = [one for one in results if one.after in IN_DOUBT]
     raise typer.Exit(Exit.IN_DOUBT if open_ else Exit.OK)
+
+
+def _one_payment(output: Path | None, payment: str) -> None:
+    if output is not None and (not payment or payment.startswith("0x")):
+        raise SettingsError("the goods of which payment?", rule="--output", hint="x402-agent resume ID --output FILE")
+
+
+def _and(todo: str) -> str:
+    return f"\n  {todo}" if todo else ""
 
 
 def _transaction(settings: Settings, prefix: str) -> tuple[str, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .exports import Standing, Stats, cell
+from .goods import Sealed, Waiting
 from .notes import note_path
 from .repair import Mended, repair
 from .reports import Event, Left, Total
@@ -10,12 +11,12 @@ from .rows import Payment
 from .slips import Slip
 from .sqlite import SqliteLedger
 from .states import IN_DOUBT, MOVES, legal
-from .tokens import Token, Used, plain_path
+from .tokens import Live, Token, Used, plain_path
 from .transactions import Transaction
 from .trial import trial
 from .writer import Job
 
 __all__ = [
-    "IN_DOUBT", "MOVES", "Event", "Job", "Left", "Mended", "Payment", "Slip", "SqliteLedger", "Standing", "Stats", "Token", "Total",
-    "Transaction", "Used", "cell", "legal", "note_path", "plain_path", "repair", "trial",
+    "IN_DOUBT", "MOVES", "Event", "Job", "Left", "Live", "Mended", "Payment", "Sealed", "Slip", "SqliteLedger", "Standing", "Stats", "Token", "Total",
+    "Transaction", "Used", "Waiting", "cell", "legal", "note_path", "plain_path", "repair", "trial",
 ]  # fmt: skip

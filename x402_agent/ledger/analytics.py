@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import states
 from .budget import dollars
+from .goods import forget_kept
 from .tokens import forget_expired
 
 if TYPE_CHECKING:
@@ -39,11 +40,11 @@ def update(store: Store, hours: int) -> int:
 
 
 def cleanup(store: Store) -> int:
-    """Expired credentials, counters of windows that are over, old hourly sums and dead owners' files go."""
+    """Expired credentials, what is kept of closed payments, counters of windows that are over, old hourly sums and dead owners' files go."""
     now = int(store.now())
     over = store.db.execute(_OVER, (now - LONGEST,)).fetchall()
     for scope, window in over:  # a counter that is asked for again is made anew from the rows
         store.cache.counters.get(scope, {}).pop(window, None)
         store.db.execute("DELETE FROM x402_counters WHERE scope = ? AND window = ?", (scope, window))
     old = store.db.execute("DELETE FROM x402_analytics WHERE hour_bucket < ?", (now - YEAR,)).rowcount
-    return len(over) + old + forget_expired(store, now) + store.owners.sweep()
+    return len(over) + old + forget_expired(store, now) + forget_kept(store, now) + store.owners.sweep()

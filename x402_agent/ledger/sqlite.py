@@ -19,6 +19,7 @@ from .broadcasts import Broadcasts
 from .charges import Charges
 from .evidence import Evidence
 from .exports import Exports
+from .goods import Goods, Sealed, with_request
 from .moves import Answer, Known, Overtaken, known, move
 from .past import Past
 from .purchase import Rebuy, in_quarantine, index_asks, not_again, same_payee, same_purchase
@@ -26,7 +27,6 @@ from .remembered import Remembered
 from .reports import select
 from .slips import Slips, check_slips
 from .store import Store, day_of
-from .tokens import Tokens
 from .windows import began
 from .writer import Forgiving, Job, Late, done_job
 
@@ -47,7 +47,7 @@ class _Admitted(NamedTuple):
     scopes: tuple[str, ...]
 
 
-class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Past, Remembered, Slips, Tokens):
+class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Goods, Past, Remembered, Slips):
     """The ledger in one SQLite file; opened.py says what its arguments are."""
 
     # -- the four calls of the conversation -----------------------------------------------------------------------
@@ -94,14 +94,16 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Past, Rem
         """
         return self._job(lambda store: self._approve(store, hold, note, terms), write=True)
 
-    def commit(self, hold: Hold, proof_digest: str = "") -> Job[Hold | None]:
-        """Make it durable that this proof may leave. -> the Hold, or None when its purchase is open elsewhere.
+    def commit(self, hold: Hold, proof_digest: str = "", request: Sealed | None = None) -> Job[Hold | None]:
+        """Make it durable that this proof may leave, and the request it pays for, until that is delivered.
+
+        -> the Hold, or None when its purchase is open elsewhere.
 
         Raises BudgetExceeded, PolicyDenied, LedgerError; SigningFailed when a proof to be presented again is not
         the stored one, byte for byte.
         """
         self._committing.add(hold.payment_id)
-        return self._job(lambda store: self._commit(store, hold, proof_digest), write=True, full=True)
+        return self._job(lambda store: self._commit(store, hold, proof_digest, request), write=True, full=True)
 
     def close(
         self,
@@ -113,6 +115,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Past, Rem
         transaction: str = "",
         note: str = "",
         milliseconds: int = 0,
+        request: Sealed | None = None,
     ) -> Job[None]:
         """Write down what came of it. RELEASED means that nothing left in this call; it frees only a RESERVED row.
 
@@ -125,7 +128,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Past, Rem
             self._store.cache.loud(hold.ask.key, hold.payment_id)
         writer = self._writer if self._store is not None and not self._forked else None
         kind = Late if state == "CLAIMED" else Forgiving
-        return kind(writer, lambda store: self._close(store, hold, state, answer), write=True, full=False)
+        return kind(writer, lambda store: self._close(store, hold, state, answer, request), write=True, full=False)
 
     # -- inside the transaction -----------------------------------------------------------------------------------
 
@@ -258,11 +261,13 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Past, Rem
         self._live[hold.payment_id] = row
         return hold
 
-    def _commit(self, store: Store, hold: Hold, proof_digest: str) -> Hold | None:
+    def _commit(self, store: Store, hold: Hold, proof_digest: str, request: Sealed | None) -> Hold | None:
         self._note.keep()
         made = self._again(store, hold, proof_digest) if hold.resumed else self._first(store, hold, proof_digest)
         if made is None:
             self._committing.discard(hold.payment_id)
+        elif request is not None:
+            with_request(store, hold, request)
         return made
 
     def _first(self, store: Store, hold: Hold, proof_digest: str) -> Hold | None:
@@ -312,7 +317,11 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Past, Rem
         self._live[hold.payment_id] = row
         return _as(hold, row.state)
 
-    def _close(self, store: Store, hold: Hold, state: str, answer: Answer) -> None:
+    def _close(self, store: Store, hold: Hold, state: str, answer: Answer, request: Sealed | None) -> None:
+        self._closed(store, hold, state, answer)
+        with_request(store, hold, request)
+
+    def _closed(self, store: Store, hold: Hold, state: str, answer: Answer) -> None:
         self._committing.discard(hold.payment_id)
         store.cache.loud(hold.ask.key, hold.payment_id)
         row = self._live.pop(hold.payment_id, None)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from .counters import Counter
     from .notes import Note
-    from .tokens import Token
+    from .tokens import Live
     from .writer import Job
 
 __all__ = ["Cache", "Store", "day_of"]
@@ -54,8 +54,19 @@ def day_of(seconds: float) -> str:
 class Cache:
     """What memory knows of the file. Exact while the batch number in the lock file is the one we wrote."""
 
-    __slots__ = ("ahead", "allowances", "counters", "dirty", "generation", "offers", "open_keys", "pins", "quiet", "tokens",
-                 "whole")  # fmt: skip
+    __slots__ = (
+        "ahead",
+        "allowances",
+        "counters",
+        "dirty",
+        "generation",
+        "live",
+        "offers",
+        "open_keys",
+        "pins",
+        "quiet",
+        "whole",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.generation = -1
@@ -68,14 +79,14 @@ class Cache:
         self.quiet: dict[str, set[str]] = {}  # ask.key -> those of our open rows that no other call need care about
         self.pins: dict[tuple[str, str], str] = {}
         self.allowances: dict[tuple[str, str, str, str], int] = {}  # (network, token, owner, spender) -> units left
-        self.tokens: dict[str, list[Token]] | None = None  # live credentials by origin; None: to be read
+        self.live: Live | None = None  # credentials, and goods that wait; None: to be read
 
     def forget(self) -> None:
         """The file may have changed behind our back: know nothing."""
         self.generation, self.whole = -1, None
         for each in (self.open_keys, self.counters, self.ahead, self.dirty, self.pins, self.quiet, self.offers, self.allowances):
             each.clear()
-        self.tokens = None
+        self.live = None
 
     def alone(self, ask_key: str) -> bool:
         """Whether every open row of this purchase is a call of ours that is under way or has just gone well."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .store import Store
 
-__all__ = ["Token", "Tokens", "Used", "forget_expired", "plain_path"]
+__all__ = ["Live", "Token", "Tokens", "Used", "forget_expired", "plain_path"]
 
 LEASE = 3600  # seconds after which nobody waits for a use any more
 _COLUMNS = ("token_hash", "payment_id", "origin", "path", "uses_left", "expires_at", "account", "dialect", "sealed",
@@ -63,6 +63,13 @@ class Token(NamedTuple):
         return self.uses_left != 0 and (self.expires is None or now < self.expires)
 
 
+class Live(NamedTuple):
+    """Credentials with uses left by origin, oldest first; and by origin and Ask key the payment whose goods wait here."""
+
+    tokens: dict[str, list[Token]]
+    goods: dict[str, dict[str, str]]
+
+
 class Used(NamedTuple):
     """What came of a use: `left` is what the seller says is left, None when he says nothing."""
 
@@ -76,15 +83,13 @@ class Used(NamedTuple):
 class Tokens(Opened):
     """The part of the ledger that keeps credentials."""
 
-    def known_tokens(self, origin: str) -> Sequence[Token] | None:
-        """The live ones of an origin from memory, oldest first; None while memory may be behind the file."""
+    def known_live(self) -> Live | None:
+        """All that opens doors or waits, from memory; None while memory may be behind the file."""
         store = self._store
-        if store is None or self._forked or not store.current() or store.cache.tokens is None:
-            return None
-        return store.cache.tokens.get(origin, ())
+        return None if store is None or self._forked or not store.current() else store.cache.live
 
-    def live_tokens(self) -> Job[dict[str, list[Token]]]:
-        """All that have uses left, by origin, oldest first."""
+    def live(self) -> Job[Live]:
+        """All that opens doors or waits, from the file where memory may be behind it."""
         return self._job(_live, write=False)
 
     def keep(self, token: Token) -> Job[None]:
@@ -150,17 +155,23 @@ def _rows(store: Store, query: str, values: Sequence[object] = ()) -> list[Token
     return [Token(*row) for row in store.db.execute(query, tuple(values)).fetchall()]
 
 
-def _live(store: Store) -> dict[str, list[Token]]:
-    found: dict[str, list[Token]] = {}
+def _live(store: Store) -> Live:
+    if store.cache.live is not None and store.current():
+        return store.cache.live
+    tokens: dict[str, list[Token]] = {}
     for token in _rows(store, _LIVE):
-        found.setdefault(token.origin, []).append(token)
+        tokens.setdefault(token.origin, []).append(token)
+    goods: dict[str, dict[str, str]] = {}
+    for origin, key, payment_id in store.db.execute("SELECT origin, ask_key, payment_id FROM x402_goods ORDER BY rowid DESC"):
+        goods.setdefault(origin, {})[key] = payment_id  # of several, the oldest
+    found = Live(tokens, goods)
     if store.current():  # asked after reading: what another process began before then is in neither
-        store.cache.tokens = found
+        store.cache.live = found
     return found
 
 
 def _changed(store: Store) -> None:
-    store.cache.tokens = None
+    store.cache.live = None
 
 
 def _keep(store: Store, token: Token) -> None:

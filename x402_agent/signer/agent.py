@@ -28,7 +28,8 @@ from .link import Connection, Link
 from .nouns import ask_out, challenge_out, error_in, hold_in, limits_in, proof_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable
+    from pathlib import Path
 
     from ..model import Challenge, Offer, Proof
     from ..model import Hold as HeldBudget
@@ -97,7 +98,7 @@ class Desk:
         return hold, proof
 
     def close(self, hold: HeldBudget, state: str, *, refused: bool = False, status: int = 0, transaction: str = "",
-              note: str = "", milliseconds: int = 0, claim: Mapping[str, Any] | None = None) -> _Blocking:  # fmt: skip
+              note: str = "", milliseconds: int = 0, request: None = None) -> _Blocking:  # fmt: skip
         """Tell what came of it. Nobody waits for good news; until it is there the payment counts the same."""
         message = {
             "op": "close", "payment_id": hold.payment_id, "state": state, "refused": refused, "status": status,
@@ -202,6 +203,9 @@ class AgentKit(Kit):
             return step.hold  # type: ignore[union-attr]
         return super().perform(step, milliseconds)
 
+    def _request(self, hold: HeldBudget) -> None:
+        """Nothing is kept on this side: there is no key to seal it with."""
+
     def _pay(self) -> Steps[HeldBudget]:
         """The one question. It may wait for a person over there, which is not the seller's time."""
         challenge = self.challenge
@@ -267,8 +271,13 @@ class AgentPayer(Payer):
         """The kit of a quote."""
         return _QuoteKit(self, ask, found)
 
-    def resume(self, payment_id: str | None = None) -> list[Resumed]:
-        """Settle what is open of this agent's: the service asks the chain, and the same proof is shown again from here."""
+    def resume(self, payment_id: str | None = None, *, output: Path | None = None) -> list[Resumed]:
+        """Settle what is open of this agent's: the service asks the chain, and the same proof is shown again from here.
+
+        Raises SettingsError for `output`: goods are not kept on this side.
+        """
+        if output is not None:
+            raise SettingsError("goods are not kept through a signer", rule="--output", hint="repeat the request: the same proof is shown")
         return [self._one(each) for each in self.desk.open_payments(payment_id or "")]
 
     def _one(self, told: Fields) -> Resumed:

@@ -1,0 +1,130 @@
+"""Showing an open proof again without the caller who first made it, and what becomes of the goods that come of it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from .errors import SettingsError
+from .flow import show_again
+from .keeping import MOST
+from .kit import Kit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from .model import Hold, Repeat
+    from .payer import Payer
+    from .steps import Close, Reply, Steps
+
+__all__ = ["handed", "show"]
+
+
+class _Again(Kit):
+    """Leads a conversation that shows one proof; a good answer is written down only once its goods are safe."""
+
+    __slots__ = ("_good", "_open")
+
+    def __init__(self, payer: Payer, ask: Any, hold: Hold) -> None:
+        super().__init__(payer, ask)
+        self._open = hold
+        self._good: tuple[Close, int] | None = None
+
+    def conversation(self) -> Steps[Reply]:
+        return show_again(self._open, self)
+
+    def _close(self, step: Close, milliseconds: int) -> Any:
+        if step.state != "CLAIMED":
+            return super()._close(step, milliseconds)
+        self._good = step, milliseconds
+        return None
+
+    def done(self, note: str) -> None:
+        """The goods are safe: now the payment is delivered."""
+        if self._good is not None:
+            super()._close(self._good[0]._replace(note=note), self._good[1]).run()
+
+    def undone(self, note: str) -> None:
+        """They are not: paid, and not delivered."""
+        if self._good is not None:
+            step = self._good[0]._replace(state="PAID_UNDELIVERED", status=0, note=note)
+            super()._close(step, self._good[1]).run()
+
+
+def show(payer: Payer, hold: Hold, output: Path | None) -> str:
+    """Show the proof of an open payment to the very Ask of its row. -> in words what came of it. Raises what httpx raises."""
+    if payer.ledger.goods(hold.payment_id) is not None:
+        return f"its goods wait for the same request; x402-agent resume {hold.payment_id[:8]} --output FILE writes them"
+    kept = payer.ledger.request(hold.payment_id)
+    repeat = payer.keeping.repeat(hold, kept)
+    if repeat is None and hold.ask.has_body:
+        why = "is sealed with another wallet's key" if kept else "was not kept: it is larger than 1 MiB, or could be read only once"
+        return f"waits until you repeat the request: its body {why}"
+    return _shown(payer, hold, repeat, output)
+
+
+def _shown(payer: Payer, hold: Hold, repeat: Repeat | None, output: Path | None) -> str:
+    led: list[_Again] = []
+
+    def lead(ask: Any) -> Kit:
+        led.append(_Again(payer, ask, hold))
+        return led[-1]
+
+    options: dict[str, Any] = {} if repeat is None else {"headers": list(repeat.headers), "content": repeat.body}
+    with (
+        payer.talking(lead) as client,
+        client.stream(hold.ask.method, hold.ask.url, follow_redirects=False, **options) as reply,
+    ):
+        if reply.status_code >= 400:
+            return f"the seller answered {reply.status_code} to the same proof"
+        try:
+            note = _to_file(output, reply.iter_bytes()) if output else _to_ledger(payer, hold, reply)
+        except Exception:
+            led[-1].undone("its goods could not be written")
+            raise
+        if not note:
+            led[-1].undone("its goods are too large to be kept")
+            return f"spent; its goods are larger than {MOST >> 20} MiB: x402-agent resume {hold.payment_id[:8]} --output FILE"
+        led[-1].done(note)
+    return f"spent, receipt found; {note}"
+
+
+def _to_ledger(payer: Payer, hold: Hold, reply: Any) -> str:
+    body = bytearray()
+    for chunk in reply.iter_bytes():
+        body += chunk
+        if len(body) > MOST:
+            return ""
+    sealed = payer.keeping.goods(hold, reply.status_code, reply.headers.multi_items(), bytes(body))
+    payer.ledger.keep_goods(hold, sealed).run()
+    payer.credentials.waits(hold.ask.origin)
+    return "its goods wait for the same request"
+
+
+def _to_file(path: Path, chunks: Iterable[bytes]) -> str:
+    """Write a new file, whole or not at all; raises SettingsError when there is one already."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with open(part, "xb") as file:
+            file.writelines(chunks)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(part, path)
+    except FileExistsError:
+        raise SettingsError(f"{path} exists and is never overwritten", rule="--output", hint="another name") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return f"its goods are in {path}"
+
+
+def handed(payer: Payer, payment_id: str, output: Path) -> list[tuple[str, str, str, str]]:
+    """Write goods that wait in the ledger to a file. -> (payment, state before, state after, words), [] when none wait."""
+    waiting = payer.ledger.goods(payment_id)
+    goods = None if waiting is None else payer.keeping.opened(waiting, sandbox=payer.ledger.sandbox)
+    if waiting is None or goods is None:
+        return []
+    words = _to_file(output, [goods.body])
+    payer.ledger.collected(payment_id).run()
+    payer.ledger.flush()
+    return [(payment_id, waiting.hold.state, payer.ledger.payment(payment_id).state, words)]

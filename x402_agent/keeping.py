@@ -1,0 +1,87 @@
+"""What is kept of a purchase until somebody has it, under the wallet's key: the request that can be repeated, and the goods."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from .errors import PaymentError
+from .ledger import Sealed
+from .model import Receipt, Repeat
+from .secret import Secret
+from .steps import Goods
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .ledger import Waiting
+    from .model import Hold
+    from .vault import Vault
+
+__all__ = ["MOST", "Keeping"]
+
+MOST = 8 << 20  # bytes of goods that wait in the ledger
+REQUEST, GOODS = "request", "goods"
+# No credential and no cookie is kept, and nothing that a client writes anew for each request.
+_PRIVATE = re.compile(r"auth|cookie|token|secret|key|session|passw|signature|credential|csrf|payment", re.IGNORECASE).search
+_PLAIN = frozenset({"idempotency-key", "sec-websocket-key"})
+_HOP = frozenset({"host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect"})
+_CODED = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection", "set-cookie", "keep-alive", "trailer"})
+
+
+class Keeping:
+    """Seals and opens what the ledger keeps of unfinished purchases."""
+
+    def __init__(self, vault: Callable[[], Vault]) -> None:
+        self._vault = vault
+
+    def request(self, hold: Hold) -> Sealed | None:
+        """The request that this Hold pays for, sealed; None when there is none to keep, or nothing to seal it with."""
+        try:
+            repeat = hold.ask.repeat()
+            return None if repeat is None else self._close(REQUEST, _packed(_harmless(repeat.headers), repeat.body), hold)
+        except PaymentError:
+            return None
+
+    def repeat(self, hold: Hold, kept: Sealed | None) -> Repeat | None:
+        """The request of an open payment; None when it was not kept, or with another key. Raises WalletError."""
+        plain = None if kept is None else self._vault().open(REQUEST, kept.account, kept.sealed, hold.payment_id)
+        return None if plain is None else Repeat(*_unpacked(plain))
+
+    def goods(self, hold: Hold, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Sealed:
+        """An answer, its body decoded, sealed. Raises WalletError, SigningFailed."""
+        kept = [("status", str(status)), *((name, value) for name, value in headers if name.lower() not in _CODED)]
+        return self._close(GOODS, _packed(kept, body), hold)
+
+    def opened(self, waiting: Waiting, *, sandbox: bool) -> Goods | None:
+        """Goods that wait, for a caller; None when they are sealed with another key, or the wallet is locked."""
+        hold = waiting.hold
+        try:
+            plain = self._vault().open(GOODS, waiting.goods.account, waiting.goods.sealed, hold.payment_id)
+        except PaymentError:
+            return None
+        if plain is None:
+            return None
+        headers, body = _unpacked(plain)
+        receipt = Receipt("spent", hold.offer, hold.payment_id, waiting.transaction, sandbox=sandbox)
+        return Goods(receipt, int(headers[0][1]), headers[1:], body)
+
+    def _close(self, purpose: str, plain: Secret, hold: Hold) -> Sealed:
+        return Sealed(*self._vault().close(purpose, plain, hold.payment_id))
+
+
+def _harmless(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [
+        (name, value) for name, value in headers
+        if name.lower() not in _HOP and (name.lower() in _PLAIN or not _PRIVATE(name))
+    ]  # fmt: skip
+
+
+def _packed(headers: list[tuple[str, str]], body: bytes) -> Secret:
+    return Secret(json.dumps(headers).encode() + b"\n" + body)
+
+
+def _unpacked(plain: Secret) -> tuple[tuple[tuple[str, str], ...], bytes]:
+    head, _, body = plain.raw.partition(b"\n")
+    return tuple((name, value) for name, value in json.loads(head)), body
