@@ -54,19 +54,8 @@ def day_of(seconds: float) -> str:
 class Cache:
     """What memory knows of the file. Exact while the batch number in the lock file is the one we wrote."""
 
-    __slots__ = (
-        "ahead",
-        "allowances",
-        "counters",
-        "dirty",
-        "generation",
-        "live",
-        "offers",
-        "open_keys",
-        "pins",
-        "quiet",
-        "whole",
-    )  # fmt: skip
+    __slots__ = ("ahead", "allowances", "counters", "dirty", "generation", "live", "offers", "open_keys", "pins", "quiet",
+                 "whole")  # fmt: skip
 
     def __init__(self) -> None:
         self.generation = -1
