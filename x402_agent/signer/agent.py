@@ -70,9 +70,12 @@ class Desk:
         self.spending: dict[tuple[str, str, str], int] = {}  # of the last quote: scope, window, unit -> spent
         self._held: dict[str, Connection] = {}  # payments under way, each on a connection of its own
 
-    def pay(self, ask: Ask, challenge: Challenge) -> tuple[HeldBudget, Proof]:
-        """The one proof of this Ask, written down over there; raises what policy, budget, approver or ledger refuse."""
-        found = self._proof({"op": "pay", **ask_out(ask), **challenge_out(challenge)}, ask)
+    def pay(self, ask: Ask, challenge: Challenge, line: list[Connection]) -> tuple[HeldBudget, Proof]:
+        """The one proof of this Ask, written down over there; raises what policy, budget, approver or ledger refuse.
+
+        The connection stands in `line` meanwhile: hung up by another thread, the question is taken back.
+        """
+        found = self._proof({"op": "pay", **ask_out(ask), **challenge_out(challenge)}, ask, line)
         assert found is not None
         return found
 
@@ -80,8 +83,10 @@ class Desk:
         """The proof of an open payment of ours once more, None when the chain shows that it can never settle."""
         return self._proof({"op": "again", "payment_id": payment_id}, ask)
 
-    def _proof(self, message: dict[str, Any], ask: Ask) -> tuple[HeldBudget, Proof] | None:
+    def _proof(self, message: dict[str, Any], ask: Ask, line: list[Connection] | None = None) -> tuple[HeldBudget, Proof] | None:
         connection = self.link.take()
+        if line is not None:
+            line.append(connection)
         try:
             told = connection.call(message)
             if not told.has("hold"):
@@ -89,6 +94,8 @@ class Desk:
                 return None
             hold, proof = hold_in(told.inner("hold"), ask), proof_in(told.inner("proof"))
         except PaymentError:
+            if line is not None:
+                line.clear()
             self.link.give(connection)  # a refusal; were it broken, it is closed, and the next one sees that
             raise
         except BaseException:
@@ -210,7 +217,15 @@ class AgentKit(Kit):
         """The one question. It may wait for a person over there, which is not the seller's time."""
         challenge = self.challenge
         assert challenge is not None
-        made: tuple[HeldBudget, Proof] = yield Call(lambda: self.payer.desk.pay(self.ask, challenge), ours=True)
+        line: list[Connection] = []
+        try:
+            made: tuple[HeldBudget, Proof] = yield Call(lambda: self.payer.desk.pay(self.ask, challenge, line))
+        except Exception:
+            raise
+        except BaseException:
+            for connection in line:
+                connection.hang_up()
+            raise
         hold, self.proof = made
         return hold
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..errors import SettingsError
 
-__all__ = ["Peer", "peer", "refuse_open", "refuse_unsafe"]
+__all__ = ["Peer", "gone", "peer", "refuse_open", "refuse_unsafe"]
 
 _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2  # macOS, sys/un.h
 _XUCRED = struct.Struct("=IIh16I")  # version, uid, number of groups, groups
@@ -73,3 +73,14 @@ def refuse_unsafe(folder: Path, what: str) -> None:
                 rule=f"{what}: its folder and all above it belong to us or root (Z13)",
                 hint=f"chmod go-w {place}" if ours else f"another folder than one of user {made.st_uid}",
             )
+
+
+def gone(sock: socket.socket) -> bool:
+    """Whether the other side has hung up; it has nothing to say while it waits."""
+    sock.settimeout(0)
+    try:
+        return sock.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

@@ -21,7 +21,7 @@ from ..flow import prove, prove_hold
 from ..steps import Aside, Fetch, Sleep
 from .frames import PROTOCOL, Fields, Malformed, frame, receive
 from .nouns import ask_in, challenge_in, error_out, hold_out, limits_out, own_scope, proof_out
-from .peers import peer
+from .peers import gone, peer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -365,8 +365,25 @@ class _Session:
             return None
         value = kit.perform(step, 0)
         if isinstance(value, Aside):
-            return drive(value.steps)
+            return drive(self._heeded(value.steps))
         return value.run() if hasattr(value, "run") else value
+
+
+    def _heeded(self, steps: Steps[Any]) -> Steps[Any]:
+        """The same steps, given up once the agent who waits has gone: nobody is asked for a payment that nobody makes."""
+        resume, value = steps.send, None
+        while True:
+            try:
+                step = resume(value)
+            except StopIteration as done:
+                return done.value
+            try:
+                if isinstance(step, Sleep) and gone(self._sock):
+                    raise ConnectionResetError("the agent has gone")
+                value = yield step
+                resume = steps.send
+            except BaseException as why:
+                resume, value = steps.throw, why
 
 
 def _nothing(payment_id: str) -> LedgerError:
