@@ -23,7 +23,7 @@ import httpx
 from x402_agent import Payer, Policy, Settings, Wallet
 from x402_agent.ledger import SqliteLedger
 
-__all__ = ["KEY", "Round", "header_microseconds", "measure", "seller", "table"]
+__all__ = ["KEY", "Round", "header_microseconds", "measure", "seller", "table", "timed"]
 
 HERE = Path(__file__).parent
 Round = tuple[float, float]
@@ -43,7 +43,8 @@ def seller() -> Iterator[str]:
         process.stdout.close()
 
 
-def _timed(call: Callable[[], object]) -> Callable[[int], Round]:
+def timed(call: Callable[[], object]) -> Callable[[int], Round]:
+    """So many calls, timed: seconds of wall and CPU for each."""
     def run(times: int) -> Round:
         wall, cpu = time.perf_counter(), time.process_time()
         for _ in range(times):
@@ -95,11 +96,11 @@ def measure(rounds: int, calls: int, python: str = "") -> dict[str, list[Round]]
             plain.get(base + "/paid", headers=proof)
 
         ways = {
-            "plain GET": _timed(lambda: plain.get(base + "/free")),
-            "two plain GETs": _timed(two),
-            "ours, not asked to pay": _timed(lambda: normal.get(base + "/free")),
-            "ours, paid, journal NORMAL": _timed(lambda: normal.get(base + "/paid")),
-            "ours, paid, durable": _timed(lambda: full.get(base + "/paid")),
+            "plain GET": timed(lambda: plain.get(base + "/free")),
+            "two plain GETs": timed(two),
+            "ours, not asked to pay": timed(lambda: normal.get(base + "/free")),
+            "ours, paid, journal NORMAL": timed(lambda: normal.get(base + "/paid")),
+            "ours, paid, durable": timed(lambda: full.get(base + "/paid")),
         }
         if python:
             ways["official, with coincurve"] = _official(python, base + "/paid", stack, coincurve=True)
@@ -142,7 +143,7 @@ def header_microseconds(rounds: int = 7, calls: int = 400) -> float:
         except StopIteration:
             pass
 
-    run = _timed(once)
+    run = timed(once)
     run(calls)
     return min(run(calls)[1] for _ in range(rounds)) * 1e6
 
