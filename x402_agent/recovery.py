@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import receipts
-from .errors import PaymentError, SettingsError
+from .errors import NodeError, PaymentError, SettingsError
 from .fetch import drive
 from .model import Money
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .payer import Payer
     from .steps import Steps
 
-__all__ = ["Resumed", "fate", "resume"]
+__all__ = ["Resumed", "fate", "refund", "resume"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,25 @@ def _true_up(payer: Payer, hold: Hold, transaction: str) -> Resumed | None:
         payer.ledger.close(hold, "DEAD", note="unused on chain past its expiry").run()
         return _after(payer, hold, "nothing was charged; the hold is released")
     return None
+
+
+def refund(payer: Payer, payment_id: str, transaction: str) -> int:
+    """Link a transaction that brought money back to the payment that it gives back. -> atomic units. No budget grows by it.
+
+    Raises LedgerError (nothing spent, known elsewhere, too much), NodeError when no node shows it final and ours.
+    """
+    hold = payer.ledger.spent_hold(payer.ledger.payment(payment_id).payment_id)
+    offer = hold.offer
+    node, chain = payer.settings.nodes.get(offer.network.id), payer.chains.get(offer.network.namespace)
+    moved = drive(chain.returned(offer, hold.terms, transaction, node)) if node and chain else None
+    if moved is None:
+        raise NodeError(
+            f"no final transfer from {offer.pay_to} back to {hold.terms.payer} is shown by this transaction",
+            rule="a refund is credited only from the chain (V11)",
+            hint=f"X402_AGENT_NODES='{offer.network.name}=https://…'; a young transaction needs some minutes",
+        )
+    payer.ledger.refunded(hold.payment_id, transaction, moved)
+    return moved
 
 
 def _confirm(payer: Payer, hold: Hold, transaction: str, note: str) -> Resumed | None:

@@ -59,6 +59,9 @@ class Chain(Protocol):
         """What this transaction, named by the seller, shows of a payment: `paid` (final, ours), `pending`, `missing`,
         `another`, `unnamed` or `unknown`."""  # fmt: skip
 
+    def returned(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
+        """What this transaction brought back from the payee, in atomic units; None in any doubt."""
+
 
 def builtin() -> tuple[Chain, ...]:
     """Our own chains."""

@@ -1,24 +1,26 @@
-"""`x402-agent receipt` and `x402-agent claim`: the evidence of one purchase, for its payer and for third parties."""
+"""`x402-agent receipt`, `claim` and `refund`: the evidence of one purchase, for its payer and for third parties."""
 
 from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import ChallengeInvalid, LedgerError, Settings
+from .. import ChallengeInvalid, LedgerError, Money, Settings, recovery
 from ..dialects.strict import parse
 from ..evidence import read, says
 from ..secret import plain
-from .common import Exit, as_json, errors, found, row, say
+from .common import Exit, as_json, errors, found, row, sandbox_payer, say
+from .secrets import payer as own_payer
 
 if TYPE_CHECKING:
     from ..ledger import Payment, SqliteLedger
 
-__all__ = ["claim", "receipt"]
+__all__ = ["claim", "receipt", "refund"]
 
 FORMAT = "x402-agent evidence 1"
 _MOST = 1 << 20  # bytes of an evidence file that is read
@@ -63,6 +65,27 @@ def claim(
         _finish(document, output, json=json)
 
 
+def refund(
+    payment: Annotated[str, typer.Argument(help="A payment id, or at least 4 characters of its start.")],
+    transaction: Annotated[str, typer.Argument(help="The transaction that brought money back, 0x and 64 hex digits.")],
+    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Link a transaction that brought money back to the payment that it gives back, once the chain shows it final.
+
+    A node is needed (X402_AGENT_NODES). Refunds stand beside their payment, in `why` and in evidence; no budget grows.
+    """
+    with errors(json):
+        settings = Settings.load()
+        ledger, one = found(settings, payment)
+        with sandbox_payer(settings) if ledger.sandbox else own_payer(signs=False) as payer:
+            moved = recovery.refund(payer, one.payment_id, transaction)
+        money = Money(moved, one.money.asset) if one.money else moved
+        if json:
+            as_json({"payment_id": one.payment_id, "transaction": transaction.lower(), "amount": str(moved)})
+        else:
+            print(f"{one.payment_id}  {money} came back of {one.money}")
+
+
 def _is_file(what: str) -> bool:
     return "/" in what or "." in what or Path(what).is_file()
 
@@ -85,7 +108,8 @@ def _document(ledger: SqliteLedger, one: Payment) -> dict[str, Any]:
     facts = row(one, sandbox=ledger.sandbox)
     moves = [{"at": e.at, "from": e.from_state, "to": e.state, **e.data} for e in ledger.events(one.payment_id)]
     signed = [{"kind": kind, "artifact": json.loads(text)} for kind, text in ledger.evidence(one.payment_id)]
-    return {"format": FORMAT, "payment": facts, "events": moves, "signed": signed}
+    back = [{**asdict(each), "amount": str(each.amount)} for each in ledger.refunds(one.payment_id)]
+    return {"format": FORMAT, "payment": facts, "events": moves, "signed": signed, "refunds": back}
 
 
 def _judged(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -65,8 +65,9 @@ def run(
             hint = f"x402-agent resume {one.payment_id[:8]}   (with X402_AGENT_NODES set it asks the chain)"
         means, shared = _means(one), _shared(ledger, one)
         if json:
+            refunds = [{"transaction": each.transaction, "amount": str(each.amount)} for each in ledger.refunds(one.payment_id)]
             moves = [{"at": e.at, "from": e.from_state, "to": e.state, **e.data} for e in events]
-            as_json({**row(one, sandbox=ledger.sandbox), "means": means, "shared": shared, "events": moves, "try": hint})
+            as_json({**row(one, sandbox=ledger.sandbox), "means": means, "shared": shared, "events": moves, "refunds": refunds, "try": hint})
             return
         label = ", sandbox" if ledger.sandbox else ""
         print(f"{one.payment_id}  {one.outcome} ({one.state})  {str(one.money)[:-1]}{label})")
@@ -80,6 +81,8 @@ def run(
             print(f"  the tx     {shared}")
         if one.charged is not None and one.money:
             print(f"  charged    {Money(one.charged, one.money.asset).text} of at most {one.money.text}, by the chain")
+        for back in ledger.refunds(one.payment_id):
+            print(f"  came back  {Money(back.amount, one.money.asset) if one.money else back.amount}   tx {back.transaction}")
         if page := link(one, sandbox=ledger.sandbox):
             print(f"  explorer   {page}")
         for event in events:

@@ -23,6 +23,7 @@ from .goods import Goods, Sealed, with_request
 from .moves import Answer, Known, Overtaken, known, move
 from .past import Past
 from .purchase import Rebuy, in_quarantine, index_asks, not_again, same_payee, same_purchase
+from .refunds import Refunds
 from .remembered import Remembered
 from .reports import select
 from .slips import Slips, check_slips
@@ -47,7 +48,7 @@ class _Admitted(NamedTuple):
     scopes: tuple[str, ...]
 
 
-class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Goods, Past, Remembered, Slips):
+class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Goods, Past, Refunds, Remembered, Slips):
     """The ledger in one SQLite file; opened.py says what its arguments are."""
 
     # -- the four calls of the conversation -----------------------------------------------------------------------

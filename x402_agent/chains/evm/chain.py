@@ -106,6 +106,12 @@ class Evm:
 
         return lookup(offer, terms, transaction, node)
 
+    def returned(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
+        """What this transaction brought back from the payee, in atomic units (see refund.py)."""
+        from .refund import returned
+
+        return returned(offer, terms, transaction, node)
+
 
 def _way(offer: Offer) -> str:
     """Why this scheme, method and facilitator are not signed together, or "" (rows A7, D1, D4)."""

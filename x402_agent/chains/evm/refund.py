@@ -1,0 +1,47 @@
+"""What a transaction brought back to the payer, by the chain alone: final, successful, this token, from the payee to us."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ...errors import NodeError, SettingsError
+from .eip3009 import address_bytes
+from .reads import TRANSFER, final, receipt
+from .rpc import Node
+
+if TYPE_CHECKING:
+    from ...model import Offer, Terms
+    from ...steps import Steps
+
+__all__ = ["returned"]
+
+_TXID = re.compile(r"0x[0-9a-fA-F]{64}").fullmatch
+
+
+def returned(offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
+    """Atomic units that `transaction` moved from the payee back to the payer, None when that is not shown (V11).
+
+    `node` is one URL or several with `|` between them: all must say alike (C2).
+    """
+    if not _TXID(transaction):
+        return None
+    found = set()
+    for url in node.split("|"):
+        found.add((yield from _one(offer, terms, transaction, url)))
+    return found.pop() if len(found) == 1 else None
+
+
+def _one(offer: Offer, terms: Terms, transaction: str, url: str) -> Steps[int | None]:
+    try:
+        asked = Node(offer.network, url)
+        mined = yield from receipt(asked, transaction)
+        block = yield from final(asked)
+    except (NodeError, SettingsError):
+        return None
+    if mined is None or not mined.ok or block is None or mined.block > int(block[0], 16):
+        return None
+    token = "0x" + address_bytes(offer.asset.address).hex()
+    payee, payer = ("0x" + address_bytes(each).hex().rjust(64, "0") for each in (offer.pay_to, terms.payer))
+    logs = [each for each in mined.logs if each.address == token and each.topics == (TRANSFER, payee, payer)]
+    return sum(int.from_bytes(each.data) for each in logs if len(each.data) == 32) or None
