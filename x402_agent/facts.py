@@ -61,6 +61,10 @@ class Known:
             days = (*days, (today, price))
         self._paid[ask.method, ask.origin, ask.path] = found[0], days
 
+    def repeats(self, ask: Ask, seconds: int) -> int:
+        ledger = self._ledger()
+        return 0 if ledger is None else ledger.repeats(ask, seconds)
+
     def knows_origin(self, ask: Ask) -> bool:
         return self._is_known(ask.origin, "")
 

@@ -212,7 +212,8 @@ class Kit:
 
     def _hold(self, step: Hold) -> Any:
         reserve = bool(self.asks) or not self.payer.signer(step.offer.network.namespace).local
-        return self.payer.ledger.hold(step.ask, step.offer, self._terms(step.offer), step.limits, reserve=reserve)
+        return self.payer.ledger.hold(step.ask, step.offer, self._terms(step.offer), step.limits, reserve=reserve,
+                                      stop=self.payer.policy.stop)  # fmt: skip
 
     def _terms(self, offer: Offer) -> Terms:
         payer, namespace = self.payer, offer.network.namespace

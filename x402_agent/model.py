@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = [
+    "NEVER",
     "NOBODY",
     "Ask",
     "Asset",
@@ -30,6 +31,7 @@ __all__ = [
     "Proof",
     "Receipt",
     "Repeat",
+    "Stop",
     "Terms",
     "Under",
     "Unit",
@@ -250,6 +252,16 @@ class Limit:
     unit: Unit = "micros"
 
 
+class Stop(NamedTuple):
+    """After so many payments in a row that are in doubt or undelivered nothing new is paid to a seller; 0: never."""
+
+    after: int = 0
+    rule: str = ""
+
+
+NEVER = Stop()
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """Budget set aside for one Offer. `state` is the ledger's word (docs/safety.md); `planned` exists only in memory."""
@@ -263,6 +275,7 @@ class Hold:
     resumed: bool = False
     refused: bool = False
     identifier: str = ""
+    stop: Stop = NEVER
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from . import (
     budget,
     credentials,
     doctor,
+    freeze,
     get,
     ledger,
     log,
@@ -65,6 +66,8 @@ app.command("refund", short_help="Note what came back, by the chain.")(receipt.r
 app.command("resume", short_help="Settle what is in doubt; signs nothing new.")(resume.run)
 app.command("doctor", short_help="Is this setup fine?")(doctor.run)
 app.add_typer(approve.app, name="approve", short_help="Answer payments that wait for a person.")
+app.command("freeze", short_help="Pay nothing new.")(freeze.freeze)
+app.command("unfreeze", short_help="Pay again.")(freeze.unfreeze)
 app.add_typer(budget.app, name="budget")
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(ledger.app, name="ledger")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .exports import Standing, Stats, cell
+from .freezes import FREEZE_FILE, Freeze, Kind
 from .goods import Sealed, Waiting
 from .notes import note_path
 from .repair import Mended, repair
@@ -17,6 +18,6 @@ from .trial import trial
 from .writer import Job
 
 __all__ = [
-    "IN_DOUBT", "MOVES", "Event", "Job", "Left", "Live", "Mended", "Payment", "Sealed", "Slip", "SqliteLedger", "Standing", "Stats", "Token", "Total",
+    "FREEZE_FILE", "IN_DOUBT", "MOVES", "Event", "Freeze", "Job", "Kind", "Left", "Live", "Mended", "Payment", "Sealed", "Slip", "SqliteLedger", "Standing", "Stats", "Token", "Total",
     "Transaction", "Used", "Waiting", "cell", "legal", "note_path", "plain_path", "repair", "trial",
 ]  # fmt: skip

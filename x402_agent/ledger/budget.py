@@ -13,7 +13,8 @@ from .windows import began
 
 if TYPE_CHECKING:
     from ..model import Ask, Limit, Offer
-    from .store import Cache, Store
+    from .cache import Cache
+    from .store import Store
 
 __all__ = ["GRACE", "check", "counted", "dollars", "micros_of", "problems", "realm_of", "room", "scopes", "spent"]
 

@@ -20,7 +20,8 @@ from .rows import scopes_of_row
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .store import Cache, Store
+    from .cache import Cache
+    from .store import Store
 
 __all__ = ["GRACE", "Counter", "add", "at", "first_payment", "flush", "forget", "known", "load", "look", "made_at", "problems", "take", "where"]
 

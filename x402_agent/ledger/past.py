@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import LedgerError
 from ..model import Hold
+from .purchase import index_asks
 from .reports import Reports, select
 from .rows import hold_of
 
 if TYPE_CHECKING:
+    from ..model import Ask
     from .store import Store
 
 __all__ = ["Past", "PastPayment"]
@@ -21,6 +23,7 @@ _PRICES = (
 _INDEX = (
     "CREATE INDEX IF NOT EXISTS x402_payments_prices ON x402_payments (origin, path, method, day, micros, given_back, state)"
 )
+_REPEATS = "SELECT COUNT(*) FROM x402_payments WHERE ask_key = ? AND created_at > ? AND state <> 'RELEASED'"
 _KNOWN = "SELECT 1 FROM x402_pins WHERE {} LIMIT 1"
 _PIN = "INSERT OR REPLACE INTO x402_pins (origin, network, pay_to, created_at) VALUES (?,?,?,?)"
 
@@ -45,6 +48,18 @@ class Past(Reports):
             return tuple(store.db.execute(_PRICES, (origin, path, method, since)).fetchall())
 
         made: tuple[tuple[str, int], ...] = self._job(read, write=True).run()
+        return made
+
+    def repeats(self, ask: Ask, seconds: int) -> int:
+        """How often this very purchase was made in the last `seconds`, what was released aside."""
+        key = ask.key
+
+        def read(store: Store) -> int:
+            index_asks(store)
+            found: int = store.db.execute(_REPEATS, (key, int(store.time()) - seconds)).fetchone()[0]
+            return found
+
+        made: int = self._job(read, write=True).run()
         return made
 
     def past(self, since: float) -> list[PastPayment]:

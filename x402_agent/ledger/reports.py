@@ -181,7 +181,7 @@ class Reports(Opened):
         wanted = tuple(limits)
 
         def read(store: Store) -> list[Left]:
-            now = max(store.clock(), store.journal.at / 1000)
+            now = store.time()
             return [Left(each, budget.spent(store, purse, each, now)) for each in wanted]
 
         return list(self._read(read))

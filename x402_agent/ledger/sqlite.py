@@ -11,7 +11,7 @@ import hmac
 from typing import NamedTuple
 
 from ..errors import LedgerError, PolicyDenied, SigningFailed
-from ..model import Ask, Hold, Limit, Offer, Terms
+from ..model import NEVER, Ask, Hold, Limit, Offer, Stop, Terms
 from ..steps import BUSY, Busy
 from . import budget, counters, recovery, rows, states
 from .allowances import Allowances, enough, took
@@ -19,6 +19,7 @@ from .broadcasts import Broadcasts
 from .charges import Charges
 from .evidence import Evidence
 from .exports import Exports
+from .freezes import Freezes, calm, check_freezes
 from .goods import Goods, Sealed, with_request
 from .moves import Answer, Known, Overtaken, known, move
 from .past import Past
@@ -48,7 +49,7 @@ class _Admitted(NamedTuple):
     scopes: tuple[str, ...]
 
 
-class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Goods, Past, Refunds, Remembered, Slips):
+class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, Goods, Past, Refunds, Remembered, Slips):
     """The ledger in one SQLite file; opened.py says what its arguments are."""
 
     # -- the four calls of the conversation -----------------------------------------------------------------------
@@ -66,11 +67,11 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Goods, Pa
         return self._job(lambda opened: self._wanted(opened, ask, rebuy), write=ask.again is False or rebuy is not None)
 
     def hold(
-        self, ask: Ask, offer: Offer, terms: Terms, limits: tuple[Limit, ...], *, reserve: bool = False
+        self, ask: Ask, offer: Offer, terms: Terms, limits: tuple[Limit, ...], *, reserve: bool = False, stop: Stop = NEVER
     ) -> Job[Hold]:
         """Set budget aside: a plan in memory where there is ample room, else a RESERVED row.
 
-        Raises BudgetExceeded, PolicyDenied (another recipient than pinned), LedgerError.
+        Raises BudgetExceeded, PolicyDenied (frozen, or another recipient than pinned), LedgerError.
         """
         if self.agent and not ask.under.agent:
             ask.under = ask.under._replace(agent=self.agent)
@@ -79,8 +80,8 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Goods, Pa
             self._job(recovery.nothing, write=False)
             store = self._store
         assert store is not None
-        plan = _plan(store, ask, offer, terms, limits)
-        if not reserve and not ask.under.slip and store.current():
+        plan = _plan(store, ask, offer, terms, limits, stop)
+        if not reserve and not ask.under.slip and store.current() and calm(store.cache, ask, offer, stop.after):
             now = store.now()
             realm = budget.realm_of(offer, sandbox=self.sandbox)
             pin = store.cache.pins.get((ask.origin, offer.asset.network.id))
@@ -176,9 +177,10 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Goods, Pa
             )
 
     def _admit(self, store: Store, hold: Hold) -> _Admitted:
-        """Pin and limits, checked before anything is written."""
+        """Freezes, pin and limits, checked before anything is written."""
         now = store.now()
         ask, offer = hold.ask, hold.offer
+        check_freezes(store, hold, self.stop_files())
         realm = budget.realm_of(offer, sandbox=self.sandbox)
         if ask.under.slip:
             check_slips(store, ask.under.slip, now)
@@ -256,7 +258,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Goods, Pa
             store.cache.loud(hold.ask.key, hold.payment_id)
             move(store, row, "RELEASED", note="held anew, since the answer took its time")
             self._live.pop(hold.payment_id, None)
-            hold = self._hold(store, _plan(store, hold.ask, hold.offer, terms, hold.limits), reserve=True)
+            hold = self._hold(store, _plan(store, hold.ask, hold.offer, terms, hold.limits, hold.stop), reserve=True)
             row = self._live[hold.payment_id]
         move(store, row, "RESERVED", note=note)
         self._live[hold.payment_id] = row
@@ -283,6 +285,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Goods, Pa
         if row is None or row.state != "RESERVED" or row.owner != store.owner:
             return None
         now = store.now()
+        check_freezes(store, hold, self.stop_files())
         if ask.under.slip:
             check_slips(store, ask.under.slip, now)
         if not free and self._find(store, ask, besides=hold.payment_id) is not None:
@@ -346,12 +349,12 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Goods, Pa
         move(store, row, state, answer=answer)
 
 
-def _plan(store: Store, ask: Ask, offer: Offer, terms: Terms, limits: tuple[Limit, ...]) -> Hold:
+def _plan(store: Store, ask: Ask, offer: Offer, terms: Terms, limits: tuple[Limit, ...], stop: Stop) -> Hold:
     payment_id = rows.payment_id_of(offer.asset.network.id, terms.nonce)
     name = "pay_" + hmac.digest(store.secret, payment_id.encode(), "sha256").hex()[:32]
-    return Hold(payment_id, ask, offer, terms, limits, "planned", identifier=name)
+    return Hold(payment_id, ask, offer, terms, limits, "planned", identifier=name, stop=stop)
 
 
 def _as(hold: Hold, state: str) -> Hold:
     return Hold(hold.payment_id, hold.ask, hold.offer, hold.terms, hold.limits, state, hold.resumed, hold.refused,
-                hold.identifier)  # fmt: skip
+                hold.identifier, hold.stop)  # fmt: skip

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..model import Outcome
 
-__all__ = ["COUNTED", "FREED", "IN_DOUBT", "MOVES", "SPENT", "STATES", "UNSENT", "is_open", "legal", "listed", "outcome"]
+__all__ = ["COUNTED", "FREED", "IN_DOUBT", "MOVES", "NO_GOODS", "SPENT", "STATES", "UNSENT", "is_open", "legal", "listed", "outcome"]
 
 MOVES: dict[str, frozenset[str]] = {
     "": frozenset({"RESERVED", "BUILT", "INFLIGHT"}),
@@ -41,6 +41,7 @@ COUNTED = STATES - FREED  # REVERTED with its fee alone
 UNSENT = frozenset({"RESERVED", "BUILT"})  # no byte has left this machine
 IN_DOUBT = frozenset({"INFLIGHT", "SEEN", "MINED", "PROVING", "UNKNOWN", "QUARANTINE"})
 SPENT = frozenset({"CLAIMED", "CONFIRMED", "PAID_UNDELIVERED"})
+NO_GOODS = frozenset({"UNKNOWN", "QUARANTINE", "PAID_UNDELIVERED", "CONFIRMED"})  # while open: nobody is at it, nothing came
 _OPEN = UNSENT | IN_DOUBT | {"PAID_UNDELIVERED"}
 
 

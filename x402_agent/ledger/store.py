@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import LedgerError, PaymentError
 from . import checkpoints, counters, lock
+from .cache import Cache
 from .events import Journal
 from .lock import read_at_start, write_at
 from .schema import migrate
@@ -27,12 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from .counters import Counter
     from .notes import Note
-    from .tokens import Live
     from .writer import Job
 
-__all__ = ["Cache", "Store", "day_of"]
+__all__ = ["Store", "day_of"]
 
 CLOCK_SLACK = 300  # seconds the clock may stand behind the newest row
 _HEAD = struct.Struct("<QQ64s")
@@ -49,52 +48,6 @@ def _day(number: int) -> str:
 def day_of(seconds: float) -> str:
     """The UTC day of a unix time: `2026-11-21`."""
     return _day(int(seconds) // 86400)
-
-
-class Cache:
-    """What memory knows of the file. Exact while the batch number in the lock file is the one we wrote."""
-
-    __slots__ = ("ahead", "allowances", "counters", "dirty", "generation", "live", "offers", "open_keys", "pins", "quiet",
-                 "whole")  # fmt: skip
-
-    def __init__(self) -> None:
-        self.generation = -1
-        self.open_keys: dict[str, int] = {}
-        self.counters: dict[str, dict[str, Counter]] = {}  # scope -> window -> what is counted, as the file has it
-        self.ahead: dict[str, dict[str, Counter]] = {}  # of windows in which nothing was paid yet
-        self.dirty: dict[tuple[str, str], Counter] = {}  # to be written with this batch
-        self.whole: bool | None = None  # whether `counters` holds all there are; None: not looked yet
-        self.offers: set[str] = set()
-        self.quiet: dict[str, set[str]] = {}  # ask.key -> those of our open rows that no other call need care about
-        self.pins: dict[tuple[str, str], str] = {}
-        self.allowances: dict[tuple[str, str, str, str], int] = {}  # (network, token, owner, spender) -> units left
-        self.live: Live | None = None  # credentials, and goods that wait; None: to be read
-
-    def forget(self) -> None:
-        """The file may have changed behind our back: know nothing."""
-        self.generation, self.whole = -1, None
-        for each in (self.open_keys, self.counters, self.ahead, self.dirty, self.pins, self.quiet, self.offers, self.allowances):
-            each.clear()
-        self.live = None
-
-    def alone(self, ask_key: str) -> bool:
-        """Whether every open row of this purchase is a call of ours that is under way or has just gone well."""
-        return self.open_keys.get(ask_key, 0) == len(self.quiet.get(ask_key, ()))
-
-    def loud(self, ask_key: str, payment_id: str) -> None:
-        """From now on every call must look at this row."""
-        rows = self.quiet.get(ask_key)
-        if rows is not None:
-            rows.discard(payment_id)
-
-    def opened(self, ask_key: str, by: int) -> None:
-        """One more (or one fewer) open row for this purchase."""
-        left = self.open_keys.get(ask_key, 0) + by
-        if left > 0:
-            self.open_keys[ask_key] = left
-        else:
-            self.open_keys.pop(ask_key, None)
-            self.quiet.pop(ask_key, None)
 
 
 def stamp(fd: int, generation: int, journal: Journal) -> None:
@@ -345,6 +298,11 @@ class Store:
                 hint="set the clock of this machine",
             )
         return max(now, newest)  # in the ledger time does not run backwards
+
+    def time(self) -> float:
+        """The ledger's time for one who only reads: whatever the clock says, not before the newest entry of the file."""
+        newest = self.db.execute("SELECT at FROM x402_events ORDER BY seq DESC LIMIT 1").fetchone()
+        return max(self.clock(), newest[0] / 1000 if newest else 0)
 
     def close(self) -> None:
         """Close under the lock, since the last close of a WAL database checkpoints it."""

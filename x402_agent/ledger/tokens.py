@@ -1,6 +1,6 @@
 """Credentials bought earlier, as rows: what they send is sealed above us; uses are taken before they are sent.
 
-Memory holds the live ones while no other process has written (store.Cache). A use is one transaction: the row counts
+Memory holds the live ones while no other process has written (cache.Cache). A use is one transaction: the row counts
 one less, and a lease says who has it. Only what provably never left gives a lease back; what is not known was used.
 """
 

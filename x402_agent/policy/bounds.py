@@ -12,7 +12,7 @@ from .budget import WINDOWS, dollars
 if TYPE_CHECKING:
     from .rules import Policy
 
-__all__ = ["STATES", "Bounds", "Rule", "State", "compiled"]
+__all__ = ["STATES", "Bounds", "Often", "Rule", "State", "compiled"]
 
 State = Literal["active", "paused", "revoked"]
 STATES: tuple[State, ...] = ("active", "paused", "revoked")
@@ -36,6 +36,13 @@ class Bounds:
     units: tuple[tuple[int, Window | Literal["per_call"]], ...] = ()
     state: State = "active"
     until: date | None = None
+
+
+class Often(NamedTuple):
+    """The same purchase, so many times in so many seconds."""
+
+    times: int
+    seconds: int
 
 
 class Rule(NamedTuple):

@@ -46,6 +46,9 @@ class Facts(Protocol):
     def knows_payee(self, offer: Offer) -> bool:
         """Whether this recipient was paid before on this network, or a person pinned it."""
 
+    def repeats(self, ask: Ask, seconds: int) -> int:
+        """How often this very purchase was made in the last `seconds`."""
+
     def price(self, asset: Asset) -> Price | None:
         """What its price source says."""
 
@@ -64,6 +67,9 @@ class Nothing:
 
     def knows_payee(self, offer: Offer) -> bool:
         return False
+
+    def repeats(self, ask: Ask, seconds: int) -> int:
+        return 0
 
     def price(self, asset: Asset) -> Price | None:
         return None

@@ -13,7 +13,7 @@ from .. import assets
 from ..errors import SettingsError
 from . import scopes
 from .approval import read_approval
-from .bounds import STATES, Bounds
+from .bounds import STATES, Bounds, Often
 from .budget import WINDOWS, micros, window
 from .lines import Span, spans
 from .rules import Policy
@@ -38,6 +38,8 @@ _UNITS = tuple(f"{each}_units" for each in _BOUNDS)
 _COUNT = re.compile(r"([0-9]{1,9})\s*/\s*([a-z]+)", re.ASCII)
 _RATIO = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", re.ASCII)
 _TOKENS = re.compile(r"([0-9]{1,30})(?:\.([0-9]{1,30}))?", re.ASCII)
+_REPEAT = re.compile(r"([0-9]{1,6}) in ([0-9]{1,6}) (second|minute|hour)s?", re.ASCII)
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600}
 _AGENT = re.compile(r"(?:[A-Za-z0-9._-]{1,64}/)?[A-Za-z0-9._-]{1,64}").fullmatch
 
 
@@ -149,6 +151,11 @@ def _value(name: str, value: Any, place: str, shown: str = "") -> Any:
         if not isinstance(value, str) or not _RATIO.fullmatch(value):
             raise SettingsError(f"{name} is a number in text", rule=place, hint=f'{name} = "2.0"')
         return Fraction(value)
+    if name == "repeat":
+        found = _REPEAT.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            raise SettingsError("repeat is a number of times in a time", rule=place, hint='repeat = "5 in 10 minutes"')
+        return Often(int(found[1]), int(found[2]) * _SECONDS[found[3]])
     if not isinstance(value, int) or isinstance(value, bool):
         raise SettingsError(f"{name} is a whole number", rule=place)
     return value

@@ -69,4 +69,7 @@ def reasons(policy: Policy, ask: Ask, offer: Offer, facts: Facts) -> tuple[Reaso
         found.append(Reason(f"{ask.origin} was never paid before", policy.place("ask_new_origin"), pin))
     if policy.ask_new_payee and not facts.knows_payee(offer):
         found.append(Reason(f"{offer.pay_to} was never paid before", policy.place("ask_new_payee"), pin))
+    if policy.repeat is not None and facts.repeats(ask, policy.repeat.seconds) >= policy.repeat.times:
+        what = f"{ask.method} {ask.origin}{ask.path} was bought {policy.repeat.times} times in {policy.repeat.seconds} seconds"
+        found.append(Reason(what, policy.place("repeat"), 'repeat = "20 in 10 minutes" in policy.toml'))
     return tuple(found)

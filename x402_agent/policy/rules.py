@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .. import assets
 from ..errors import SettingsError
-from ..model import Cap, Limit
+from ..model import Cap, Limit, Stop
 from ..scopes import scopes_of
 from . import scopes
 from .approval import Approval
-from .bounds import STATES, Bounds, Rule, compiled
+from .bounds import STATES, Bounds, Often, Rule, compiled
 from .budget import Budget, micros
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ class Policy:
     `drift` is how many times dearer than the least paid in 30 days a request may become. A token without a peg is worth
     what the payer's price source says, at most `price_max_age` seconds ago and at most `price_max_spread` of it apart.
     `prepay` holds hosts or origins too, whose remembered offers are good for `prepay_age` seconds and `prepay_uses` calls;
-    `rebuy_after` is for how many seconds a delivered purchase is not bought again.
+    `rebuy_after` is for how many seconds a delivered purchase is not bought again. After `stop_after` payments in a row
+    that are in doubt or undelivered nothing new is paid to that origin or recipient; 0 never stops. `repeat` is how often
+    the same purchase is made in how many seconds before a person is asked.
     `signer` says which user of this machine is which agent of a signer (`team/research`).
 
     Raises SettingsError for what could apply to no payment: such a rule is no rule.
@@ -75,6 +77,8 @@ class Policy:
     prepay_age: int = 300
     prepay_uses: int = 100
     rebuy_after: int = 0
+    stop_after: int = 3
+    repeat: Often | None = None
     where: Mapping[str, str] = field(default_factory=dict)
     source: str = "the built-in default"
     _rules: Mapping[str, Rule] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -89,9 +93,11 @@ class Policy:
             raise SettingsError("max_lifetime is 1 to 3600 seconds", rule=self.place("max_lifetime"))
         if self.drift is not None and self.drift < 1:
             raise SettingsError("a drift is 1 or more times the price", rule=self.place("drift"), hint='drift = "2.0"')
-        for rule in ("max_fee", "prepay_age", "prepay_uses", "price_max_age", "rebuy_after"):
+        for rule in ("max_fee", "prepay_age", "prepay_uses", "price_max_age", "rebuy_after", "stop_after"):
             if getattr(self, rule) < 0:
                 raise SettingsError(f"{rule} is not below 0", rule=self.place(rule))
+        if self.repeat is not None and not all(number > 0 for number in self.repeat):
+            raise SettingsError("a repeat is a number of times in a time", rule=self.place("repeat"), hint='repeat = "5 in 10 minutes"')
         for rule in ("on_drift", "unknown_price"):
             if getattr(self, rule) not in ("ask", "deny"):
                 raise SettingsError(f"{rule} is ask or deny", rule=self.place(rule))
@@ -163,6 +169,11 @@ class Policy:
         if budget.per_call is None:
             return made
         return replace(made, per_call=micros(budget.per_call, "Budget"), where={**where, "per_call": _CODE})
+
+    @property
+    def stop(self) -> Stop:
+        """What the ledger is told of `stop_after`."""
+        return Stop(self.stop_after, self.place("stop_after"))
 
     # -- look-ups -----------------------------------------------------------------------------------------------------
 
