@@ -6,6 +6,7 @@ time. A proof that is refused stays the one proof of its Ask, and its origin is 
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ class Prepay:
         self._payer = payer
         self._known: dict[tuple[str, str], _Known] | None = None
         self._resting: dict[str, float] = {}
+        self._lock = threading.Lock()
 
     def challenge(self, ask: Ask) -> Challenge | None:
         """What this URL asked lately, as the only offer of a challenge; None: ask first."""
@@ -58,20 +60,21 @@ class Prepay:
         if not fit or not policy.prepays(ask) or self._rests(ask.origin, seen):
             return
         known = self._all()
-        known[ask.method, ask.url] = _Known(offer, seen)
-        while len(known) > MOST:
-            known.pop(next(iter(known)))
+        with self._lock:
+            known[ask.method, ask.url] = _Known(offer, seen)
+            if len(known) > MOST:
+                known.pop(min(known, key=lambda each: known[each].seen), None)
         self._payer.ledger.remember(ask, offer, seen, since=seen - max(REST, policy.prepay_age))
 
     def forget(self, ask: Ask) -> None:
         """The answer to a prepaid proof was not what was bought: the next call asks first."""
-        if self._payer.policy.prepays(ask) and self._all().pop((ask.method, ask.url), None) is not None:
+        if self._payer.policy.prepays(ask) and self._pop(ask):
             self._payer.ledger.forget(ask)
 
     def refused(self, hold: Hold) -> None:
         """A prepaid proof was answered 402: this origin is asked first for a while."""
         ask, now = hold.ask, self._payer.clock()
-        self._all().pop((ask.method, ask.url), None)
+        self._pop(ask)
         self._resting[ask.origin] = now + REST
         self._payer.ledger.remember(ask, None, now, since=now - max(REST, self._payer.policy.prepay_age))
 
@@ -83,6 +86,11 @@ class Prepay:
             hint=f"x402-agent resume {hold.payment_id[:8]}   (once it has expired, and with a node in X402_AGENT_NODES)",
             payment_id=hold.payment_id,
         )
+
+    def _pop(self, ask: Ask) -> bool:
+        known = self._all()
+        with self._lock:
+            return known.pop((ask.method, ask.url), None) is not None
 
     def _rests(self, origin: str, now: float) -> bool:
         return now < self._resting.get(origin, 0.0)
