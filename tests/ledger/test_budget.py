@@ -242,3 +242,27 @@ def test_nobody_looks_for_a_tasks_payments_before_it_was_made(desk, ledger, monk
         with pytest.raises(LedgerError, match="a day or more before this task was made"):
             desk.pay(ledger, desk.ask("/far", under=Under(runs=(name + run_id(desk.clock.now + 2 * 86400, bytes(6)),))))
     assert ledger.verify() == []
+
+
+def test_counters_of_old_tasks_go_and_what_still_lives_is_counted_anew(desk, ledger):
+    old, limits = run_id(desk.clock.now, bytes(6)), ()
+    for number in range(3):
+        limits = (Limit(f"run:{old}", "total", 40_000),)
+        ledger.close(desk.pay(ledger, desk.ask(f"/{number}", under=Under(runs=(old,))), limits=limits), "CLAIMED").run()
+    ledger.flush()
+    desk.clock.now += 3 * 86400
+
+    def counters():
+        return [row[0] for row in ledger._store.db.execute("SELECT scope FROM x402_counters WHERE scope LIKE '%/run:%'")]
+
+    assert counters() == [f"test/run:{old}"]
+    second = desk.open()
+    assert counters() == []
+    desk.pay(second, desk.ask("/4", under=Under(runs=(old,))), limits=limits)
+    for each in (ledger, second):
+        with pytest.raises(BudgetExceeded):
+            desk.pay(each, desk.ask("/5", under=Under(runs=(old,))), limits=limits)
+    ledger.recover()  # memory knows the counter, the file has none
+    with pytest.raises(BudgetExceeded):
+        desk.pay(ledger, desk.ask("/6", under=Under(runs=(old,))), limits=limits)
+    assert ledger.verify() == []

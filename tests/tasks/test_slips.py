@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from x402_agent import BudgetExceeded, Payer, PolicyDenied, SettingsError
+from x402_agent import BudgetExceeded, Payer, PolicyDenied, SettingsError, Wallet
 from x402_agent.cli.app import app
 from x402_agent.ledger import SqliteLedger
 from x402_agent.settings import Settings
@@ -283,3 +283,21 @@ def test_a_program_run_under_a_slip_pays_from_it_alone():
         assert wider.returncode == 3 and "(budget=0.01)" in wider.stdout, wider.stdout + wider.stderr
         none = subprocess.run([*slip, "no-such-program"], capture_output=True, text=True, timeout=60)
         assert none.returncode == 2 and "cannot be run" in none.stderr
+
+
+def test_doctor_says_which_purse_this_environment_pays_from(monkeypatch):
+    def doctor():
+        done = CliRunner().invoke(app, ["doctor", "--json"])
+        return done.exit_code, next(one for one in json.loads(done.output) if one["check"] == "slip")
+
+    with Payer(wallet=Wallet()) as real:
+        token = real.slip("0.50")
+        monkeypatch.setenv("X402_AGENT_SLIP", token)
+        code, said = doctor()
+        assert code == 0 and said["ok"] and "active, 0.50 USD left, until " in said["said"]
+    code, said = doctor()
+    assert (code, said["ok"]) == (1, False) and "the process that gave it is gone; no payment is made" in said["said"]
+    done = CliRunner().invoke(app, ["get", "http://127.0.0.1:9/x", "--json"])
+    assert done.exit_code == 3 and "is gone" in json.loads(done.output)["what"]
+    monkeypatch.setenv("X402_AGENT_SLIP", "slip-wrong")
+    assert CliRunner().invoke(app, ["get", "http://127.0.0.1:9/x"]).exit_code == 2

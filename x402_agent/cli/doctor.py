@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import Money, PaymentError, Settings, Wallet, assets
+from .. import Money, Payer, PaymentError, Settings, Wallet, assets
 from ..approvals import approver, waiting
 from ..broadcast import coins
 from ..chains.evm import reads
 from ..chains.evm.rpc import Node
 from ..fetch import drive
 from ..ledger import SqliteLedger, note_path
-from ..policy import load
+from ..policy import dollars, load
 from ..secret import Env
+from ..tasks import left as left_of
 from .common import Exit, as_json, errors
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def run(json: Annotated[bool, typer.Option("--json", help="One JSON document.")]
     """Check key, policy, approvals, ledger, lock, clock, nodes with the account's balances, extras and HTTP libraries."""
     with errors(json):
         settings = Settings.load()
-        checks = [_key(settings), _policy(settings), _approval(settings), _ledger(settings), _clock(), *_nodes(settings), *_extras()]
+        checks = [_key(settings), _policy(settings), _approval(settings), _ledger(settings), *_slip(settings), _clock(), *_nodes(settings), *_extras()]
     if json:
         as_json([{"check": name, "ok": ok, "said": said} for name, ok, said in checks])
     else:
@@ -98,6 +99,20 @@ def _ledger(settings: Settings) -> Check:
     except PaymentError as why:
         return "ledger", False, why.what
     return "ledger", not problems, problems[0] if problems else f"{settings.ledger_path}, {open_} in doubt"
+
+
+def _slip(settings: Settings) -> list[Check]:
+    """The purse that this environment pays from, if it has one."""
+    if not len(settings.slip):
+        return []
+    try:
+        with Payer(wallet=Wallet(), settings=settings) as payer:
+            slip = payer.ledger.slip_of(settings.slip)
+            left = left_of(payer, payer.bounds)
+    except PaymentError as why:
+        return [("slip", False, f"{why.what}; no payment is made from this environment")]
+    until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(slip.expires_at))
+    return [("slip", slip.state == "active", f"{slip.slip_id}, {slip.state}, {dollars(left or 0)} USD left, until {until}")]
 
 
 def _clock() -> Check:

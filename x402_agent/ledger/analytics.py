@@ -40,11 +40,13 @@ def update(store: Store, hours: int) -> int:
 
 
 def cleanup(store: Store) -> int:
-    """Expired credentials, what is kept of closed payments, counters of windows that are over, old hourly sums and dead owners' files go."""
+    """What has expired goes: credentials, what is kept of closed payments, counters of windows that are over, old hourly sums,
+    slips, and dead owners' files. -> how many."""  # fmt: skip
     now = int(store.now())
     over = store.db.execute(_OVER, (now - LONGEST,)).fetchall()
     for scope, window in over:  # a counter that is asked for again is made anew from the rows
         store.cache.counters.get(scope, {}).pop(window, None)
         store.db.execute("DELETE FROM x402_counters WHERE scope = ? AND window = ?", (scope, window))
     old = store.db.execute("DELETE FROM x402_analytics WHERE hour_bucket < ?", (now - YEAR,)).rowcount
+    old += store.db.execute("DELETE FROM x402_slips WHERE expires_at < ?", (now - LONGEST,)).rowcount
     return len(over) + old + forget_expired(store, now) + forget_kept(store, now) + store.owners.sweep()

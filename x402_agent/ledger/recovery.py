@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..assets import asset_by_id
 from ..errors import LedgerError
-from . import budget, checkpoints, states, transactions
+from . import budget, checkpoints, counters, states, transactions
 from .events import GENESIS, digest
 from .moves import known, move
 from .rows import COLUMNS, OFFER_COLUMNS, SELECT, offer_of, true_to
@@ -42,6 +42,7 @@ def recover(store: Store) -> int:
             move(store, row, "RELEASED", note="its process ended before anything left")
             found += 1
     found += transactions.release(store)
+    counters.sweep(store)
     store.owners.sweep()
     return found
 
