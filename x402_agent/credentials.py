@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .steps import Goods, Return
     from .vault import Vault
 
-__all__ = ["Credentials", "canonical", "covers"]
+__all__ = ["Credentials", "canonical", "covers", "sound"]
 
 PURPOSE = "credentials"
 MOST = 8 * 1024  # bytes that one credential may add to every request
@@ -126,8 +126,8 @@ class Credentials:
 
     def keep(self, credential: Credential, ask: Ask) -> Job[None] | None:
         """Write one down. Raises LedgerError, WalletError. What no request can carry, or is of another origin, is not kept."""
-        if credential.origin != ask.origin or not _path(credential.path) or not _sendable(credential.headers):
-            log.warning("a credential that %s sold cannot be kept: its origin, path or headers are not sound", ask.host)
+        if not sound(credential, ask):
+            log.warning("a credential that %s sold cannot be kept: its origin, path, headers or numbers are not sound", ask.host)
             return None
         token = self._sealed(Token("", credential.payment_id, credential.origin, credential.path, credential.uses_left,
                                    None if credential.expires is None else int(credential.expires),
@@ -190,8 +190,22 @@ def _key(ask: Ask) -> str:
         return ""
 
 
+def sound(credential: Credential, ask: Ask) -> bool:
+    """Whether what a seller gave can be kept: for the Ask's own origin, and sent with every request without breaking it."""
+    own = credential.origin == ask.origin
+    return own and _path(credential.path) and _sendable(credential.headers) and _bounded(credential)
+
+
 def _path(path: str) -> bool:
     return path.startswith("/") and path.isascii() and len(path) <= 1024 and canonical(path) is not None
+
+
+def _bounded(credential: Credential) -> bool:
+    """Whether its numbers are numbers: a count of uses, a time that a clock can show."""
+    uses, expires = credential.uses_left, credential.expires
+    return (uses is None or (type(uses) is int and 0 <= uses < 1 << 53)) and (
+        expires is None or (type(expires) in (int, float) and 0 < expires < 1 << 40)
+    )
 
 
 def _sendable(headers: Mapping[str, str]) -> bool:

@@ -49,7 +49,11 @@ SPENT = frozenset({"CLAIMED", "CONFIRMED", "PAID_UNDELIVERED"})
 
 
 class Dialect(Protocol):
-    """How one family of sellers asks. Pure: it does no I/O but by yielding steps, and never signs."""
+    """How one family of sellers asks. Pure: it does no I/O but by yielding steps, and never signs.
+
+    One that sells Credentials gives them with `Presented` (known before the paid leg) or `Claim` (from its answer). It
+    may have `left(reply, credential) -> int | None`: how many uses an answer says are left; it never raises.
+    """
 
     name: str
 

@@ -89,7 +89,7 @@ class Kit:
         for dialect in self.payer.dialects:
             if dialect.name == credential.dialect and (told := getattr(dialect, "left", None)):
                 said: Any = told(reply, credential)
-                return said if type(said) is int and said >= 0 else None
+                return said if type(said) is int and 0 <= said < 1 << 53 else None
         return None
 
     def remembered(self, ask: Ask) -> Challenge | None:

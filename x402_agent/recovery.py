@@ -152,6 +152,8 @@ def _todo(payer: Payer, hold: Hold, now: Payment) -> str:
         return f"paid and not delivered: repeat the request, which shows the same proof, or x402-agent claim {name}"
     if now.outcome == "released":
         return ""
+    if now.state == "QUARANTINE":
+        return f"x402-agent why {name} shows what is known of it"
     network = hold.offer.network
     if network.id not in payer.settings.nodes:
         return f"name a node, so that the chain can be asked: X402_AGENT_NODES={network.name}=https://…"

@@ -117,6 +117,9 @@ def test_a_get_keeps_its_headers_once_its_answer_is_lost(drive, seller, buyer):
     flaky.mended = True
     buyer.resume()
     assert flaky.seen[-1].headers["accept"] == "text/x-goods" and not set(PRIVATE) & set(flaky.seen[-1].headers)
+    assert requests(buyer) == []
+    reply = drive(buyer, "GET", url, extensions={"payment": {"again": False}})
+    assert reply.content == b"the goods for " and len(seller.nonces) == 2
 
 
 def test_nothing_is_kept_of_what_was_delivered_refused_or_never_left(drive, seller, buyer):

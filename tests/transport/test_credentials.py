@@ -331,6 +331,21 @@ def test_whole_segments_in_one_spelling(path, asked, yes):
     assert covers(path, asked) is yes
 
 
+@pytest.mark.parametrize("numbers", [{"uses_left": -1}, {"uses_left": 1 << 60}, {"uses_left": True}, {"expires": float("inf")}, {"expires": float("nan")}, {"expires": -5.0}])
+def test_numbers_that_are_none_are_not_kept_and_break_nothing(seller, till, numbers):
+    from dataclasses import replace
+
+    class Odd(Meter):
+        def receipt(self, reply, offer):
+            claim = super().receipt(reply, offer)
+            return replace(claim, credential=Credential("", "/", {"x-token": "t"}, **numbers))
+
+    buyer = till.payer(dialects=[Odd()])
+    with buyer.client() as http:
+        assert http.get(seller.sells("/m")).extensions["payment"].outcome == "spent"
+    assert buyer.ledger.tokens() == [] and Till.rows(buyer) == [("CLAIMED", "spent")]
+
+
 def test_a_path_of_two_readings_is_no_path():
     assert canonical("/a/b") == canonical("/a/%62/") and canonical("/a/./b") is None
 

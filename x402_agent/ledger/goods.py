@@ -102,7 +102,7 @@ def with_request(store: Store, hold: Hold, request: Sealed | None) -> None:
     """In the transaction of a Commit or Close: keep the request while its payment is open, forget it afterwards."""
     if request is not None:
         store.db.execute(_REQUEST, (hold.payment_id, *request, int(store.clock())))
-    if request is not None or hold.ask.has_body:
+    if request is not None or hold.ask.has_body or hold.resumed:
         store.db.execute(f"DELETE FROM x402_requests WHERE payment_id = ? AND {_CLOSED}", (hold.payment_id,))
 
 

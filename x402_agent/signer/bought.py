@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..credentials import canonical, covers
+from ..credentials import canonical, covers, sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +65,6 @@ class Bought:
 
     def keep(self, credential: Credential, ask: Ask) -> None:
         """Remember one that was just bought; of another origin than the Ask's it is not kept (K6)."""
-        if credential.origin == ask.origin and canonical(credential.path) is not None:
+        if sound(credential, ask):
             with self._lock:
                 self._kept = [*self._kept, credential][-MOST:]
