@@ -140,6 +140,8 @@ class Kit:
     def judge(self, ask: Ask, challenge: Challenge) -> Choice:
         """What policy makes of a challenge, and the tasks that it is met under."""
         payer, door = self.payer, tasks.refusal(ask, *self.standing)
+        if payer.live is not None:
+            door = payer.live.door(payer) or door
         return choose(payer.policy, ask, challenge, payer.refuses, payer.lacks, door, payer.facts)
 
     def dialect(self, name: str) -> Dialect:

@@ -19,7 +19,7 @@ from .keeping import Keeping
 from .kit import Kit, Quote, QuoteKit
 from .ledger import SqliteLedger
 from .model import Money
-from .policy import Budget, Policy, load
+from .policy import Budget, Live, Policy
 from .prepay import Prepay
 from .secret import Env, Secret
 from .settings import Settings
@@ -73,6 +73,7 @@ class Payer:
         self.settings = settings or Settings.load()
         self.wallet = wallet
         self.policy = policy or Policy()
+        self.live: Live | None = None
         self.dialects = tuple(dialect_room.builtin() if dialects is None else dialects)
         self.chains = {c.namespace: c for c in (chain_room.builtin() if chains is None else chains)}
         self.approve = approve
@@ -113,7 +114,7 @@ class Payer:
     ) -> Payer:
         """Key from X402_AGENT_EVM_KEY or the wallet file, rules from policy.toml, networks from X402_AGENT_NETWORKS.
 
-        A `budget` given here replaces those of the file. `unlock` is asked for the passphrase of a wallet file when
+        A `budget` given here replaces those of the file, which is read again when it changes. `unlock` is asked for the passphrase of a wallet file when
         the environment has none. Raises SettingsError naming variable, or file and line; WalletError.
         """
         env = Env(env)
@@ -122,10 +123,11 @@ class Payer:
             from .signer import from_settings
 
             return from_settings(settings, budget, trace, approve, key=bool(env.get(EVM_KEY)))
-        policy = _policy(settings, budget)
+        live = Live(settings.policy_path, lambda: settings.policy(budget))
+        policy = settings.policy(budget)
         wallet = Wallet.from_env(env, settings.wallet_path, ask=unlock)
         made = cls(wallet=wallet, policy=policy, settings=settings, trace=trace, approve=approve)
-        made.env = env
+        made.env, made.live = env, live
         return made
 
     @classmethod
@@ -381,14 +383,3 @@ def _transport_for(client: Any) -> Any:
 
         return PaymentTransport
     return None
-
-
-def _policy(settings: Settings, budget: Budget | None) -> Policy:
-    from dataclasses import replace
-
-    policy = load(settings.policy_path)
-    if settings.networks:
-        policy = replace(policy, networks=settings.networks, where={**policy.where, "networks": "X402_AGENT_NETWORKS"})
-    if settings.loopback:
-        policy = replace(policy, loopback=True)
-    return policy.with_budget(budget) if budget else policy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,6 +13,8 @@ from .secret import Env, Secret, Veiled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from .policy import Budget, Policy
 
 __all__ = ["Settings"]
 
@@ -80,6 +82,17 @@ class Settings:
             slip=Secret(env.get(SLIP, "").strip()),
         )
 
+    def policy(self, budget: Budget | None = None) -> Policy:
+        """The rules of policy.toml under what the environment says, and under a budget given in code; raises SettingsError."""
+        from .policy import load
+
+        found = load(self.policy_path)
+        if self.networks:
+            found = replace(found, networks=self.networks, where={**found.where, "networks": NETWORKS})
+        if self.loopback:
+            found = replace(found, loopback=True)
+        return found.with_budget(budget) if budget else found
+
     @property
     def wallet_path(self) -> Path:
         """Where the encrypted wallet lies unless X402_AGENT_WALLET names another file."""
@@ -129,7 +142,7 @@ def _urls(part: Secret) -> list[Secret]:
 
 
 def _is_safe(url: Secret) -> bool:
-    from .policy.choose import is_loopback
+    from .policy.identity import is_loopback
 
     try:
         parts = urlsplit(url.text)

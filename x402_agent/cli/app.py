@@ -17,6 +17,7 @@ from . import (
     ledger,
     log,
     pins,
+    policy,
     receipt,
     resume,
     sandbox,
@@ -71,6 +72,7 @@ app.command("unfreeze", short_help="Pay again.")(freeze.unfreeze)
 app.add_typer(budget.app, name="budget")
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(policy.app, name="policy")
 app.command("pins", short_help="Whose money goes where.")(pins.pins)
 app.command("pin", short_help="Change a seller's recipient.")(pins.pin)
 app.command("unpin", short_help="Forget a seller's recipient.")(pins.unpin)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,9 @@ import typer
 from .. import Budget, Settings, SettingsError
 from ..policy import dollars, edit, file, load, micros, scopes
 from ..policy.budget import window as _window
+from ..policy.replay import replay
 from .common import as_json, errors, ledgers
+from .policy import yesterday
 
 if TYPE_CHECKING:
     from ..ledger import Left
@@ -36,7 +37,7 @@ def show(json: _Json = False) -> None:
     """Show every limit with what is spent and left, its file and line, and budgets that are paused, revoked or expired."""
     with errors(json):
         settings = Settings.load()
-        rows = _rows(load(settings.policy_path), settings)
+        rows = _rows(settings.policy(), settings)
         if json:
             as_json(rows)
             return
@@ -177,15 +178,28 @@ def revoke(scope: _Scope, json: _Json = False) -> None:
 
 def _write(scope: str, values: dict[str, str], json: bool) -> None:
     settings = Settings.load()
+    paid = yesterday(settings)
+    before = {each.payment for each in replay(settings.policy(), paid)}
     said = edit.change(settings.policy_path, scope, values)
+    stopped = [each.payment for each in replay(settings.policy(), paid) if each.payment not in before]
     whose = "all payments together" if scope == "all" else scope
     if json:
-        as_json({"scope": scope, "rules": [{"key": key, "value": values[key], "line": line} for key, line in said.items()]})
+        as_json({"scope": scope, "rules": [{"key": key, "value": values[key], "line": line} for key, line in said.items()],
+                 "yesterday": {"payments": len(paid), "stopped": len(stopped)}})  # fmt: skip
         return
     for key, line in said.items():
-        print(f"{_WORDS.get(key, key)} {values[key].strip(chr(34))} for {whose}   {line}")
-    print(f"see it:  x402-agent budget   undo it:  {shlex.quote(str(settings.policy_path))}")
+        print(f"{_words(key, values[key].strip(chr(34)))} {whose}   {line}")
+    print(f"of {len(paid)} payments since yesterday it would have stopped {len(stopped)}")
 
 
-_WORDS = {"per_call": "at most USD for one call:", "until": "pays until the end of", "state": "is now", "calls": "payments at most:",
-          **{each: f"at most USD per {each} (UTC):" for each in ("minute", "hour", "day", "month")}, "total": "at most USD in total:"}  # fmt: skip
+def _words(key: str, value: str) -> str:
+    if key == "state":
+        return f"{value}:"
+    if key == "until":
+        return f"paid until the end of {value}:"
+    if key == "calls":
+        return f"at most {value} payments for"
+    window = key.removesuffix("_units").replace("per_call", "for one call")
+    unit = "tokens" if key.endswith("_units") else "USD"
+    when = window if window == "for one call" else "in total" if window == "total" else f"per {window} (UTC)"
+    return f"at most {value} {unit} {when} for"

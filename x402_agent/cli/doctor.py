@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,7 +16,7 @@ from ..chains.evm import reads
 from ..chains.evm.rpc import Node
 from ..fetch import drive
 from ..ledger import SqliteLedger, note_path
-from ..policy import dollars, load
+from ..policy import dollars
 from ..secret import Env
 from ..tasks import left as left_of
 from .common import Exit, as_json, errors
@@ -62,9 +61,7 @@ def _key(settings: Settings) -> Check:
 
 def _policy(settings: Settings) -> Check:
     try:
-        policy = load(settings.policy_path)
-        if settings.networks:
-            policy = replace(policy, networks=settings.networks, where={"networks": "X402_AGENT_NETWORKS"})
+        policy = settings.policy()
     except PaymentError as why:
         return "policy", False, f"{why.what} ({why.rule})"
     where = settings.policy_path if settings.policy_path.exists() else policy.source
@@ -76,7 +73,7 @@ def _approval(settings: Settings) -> Check:
     if settings.signer is not None:
         return "approval", None, "the signer asks, where it runs"
     try:
-        rules = load(settings.policy_path).approval
+        rules = settings.policy().approval
         who = approver(rules, None, settings.approvals, Env())
         if rules.how == "file":
             waiting(settings.approvals, time.time())

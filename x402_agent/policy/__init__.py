@@ -9,9 +9,10 @@ from .choose import Choice, choose
 from .facts import Facts, Price, PriceSource
 from .file import load
 from .identity import is_loopback
+from .live import Live
 from .rules import DEFAULT, Policy
 
 __all__ = [
-    "DEFAULT", "Approval", "Bounds", "Budget", "Choice", "Facts", "Policy", "Price", "PriceSource", "Reason", "choose", "dollars",
+    "DEFAULT", "Approval", "Bounds", "Budget", "Choice", "Facts", "Live", "Policy", "Price", "PriceSource", "Reason", "choose", "dollars",
     "is_loopback", "left_words", "load", "micros",
 ]  # fmt: skip

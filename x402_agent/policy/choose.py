@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .facts import Facts
     from .rules import Policy
 
-__all__ = ["Choice", "choose", "is_loopback"]
+__all__ = ["Choice", "choose", "refusal"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,14 @@ def choose(
         return Choice(chosen, policy.limits(ask, chosen), tuple(over), challenge.passed_over, asks=asks)
     error = denied[0][1] if denied and lacking is None else _nothing(policy, ask, challenge, over, lacking)
     return Choice(None, (), tuple(over), challenge.passed_over, error)
+
+
+def refusal(policy: Policy, ask: Ask, offer: Offer, facts: Facts) -> PaymentError | None:
+    """Why this offer would be denied, whatever was paid before and whoever may be asked; None when it would not."""
+    policy.sort(ask)
+    if unfit := _unfit(policy, offer, facts):
+        return NoAcceptableOffer(f"{ask.host} asks {offer.money}: {unfit}", rule=policy.place("networks"))
+    return _door(policy, ask) or judged(policy, ask, offer, facts)
 
 
 def _price(offer: Offer) -> tuple[int, bool, bool]:

@@ -88,7 +88,8 @@ class Lines:
             first, last = at[*table, key]
             self.lines[first : last + 1] = [line + self._comment(first, last)]
         elif table in at:
-            self.lines.insert(at[table].last + 1, line)
+            own = [span.last for names, span in at.items() if names[:-1] == table and span.first > at[table].first]
+            self.lines.insert(max(own, default=at[table].last) + 1, line)
         elif table:
             header = ".".join(each if re.fullmatch("[A-Za-z0-9_-]+", each) else f'"{each}"' for each in table)
             self.lines += ["", f"[{header}]", line] if self.lines else [f"[{header}]", line]
@@ -96,7 +97,8 @@ class Lines:
             first_table = min((span.first for names, span in at.items() if _TABLE.match(self.lines[span.first])),
                               default=len(self.lines))  # fmt: skip
             tops = [span.last for span in at.values() if span.last < first_table]
-            self.lines.insert(max(tops) + 1 if tops else 0, line)
+            place = max(tops) + 1 if tops else 0
+            self.lines[place:place] = [line, ""] if place == first_table < len(self.lines) else [line]
 
     def _comment(self, first: int, last: int) -> str:
         """The comment behind a value that stands on one line."""

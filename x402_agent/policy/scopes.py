@@ -51,8 +51,7 @@ def scope(text: str, place: str = "") -> str:
     elif kind == "asset":
         made = _asset(name)
     elif kind in KINDS[1:]:
-        made = name.strip("/") if kind == "task" and name.count("/") < DEEPEST else name
-        made = made if _NAME(made) else None
+        made = name if _NAME(name) and not (kind == "task" and (name.count("/") >= DEEPEST or "" in name.split("/"))) else None
     if made is None:
         raise SettingsError(f"no payment belongs to {text[:120]!r}", rule=place, hint=_HINTS.get(kind) or f'"{_EXAMPLES}"')
     return f"{kind}:{made}"
