@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from dataclasses import replace
 
@@ -186,6 +187,38 @@ def test_an_open_payment_is_shown_first_and_not_signed_anew(drive, seller, prepa
     seller.sells("/paid")
     assert drive(prepaying, "GET", seller.url("/paid")).extensions["payment"].outcome == "spent"
     assert len(seller.nonces) == 2 and till.rows(prepaying) == [("CLAIMED", "spent")] * 2
+
+
+def test_twenty_threads_while_the_price_changes_sign_once_a_call(seller, till):
+    payer = till.payer(policy=policy_for(seller))
+    price = [10_000]
+
+    def route(hit):
+        if hit.proof and seller.authorization(hit.proof)["value"] == str(price[0]):
+            return seller.ok()
+        return seller.ask(hit.path, price[0])
+
+    urls = [seller.serves(f"/{number}", route) for number in range(4)]
+    outcomes = []
+
+    def work(number):
+        with payer.client() as http:
+            for turn in range(6):
+                if number == 0 and turn == 3:
+                    price[0] = 20_000
+                found = http.get(urls[(number + turn) % 4], extensions={"payment": {"key": f"{number} {turn}"}})
+                outcomes.append(found.extensions["payment"].outcome)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(20)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(outcomes) == 120 and set(outcomes) <= {"spent", "refused"} and outcomes.count("spent") > 60
+    signed = {seller.authorization(proof)["nonce"]: int(seller.authorization(proof)["value"]) for proof in seller.proofs}
+    assert len(signed) == 120 == till.signer.count  # each call one proof, refused or not
+    assert counted(payer) == sum(signed.values())
+    assert payer.ledger.verify() == []
 
 
 def test_an_upload_that_can_be_read_once_is_only_asked(drive, seller, prepaying):
