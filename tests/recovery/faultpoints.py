@@ -23,6 +23,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import anyio
+from anyio import to_thread
+
 sys.path.insert(0, str(Path(__file__).parent))
 import watch
 
@@ -32,6 +35,8 @@ WAYS = {  # name: path, and how it is paid
     "reserved first": {"path": "/joke", "reserve": True},
     "prepaid": {"path": "/joke", "prepay": True},
     "permit2": {"path": "/permit2"},
+    "an upload": {"path": "/upload", "body": "an upload"},
+    "by asyncio": {"path": "/joke", "loop": True},
     "a new ledger": {"path": "/joke", "new": True},
     "resumed": {"path": "/joke", "died": "sent"},
     "resumed, nothing sent": {"path": "/joke", "died": "send"},
@@ -74,8 +79,19 @@ def payer_of(order: dict[str, Any]) -> Any:
 
 
 def buy(order: dict[str, Any], payer: Any, key: str = "the purchase") -> dict[str, Any]:
-    with payer.client(timeout=20, verify=False) as http:
-        reply = http.get(order["origin"] + order["path"], extensions={"payment": {"key": key}})
+    url, body = order["origin"] + order["path"], order.get("body")
+    request = ("POST" if body else "GET", url)
+    options = {"content": body, "extensions": {"payment": {"key": key}}}
+    if order.get("loop"):
+
+        async def go() -> Any:
+            async with payer.async_client(timeout=20, verify=False) as http:
+                return await http.request(*request, **options)
+
+        reply = anyio.run(go)
+    else:
+        with payer.client(timeout=20, verify=False) as http:
+            reply = http.request(*request, **options)
     return {"status": reply.status_code, "outcome": reply.extensions["payment"].outcome}
 
 
@@ -157,7 +173,11 @@ def helper() -> None:
     from x402_agent.chains.evm import Evm
     from x402_agent.primitives import keccak
 
-    assert prepay and recovery and transport and Evm and keccak(b"")
+    async def nothing() -> None:
+        return
+
+    anyio.run(nothing)  # its backend is imported on first use
+    assert to_thread and prepay and recovery and transport and Evm and keccak(b"")
     httpx.Client(verify=False).close()  # noqa: S501 - it only loads what a client needs
     for line in sys.stdin:
         order = json.loads(line)
