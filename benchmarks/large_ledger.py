@@ -30,6 +30,10 @@ DAYS = 1000
 CLAIMED = '{"ms":41,"note":"","refused":0,"status":200,"tx":""}'
 EVENT = "INSERT INTO x402_events VALUES (?,?,?,?,?,?,?,?,?)"
 PAYEE, PAYER = "0x209693Bc6afc0C5328bA36FaF03C514EF312287C", "0x9858EfFD232B4033E47d90003D41EC34EcaEda94"
+CHANGED = (
+    "payment_id", "ask_key", "nonce", "url", "origin", "host", "valid_after", "valid_before", "state", "is_open", "delivered",
+    "day", "created_at", "updated_at", "last_event",
+)  # fmt: skip
 ENDS = {3: ("UNKNOWN", 1, 0), 5: ("PAID_UNDELIVERED", 1, 0), 7: ("DEAD", 0, 0)}
 
 
@@ -68,27 +72,28 @@ def build(path: Path, count: int) -> None:
 
 def _payments(template: list[Any], count: int, first: int, head: str) -> Iterator[tuple[list[Any], Any, Any]]:
     """Row, first event and last event of each payment after the first."""
-    at = {name: COLUMNS.index(name) for name in COLUMNS}
-    network, seq, day, seconds = template[at["network"]], 2, "", 0
+    at = [COLUMNS.index(name) for name in CHANGED]
+    told = template.copy()
+    for name, place in zip(CHANGED, at, strict=True):
+        told[place] = f"@{name}@"
+    text = facts(told).replace("%", "%%").replace("@url@", "%(origin)s/report")
+    for name in CHANGED:
+        text = text.replace(f"@{name}@", f"%({name})s")
+    network, seq, day, seconds = template[COLUMNS.index("network")], 2, "", 0
     for number in range(1, count):
-        row = template.copy()
-        now = first + number * DAYS * 86400 // count
+        row, now = template.copy(), first + number * DAYS * 86400 // count
         nonce = "0x" + hashlib.sha256(b"%d" % number).hexdigest()
-        host = f"api{number % 50}.example.com"
+        name, host = hashlib.sha256(f"{network} {nonce}".encode()).hexdigest()[:16], f"api{number % 50}.example.com"
         if now // 86400 != seconds:
             seconds, day = now // 86400, time.strftime("%Y-%m-%d", time.gmtime(now))
         state, is_open, delivered = ENDS.get(number % 10_000, ("CLAIMED", 0, 1))
-        changed = {
-            "payment_id": hashlib.sha256(f"{network} {nonce}".encode()).hexdigest()[:16], "ask_key": nonce[2:], "nonce": nonce,
-            "url": f"https://{host}/report", "origin": f"https://{host}", "host": host, "valid_after": now - 600,
-            "valid_before": now + 60, "state": state, "is_open": is_open, "delivered": delivered, "day": day,
-            "created_at": now, "updated_at": now, "last_event": seq + 2,
-        }  # fmt: skip
-        for name, value in changed.items():
-            row[at[name]] = value
-        opened = (seq + 1, row[0], 0, "", "INFLIGHT", now * 1000, facts(row))
+        values = (name, nonce[2:], nonce, f"https://{host}/report", f"https://{host}", host, now - 600, now + 60, state, is_open,
+                  delivered, day, now, now, seq + 2)  # fmt: skip
+        for place, value in zip(at, values, strict=True):
+            row[place] = value
+        opened = (seq + 1, name, 0, "", "INFLIGHT", now * 1000, text % dict(zip(CHANGED, values, strict=True)))
         middle = digest(head, opened)
-        ended = (seq + 2, row[0], seq + 1, "INFLIGHT", state, now * 1000 + 41, CLAIMED)
+        ended = (seq + 2, name, seq + 1, "INFLIGHT", state, now * 1000 + 41, CLAIMED)
         last = digest(middle, ended)
         yield row, (*opened, head, middle), (*ended, middle, last)
         head, seq = last, seq + 2

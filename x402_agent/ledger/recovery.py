@@ -110,8 +110,8 @@ def _verify(store: Store, progress: Callable[[int, int], object] | None) -> list
         ids.add(row[0])
         problems += row_problems(store, row)
     unlike, sent = transactions.problems(store, entry_at, whole=True)
-    problems, ids = problems + unlike, ids | sent
-    problems += [f"payment {each} is in the journal and has no row" for each in stood if each not in ids | mended]
+    problems, ids = problems + unlike, ids | sent | mended
+    problems += [f"payment {each} is in the journal and has no row" for each in stood if each not in ids]
     problems += checkpoints.whole(store, sealed) + budget.problems(store, whole=True)
     problems += [str(row[0]) for row in store.db.execute("PRAGMA integrity_check") if row[0] != "ok"]
     return problems

@@ -125,8 +125,11 @@ def offer_row(offer: Offer, digest: str) -> tuple[Any, ...]:
 def facts(row: list[Any] | tuple[Any, ...]) -> str:
     """What never changes in a row, as JSON: it stands in the payment's first event and is compared at opening."""
     method, url, origin, _, path, has_body, task, agent = row[_METHOD:_METHOD + 8]
-    under = "\n".join((str(row[_DAY + 1]), str(row[_VALID_AFTER]), f"{has_body:d}", method, url, origin, path, agent, task,
-                       *row[_TEAM:_TEAM + 4]))  # fmt: skip
+    team, runs, tool, category = row[_TEAM:_TEAM + 4]
+    under = (
+        f"{row[_DAY + 1]}\n{row[_VALID_AFTER]}\n{has_body:d}\n{method}\n{url}\n{origin}\n{path}\n{agent}\n{task}\n"
+        f"{team}\n{runs}\n{tool}\n{category}"
+    )
     return f'{_old_facts(row)[:-1]},"under":{quoted(under)}}}'
 
 
