@@ -4,16 +4,17 @@ asyncio and trio copy the context into every task, `asyncio.to_thread`, `anyio.t
 call. A bare thread (before Python 3.14) and a pool of threads begin with nothing: a budget that a thread escapes is no
 budget. So from the first `payer.task()` on, and for our one variable alone:
 
-- a `threading.Thread` begins with what whoever started it had,
+- a thread (`threading.Thread`, or `_thread.start_new_thread`) begins with what whoever started it had,
 - a call handed to a `ThreadPoolExecutor` (so also `loop.run_in_executor`) or a `multiprocessing.pool.ThreadPool` runs with
   what whoever handed it over had, and its worker, which serves many, forgets it afterwards.
 
-Not covered: `_thread.start_new_thread`, threads that C code starts, and queues of one's own between threads; bind a client
-to the task there (`task.client()`).
+Not covered: threads that C code starts, and queues of one's own between threads; bind a client to the task there
+(`task.client()`).
 """
 
 from __future__ import annotations
 
+import _thread
 import functools
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,8 @@ def follow(variable: ContextVar[Any]) -> None:
 
     threads: Any = threading.Thread
     threads.start = _marked(_started(threads.start, variable))
+    bare: Any = _thread
+    bare.start_new_thread = _begun(bare.start_new_thread, variable)
     executor: Any = ThreadPoolExecutor
     executor.submit = _handed(executor.submit, variable)
     pool: Any = ThreadPool
@@ -76,6 +79,15 @@ def _started(start: Callable[..., Any], variable: ContextVar[Any]) -> Callable[.
             raise
 
     return started
+
+
+def _begun(start: Callable[..., int], variable: ContextVar[Any]) -> Callable[..., int]:
+    @functools.wraps(start)
+    def begun(function: Callable[..., Any], /, *rest: Any) -> int:
+        value = variable.get()
+        return start(_Carried(variable, value, function) if value else function, *rest)
+
+    return begun
 
 
 def _handed(hand: Callable[..., Any], variable: ContextVar[Any]) -> Callable[..., Any]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from multiprocessing.pool import ThreadPool
 
 import anyio
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from x402_agent import Budget, BudgetExceeded, Payer, PaymentError
 
@@ -153,3 +156,71 @@ def test_a_task_that_lent_ends_without_blocking_its_loop(payer, joke, backend):
     for token in anyio.run(main, backend=backend):
         with pytest.raises(PaymentError, match="its task has ended"):
             payer.under(token)
+
+
+class Model:
+    """What a tree of tasks may still spend, in cents and in calls: the plain arithmetic of it."""
+
+    def __init__(self):
+        self.nodes = []
+
+    def pays(self):
+        if any(cents == 0 or calls == 0 for cents, calls in self.nodes):
+            return False
+        self.nodes = [(cents if cents is None else cents - 1, calls if calls is None else calls - 1) for cents, calls in self.nodes]
+        return True
+
+
+LIMIT = st.one_of(st.none(), st.integers(0, 4))
+STEPS = st.lists(st.one_of(st.tuples(st.sampled_from(["task", "slip"]), LIMIT, LIMIT),
+                           st.tuples(st.sampled_from(["pay", "pay", "thread", "loop", "leave"]))), max_size=25)  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(steps=STEPS)
+def test_any_tree_pays_exactly_while_every_node_has_room(tree, steps):
+    payer, http, url = tree
+    model = Model()
+    with ExitStack() as stack:
+        entered = []
+        for kind, *limits in steps:
+            if kind in ("task", "slip"):
+                cents, calls = limits
+                cents = 3 if kind == "slip" and cents is None else cents
+                budget = None if cents is None else f"0.{cents:02d}"
+                made = payer.under(payer.slip(budget, calls=calls)) if kind == "slip" else payer.task("a", budget=budget, calls=calls)
+                entered.append(stack.enter_context(made))
+                model.nodes.append((cents, calls))
+            elif kind == "leave":
+                if entered:
+                    entered.pop().end()
+                    model.nodes.pop()
+            else:
+                works = {"pay": lambda: get(http, url), "thread": lambda: in_a_thread(http, url), "loop": lambda: in_a_loop(payer, url)}
+                before = paid(payer)
+                said = works[kind]()
+                expected = model.pays()
+                assert (said == 200) is expected, (said, model.nodes)
+                assert paid(payer) - before == expected
+        for depth, task in enumerate(entered, 1):
+            known = [cents for cents, _ in model.nodes[:depth] if cents is not None]
+            assert task.left == (f"0.{min(known):02d}" if known else None)
+
+
+def in_a_thread(http, url):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(get, http, url).result()
+
+
+def in_a_loop(payer, url):
+    async def main():
+        async with payer.async_client() as http:
+            return await aget(http, url)
+
+    return anyio.run(main)
+
+
+@pytest.fixture(scope="module")
+def tree():
+    with Payer.sandbox(budget=Budget("1000/day")) as payer, payer.client() as http:
+        yield payer, http, payer.sandbox.url("/joke")

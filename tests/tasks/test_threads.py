@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
+import queue
 import subprocess
 import sys
 import threading
@@ -53,6 +55,15 @@ def test_threads_with_a_run_of_their_own(payer, here):
     timer.join()
     assert (own.found, timed) == ("a", ["a"])
     assert "run" not in vars(own)
+
+
+def test_a_bare_thread(payer, here):
+    found = queue.SimpleQueue()
+    with payer.task("a"):
+        _thread.start_new_thread(lambda *given, **named: found.put((here(), given, named)), (1,), {"b": 2})
+        assert found.get(timeout=10) == ("a", (1,), {"b": 2})
+    _thread.start_new_thread(lambda: found.put(here()), ())
+    assert found.get(timeout=10) == ""
 
 
 def test_a_thread_that_cannot_start_is_left_as_it_was(payer, monkeypatch):
