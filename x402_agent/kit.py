@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from . import receipts, recovery, tasks
 from .errors import NoAcceptableOffer, PaymentError, PolicyDenied, SigningFailed
 from .flow import pay
+from .ledger.budget import left_words
 from .ledger.purchase import Rebuy
 from .ledger.states import outcome
 from .model import Receipt
-from .policy import Choice, choose, left_words
+from .policy import Choice, choose
 from .prepay import same_terms
 from .steps import Approve, Aside, Call, Close, Collect, Commit, Find, Hold, Keep, Look, Return, Sign, Sleep, Use
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Kit", "Quote", "QuoteKit", "digest"]
 
-FRESH = 5  # seconds: an approval that took longer is signed on terms that begin with it
 log = logging.getLogger("x402_agent")
 _canonical = json.JSONEncoder(sort_keys=True).encode
 _compact = json.JSONEncoder(separators=(",", ":")).encode
@@ -225,7 +225,7 @@ class Kit:
         )  # fmt: skip
 
     def _asking(self, hold: HeldBudget) -> Steps[HeldBudget]:
-        """A person is asked about a reserved Hold. An answer that took its time is signed on fresh terms."""
+        """A person is asked about a reserved Hold. When the answer took more than half its life, it is held anew."""
         from . import approvals  # a payment that nobody is asked about loads none of this
 
         payer, rules = self.payer, self.payer.policy.approval
@@ -236,7 +236,8 @@ class Kit:
         note = yield from approvals.ask(who, request, payer.clock)
         if (over := tasks.refusal(self.ask, *self.standing)) is not None:
             raise over
-        terms = self._terms(hold.offer) if payer.clock() - now > FRESH else None
+        end = hold.terms.valid_before
+        terms = self._terms(hold.offer) if (end - payer.clock()) * 2 < end - now else None
         made: HeldBudget = yield Call(payer.ledger.approve(hold, note, terms).run, ours=True)
         try:
             yield Sleep(0)  # who was cancelled meanwhile signs nothing
@@ -249,7 +250,7 @@ class Kit:
         """What each limit allows beyond this Hold, in words."""
         ledger, network = self.payer.ledger, hold.offer.network
         realm = "sandbox" if ledger.sandbox else "test" if network.testnet else "real"
-        return tuple(left_words(one.limit, one.left) for one in ledger.spent(hold.limits, realm=realm))
+        return tuple(left_words(one.limit, hold.offer, one.left) for one in ledger.spent(hold.limits, realm=realm))
 
     def _sign(self, step: Sign) -> Any:
         hold, payer = step.hold, self.payer

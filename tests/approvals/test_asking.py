@@ -42,7 +42,7 @@ def test_a_hook_of_one_argument_sees_all_of_the_request(shop, get):
     assert facts["pay_to"] == receipt.offer.pay_to and facts["offer"] == receipt.offer.digest
     assert facts["what"] == f"GET {payer.sandbox.origin}/joke" and "s3cret" not in str(facts)
     assert facts["reasons"][0]["rule"].startswith("approve_above in ") and "0.0100 USDC" in facts["reasons"][0]["what"]
-    assert facts["left"] == ["4.99 USD left per day for all together   [day in the sandbox default]"]
+    assert facts["left"] == ["4.9900 USD left today for all hosts   [day in the sandbox default]"]
     assert facts["expires"] - facts["created"] == 120 and len(facts["nonce"]) == 64
 
 
@@ -100,13 +100,27 @@ def test_a_slow_yes_is_signed_on_fresh_terms_and_counted_once(shop, get, rows, n
         now[0] += 100
         return True
 
-    payer = shop(hook, clock=lambda: now[0])
+    payer = shop(hook, clock=lambda: now[0], max_lifetime=60)
     get(payer)
     new, old = rows(payer)
     assert (old.state, new.state) == ("RELEASED", "CLAIMED") and new.nonce != old.nonce
     assert new.valid_before - old.valid_before == 100
-    assert notes(payer, new.payment_id)[1].startswith("approved by") and "held anew" in notes(payer, old.payment_id)[-1]
+    assert notes(payer, new.payment_id)[1].endswith(f"asked about as {old.payment_id}")
+    assert notes(payer, old.payment_id)[-1] == f"approved by the program's own hook; held anew as {new.payment_id}"
     assert spent(payer) == 10_000 and payer.ledger.verify() == []
+
+
+def test_an_answer_within_half_its_life_keeps_its_terms(shop, get, rows):
+    now = [time.time()]
+
+    def hook(_request):
+        now[0] += 29
+        return True
+
+    payer = shop(hook, clock=lambda: now[0], max_lifetime=60)
+    get(payer)
+    (row,) = rows(payer)
+    assert row.state == "CLAIMED" and row.valid_before - now[0] >= 30
 
 
 def test_the_budget_is_set_aside_while_somebody_is_asked(shop):
@@ -240,7 +254,7 @@ def test_a_cancellation_while_the_yes_is_written_down_frees_both_rows(shop, rows
         now[0] += 60
         return True
 
-    payer = shop(hook, clock=lambda: now[0])
+    payer = shop(hook, clock=lambda: now[0], max_lifetime=60)
     real = payer.ledger.approve
 
     class Slow:
@@ -277,7 +291,7 @@ def test_what_no_longer_fits_when_the_yes_comes_stays_as_it_was(shop, rows, spen
         now[0] += 60
         return True
 
-    payer = shop(hook, clock=lambda: now[0])
+    payer = shop(hook, clock=lambda: now[0], max_lifetime=60)
     with payer.client() as http, pytest.raises(PolicyDenied, match=other):
         http.get(payer.sandbox.url("/joke"))
     assert [row.state for row in rows(payer)] == ["RELEASED"] and spent(payer) == 0

@@ -83,7 +83,7 @@ def test_a_person_sees_it_and_says_yes(shop, desk, folder, notes):
     assert receipt.outcome == "spent" and notes(payer, receipt.payment_id)[1] == "approved by file"
     modes, listed, shown, facts, said = told
     assert modes == ("0o700", "0o600") and seen[0].id in listed and "0.0100 USDC (base-sepolia)" in listed
-    for word in ("0.0100 USDC", payer.sandbox.pay_to, "/joke", "approve_above in ", "4.99 USD left per day"):
+    for word in ("0.0100 USDC", payer.sandbox.pay_to, "/joke", "approve_above in ", "4.9900 USD left today"):
         assert word in shown and word in said
     assert facts["payment_id"] == receipt.payment_id and 0 < facts["seconds"] <= 30 and facts["amount"] == "10000"
     assert "approved, once" in said and list(folder.iterdir()) == [] and json.loads(run("list", "--json")) == []

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .cache import Cache
     from .store import Store
 
-__all__ = ["GRACE", "check", "counted", "dollars", "micros_of", "problems", "realm_of", "room", "scopes", "spent"]
+__all__ = ["GRACE", "check", "counted", "dollars", "left_words", "micros_of", "problems", "realm_of", "room", "scopes", "spent"]
 
 _MOST = 2**53
 _LEFT = {"minute": "left this minute", "hour": "left this hour", "day": "left today", "month": "left this month", "total": "left"}
@@ -111,6 +111,11 @@ def _exceeded(ask: Ask, offer: Offer, limit: Limit, used: int) -> BudgetExceeded
         rule=limit.rule,
         hint=limit.hint,
     )
+
+
+def left_words(limit: Limit, offer: Offer, left: int) -> str:
+    """What a limit still allows, for people: `4.7500 USD left today for all hosts   [day in policy.toml:2]`."""
+    return f"{_amount(limit, offer, left)} {_LEFT[limit.window]} for {_whom(limit.scope)}   [{limit.rule}]"
 
 
 def _whom(scope: str) -> str:

@@ -255,10 +255,12 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
         if row is None or row.state != "RESERVED" or row.owner != store.owner:
             raise LedgerError("what was approved is no longer reserved", rule="compare and swap", payment_id=hold.payment_id)
         if terms is not None:
+            plan = _plan(store, hold.ask, hold.offer, terms, hold.limits, hold.stop)
             store.cache.loud(hold.ask.key, hold.payment_id)
-            move(store, row, "RELEASED", note="held anew, since the answer took its time")
+            move(store, row, "RELEASED", note=f"{note}; held anew as {plan.payment_id}")
             self._live.pop(hold.payment_id, None)
-            hold = self._hold(store, _plan(store, hold.ask, hold.offer, terms, hold.limits, hold.stop), reserve=True)
+            note += f", asked about as {hold.payment_id}"
+            hold = self._hold(store, plan, reserve=True)
             row = self._live[hold.payment_id]
         move(store, row, "RESERVED", note=note)
         self._live[hold.payment_id] = row

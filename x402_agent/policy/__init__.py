@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .approval import Approval, Reason
 from .bounds import Bounds
-from .budget import Budget, dollars, left_words, micros
+from .budget import Budget, dollars, micros
 from .choose import Choice, choose
 from .facts import Facts, Price, PriceSource
 from .file import load
@@ -14,5 +14,5 @@ from .rules import DEFAULT, Policy
 
 __all__ = [
     "DEFAULT", "Approval", "Bounds", "Budget", "Choice", "Facts", "Live", "Policy", "Price", "PriceSource", "Reason", "choose", "dollars",
-    "is_loopback", "left_words", "load", "micros",
+    "is_loopback", "load", "micros",
 ]  # fmt: skip

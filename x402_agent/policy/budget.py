@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from ..errors import SettingsError
 from ..model import Window
 
-if TYPE_CHECKING:
-    from ..model import Limit
-
-__all__ = ["WINDOWS", "Budget", "dollars", "left_words", "micros", "window"]
+__all__ = ["WINDOWS", "Budget", "dollars", "micros", "window"]
 
 WINDOWS: tuple[Window, ...] = get_args(Window)
 _AMOUNT = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,6}))?", re.ASCII)
@@ -31,13 +28,6 @@ def dollars(amount: int) -> str:
     whole, part = divmod(amount, 1_000_000)
     digits = f"{part:06d}".rstrip("0")
     return f"{whole}.{digits.ljust(2, '0')}"
-
-
-def left_words(limit: Limit, left: int) -> str:
-    """What a limit still allows, for people: `4.75 USD left per day for host:a.example   [day in policy.toml:2]`."""
-    amount = {"micros": f"{dollars(left)} USD", "payments": f"{left} payments", "units": f"{left} units"}[limit.unit]
-    per = "in total" if limit.window == "total" else f"per {limit.window}"
-    return f"{amount} left {per} for {'all together' if limit.scope == 'all' else limit.scope}   [{limit.rule}]"
 
 
 def window(word: str, rule: str = "") -> Window:
