@@ -408,8 +408,7 @@ def crash(ledger: SqliteLedger) -> None:
     ledger._store = None
     ledger._writer._queue.clear()
     ledger._writer.stop()
-    os.close(opened.owners.fd)
-    opened.owners.fd = -1
+    opened.owners.forget()
     opened.db.close()
     os.close(opened.fd)
 
@@ -432,7 +431,7 @@ def install(monkeypatch: Any, current: list[World]) -> None:
     monkeypatch.setattr(store.Store, "_commit", watched)
     monkeypatch.setattr(Writer, "_nudge", lambda writer: None)
     monkeypatch.setattr("x402_agent.fetch.fetch", lambda step: current[-1].node(step, honest=True))
-    monkeypatch.setattr("x402_agent.recovery._show", lambda payer, hold: "the seller is gone")
+    monkeypatch.setattr("x402_agent.again.show", lambda payer, hold, output: "the seller is gone")
 
 
 def history(seed: int, folder: Path, current: list[World]) -> tuple[str, World]:

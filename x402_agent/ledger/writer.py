@@ -35,6 +35,7 @@ class _Store(Protocol):
     def perform(self, jobs: Sequence[Job[Any]], /) -> None: ...
     def begin(self, jobs: Sequence[Job[Any]], /) -> bool: ...
     def finish(self, jobs: Sequence[Job[Any]], /) -> None: ...
+    def resign(self) -> None: ...
 
 
 class Job(Generic[T]):
@@ -231,6 +232,7 @@ class Writer:
 
     def again(self, operation: Callable[[Any], None]) -> None:
         """What a Close could not write rides in the next batch that anybody makes: until then its row looks under way."""
+        self._store.resign()
         self._unwritten.append(operation)
 
     def _nudge(self) -> None:
