@@ -13,7 +13,7 @@ from ..errors import LedgerError
 from . import checkpoints, recovery, states, transactions
 from .fold import fold
 from .rows import COLUMNS, OFFER_COLUMNS, SELECT, facts, payment_id_of
-from .salvage import shape
+from .salvage import parts, shape
 from .store import day_of
 from .writer import Job, Writer
 
@@ -134,7 +134,10 @@ class Mending:
             found = self.wreck.db.execute("PRAGMA integrity_check(3)").fetchall()
         except sqlite3.Error as cause:
             return [str(cause)]
-        return [str(text) for (text,) in found if text != "ok"] + [
+        have = self.wreck.definitions()
+        made = self.db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
+        torn = [f"{name} is not what it was made as" for name, sql in made if have.get(name) != parts(sql)]
+        return torn + [str(text) for (text,) in found if text != "ok"] + [
             f"the row of payment {name} {why}" for name, (_, _, why) in self.wary.items()
         ]
 

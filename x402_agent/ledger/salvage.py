@@ -5,15 +5,19 @@ Nothing here judges a row; what cannot be read is simply missing.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from ..errors import LedgerError
+from .schema import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Wreck", "shape"]
+__all__ = ["Wreck", "parts", "shape"]
 
 PROBES = 200_000  # single rows that are tried between two that can be read
 _DAMAGE = (sqlite3.Error, ValueError, OverflowError, MemoryError)
@@ -30,14 +34,23 @@ def shape(db: sqlite3.Connection, table: str) -> dict[str, tuple[str, Any]]:
     return found
 
 
+def parts(sql: str) -> list[str]:
+    """A definition in pieces that can be compared: columns that came with migrations may stand in another order."""
+    return sorted(piece.strip() for piece in re.split(r"[,()\n]", sql) if piece.strip())
+
+
 class Wreck:
     """A copy of a damaged ledger. Its tables may be unreadable, and so may each of their rows."""
 
     def __init__(self, path: Path) -> None:
         self.db = sqlite3.connect(path, isolation_level=None)
         self.db.text_factory = lambda raw: raw.decode("utf-8", "replace")
-        with suppress(*_DAMAGE):
-            self.db.execute("PRAGMA cell_size_check = OFF")
+        with suppress(*_DAMAGE, LedgerError):
+            migrate(self.db)
+
+    def definitions(self) -> dict[str, list[str]]:
+        """How its tables, indexes, views and triggers are made, as far as that can be read."""
+        return {name: parts(sql) for name, sql in self._some("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")}
 
     def close(self) -> None:
         """Let go of the file."""
