@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 
 import anyio
 import pytest
+from typer.testing import CliRunner
 
 from x402_agent import Budget, BudgetExceeded, LedgerError, Payer, PolicyDenied, SettingsError, SigningFailed
+from x402_agent.cli.app import app
+from x402_agent.signer.link import Connection
 
 
 def test_a_paid_call_through_the_service(running):
@@ -202,3 +206,40 @@ def test_a_cancelled_call_leaves_its_payment_in_doubt_and_the_connection_usable(
         anyio.run(main)
         assert [one.state for one in box.payments()] == ["UNKNOWN"]
         assert payer.desk.open_payments()
+
+
+def test_a_paid_call_costs_one_question_and_one_word(running, monkeypatch):
+    box = running()
+    asked, told = [], []
+    call, tell = Connection.call, Connection.tell
+    monkeypatch.setattr(Connection, "call", lambda self, message, patience=0: (asked.append(message["op"]), call(self, message, patience))[1])
+    monkeypatch.setattr(Connection, "tell", lambda self, message: (told.append(message["op"]), tell(self, message))[1])
+    with box.agent() as payer, payer.client() as http:
+        for _ in range(3):
+            assert http.get(box.payer.sandbox.url("/joke")).status_code == 200
+    assert asked == ["hello", "pay", "pay", "pay"]  # one connection, then one round trip a payment
+    assert told.count("close") == 3 and [one for one in told if one != "receipt"] == ["hello", "pay", "close", "pay", "close", "pay", "close"]
+
+
+def test_the_command_line_reads_through_it(running, monkeypatch):
+    box = running("settles_then_500")
+    monkeypatch.setenv("X402_AGENT_SIGNER", str(box.path))
+    run = CliRunner()
+    done = run.invoke(app, ["get", box.payer.sandbox.url("/joke"), "--json"])
+    assert done.exit_code in (1, 5), done.output
+    payment_id = json.loads(done.stdout)["payment"]["payment_id"]
+    (line,) = run.invoke(app, ["log", "--json"]).stdout.splitlines()
+    assert json.loads(line)["payment_id"] == payment_id and json.loads(line)["money"].endswith("(base-sepolia)")
+    why = json.loads(run.invoke(app, ["why", payment_id[:8], "--json"]).stdout)
+    assert why["payment_id"] == payment_id and len(why["events"]) == 2 and why["agent"] == "research"
+    resumed = json.loads(run.invoke(app, ["resume", "--json"]).stdout)
+    assert [one["payment_id"] for one in resumed] == [payment_id]
+    status = json.loads(run.invoke(app, ["signer", "status", "--json"]).stdout)
+    assert status["agent"] == "research" and status["group"] == "team" and status["proofs"] >= 1
+    for words in (["log", "--by", "host"], ["ledger", "verify"], ["budget", "unpin", "https://x.example"], ["freeze"]):
+        done = run.invoke(app, words)
+        assert done.exit_code in (1, 2), (words, done.output)
+    box.stop()
+    gone = run.invoke(app, ["signer", "status", "--json"])
+    assert gone.exit_code == 1 and json.loads(gone.stdout)["running"] is False
+    box.start()

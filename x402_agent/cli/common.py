@@ -89,7 +89,12 @@ def errors(machine: bool) -> Iterator[None]:
 
 
 def ledgers(settings: Settings) -> list[SqliteLedger]:
-    """Yours, then the sandbox's: those that exist."""
+    """Yours, then the sandbox's: those that exist. With a signer set, what it tells its agent."""
+    if settings.signer is not None:
+        from ..signer import Desk, Link
+
+        desk: Any = Desk(Link(settings.signer))
+        return [desk]
     from ..ledger import SqliteLedger
 
     pairs = ((settings.ledger_path, False), (settings.sandbox_ledger, True))

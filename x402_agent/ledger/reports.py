@@ -83,6 +83,7 @@ class Reports(Opened):
         host: str = "",
         outcome: Outcome | Literal[""] = "",
         in_doubt: bool = False,
+        agent: str = "",
         limit: int = 1000,
     ) -> list[Payment]:
         """Payments, newest first. `in_doubt` takes refused ones too: their money may still move."""
@@ -96,6 +97,9 @@ class Reports(Opened):
             if host:
                 where.append("host = ?")
                 values.append(host)
+            if agent:
+                where.append("agent = ?")
+                values.append(agent)
             if outcome:
                 where.append(_WHERE[outcome])
             if in_doubt:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .agent import AgentPayer, from_settings
+from .desk import Desk
 from .link import Link
 from .peers import peer, refuse_open, refuse_unsafe
 from .service import Service
 
-__all__ = ["AgentPayer", "Link", "Service", "from_settings", "peer", "refuse_open", "refuse_unsafe"]
+__all__ = ["AgentPayer", "Desk", "Link", "Service", "from_settings", "peer", "refuse_open", "refuse_unsafe"]

@@ -103,6 +103,7 @@ class Link:
         self._all: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._lock = threading.Lock()
         _LINKS.add(self)
+        weakref.finalize(self, _end, self._idle)
 
     def take(self) -> Connection:
         """A connection of one's own until it is given back; raises SigningFailed."""
@@ -137,17 +138,20 @@ class Link:
     def close(self) -> None:
         """End all that is idle."""
         with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+            _end(self._idle)
 
     def forked(self) -> None:
         """In a forked child: the parent's conversations are not ours, and must end with the parent."""
         self._lock = threading.Lock()
-        self._idle = []
+        self._idle.clear()
         for connection in list(self._all):
             with suppress(OSError):
                 connection.close()
+
+
+def _end(idle: list[Connection]) -> None:
+    while idle:
+        idle.pop().close()
 
 
 def _after_fork() -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, get_args
 
 from .. import errors
 from ..assets import asset_by_id
 from ..errors import PaymentError, SigningFailed
-from ..model import Ask, Cap, Challenge, Hold, Limit, Offer, Proof, Terms, Under, Unit, Window
+from ..ledger import Payment
+from ..model import Ask, Cap, Challenge, Hold, Limit, Money, Offer, Proof, Terms, Under, Unit, Window
 from ..secret import plain
 from .frames import Fields, Malformed
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["ask_in", "ask_out", "challenge_in", "challenge_out", "error_in", "error_out", "hold_in", "hold_out",
-           "limits_in", "limits_out", "offer_in", "offer_out", "own_scope", "proof_in", "proof_out"]  # fmt: skip
+           "limits_in", "limits_out", "offer_in", "offer_out", "own_scope", "payment_in",
+           "payment_out", "proof_in", "proof_out"]  # fmt: skip
 
 MAX_OFFERS = 32
 MAX_LIMITS = 32
@@ -171,6 +174,27 @@ def hold_in(told: Fields, ask: Ask) -> Hold:
         told.text("state", 32, shape=_WORD), resumed=bool(told.flag("resumed")), refused=bool(told.flag("refused")),
         identifier=told.text("identifier", shape=_WORD),
     )  # fmt: skip
+
+
+def payment_out(payment: Payment) -> dict[str, Any]:
+    """One payment as the reading side has it, without its money, which is made anew from amount and asset."""
+    return {**{one.name: getattr(payment, one.name) for one in fields(payment) if one.name != "money"},
+            "url": payment.url[:1000], "amount": str(payment.amount), "charged": None if payment.charged is None else str(payment.charged)}  # fmt: skip
+
+
+def payment_in(told: Fields) -> Payment:
+    """The same where it is shown."""
+    made: dict[str, Any] = {}
+    for one in fields(Payment):
+        if one.type in ("str", "Outcome"):
+            made[one.name] = told.text(one.name, 1 << 16)
+        elif one.type == "int":
+            made[one.name] = told.whole(one.name, 1 << 256)
+        elif one.type == "bool":
+            made[one.name] = bool(told.flag(one.name))
+    made["charged"] = told.whole("charged", 1 << 256) if told.has("charged") else None
+    asset = asset_by_id(made["asset_id"])
+    return Payment(**made, money=Money(made["amount"], asset) if asset else None)
 
 
 def proof_out(proof: Proof) -> dict[str, Any]:
