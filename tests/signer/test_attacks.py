@@ -6,10 +6,11 @@ import json
 import socket
 import struct
 import time
+from dataclasses import replace
 
 import pytest
 
-from x402_agent import Budget
+from x402_agent import Budget, Settings
 from x402_agent.signer import service as service_room
 from x402_agent.signer.frames import MAX_FRAME
 
@@ -158,6 +159,13 @@ def test_no_word_of_an_agent_widens_a_limit(running, claims):
     assert {one.agent for one in box.payments()} <= {"research"}
 
 
+def test_the_services_own_name_is_nobody_elses(running):
+    box = running(settings=replace(Settings.load(), agent="boss", group="board"))
+    with Raw(box.path) as raw:
+        assert "proof" in raw.call(pay(box))
+    assert [one.agent for one in box.payments()] == ["research"]
+
+
 @pytest.mark.parametrize("state", ["RELEASED", "DEAD", "CONFIRMED", "REVERTED", "RESERVED", "QUARANTINE", "", "claimed"])
 def test_nothing_is_freed_by_an_agents_word(running, state):
     box = running()
@@ -202,6 +210,10 @@ def test_a_payment_id_is_no_key_to_another_agents_payment(running, monkeypatch):
         assert box.payments()[0].state == "INFLIGHT"
         other = thief.call(pay(box, caller_key="k"))  # the same purchase under the same key is another agent's other one
         assert other["hold"]["payment_id"] != payment_id and other["proof"]["nonce"] != mine["proof"]["nonce"]
+        honest.sock.close()
+        wait_for(lambda: box.payments()[-1].state == "UNKNOWN")
+        plain = thief.call(pay(box, key="a"))  # nor is what the other left open his to show
+        assert not plain["hold"]["resumed"] and plain["hold"]["payment_id"] not in (payment_id, other["hold"]["payment_id"])
         with Raw(box.path) as also:
             said = also.call({"op": "close", "payment_id": payment_id, "state": "UNKNOWN", "status": 0, "milliseconds": 0})
             assert said["error"] == "LedgerError"
@@ -220,8 +232,9 @@ def test_huge_and_empty_frames_and_talk_before_hello_are_cut_off(running):
     box = running()
     for data, size in ((b"x", MAX_FRAME + 1), (b"", 0), (b"x", 0xFFFFFFFF)):
         with Raw(box.path) as raw:
+            start = time.monotonic()
             raw.send(data, size)
-            assert raw.read() is None
+            assert raw.read() is None and time.monotonic() - start < 5  # not read at all
     for first in (pay(box), {"op": "hello", "protocol": 2}, {"op": "hello"}):
         with Raw(box.path, hello=False) as raw:
             said = raw.call(first)
