@@ -177,3 +177,8 @@ def test_the_core_has_no_crypto_and_every_requirement_has_a_hash():
     for path in sorted((ROOT / "requirements").glob("*.txt")):
         lines = path.read_text().replace("\\\n", " ").splitlines()
         assert lines and all("==" in line and "--hash=sha256:" in line for line in lines), path.name
+
+
+def test_no_two_migrations_have_one_number():
+    numbers = [path.name[:4] for path in sorted((PACKAGE / "ledger" / "migrations").glob("*.sql"))]
+    assert len(numbers) == len(set(numbers)), "the ledger applies one file for a number"

@@ -231,6 +231,7 @@ def test_the_command_line_reads_through_it(running, monkeypatch):
     (line,) = run.invoke(app, ["log", "--json"]).stdout.splitlines()
     assert json.loads(line)["payment_id"] == payment_id and json.loads(line)["money"].endswith("(base-sepolia)")
     why = json.loads(run.invoke(app, ["why", payment_id[:8], "--json"]).stdout)
+    assert "error" not in why, why
     assert why["payment_id"] == payment_id and len(why["events"]) == 2 and why["agent"] == "research"
     resumed = json.loads(run.invoke(app, ["resume", "--json"]).stdout)
     assert [one["payment_id"] for one in resumed] == [payment_id]

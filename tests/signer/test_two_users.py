@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 import x402_agent
+from x402_agent import Settings
+from x402_agent.cli.signer import _checks
 from x402_agent.ledger import SqliteLedger
 from x402_agent.sandbox import Sandbox
 from x402_agent.secret import Secret
@@ -175,8 +177,7 @@ def test_an_agents_user_moves_no_limit_and_learns_no_secret(world):
     assert told[5]["error"] == "BudgetExceeded" and "policy.toml" in told[5]["rule"], told[5]
     assert told[6]["proof"]["nonce"] and told[6]["hold"]["state"] == "INFLIGHT"
 
-    for forged in ({"op": "key"}, {"op": "sign", "digest": "00" * 32}, {"op": "budget", "day": "1000"}, {"op": 1}):
-        assert world.act(THIEF, "talk", messages=[forged])["talk"][1:] == [None]
+    assert world.act(THIEF, "talk", messages=[{"op": "key"}])["talk"][1:] == [None]
     refused = world.act(STRANGER, "talk", messages=[pay(world, "b")])["talk"]
     assert refused[0]["error"] == "PolicyDenied" and refused[1:] in ([None], []), refused
 
@@ -214,6 +215,20 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_its_doctor_sees_whatever_others_can_reach(world, way, monkeypatch):
+    WAYS[way](world)
+    monkeypatch.setenv("X402_AGENT_HOME", str(world.home))
+    monkeypatch.setenv("X402_AGENT_PASSPHRASE_FILE", str(world.home / "passphrase"))
+    os.seteuid(SIGNER)
+    try:
+        found = _checks(Settings.load(), Path(world.socket))
+    finally:
+        os.seteuid(0)
+    assert [name for name, ok, _ in found if ok is not True], found
+    assert all(said for _, _, said in found)
+
+
+@pytest.mark.parametrize("way", ["a wallet that others read", "a policy of the agent's", "nobody in the table"])
 def test_it_refuses_to_start_where_others_can_reach_it(world, way):
     WAYS[way](world)
     process = world.actor(SIGNER, "cli", "signer", "run", "--socket", world.socket, "--json", home=world.home,

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from ..errors import PaymentError, SettingsError
 from ..kit import Quote
 from ..ledger import Event
+from ..ledger.refunds import Refund
 from ..ledger.reports import Left
 from .frames import Malformed
 from .link import Connection, Link
 from .nouns import ask_out, challenge_out, error_in, hold_in, limits_in, payment_in, proof_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from ..ledger import Payment
     from ..model import Ask, Challenge, Limit, Proof
@@ -90,7 +91,7 @@ class Desk:
         return hold, proof
 
     def close(self, hold: HeldBudget, state: str, *, refused: bool = False, status: int = 0, transaction: str = "",
-              note: str = "", milliseconds: int = 0, claim: Mapping[str, Any] | None = None) -> _Blocking:  # fmt: skip
+              note: str = "", milliseconds: int = 0, request: None = None) -> _Blocking:  # fmt: skip
         """Tell what came of it. Nobody waits for good news; until it is there the payment counts the same."""
         message = {
             "op": "close", "payment_id": hold.payment_id, "state": state, "refused": refused, "status": status,
@@ -146,6 +147,11 @@ class Desk:
         told = self.link.ask({"op": "events", "payment_id": payment_id})
         return [Event(one.whole("seq", 1 << 62), one.text("from"), one.text("state"), one.whole("at", 1 << 62), one.raw("data"))
                 for one in told.each("events", 500)]  # fmt: skip
+
+    def refunds(self, payment_id: str) -> list[Refund]:
+        """What came back of one of ours."""
+        told = self.link.ask({"op": "events", "payment_id": payment_id})
+        return [Refund(one.text("transaction"), one.whole("amount", 1 << 256), one.whole("at", 1 << 62)) for one in told.each("refunds", 500)]
 
     def namesakes(self, payment: Payment) -> int:
         """Nothing: other agents' payments are not ours to count."""

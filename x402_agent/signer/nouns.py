@@ -42,7 +42,7 @@ def ask_out(ask: Ask) -> dict[str, Any]:
     under = ask.under
     return {
         "method": ask.method, "url": ask.url, "key": ask.key, "has_body": ask.has_body, "caller_key": ask.caller_key,
-        "again": ask.again, "paid": ask.paid, "task": under.task, "tool": under.tool, "category": under.category,
+        "again": ask.again, "paid": ask.paid, "listed": None if ask.listed is None else str(ask.listed), "task": under.task, "tool": under.tool, "category": under.category,
         "runs": list(under.runs), "limits": limits_out(ask.limits),
         "caps": [{"micros": str(cap.micros), "rule": cap.rule, "hint": cap.hint} for cap in ask.caps],
     }  # fmt: skip
@@ -66,7 +66,8 @@ def ask_in(told: Fields, agent: str, group: str) -> Ask:
     made = Ask(
         told.text("method", shape=_METHOD), url, origin, host.strip("[]"), target.partition("?")[0],
         has_body=bool(told.flag("has_body")), caller_key=f"{agent}\n{mine}" if mine else "",
-        under=under, again=told.flag("again"), limits=tuple(_own(each, agent) for each in limits_in(told)),
+        under=under, again=told.flag("again"), listed=told.whole("listed", 1 << 62) if told.has("listed") else None,
+        limits=tuple(_own(each, agent) for each in limits_in(told)),
         caps=tuple(Cap(each.whole("micros", 1 << 62), *_words(each)) for each in told.each("caps", MAX_LIMITS)),
     )  # fmt: skip
     made.paid = told.text("paid", 64, shape=_WORD)

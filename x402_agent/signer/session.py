@@ -174,6 +174,7 @@ class Session:
     def _hand_out(self, hold: Hold, proof: Proof) -> dict[str, Any]:
         self._handed[hold.payment_id] = hold
         self.service.paid += 1
+        self.payer.facts.learn(hold)
         log.info("%s %s %s %s %s", "again" if hold.resumed else "proof", self.agent.name, hold.offer.money, hold.ask.host, hold.payment_id)
         return {"hold": hold_out(hold), "proof": proof_out(proof)}
 
@@ -240,8 +241,11 @@ class Session:
         return {"payment": payment_out(self.payer.ledger.payment(found[0].payment_id))}
 
     def _events(self, told: Fields) -> dict[str, Any]:
-        found = self.payer.ledger.events(self._own(told).payment_id)[-500:]
-        return {"events": [{"seq": one.seq, "from": one.from_state, "state": one.state, "at": one.at, "data": one.data} for one in found]}
+        payment_id = self._own(told).payment_id
+        found = self.payer.ledger.events(payment_id)[-500:]
+        back = [{"transaction": one.transaction, "amount": str(one.amount), "at": one.at} for one in self.payer.ledger.refunds(payment_id)]
+        return {"events": [{"seq": one.seq, "from": one.from_state, "state": one.state, "at": one.at, "data": one.data} for one in found],
+                "refunds": back[-500:]}  # fmt: skip
 
     def _own(self, told: Fields) -> Hold:
         """One of this agent's own payments; another's does not exist for it."""
