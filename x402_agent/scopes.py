@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .model import Ask, Offer
+    from .model import Ask, Offer, Under
 
 __all__ = ["DEEPEST", "plain_path", "scopes_of"]
 
@@ -21,18 +22,21 @@ def scopes_of(ask: Ask, offer: Offer) -> tuple[str, ...]:
     `origin:`, `path:ORIGIN/SEGMENTS` (whole segments, the whole path last), `payee:NETWORK/ADDRESS`, `asset:CAIP-19`;
     on all networks together `payee:ADDRESS`, `asset:SYMBOL`.
     """
-    under, asset = ask.under, offer.asset
-    network = asset.network
-    payee = offer.pay_to.lower() if network.namespace == "eip155" else offer.pay_to
-    found = ["all", f"host:{ask.host}", f"origin:{ask.origin}", f"asset:{asset.id}", f"asset:{asset.symbol}",
-             f"payee:{network.id}/{payee}", f"payee:{payee}"]  # fmt: skip
+    asset = offer.asset
+    return _scopes(ask.under, ask.host, ask.origin, ask.path, asset.id, asset.symbol, asset.network.id, offer.pay_to)
+
+
+@lru_cache(maxsize=512)
+def _scopes(under: Under, host: str, origin: str, path: str, asset: str, symbol: str, network: str, pay_to: str) -> tuple[str, ...]:
+    payee = pay_to.lower() if network.startswith("eip155:") else pay_to
+    found = ["all", f"host:{host}", f"origin:{origin}", f"asset:{asset}", f"asset:{symbol}", f"payee:{network}/{payee}", f"payee:{payee}"]
     named = (("group", under.group), ("agent", under.agent), ("tool", under.tool), ("category", under.category))
     found += [f"{kind}:{name}" for kind, names in named if names for name in names.split(",")]
     if under.task:
         found += [f"task:{name}" for name in _prefixes(under.task)]
     found += [f"run:{run}" for run in under.runs]
-    found += [f"path:{ask.origin}/{prefix}" for prefix in _prefixes(ask.path.strip("/")) if prefix]
-    return tuple(found)
+    found += [f"path:{origin}/{prefix}" for prefix in _prefixes(path.strip("/")) if prefix]
+    return tuple(dict.fromkeys(found))
 
 
 def plain_path(path: str) -> str:

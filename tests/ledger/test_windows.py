@@ -66,6 +66,8 @@ class Oracle:
         return (
             scope == "all"
             or (kind in ("host", "asset", "origin") and row[kind] == name)
+            or scope == "asset:USDC"
+            or (kind == "payee" and row["to_address"].lower() == name)
             or (kind == "payee" and f"{row['network']}/{row['to_address'].lower()}" == name)
             or (kind == "path" and (row["origin"] + row["path"] + "/").startswith(name + "/"))
             or (kind in among and name in row[among[kind]].split(","))
@@ -77,7 +79,8 @@ class Oracle:
 def scopes(offer) -> list[str]:
     return [
         "all", "host:a.example", "origin:https://b.example", "path:https://a.example/v1", "path:https://a.example/v1/y",
-        f"payee:{offer.network.id}/{PAYEES[0].lower()}", f"asset:{offer.asset.id}", "agent:scout", "agent:boss", "group:team",
+        f"payee:{offer.network.id}/{PAYEES[0].lower()}", f"asset:{offer.asset.id}", "asset:USDC", f"payee:{PAYEES[1].lower()}",
+        "agent:scout", "agent:boss", "group:team",
         "tool:t", "task:dig", "task:dig/deep", "run:r1", "run:r2",
     ]  # fmt: skip
 
@@ -86,7 +89,7 @@ def run(desk, seed: int, moves: int) -> int:
     """Two processes, one of which knows no limits; clocks that jump, and step back a little. -> payments."""
     rng = random.Random(seed)
     ledgers = [desk.open(), desk.open()]
-    every = [Limit(scope, window, 10**12, unit="units" if scope.startswith("asset:") else "micros")
+    every = [Limit(scope, window, 10**12, unit="units" if scope.startswith("asset:eip") else "micros")
              for scope in scopes(desk.offer()) for window in WINDOWS]  # fmt: skip
     holds = []
     for _ in range(moves):

@@ -3,6 +3,7 @@ and real money apart."""  # fmt: skip
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..errors import BudgetExceeded, LedgerError
@@ -29,7 +30,12 @@ def realm_of(offer: Offer, *, sandbox: bool) -> str:
 
 def scopes(realm: str, ask: Ask, offer: Offer) -> tuple[str, ...]:
     """Where a payment counts, as counters are named: `REALM/SCOPE`."""
-    return tuple(f"{realm}/{scope}" for scope in dict.fromkeys(scopes_of(ask, offer)))
+    return _in_realm(realm, scopes_of(ask, offer))
+
+
+@lru_cache(maxsize=512)
+def _in_realm(realm: str, scopes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{realm}/{scope}" for scope in scopes)
 
 
 def micros_of(offer: Offer, limits: tuple[Limit, ...]) -> int:
@@ -64,7 +70,8 @@ def check(
     """Raise BudgetExceeded when a limit has no room for this offer. -> its micros."""
     micros, since, realm = micros_of(offer, limits), began(now), scopes[0].partition("/")[0]
     counters.load(store, scopes)
-    store.now()  # what was loaded may have been damaged
+    if store.broken:  # by what was loaded
+        store.now()
     for limit in limits:
         scope = f"{realm}/{limit.scope}"
         if limit.window not in since or (limit.unit == "units" and not limit.scope.startswith("asset:")):

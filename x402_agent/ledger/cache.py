@@ -16,8 +16,8 @@ __all__ = ["Cache"]
 class Cache:
     """What memory knows of the file. Exact while the batch number in the lock file is the one we wrote."""
 
-    __slots__ = ("ahead", "allowances", "bad", "bad_until", "counters", "dirty", "frozen", "generation", "live", "offers", "open_keys",
-                 "pins", "quiet", "whole")  # fmt: skip
+    __slots__ = ("ahead", "allowances", "bad", "bad_until", "counters", "dirty", "frozen", "generation", "live", "looked", "offers",
+                 "open_keys", "pins", "quiet", "whole")  # fmt: skip
 
     def __init__(self) -> None:
         self.generation = -1
@@ -33,6 +33,7 @@ class Cache:
         self.frozen: dict[tuple[str, str], tuple[int, str]] | None = None  # (kind, name) -> since, note; None: to be read
         self.bad: dict[str, list[int]] | None = None  # origin or payee -> its open payments without goods; None: to be read
         self.bad_until = 0.0  # monotonic seconds: another process may end, and tells nobody
+        self.looked = -1  # the batch in which files called `freeze` were looked for
         self.live: Live | None = None  # credentials, and goods that wait; None: to be read
 
     def forget(self) -> None:

@@ -187,12 +187,14 @@ def add(store: Store, scopes: Iterable[str], began: Mapping[str, int], micros: i
     """Count a payment that is about to be written; what its scopes hold was loaded before."""
     cache = store.cache
     for scope in scopes:
-        held, ahead = cache.counters.get(scope), cache.ahead.pop(scope, None)
-        if ahead:
+        held = cache.counters.get(scope)
+        if cache.ahead and (ahead := cache.ahead.pop(scope, None)):
             held = cache.counters[scope] = {**(held or {}), **ahead}
-        for window, counter in (held or {}).items():
+        if not held:
+            continue
+        for window, counter in held.items():
             if counter.began != began[window]:  # a window has ended: the next begins with what may still settle
-                counter = held[window] = _sum(store, scope, window, began[window])  # type: ignore[index] # noqa: PLW2901
+                counter = held[window] = _sum(store, scope, window, began[window])  # noqa: PLW2901
             counter.micros += micros
             counter.payments += 1
             counter.units += units if _is_asset(scope) else 0

@@ -16,7 +16,7 @@ from . import states
 from .opened import Opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ..model import Ask, Hold, Offer
@@ -116,11 +116,13 @@ def calm(cache: Cache, ask: Ask, offer: Offer, after: int) -> bool:
     return all(len(bad.get(key, ())) < after for key in _keys(ask, offer))
 
 
-def check_freezes(store: Store, hold: Hold, files: tuple[Path, ...]) -> None:
+def check_freezes(store: Store, hold: Hold, files: Callable[[], tuple[Path, ...]]) -> None:
     """Inside the transaction that holds money: raises PolicyDenied when nothing new is paid here."""
     ask, offer = hold.ask, hold.offer
-    for path in files:
-        _no_file(path)
+    if store.cache.looked != store.cache.generation:  # once for all payments of a batch: it costs calls of the system
+        for path in files():
+            _no_file(path)
+        store.cache.looked = store.cache.generation
     frozen = store.cache.frozen
     if frozen is None:
         rows = store.db.execute("SELECT kind, name, since, note FROM x402_freezes").fetchall()

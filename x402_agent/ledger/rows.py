@@ -219,7 +219,7 @@ def scopes_of_row(row: dict[str, Any]) -> tuple[str, ...]:
     ask = Ask("", "", row["origin"], row["host"], row["path"], under=_under(row))
     listed = asset_by_id(row["asset"])
     asset = Asset(row["asset"], Network(row["network"], row["chain"], testnet=False), "", listed.symbol if listed else "", 0)
-    return tuple(dict.fromkeys(scopes_of(ask, Offer("", "", asset, 0, row["to_address"], 0))))
+    return scopes_of(ask, Offer("", "", asset, 0, row["to_address"], 0))
 
 
 def payment_of(row: sqlite3.Row) -> Payment:
