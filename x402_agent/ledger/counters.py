@@ -197,7 +197,8 @@ def add(store: Store, scopes: Iterable[str], began: Mapping[str, int], micros: i
                 counter = held[window] = _sum(store, scope, window, began[window])  # noqa: PLW2901
             counter.micros += micros
             counter.payments += 1
-            counter.units += units if _is_asset(scope) else 0
+            if "/asset:" in scope and _is_asset(scope):
+                counter.units += units
             cache.dirty[scope, window] = counter
 
 
