@@ -9,6 +9,7 @@ from .errors import SettingsError
 from .flow import show_again
 from .keeping import MOST
 from .kit import Kit
+from .wire import plain_headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,7 +72,10 @@ def _shown(payer: Payer, hold: Hold, repeat: Repeat | None, output: Path | None)
         led.append(_Again(payer, ask, hold))
         return led[-1]
 
-    options: dict[str, Any] = {} if repeat is None else {"headers": list(repeat.headers), "content": repeat.body}
+    options: dict[str, Any] = {}
+    if repeat is not None:
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in repeat.headers]
+        options = {"headers": headers, "content": repeat.body}
     with (
         payer.talking(lead) as client,
         client.stream(hold.ask.method, hold.ask.url, follow_redirects=False, **options) as reply,
@@ -96,7 +100,7 @@ def _to_ledger(payer: Payer, hold: Hold, reply: Any) -> str:
         body += chunk
         if len(body) > MOST:
             return ""
-    sealed = payer.keeping.goods(hold, reply.status_code, reply.headers.multi_items(), bytes(body))
+    sealed = payer.keeping.goods(hold, reply.status_code, plain_headers(reply), bytes(body))
     payer.ledger.keep_goods(hold, sealed).run()
     payer.credentials.waits(hold.ask.origin)
     return "its goods wait for the same request"

@@ -16,7 +16,7 @@ from .steps import MAX_BODY, Goods, Reply
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["DRAIN", "OPTIONS", "PAID", "add_cookies", "ask", "copy", "full", "readable", "small", "stored", "stream_types"]
+__all__ = ["DRAIN", "OPTIONS", "PAID", "add_cookies", "ask", "copy", "full", "plain_headers", "readable", "small", "stored", "stream_types"]
 
 PAID = "x402_agent.paid"
 START = "x402_agent.start"
@@ -134,6 +134,11 @@ def _digest(request: Any, lib: Any) -> bytes:
     return digest.digest()
 
 
+def plain_headers(message: Any) -> tuple[tuple[str, str], ...]:
+    """Headers of a request or response as text that is each of their bytes, whatever they were meant to be."""
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in message.headers.raw)
+
+
 def _repeat(request: Any, lib: Any) -> Repeat | None:
     """Headers and body, to make the same request again; None when the body is larger than 1 MiB or cannot be read."""
     held = bytearray()
@@ -144,7 +149,7 @@ def _repeat(request: Any, lib: Any) -> Repeat | None:
                 return None
     except (NotReplayable, lib.StreamError, OSError, TypeError):
         return None
-    return Repeat(tuple(request.headers.multi_items()), bytes(held))
+    return Repeat(plain_headers(request), bytes(held))
 
 
 def copy(request: Any, lib: Any, extra: Mapping[str, str], *, least: float, cookies: Any) -> Any:
@@ -211,7 +216,8 @@ def full(chunks: list[bytes], left: float | None, lib: Any) -> bool:
 
 def stored(goods: Goods, request: Any, lib: Any) -> Reply:
     """An answer out of the ledger, as the HTTP library would have given it."""
-    response = lib.Response(goods.status, headers=list(goods.headers), content=goods.body, request=request)
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in goods.headers]
+    response = lib.Response(goods.status, headers=headers, content=goods.body, request=request)
     reply = Reply(goods.status, response.headers, response=response)
     reply.receipt = goods.receipt
     return reply

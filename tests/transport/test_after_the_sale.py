@@ -77,6 +77,17 @@ def test_a_post_is_repeated_without_its_caller_and_its_goods_go_to_the_next_iden
     assert [each.data.get("note") for each in buyer.ledger.events(one.payment_id)][-1] == "its goods were handed over"
 
 
+def test_headers_come_back_byte_for_byte_and_break_nothing(drive, seller, buyer):
+    flaky = Flaky(seller, x_note="caf\xe9 \xff")
+    url = seller.serves("/buy", flaky)
+    lost(drive, buyer, url, content=BODY, headers={"x-name": b"caf\xe9"})
+    flaky.mended = True
+    buyer.resume()
+    assert flaky.seen[-1].headers["x-name"] == "caf\xe9"
+    reply = drive(buyer, "POST", url, content=BODY)
+    assert dict(reply.headers.raw)[b"x-note"] == b"caf\xe9 \xff" and reply.content == b"the goods for " + BODY
+
+
 def test_other_requests_do_not_get_them(drive, seller, buyer):
     flaky = Flaky(seller)
     url = seller.serves("/buy", flaky)
