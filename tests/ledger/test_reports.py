@@ -110,6 +110,8 @@ def test_totals(ledger, busy):
     ]  # fmt: skip
     assert [t.micros for t in ledger.totals("day")] == [270_000]
     assert [t.realm for t in ledger.totals("agent")] == ["test"]
+    assert [(t.name, t.payments) for t in ledger.totals("payee")] == [("0x209693bc6afc0c5328ba36faf03c514ef312287c", 3)]
+    assert [t.name for by in ("group", "task", "tool", "category") for t in ledger.totals(by)] == [""] * 4
     with pytest.raises(LedgerError):
         ledger.totals("1; DROP TABLE x402_payments")
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from .. import Money, Settings, SettingsError
+from ..ledger import By
 from ..policy import dollars
 from .common import as_json, errors, ledgers, link, row
 
@@ -22,7 +23,7 @@ def run(
     today: Annotated[bool, typer.Option("--today", help="Only today, UTC.")] = False,
     host: Annotated[str, typer.Option(help="Only this host.")] = "",
     in_doubt: Annotated[bool, typer.Option("--in-doubt", help="Only what may still settle.")] = False,
-    by: Annotated[str, typer.Option(help="Totals by host, agent or day.")] = "",
+    by: Annotated[str, typer.Option(help="Totals by host, agent, group, task, tool, category, payee or day.")] = "",
     follow: Annotated[bool, typer.Option("--follow", help="Go on as payments happen; ^C ends.")] = False,
     path: Annotated[bool, typer.Option("--path", help="Where the ledger lies.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document a line.")] = False,
@@ -33,8 +34,8 @@ def run(
         if path:
             as_json({"path": str(settings.ledger_path)}) if json else print(settings.ledger_path)
             return
-        if by and by not in ("host", "agent", "day"):
-            raise SettingsError(f"totals are by host, agent or day, not {by!r}", rule="--by", hint="--by host")
+        if by and by not in get_args(By):
+            raise SettingsError(f"there are no totals by {by!r}", rule=f"--by {', '.join(get_args(By))}", hint="--by host")
         if by and (today or host or in_doubt or follow):
             raise SettingsError("--by gives the totals of everything", rule="--by stands alone", hint=f"x402-agent log --by {by}")
         opened = ledgers(settings)

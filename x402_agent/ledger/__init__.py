@@ -7,7 +7,7 @@ from .freezes import FREEZE_FILE, Freeze, Kind
 from .goods import Sealed, Waiting
 from .notes import note_path
 from .repair import Mended, repair
-from .reports import Event, Left, Total
+from .reports import By, Event, Left, Total
 from .rows import Payment
 from .slips import Slip
 from .sqlite import SqliteLedger
@@ -18,6 +18,6 @@ from .trial import trial
 from .writer import Job
 
 __all__ = [
-    "FREEZE_FILE", "IN_DOUBT", "MOVES", "Event", "Freeze", "Job", "Kind", "Left", "Live", "Mended", "Payment", "Sealed", "Slip", "SqliteLedger", "Standing", "Stats", "Token", "Total",
+    "FREEZE_FILE", "IN_DOUBT", "MOVES", "By", "Event", "Freeze", "Job", "Kind", "Left", "Live", "Mended", "Payment", "Sealed", "Slip", "SqliteLedger", "Standing", "Stats", "Token", "Total",
     "Transaction", "Used", "Waiting", "cell", "legal", "note_path", "plain_path", "repair", "trial",
 ]  # fmt: skip

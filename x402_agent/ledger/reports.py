@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from ..errors import LedgerError
 from ..model import Hold, Limit, Outcome
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .store import Store
 
-__all__ = ["Event", "Left", "Reports", "Total", "select"]
+__all__ = ["By", "Event", "Left", "Reports", "Total", "select"]
 
 _WHERE = {
     "spent": f"state IN {states.listed(states.SPENT)}",
@@ -27,6 +27,10 @@ _WHERE = {
     "refused": "state = 'UNKNOWN' AND refused = 1",
     "in_doubt": f"(state IN {states.listed(states.UNSENT | states.IN_DOUBT)} AND NOT (state = 'UNKNOWN' AND refused = 1))",
 }
+
+
+_PAYEE = "CASE WHEN network LIKE 'eip155:%' THEN lower(to_address) ELSE to_address END"
+By: TypeAlias = Literal["host", "agent", "group", "task", "tool", "category", "payee", "day"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +172,14 @@ class Reports(Opened):
             hold_of(row) for row in select(store, f"{which} ORDER BY id LIMIT 1000", (agent, prefix, prefix + "g"))
         ]))  # fmt: skip
 
-    def totals(self, by: Literal["host", "agent", "day"]) -> list[Total]:
-        """What is counted, by host, agent or UTC day; the largest first, days in their order."""
+    def totals(self, by: By) -> list[Total]:
+        """What is counted, by host, agent, group, task, tool, category, payee or UTC day; the largest first, days in their order."""
         order = "name" if by == "day" else "micros DESC"
-        if by not in ("host", "agent", "day"):
-            raise LedgerError(f"there are no totals by {by!r}", rule="host, agent or day")
+        if by not in get_args(By):
+            raise LedgerError(f"there are no totals by {by!r}", rule=", ".join(get_args(By)))
+        column = {"group": "team", "payee": _PAYEE}.get(by, by)
         query = (
-            f"SELECT {by} AS name, realm, COUNT(*), SUM(micros) AS micros FROM x402_payments "
+            f"SELECT {column} AS name, realm, COUNT(*), SUM(micros) AS micros FROM x402_payments "
             f"WHERE state NOT IN {states.listed(states.FREED)} GROUP BY name, realm ORDER BY {order}"
         )
         return [Total(*row) for row in self._read(lambda store: store.db.execute(query).fetchall())]
