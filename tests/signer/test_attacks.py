@@ -189,6 +189,21 @@ def test_an_agent_that_vanishes_leaves_its_payment_in_doubt_and_gets_the_same_pr
     assert again["proof"] == first["proof"] and again["hold"]["resumed"] and len(box.payments()) == 1
 
 
+def test_who_comes_back_at_once_gets_the_same_proof_too(running):
+    """An agent that is killed and started anew may be quicker than the thread that served it."""
+    box = running()
+    box.payer.policy = replace(box.payer.policy, stop_after=0)  # so many in doubt would end it
+    others = [Raw(box.path) for _ in range(8)]
+    for number in range(40):
+        with Raw(box.path) as raw:
+            first = raw.call(pay(box, key=f"{number:064x}"))
+        with Raw(box.path) as raw:
+            again = raw.call(pay(box, key=f"{number:064x}"))
+        assert again["proof"] == first["proof"] and again["hold"]["resumed"], number
+    for one in others:
+        one.sock.close()
+
+
 def test_a_payment_id_is_no_key_to_another_agents_payment(running, monkeypatch):
     """The kernel's word is replaced here, to be two users in one process; test_two_users.py has two real ones."""
     real, users = service_room.peer, []

@@ -142,6 +142,13 @@ class Service:
         """How many agents are connected."""
         return len(self._open)
 
+    def settle(self, agent: Agent) -> None:
+        """Let what this agent's ended connections left be written down first."""
+        with self._lock:
+            mine = [session for session in self._open if session.agent == agent]
+        for session in mine:
+            session.wait_if_gone()
+
     def left(self, session: Session) -> None:
         """A connection has ended."""
         with self._lock:

@@ -8,6 +8,7 @@ what it says about a payment only moves between counted states are taken.
 from __future__ import annotations
 
 import logging
+import select
 import socket
 import threading
 import time
@@ -49,6 +50,9 @@ class Desk(Protocol):
     def left(self, session: Session) -> None:
         """This connection has ended."""
 
+    def settle(self, agent: Agent) -> None:
+        """Let what this agent's ended connections left be written down first."""
+
     @property
     def connected(self) -> int:
         """How many agents are connected."""
@@ -69,6 +73,15 @@ class Session:
         self._sock = sock
         self._handed: dict[str, Hold] = {}
         self.thread = threading.Thread(target=self._run, name=f"x402-signer-{who.uid}", daemon=True)
+
+    def wait_if_gone(self) -> None:
+        """Let its thread write down what an agent left that has hung up; at once for one that is there."""
+        if self._handed and self.thread is not threading.current_thread():
+            poll = select.poll()
+            with suppress(OSError, ValueError):  # closed meanwhile
+                poll.register(self._sock, 0)  # hanging up is always told
+                if poll.poll(0):
+                    self.thread.join(ANSWER)
 
     def end(self) -> None:
         """Cut it off."""
@@ -152,6 +165,7 @@ class Session:
         ask = ask_in(told, self.agent.name, self.agent.group)
         challenge = challenge_in(told, ask)
         kit = self._kit(ask)
+        self.service.settle(self.agent)  # who was killed and comes back at once meets his own proof
         hold, proof = self._drive(kit, prove(ask, challenge, kit))
         if kit.signed:
             self.payer.ledger.testify(hold.payment_id, "offer", kit.signed).run()
