@@ -33,6 +33,9 @@ total = "0.055"
 [signer.agents]
 61002 = "team/research"
 61003 = "thief"
+
+[budgets."agent:thief"]
+total = "0.01"
 """
 
 
@@ -171,10 +174,11 @@ def test_an_agents_user_moves_no_limit_and_learns_no_secret(world):
     told = world.act(THIEF, "talk", messages=[
         {"op": "state", "payment_id": payment_id}, {"op": "again", "payment_id": payment_id}, {"op": "open", "payment_id": payment_id},
         {"op": "close", "payment_id": payment_id, "state": "UNKNOWN", "status": 0, "milliseconds": 0},
-        pay(world, "a", 20_001, **wide), pay(world, "a", **wide),
+        pay(world, "a", 20_001, **wide), pay(world, "a", **wide), pay(world, "b", **wide),
     ])["talk"]  # fmt: skip
     assert told[0]["agent"] == "thief" and [one.get("error") for one in told[1:5]] == ["LedgerError"] * 4, told
     assert told[5]["error"] == "BudgetExceeded" and "policy.toml" in told[5]["rule"], told[5]
+    assert told[7]["error"] == "BudgetExceeded" and "agent:thief" in told[7]["rule"], told[7]
     assert told[6]["proof"]["nonce"] and told[6]["hold"]["state"] == "INFLIGHT"
 
     assert world.act(THIEF, "talk", messages=[{"op": "key"}])["talk"][1:] == [None]
