@@ -291,10 +291,10 @@ def main() -> int:
     if options.helper:
         helper()
         return 0
-    found = run(options.ways, options.step)
-    for each in found:
-        print(each)
-        print(*each.faults, sep="\n", end="\n" if each.faults else "")
+    found: list[Found] = []
+    for name in options.ways:
+        found += run([name], options.step)
+        print(found[-1], *found[-1].faults, sep="\n", flush=True)
     total = sum(one.points.total() for one in found), sum(one.kills for one in found)
     print(f"{total[0]} points, {total[1]} kills, {sum(one.double for one in found)} double payments, "
           f"{sum(one.forgotten for one in found)} forgotten, {sum(len(one.faults) for one in found)} faults")  # fmt: skip
