@@ -18,6 +18,8 @@ from large_ledger import build, opened, today
 from paid_request import header_microseconds, measure, table
 from prepaid import prepaid
 
+from policy import decisions
+
 __all__: list[str] = []
 
 SLACK = 1.2
@@ -59,6 +61,7 @@ def main() -> int:
         ("a paid call, wall x plain (goal 2.4)", paid[0] / wall, 4.0),
         ("a paid call, CPU x plain (goal 2.4)", paid[1] / cpu, 4.0),
         ("parsed offer to header, us of CPU", header_microseconds(), 80.0),
+        ("a decision of policy, 50 rules and 10 scopes, us of CPU", decisions()[0], 200.0),
         ("import and client over httpx, s of CPU", imports, 0.120),
         ("x402-agent try, s", min(_try_seconds() for _ in range(3)), 2.0),
     ]

@@ -82,6 +82,7 @@ class Policy:
     where: Mapping[str, str] = field(default_factory=dict)
     source: str = "the built-in default"
     _rules: Mapping[str, Rule] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _each: bool = field(default=False, init=False, repr=False, compare=False)
     _sorted: Mapping[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -132,6 +133,7 @@ class Policy:
         every = replace(every, per_call=self.per_call, day=self.day, total=self.total)
         rules = {name: compiled(self, name, own) for name, own in [("all", every), *named.items()]}
         object.__setattr__(self, "_rules", rules)
+        object.__setattr__(self, "_each", any(name.startswith("each:") for name in rules))
         sort: dict[str, str] = {}
         for category, members in self.categories.items():
             scopes.scope(f"category:{category}", self.place("categories"))
@@ -197,6 +199,8 @@ class Policy:
         for scope in scopes_of(ask, offer)[1:]:
             if (own := known.get(scope)) is not None:
                 yield scope, own
+            if not self._each:
+                continue
             kind, _, name = scope.partition(":")
             if (each := known.get(f"each:{kind}")) is not None and not (kind in ("payee", "asset") and "/" in name):
                 yield scope, each
