@@ -9,10 +9,11 @@ import ctypes
 import os
 import platform
 import signal
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 TRACEME, SYSCALL, SETOPTIONS, GET_SYSCALL_INFO = 0, 24, 0x4200, 0x420E
 OPTIONS = 1 | 8 | 0x100000  # TRACESYSGOOD, TRACECLONE, EXITKILL
@@ -28,9 +29,12 @@ CALLS = {  # system call numbers: what changes a file, or sends
         38: "rename", 35: "unlink", 56: "create", 276: "rename",
     },
 }.get(platform.machine(), {})  # fmt: skip
-libc = ctypes.CDLL(None, use_errno=True)
-libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
-libc.ptrace.restype = ctypes.c_long
+if sys.platform != "linux":
+    CALLS = {}
+libc: Any = ctypes.CDLL(None, use_errno=True) if CALLS else None
+if CALLS:
+    libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
+    libc.ptrace.restype = ctypes.c_long
 
 
 class Info(ctypes.Structure):
@@ -51,13 +55,8 @@ class Watched(NamedTuple):
 
 
 def able() -> bool:
-    """Whether this system lets a process watch its child."""
-    if sys.platform != "linux" or not CALLS:
-        return False
-    try:
-        return watched(lambda: None, 0).status == 0
-    except OSError:
-        return False
+    """Whether this system lets a process watch its child: tried in another process, which has no other children."""
+    return bool(CALLS) and subprocess.run([sys.executable, __file__], capture_output=True, check=False).returncode == 0
 
 
 def watched(work: Callable[[], object], kill_at: int) -> Watched:
@@ -123,3 +122,7 @@ def _ptrace(request: int, pid: int, address: int, data: int, *, gone: bool = Fal
     if libc.ptrace(request, pid, address, data) < 0 and not gone:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+if __name__ == "__main__":
+    sys.exit(watched(lambda: None, 0).status)
