@@ -65,4 +65,5 @@ def decisions(rounds: int = 15, calls: int = 300) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    print("one decision, 50 rules, 10 scopes, 4 offers: best %.0f us, median %.0f us of CPU" % decisions())
+    best, median = decisions()
+    print(f"one decision, 50 rules, 10 scopes, 4 offers: best {best:.0f} us, median {median:.0f} us of CPU")
