@@ -29,7 +29,7 @@ GRACE = 86400  # seconds after its expiry during which an open row still counts 
 SLACK = 300  # seconds by which rows of older ledgers may stand out of order
 WHOLE = 16  # so many counters are read at once; of more, those that are asked for
 MANY = 4096  # scopes that memory knows about
-RECENT = 5000  # payments that are summed up at opening
+RECENT = 5000  # payments that are summed up at opening, for all counters together
 _MAY_SETTLE = states.UNSENT | states.IN_DOUBT
 _MAY, _FREED, _NEITHER = map(states.listed, (_MAY_SETTLE, states.FREED, _MAY_SETTLE | states.FREED))
 _RUN = re.compile(r"(?:.*\.)?([0-9a-f]{8})[0-9a-f]{12}")  # behind a signer's socket, with the agent's name in front
@@ -337,15 +337,18 @@ def _first(store: Store, table: str, column: str, at: int) -> int:
 
 def problems(store: Store, *, whole: bool) -> list[str]:
     """What is wrong with the counters, in words: each is its checksum's and its rows'; at opening, where that is cheap."""
-    found = []
+    found, left = [], RECENT
     newest = store.db.execute("SELECT COALESCE(MAX(id), 0) FROM x402_payments").fetchone()[0]
     for *row, checksum in store.db.execute(_READ + ("" if whole else f" LIMIT {WHOLE}")).fetchall():
         counter = _counter(store, tuple(row), checksum)
         if counter is None:
             found.append(_damaged(row))
             continue
-        if not whole and newest - first_payment(store, counter.began) >= RECENT:
-            continue
+        if not whole:
+            rows = newest - first_payment(store, counter.began)
+            if rows >= left:
+                continue
+            left -= rows
         made = _sum(store, counter.scope, counter.window, counter.began)
         if made != counter:
             found.append(
