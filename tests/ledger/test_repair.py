@@ -119,6 +119,13 @@ def test_a_row_whose_journal_is_hurt_goes_into_quarantine(desk, made, damage, wh
     assert made[which] not in [hold.payment_id for hold in ledger.open_payments() if hold.state != "QUARANTINE"]
 
 
+def test_a_flipped_sum_does_not_swallow_every_budget(desk, made):
+    """Its amount says otherwise, and its journal is hurt as well: a cap, not what the flipped bit makes of it."""
+    edit(desk, f"DELETE FROM x402_events WHERE payment_id = '{made[1]}'", f"UPDATE x402_payments SET micros = 1 << 44 WHERE payment_id = '{made[1]}'")
+    assert [each[:2] for each in mend(desk).quarantined] == [(made[1], CAP)]
+    assert desk.counted(again(desk)) == CAP + 40_000
+
+
 def test_what_nobody_can_read_counts_a_cap_each(desk, made):
     edit(desk, f"DELETE FROM x402_events WHERE payment_id IN ('{made[1]}', '{made[4]}')",
          f"DELETE FROM x402_payments WHERE payment_id IN ('{made[1]}', '{made[4]}')")  # fmt: skip
@@ -238,7 +245,12 @@ def test_a_file_that_is_no_database_any_more_counts_a_cap_for_each_entry(desk, m
 
 def test_a_lost_secret_is_made_anew_and_the_note_learns_it(desk, made):
     desk.path.with_name("ledger.db.secret").write_bytes(b"short")
-    assert mend(desk).problems == ()
+    with pytest.raises(LedgerError, match="damaged"):
+        again(desk)
+    assert "secret" in mend(desk).problems[0]
+    ledger = again(desk)
+    whole(ledger)
+    desk.pay(ledger, desk.ask("/more"))
 
 
 def test_the_copies_are_gone_whatever_happens(desk, made, monkeypatch):

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import assets
 from ..errors import LedgerError
+from ..model import Money
 from . import checkpoints, recovery, states, transactions
+from .events import digest
 from .fold import fold
 from .rows import COLUMNS, OFFER_COLUMNS, SELECT, facts, payment_id_of
 from .salvage import parts, shape
@@ -56,6 +58,15 @@ class Mended:
     backup: str = ""
 
 
+def _plausible(row: Row) -> int:
+    """What a row says it counts: the lesser of two columns that should say the same, for one of them may be hurt."""
+    asset, amount = assets.asset_by_id(row["asset"]), row["amount"]
+    said: int = row["micros"] if 0 <= row["micros"] < 2**53 else 0
+    if asset is None or not (amount.isascii() and amount.isdigit()) or len(amount) > 80:
+        return said
+    return min(said, Money(int(amount), asset).micros or 0) or said
+
+
 class Mending:
     """One repair: `store` is the new, empty ledger, `head` the last entry that was ever written down (seq, hash)."""
 
@@ -66,21 +77,24 @@ class Mending:
         self.rebuilt: list[str] = []
         self.quarantined: list[tuple[str, int, str]] = []
 
-    def run(self) -> Mended:
-        """Fill, judge, mend, seal, verify; raises LedgerError when what was made is not whole."""
-        made: Mended = Job(Writer(self.store), lambda _: self._all(), write=True, full=True).run()
+    def run(self, known: tuple[str, ...] = ()) -> Mended:
+        """Fill, judge, mend, seal, verify; raises LedgerError when what was made is not whole.
+
+        `known` is what is wrong beside anything found here.
+        """
+        made: Mended = Job(Writer(self.store), lambda _: self._all(known), write=True, full=True).run()
         if made.problems and (wrong := recovery.verify(self.store)):
             raise LedgerError(f"what was made of it is not whole: {wrong[0]}", rule="nothing was changed")
         return made
 
-    def _all(self) -> Mended:
+    def _all(self, known: tuple[str, ...]) -> Mended:
         for (table,) in self.db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
             if table.startswith("x402_") and table not in ("x402_payments", "x402_schema"):
                 self._copy(table)
         self._payments()
         journal, (seq, made) = self.store.journal, self.head
         journal.load()
-        problems = [*self._unread(), *recovery.verify(self.store)]
+        problems = [*known, *self._unread(), *recovery.verify(self.store)]
         behind = bool(seq) and journal.hash_at(seq) != made
         problems += [f"entry {seq} was the last, and it is missing or changed"] if behind else []
         before = tuple(self.db.execute(_SUM).fetchall())
@@ -132,8 +146,8 @@ class Mending:
         """What SQLite itself finds in the old file."""
         try:
             found = self.wreck.db.execute("PRAGMA integrity_check(3)").fetchall()
-        except sqlite3.Error as cause:
-            return [str(cause)]
+        except (sqlite3.Error, ValueError) as cause:  # its own words may quote a name that is no text any more
+            return [str(cause) if isinstance(cause, sqlite3.Error) else "what SQLite says of it cannot be read"]
         have = self.wreck.definitions()
         made = self.db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
         torn = [f"{name} is not what it was made as" for name, sql in made if have.get(name) != parts(sql)]
@@ -184,11 +198,12 @@ class Mending:
         return int(self.db.execute(query).fetchone()[0]) if first else 1
 
     def _quarantine(self, number: int, name: str, row: Row | None, why: str, entries: Iterable[Entry]) -> None:
-        """Counted with what it says, what its entries say, and at least one cap: the most of these."""
+        """Counted with what it says, what its first entry says, and at least one cap: the most of these."""
         made, micros = self._sane(name, row, why)
         for entry in entries:
             first = re.search(r'"micros":([0-9]{1,16})[,}]', str(entry[6]))
-            micros = max(micros, int(first[1])) if first else micros
+            if first and digest(entry[7], entry[:7]) == entry[8]:
+                micros = max(micros, int(first[1]))
         made["micros"] = max(micros, self.cap)
         self._write(number, made)
         self.quarantined.append((name, made["micros"], why))
@@ -208,7 +223,7 @@ class Mending:
             kind, blank = self.columns[column]
             value = row[column] if row else blank
             made[column] = value if isinstance(value, int if kind == "INTEGER" else str) else blank
-        micros = made["micros"] if 0 <= made["micros"] < 2**53 else 0
+        micros = _plausible(made)
         if not why:
             return made, micros
         made.update(payment_id=name, delivered=0, refused=0, charged="", given_back=0, note=f"in quarantine: {why}"[:200])

@@ -17,11 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import LedgerError
-from . import lock, notes
+from ..errors import LedgerError, PaymentError
+from . import lock, notes, recovery
 from .mending import Mended, Mending
 from .salvage import Wreck
 from .store import Store, stamp, stamped
+from .writer import Job, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,30 +103,61 @@ def _mend(place: _Place, *, dry_run: bool) -> Mended:
             if (each := path.with_name(path.name + end)).exists():
                 shutil.copy2(each, backup / each.name)
         secret = _secret(backup / (path.name + ".secret"))
-        (scratch / "wreck").mkdir(mode=0o700)
-        for end in ("", "-wal"):
-            if (each := backup / (path.name + end)).exists():
-                shutil.copy2(each, scratch / "wreck" / each.name)
-        store = _new(scratch / "made", path.name, secret, place.clock)
-        try:
-            wreck = Wreck(scratch / "wreck" / path.name)
-            try:
-                found = Mending(store, wreck, place.cap, place.head(), sandbox=place.sandbox).run()
-            finally:
-                wreck.close()
-        finally:
-            journal = store.journal
-            store.close()  # the last close of a WAL database writes its log back into it
+        found, made, journal = _build(place, scratch / "first", backup, secret)
+        if not found.problems and (why := _unusable(place, scratch / "tried", backup)):
+            found, made, journal = _build(place, scratch / "second", backup, secret, (why,))
         if dry_run or not found.problems:
             return found
-        return replace(found, backup=_put_in_place(place, store.path, journal, backup, secret))
+        return replace(found, backup=_put_in_place(place, made, journal, backup, secret))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _build(
+    place: _Place, scratch: Path, backup: Path, secret: bytes, known: tuple[str, ...] = ()
+) -> tuple[Mended, Path, Journal]:
+    """A new ledger of what can be read of the old one; `known` is what was found wrong before. -> it, its file and journal."""
+    name = place.path.name
+    _copies(backup, scratch / "wreck", name, ("", "-wal"))
+    store = _new(scratch / "made", name, secret, place.clock)
+    try:
+        wreck = Wreck(scratch / "wreck" / name)
+        try:
+            found = Mending(store, wreck, place.cap, place.head(), sandbox=place.sandbox).run(known)
+        finally:
+            wreck.close()
+        return found, store.path, store.journal
+    finally:
+        store.close()  # the last close of a WAL database writes its log back into it
+
+
+def _copies(backup: Path, folder: Path, name: str, ends: tuple[str, ...]) -> None:
+    folder.mkdir(mode=0o700, parents=True)
+    for end in ends:
+        if (each := backup / (name + end)).exists():
+            shutil.copy2(each, folder / each.name)
+
+
+def _unusable(place: _Place, folder: Path, backup: Path) -> str:
+    """Why the old files cannot be paid from although all of it can be read, or "": a copy of them is tried."""
+    _copies(backup, folder, place.path.name, _FILES)
+    try:
+        store = Store(folder / place.path.name, place.clock, durable=False)
+    except PaymentError as why:
+        return why.what.replace(str(folder), str(place.path.parent))
+    try:
+        Job(Writer(store), recovery.trust, write=True, full=False).run()
+        Job(Writer(store), lambda one: one.db.execute("UPDATE x402_schema SET name = name"), write=True, full=False).run()
+        return store.broken.replace(str(folder), str(place.path.parent))
+    except PaymentError as why:
+        return why.what.replace(str(folder), str(place.path.parent))
+    finally:
+        store.close()
+
+
 def _new(folder: Path, name: str, secret: bytes, clock: Callable[[], float]) -> Store:
     """An empty ledger with the old one's secret."""
-    folder.mkdir(mode=0o700)
+    folder.mkdir(mode=0o700, parents=True)
     fd = lock.open_private(folder / f"{name}.secret")
     try:
         os.write(fd, secret)
