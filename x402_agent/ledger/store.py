@@ -288,7 +288,7 @@ class Store:
     def now(self) -> float:
         """The clock; raises LedgerError when it stands minutes behind the newest row (Z12), or the file is broken."""
         if self.broken:
-            raise LedgerError(self.broken, rule="no journal, no signature (Z1)", hint="x402-agent doctor")
+            raise LedgerError(self.broken, rule="no journal, no signature (Z1)", hint="x402-agent ledger repair --dry-run")
         now, newest = self.clock(), self.journal.at / 1000
         if now < newest - CLOCK_SLACK:
             behind = newest - now
