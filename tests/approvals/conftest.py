@@ -17,8 +17,8 @@ def shop():
     """Make a sandbox payer that asks `approve` about everything above `above` micro-dollars."""
     with ExitStack() as stack:
 
-        def make(approve=None, *, above=0, scenario="honest", clock=None, **rules):
-            payer = stack.enter_context(Payer.sandbox(scenario))
+        def make(approve=None, *, above=0, scenario="honest", clock=None, serve=False, **rules):
+            payer = stack.enter_context(Payer.sandbox(scenario, serve=serve))
             payer.policy = replace(payer.policy, approve_above=above, **rules)
             payer.approve = approve
             if clock is not None:

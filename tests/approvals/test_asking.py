@@ -199,9 +199,9 @@ def test_a_blocking_hook_does_not_block_the_loop(shop, backend):
 
 
 def test_a_person_may_take_longer_than_the_deadline_over_the_legs(shop, get):
-    payer = shop(lambda _request: time.sleep(0.6) or True)
-    payer.deadline = 0.5
-    assert get(payer, timeout=0.1).extensions["payment"].outcome == "spent"
+    payer = shop(lambda _request: time.sleep(3.2) or True, serve=True)
+    payer.deadline = 3.0
+    assert get(payer, timeout=0.5).extensions["payment"].outcome == "spent"
 
 
 def test_two_calls_for_one_thing_ask_each_for_itself(shop):
@@ -313,3 +313,21 @@ def test_a_new_payee_is_asked_about_and_the_reason_names_the_rule(shop, get):
     get(payer)
     (request,) = seen
     assert [reason.rule.split()[0] for reason in request.reasons] == ["ask_new_origin", "ask_new_payee"]
+
+
+def test_a_freeze_while_somebody_is_asked_stops_what_was_approved(shop, get, rows, spent):
+    payer = shop(lambda _request: payer.ledger.freeze(note="enough") and True)
+    with pytest.raises(PolicyDenied, match="enough|frozen|froze"):
+        get(payer)
+    assert rows(payer)[0].state == "RELEASED" and spent(payer) == 0 and payer.sandbox.settlements == []
+
+
+def test_a_purchase_that_is_repeated_too_often_is_asked_about(shop, get):
+    from x402_agent.policy.bounds import Often
+
+    seen = []
+    payer = shop(lambda request: seen.append(request) or True, above=None, repeat=Often(2, 600))
+    for _ in range(3):
+        assert get(payer).status_code == 200
+    (request,) = seen
+    assert request.reasons[0].rule.startswith("repeat in ") and "was bought 2 times" in request.reasons[0].what

@@ -71,6 +71,12 @@ class Screen:
                     assert re.search(pattern, self.text), self.text
         return self.text
 
+    def reads(self, seconds):
+        """Whatever is shown within this time."""
+        end = time.monotonic() + seconds
+        while select.select([self.fd], [], [], max(0.0, end - time.monotonic()))[0]:
+            self.text += os.read(self.fd, 65536).decode()
+
     def ends(self):
         """Wait until the process has ended by itself, and written what it had to."""
         try:
@@ -189,7 +195,7 @@ raise SystemExit
 """
     there = screen(extra=extra)
     there.until(ASKED)
-    time.sleep(0.5)
+    there.reads(0.5)
     assert there.text.count("x402-agent asks before it pays") == 1
     there.type("yes\n")
     there.until(r"(?s)to pay within.*" + ASKED.pattern)
