@@ -317,7 +317,7 @@ def test_a_new_payee_is_asked_about_and_the_reason_names_the_rule(shop, get):
 
 def test_a_freeze_while_somebody_is_asked_stops_what_was_approved(shop, get, rows, spent):
     payer = shop(lambda _request: payer.ledger.freeze(note="enough") and True)
-    with pytest.raises(PolicyDenied, match="enough|frozen|froze"):
+    with pytest.raises(PolicyDenied, match="enough"):
         get(payer)
     assert rows(payer)[0].state == "RELEASED" and spent(payer) == 0 and payer.sandbox.settlements == []
 
