@@ -11,6 +11,7 @@ under it; a proof that is open already may still be shown again.
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from contextvars import ContextVar
@@ -75,7 +76,7 @@ class Task:
         self.lineage = (*lineage, self)
         self.ends = None if deadline is None else time.monotonic() + deadline
         self.lends = False  # whether a slip was given from under it
-        self._state = "new"
+        self._state, self._process = "new", os.getpid()
         threads.follow(_ENTERED)
 
     @property
@@ -127,7 +128,8 @@ class Task:
     def _leave(self) -> Job[Any] | None:
         self._state = "ended"
         _ENTERED.set(tuple(task for task in _ENTERED.get() if task is not self))
-        mine = self.lends and self._kind == "task"  # a slip outlives a block that it was used in
+        # A slip outlives a block that it was used in, and a copy of the block that a forked child leaves.
+        mine = self.lends and self._kind == "task" and self._process == os.getpid()
         return self.payer.ledger.end_slips(self.bounds.under.runs[-1]) if mine else None
 
     # -- bound to it, whatever the context ------------------------------------------------------------------------

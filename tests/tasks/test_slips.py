@@ -301,3 +301,41 @@ def test_doctor_says_which_purse_this_environment_pays_from(monkeypatch):
     assert done.exit_code == 3 and "is gone" in json.loads(done.output)["what"]
     monkeypatch.setenv("X402_AGENT_SLIP", "slip-wrong")
     assert CliRunner().invoke(app, ["get", "http://127.0.0.1:9/x"]).exit_code == 2
+
+
+FORKED = """
+import os, sys
+from pathlib import Path
+from x402_agent import BudgetExceeded, Payer, PolicyDenied
+
+payer = Payer.sandbox(ledger=Path(sys.argv[1]))
+url = payer.sandbox.url("/joke")
+with payer.task("a", budget="0.02"):
+    token = payer.slip("1.00")
+    payer.client().get(url)
+    child = os.fork()
+    if child:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        payer.under(token)  # alive: it was a copy of the block that the child left
+        try:
+            payer.client().get(url)
+        except BudgetExceeded as why:
+            print(why.rule)
+    else:
+        payer.client().get(url)
+        payer.ledger.flush()
+if not child:
+    os._exit(0)
+try:
+    payer.under(token)
+except PolicyDenied as why:
+    print(why.what)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_pays_under_the_task_and_ends_no_slip_of_its_parent(tmp_path):
+    done = subprocess.run([sys.executable, "-c", FORKED, str(tmp_path / "l.db")], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    rule, what = done.stdout.splitlines()
+    assert rule == "task a (budget=0.02) in code" and what.endswith("is expired: its task has ended")
