@@ -120,6 +120,25 @@ def test_what_another_process_fetched_is_found_before_it_is_bought_again(drive, 
     assert drive(other, "POST", url, content=BODY).status_code == 200 and len(seller.nonces) == 2
 
 
+def test_a_prepaying_client_looks_before_its_proof_leaves(drive, seller, till, buyer):
+    from x402_agent import Policy
+
+    flaky = Flaky(seller)
+    flaky.mended = True
+    url = seller.serves("/get", flaky)
+    eager = till.payer(policy=Policy(networks=("testnet",), prepay=(seller.origin,)))
+    eager.wallet = Wallet.from_key(KEY)
+    drive(eager, "GET", url, times=2)
+    assert [bool(hit.proof) for hit in seller.hits] == [False, True, True], "it prepays"
+    flaky.mended = False
+    lost(drive, eager, url, "GET")
+    eager.ledger.flush()
+    flaky.mended = True
+    assert [one.after for one in buyer.resume()] == ["CLAIMED"]
+    before = len(seller.nonces)
+    assert drive(eager, "GET", url).content == b"the goods for " and len(seller.nonces) == before
+
+
 def test_a_get_keeps_its_headers_once_its_answer_is_lost(drive, seller, buyer):
     flaky = Flaky(seller)
     url = seller.serves("/get", flaky)
