@@ -1,7 +1,10 @@
 """The nouns: what an Ask and an Offer say of themselves."""
 
+import pytest
+
 from x402_agent.assets import asset_by_id
 from x402_agent.model import Ask, Offer, Under, scopes_of
+from x402_agent.scopes import plain_path
 
 USDC = asset_by_id("eip155:84532/erc20:0x036CbD53842c5426634e7929541eC2318f3dCF7e")
 
@@ -29,3 +32,12 @@ def test_names_inside_each_other_each_count():
     found = scopes_of(Ask("GET", "https://x.example/", "https://x.example", "x.example", "/", under=under),
                       Offer("x402", "exact", USDC, 1, "0x" + "ab" * 20, 60))  # fmt: skip
     assert {"agent:boss", "agent:scout", "tool:research", "tool:search"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("path", "plain"),
+    [("/a/../v1//%41", "/v1/A"), ("/v1/..", "/"), ("/../../v1", "/v1"), ("/./v1/", "/v1/"), ("/v1/%2e%2E/x", "/x"), ("/%2541", "/%2541"), ("/a%2fb", "/a%2Fb"),
+     ("/v1", "/v1"), ("", ""), ("/", "/"), ("//", "/"), ("/...", "/..."), ("/a/.b", "/a/.b"), ("/%zz", "/%zz"), ("/%C3%A9", "/%C3%A9")],
+)  # fmt: skip
+def test_a_path_has_one_spelling(path, plain):
+    assert plain_path(path) == plain == plain_path(plain)

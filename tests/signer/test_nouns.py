@@ -44,6 +44,11 @@ def test_an_ask_arrives_whole_and_says_nothing_of_who_asks():
     assert set(Ask.__slots__) == known, "a new field of an Ask: does it travel?"
 
 
+def test_a_path_arrives_in_the_spelling_that_budgets_have():
+    told = {**nouns.ask_out(ask()), "url": "https://a.example/z/..//x/%79?q=/.."}
+    assert nouns.ask_in(wire(told), "research", "team").path == "/x/y"
+
+
 def test_offers_holds_limits_and_payments_arrive_whole():
     assert nouns.offer_in(wire(nouns.offer_out(OFFER))) == OFFER
     told = {**nouns.offer_out(OFFER), "value": "1"}  # what it is worth says the service

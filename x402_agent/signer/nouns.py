@@ -16,6 +16,7 @@ from ..assets import asset_by_id
 from ..errors import PaymentError, SigningFailed
 from ..ledger import Payment
 from ..model import Ask, Cap, Challenge, Hold, Limit, Money, Offer, Proof, Terms, Under, Unit, Window
+from ..scopes import plain_path
 from ..secret import plain
 from .frames import Fields, Malformed
 
@@ -64,7 +65,7 @@ def ask_in(told: Fields, agent: str, group: str) -> Ask:
     )  # fmt: skip
     mine = told.text("caller_key", 4096)
     made = Ask(
-        told.text("method", shape=_METHOD), url, origin, host.strip("[]"), target.partition("?")[0],
+        told.text("method", shape=_METHOD), url, origin, host.strip("[]"), plain_path(target.partition("?")[0]),
         has_body=bool(told.flag("has_body")), caller_key=f"{agent}\n{mine}" if mine else "",
         under=under, again=told.flag("again"), listed=told.whole("listed", 1 << 62) if told.has("listed") else None,
         limits=tuple(_own(each, agent) for each in limits_in(told)),
