@@ -17,7 +17,7 @@ import sys
 
 
 def become(uid, gid):
-    os.setgroups([])
+    os.setgroups([int(each) for each in os.environ.get("ACTOR_GROUPS", "").split(",") if each])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     assert os.getresuid() == (uid, uid, uid)

@@ -240,7 +240,11 @@ def test_the_command_line_reads_through_it(running, monkeypatch):
     for words in (["log", "--by", "host"], ["ledger", "verify"], ["budget", "unpin", "https://x.example"], ["freeze"]):
         done = run.invoke(app, words)
         assert done.exit_code in (1, 2), (words, done.output)
+    checks = {one["check"]: one for one in json.loads(run.invoke(app, ["doctor", "--json"]).stdout)}
+    assert checks["signer"]["ok"] and "we are research" in checks["signer"]["said"] and "no boundary" in checks["signer"]["said"]
+    assert not {"key", "policy", "ledger"} & set(checks)
     box.stop()
+    assert run.invoke(app, ["doctor"]).exit_code == 1
     gone = run.invoke(app, ["signer", "status", "--json"])
     assert gone.exit_code == 1 and json.loads(gone.stdout)["running"] is False
     box.start()

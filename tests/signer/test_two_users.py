@@ -26,7 +26,7 @@ from x402_agent.secret import Secret
 from x402_agent.wallet import Entry, WalletFile
 
 HERE = Path(__file__).parent
-SIGNER, RESEARCH, THIEF, STRANGER = 61001, 61002, 61003, 61004
+SIGNER, RESEARCH, THIEF, STRANGER, GROUP = 61001, 61002, 61003, 61004, 61009
 POLICY = """per_call = "0.02"
 total = "0.055"
 
@@ -80,10 +80,10 @@ class World:
         line = [sys.executable, "-W", "error", str(self.code / "actor.py"), str(self.code), str(uid), str(uid), kind, *words]
         return subprocess.Popen(line, env={**env, **options}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/")
 
-    def start(self):
+    def start(self, *words):
         """The service, by the command line."""
         self.service = self.actor(
-            SIGNER, "cli", "signer", "run", "--socket", self.socket, "--json", home=self.home,
+            SIGNER, "cli", "signer", "run", "--socket", self.socket, "--json", *words, home=self.home,
             X402_AGENT_NETWORKS="testnet", X402_AGENT_PASSPHRASE_FILE=str(self.home / "passphrase"),
         )  # fmt: skip
         line = self.service.stdout.readline()
@@ -240,6 +240,24 @@ def test_it_refuses_to_start_where_others_can_reach_it(world, way):
     out, err = process.communicate(timeout=60)
     assert process.returncode in (1, 2) and "ready" not in out, (out, err)
     assert "Traceback" not in err and not os.path.exists(world.socket)
+
+
+def test_only_a_group_reaches_its_socket(world):
+    line = ["signer", "run", "--socket", world.socket, "--json", "--group", str(GROUP)]
+    env = {"X402_AGENT_NETWORKS": "testnet", "X402_AGENT_PASSPHRASE_FILE": str(world.home / "passphrase")}
+    stranger = world.actor(SIGNER, "cli", *line, home=world.home, **env)
+    out, err = stranger.communicate(timeout=60)
+    assert stranger.returncode == 2 and "member of the group" in out and "Traceback" not in err, (out, err)
+
+    world.put("policy.toml", 'day = "1.00"\n')  # without a table each of the group is an agent of its own
+    world.service = world.actor(SIGNER, "cli", *line, home=world.home, ACTOR_GROUPS=str(GROUP), **env)
+    assert json.loads(world.service.stdout.readline())["ready"]
+    facts = json.dumps({"do": ["talk"], "socket": world.socket, "messages": []})
+    member = world.actor(RESEARCH, "act", facts, ACTOR_GROUPS=str(GROUP))
+    assert json.loads(member.communicate(timeout=60)[0])["talk"][0]["agent"] == f"uid-{RESEARCH}"
+    other = world.actor(THIEF, "act", facts)
+    assert "PermissionError" in other.communicate(timeout=60)[1] and other.returncode == 1
+    world.stop()
 
 
 def test_a_link_of_the_agents_does_not_lead_the_service_astray(world):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Annotated
 
 import typer
 
-from .. import __version__
+from .. import SettingsError, __version__
 from . import (
     approve,
     budget,
@@ -30,6 +32,7 @@ from . import (
     wallet_transactions,
     why,
 )
+from .common import errors
 
 __all__ = ["app"]
 
@@ -50,11 +53,19 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+# What a person does to the rules or the journal: with a signer set, those are its, and an edit here would do nothing.
+_ITS_OWN = frozenset({"approve", "budget", "credentials", "freeze", "ledger", "pin", "pins", "policy", "slip", "unfreeze", "unpin"})
+
+
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand in _ITS_OWN and os.environ.get("X402_AGENT_SIGNER") and not {"--help", "-h"} & set(sys.argv):
+        with errors("--json" in sys.argv):
+            raise SettingsError(f"with a signer set, `{context.invoked_subcommand}` is its operator's", rule="X402_AGENT_SIGNER",
+                                hint=f"as the signer's own user: x402-agent {context.invoked_subcommand} …")  # fmt: skip
 
 
 app.command("try", short_help="A first paid request on test money.")(try_.run)

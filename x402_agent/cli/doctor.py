@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -18,10 +19,13 @@ from ..fetch import drive
 from ..ledger import SqliteLedger, note_path
 from ..policy import dollars
 from ..secret import Env
+from ..signer import Link
 from ..tasks import left as left_of
 from .common import Exit, as_json, errors
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..steps import Steps
 
 __all__ = ["run"]
@@ -31,7 +35,11 @@ def run(json: Annotated[bool, typer.Option("--json", help="One JSON document.")]
     """Check key, policy, approvals, ledger, lock, clock, nodes with the account's balances, extras and HTTP libraries."""
     with errors(json):
         settings = Settings.load()
-        checks = [_key(settings), _policy(settings), _approval(settings), _ledger(settings), *_slip(settings), _clock(), *_nodes(settings), *_extras()]
+        if settings.signer is None:
+            checks = [_key(settings), _policy(settings), _approval(settings), _ledger(settings), *_slip(settings), _clock(), *_nodes(settings)]
+        else:
+            checks = [_signer(settings.signer), _clock()]
+        checks += _extras()
     if json:
         as_json([{"check": name, "ok": ok, "said": said} for name, ok, said in checks])
     else:
@@ -44,6 +52,18 @@ def run(json: Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
 Check = tuple[str, bool | None, str]
+
+
+def _signer(path: Path) -> Check:
+    """Whether the service answers that keeps key, policy and ledger, and whom it takes us for."""
+    try:
+        link = Link(path)
+        told = link.take()
+    except PaymentError as why:
+        return "signer", False, f"{why.what}{'; try: ' + why.hint if why.hint else ''}"
+    same = "; it runs as this very user: no boundary" if told.service.uid == os.getuid() else ""
+    told.close()
+    return "signer", True, f"{path}, user {told.service.uid}; we are {told.hello.text('agent') or 'its operator'}{same}"
 
 
 def _key(settings: Settings) -> Check:

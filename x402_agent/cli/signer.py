@@ -154,13 +154,15 @@ def _uid(user: str, policy: Policy) -> int:
 
 def _folder(path: Path, gid: int) -> None:
     """The socket's folder: passable for agents, writable for nobody but us."""
-    if not path.parent.exists():
-        path.parent.mkdir(mode=0o711)
-    made = path.parent.stat()
-    if made.st_uid == os.geteuid():
-        os.chmod(path.parent, 0o710 if gid >= 0 else 0o711)
-        if gid >= 0:
-            os.chown(path.parent, -1, gid)
+    try:
+        path.parent.mkdir(mode=0o711, exist_ok=True)
+        if path.parent.stat().st_uid == os.geteuid():
+            if gid >= 0:
+                os.chown(path.parent, -1, gid)
+            os.chmod(path.parent, 0o710 if gid >= 0 else 0o711)
+    except OSError as why:
+        raise SettingsError(f"{path.parent} cannot be made ready: {why.strerror}", rule="--socket, --group",
+                            hint="the signer's user is a member of the group, and may write where the socket's folder lies") from None  # fmt: skip
 
 
 Check = tuple[str, bool | None, str]

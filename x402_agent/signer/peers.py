@@ -15,7 +15,7 @@ from ..errors import SettingsError
 __all__ = ["Peer", "gone", "peer", "refuse_open", "refuse_unsafe"]
 
 _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2  # macOS, sys/un.h
-_XUCRED = struct.Struct("=IIh16I")  # version, uid, number of groups, groups
+_XUCRED = struct.Struct("IIh16I")  # version, uid, number of groups, groups
 
 
 class Peer(NamedTuple):

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ..errors import PolicyDenied, SettingsError, SigningFailed
+from ..errors import PaymentError, PolicyDenied, SettingsError, SigningFailed
 from .frames import Malformed, frame
 from .nouns import error_out
 from .peers import peer
@@ -93,7 +93,11 @@ class Service:
                     log.error("no connection can be taken: %s", why.strerror)  # noqa: TRY400 - no values
                     time.sleep(0.1)
                 continue
-            self._welcome(sock)
+            try:
+                self._welcome(sock)
+            except (OSError, RuntimeError, PaymentError) as why:  # no thread to be had, or no word of who it is
+                log.error("a connection was dropped: %s", type(why).__name__)  # noqa: TRY400 - no values
+                sock.close()
         for session in list(self._open):
             session.end()
         for session in list(self._open):
@@ -119,7 +123,11 @@ class Service:
                 session = Session(self, sock, who, agent)
                 self._open.add(session)
         if agent is not None and not busy:
-            session.thread.start()
+            try:
+                session.thread.start()
+            except RuntimeError:  # the system gives no more threads
+                self.left(session)
+                raise
             return
         log.warning("user %d was turned away: %s", who.uid, "too many connections" if busy else "no agent of the policy")
         with sock, suppress(OSError, Malformed):
