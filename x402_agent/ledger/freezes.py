@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ..errors import LedgerError, PolicyDenied
@@ -16,7 +17,7 @@ from . import states
 from .opened import Opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ..model import Ask, Hold, Offer
@@ -92,6 +93,10 @@ class Freezes(Opened):
         query = "SELECT kind, name, since, note FROM x402_freezes ORDER BY since, kind, name"
         return [Freeze(*row) for row in self._job(lambda store: store.db.execute(query).fetchall(), write=False).run()]
 
+    @cached_property
+    def _stop_names(self) -> tuple[str, ...]:
+        return tuple(map(str, self.stop_files()))
+
     def stop_files(self) -> tuple[Path, ...]:
         """Where a file stops everything as long as it is there, whatever it holds."""
         beside = self.path.parent / FREEZE_FILE
@@ -116,11 +121,11 @@ def calm(cache: Cache, ask: Ask, offer: Offer, after: int) -> bool:
     return all(len(bad.get(key, ())) < after for key in _keys(ask, offer))
 
 
-def check_freezes(store: Store, hold: Hold, files: Callable[[], tuple[Path, ...]]) -> None:
+def check_freezes(store: Store, hold: Hold, files: tuple[str, ...]) -> None:
     """Inside the transaction that holds money: raises PolicyDenied when nothing new is paid here."""
     ask, offer = hold.ask, hold.offer
     if store.cache.looked != store.cache.generation:  # once for all payments of a batch: it costs calls of the system
-        for path in files():
+        for path in files:
             _no_file(path)
         store.cache.looked = store.cache.generation
     frozen = store.cache.frozen
@@ -140,7 +145,7 @@ def check_freezes(store: Store, hold: Hold, files: Callable[[], tuple[Path, ...]
         _streak(store, hold)
 
 
-def _no_file(path: Path) -> None:
+def _no_file(path: str) -> None:
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):

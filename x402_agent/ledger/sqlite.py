@@ -180,7 +180,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
         """Freezes, pin and limits, checked before anything is written."""
         now = store.now()
         ask, offer = hold.ask, hold.offer
-        check_freezes(store, hold, self.stop_files)
+        check_freezes(store, hold, self._stop_names)
         realm = budget.realm_of(offer, sandbox=self.sandbox)
         if ask.under.slip:
             check_slips(store, ask.under.slip, now)
@@ -287,7 +287,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
         if row is None or row.state != "RESERVED" or row.owner != store.owner:
             return None
         now = store.now()
-        check_freezes(store, hold, self.stop_files)
+        check_freezes(store, hold, self._stop_names)
         if ask.under.slip:
             check_slips(store, ask.under.slip, now)
         if not free and self._find(store, ask, besides=hold.payment_id) is not None:
