@@ -5,7 +5,6 @@ Third-party chains are entry points of the group `x402_agent.chains`; found is n
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import SettingsError
@@ -75,6 +74,8 @@ def load(names: Iterable[str]) -> tuple[Chain, ...]:
 
 
 def _plugin(name: str) -> Chain:
+    from importlib.metadata import entry_points  # which takes longer to import than all our chains
+
     for point in entry_points(group=GROUP, name=name):
         made: Chain = point.load()()
         return made

@@ -5,7 +5,6 @@ Third-party dialects are entry points of the group `x402_agent.dialects`; found 
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
@@ -33,6 +32,8 @@ def load(names: Iterable[str]) -> tuple[Dialect, ...]:
 
 
 def _plugin(name: str) -> Dialect:
+    from importlib.metadata import entry_points  # which takes longer to import than all our dialects
+
     for point in entry_points(group=GROUP, name=name):
         made: Dialect = point.load()()
         return made
