@@ -8,7 +8,7 @@ import sqlite3
 
 import pytest
 
-from x402_agent.errors import LedgerError, PaymentInDoubt
+from x402_agent.errors import LedgerError, PaymentInDoubt, PolicyDenied
 from x402_agent.ledger import SqliteLedger, repair
 from x402_agent.ledger.lock import Owners
 
@@ -180,6 +180,17 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(desk, made):
     assert (plan.problems, plan.quarantined, plan.after) == (done.problems, done.quarantined, done.after)
     (backup,) = desk.folder.glob("*before-repair*")
     assert (backup / "ledger.db").read_bytes() == files["ledger.db"] and backup.stat().st_mode & 0o077 == 0
+
+
+def test_a_text_that_is_none_any_more_is_mended_too(desk, made):
+    edit(desk, "UPDATE x402_pins SET pay_to = CAST(x'307832ff' AS TEXT)")
+    assert "1 texts cannot be read" in mend(desk).problems
+    ledger = again(desk)
+    whole(ledger)
+    with pytest.raises(PolicyDenied, match="wants the money at"):
+        desk.pay(ledger, desk.ask("/more"))
+    ledger.unpin("https://api.example.com")
+    desk.pay(ledger, desk.ask("/more"))
 
 
 def test_another_process_at_work_is_not_disturbed(desk, made):

@@ -151,6 +151,7 @@ class Mending:
         have = self.wreck.definitions()
         made = self.db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
         torn = [f"{name} is not what it was made as" for name, sql in made if have.get(name) != parts(sql)]
+        torn += [f"{self.wreck.illegible} texts cannot be read"] if self.wreck.illegible else []
         return torn + [str(text) for (text,) in found if text != "ok"] + [
             f"the row of payment {name} {why}" for name, (_, _, why) in self.wary.items()
         ]

@@ -44,9 +44,17 @@ class Wreck:
 
     def __init__(self, path: Path) -> None:
         self.db = sqlite3.connect(path, isolation_level=None)
-        self.db.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        self.db.text_factory = self._text
+        self.illegible = 0  # texts that are no UTF-8 any more
         with suppress(*_DAMAGE, LedgerError):
             migrate(self.db)
+
+    def _text(self, raw: bytes) -> str:
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            self.illegible += 1
+            return raw.decode("utf-8", "replace")
 
     def definitions(self) -> dict[str, list[str]]:
         """How its tables, indexes, views and triggers are made, as far as that can be read."""
