@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from x402_agent.errors import BudgetExceeded, LedgerError, PolicyDenied
+from x402_agent.errors import BudgetExceeded, LedgerError, PaymentInDoubt, PolicyDenied
 from x402_agent.ledger import SqliteLedger, budget, charges, moves, states
 from x402_agent.model import Limit
 from x402_agent.steps import BUSY
@@ -73,6 +73,9 @@ class Machine(RuleBasedStateMachine):
                     self.truth[found.payment_id] = "RESERVED"
             made = ledger.commit(found).run()
         except BudgetExceeded:
+            return multiple()
+        except PaymentInDoubt as why:
+            assert self.truth[why.payment_id] == "QUARANTINE"
             return multiple()
         except PolicyDenied:
             assert self.keys[key] != path  # the only denial here: a key for another request

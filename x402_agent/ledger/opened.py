@@ -17,7 +17,7 @@ from ..secret import Secret
 from . import checkpoints, recovery
 from .notes import Note
 from .store import Store
-from .writer import Job, Writer
+from .writer import Forgiving, Job, Writer
 
 if TYPE_CHECKING:
     import sqlite3
@@ -94,7 +94,7 @@ class Opened:
     def flush(self) -> None:
         """Write what waits; afterwards other processes see it too."""
         if self._store is not None and not self._forked:
-            self._job(recovery.nothing, write=False).run()
+            Forgiving(self._writer, recovery.nothing, write=False, full=False).run()  # it may share the lot of a late Close
 
     def shut(self) -> None:
         """Finish what waits and close the file. Jobs made later raise LedgerError."""
