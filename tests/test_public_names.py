@@ -6,8 +6,8 @@ import pytest
 
 import x402_agent
 
-NAMES = """AccountSigner Asset Budget BudgetExceeded ChallengeInvalid KmsSigner LedgerError Money NoAcceptableOffer NodeError NotReplayable
-Offer Payer PaymentError PaymentInDoubt PaymentRefused PaymentTransport Policy PolicyDenied Quote Receipt SettingsError
+NAMES = """AccountSigner Asset Bounds Budget BudgetExceeded ChallengeInvalid KmsSigner LedgerError Money NoAcceptableOffer NodeError NotReplayable
+Offer Payer PaymentError PaymentInDoubt PaymentRefused PaymentTransport Policy PolicyDenied Price Quote Receipt SettingsError
 Settings Signer SigningFailed Task Wallet WalletError attach""".split()
 
 

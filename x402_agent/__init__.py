@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     )
     from .model import Asset, Money, Offer, Receipt
     from .payer import Payer, Quote, attach
-    from .policy import Budget, Policy
+    from .policy import Bounds, Budget, Policy, Price
     from .settings import Settings
     from .tasks import Task
     from .transport import PaymentTransport
@@ -40,6 +40,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AccountSigner",
     "Asset",
+    "Bounds",
     "Budget",
     "BudgetExceeded",
     "ChallengeInvalid",
@@ -57,6 +58,7 @@ __all__ = [
     "PaymentTransport",
     "Policy",
     "PolicyDenied",
+    "Price",
     "Quote",
     "Receipt",
     "Settings",
@@ -74,7 +76,7 @@ _HOMES = {
     " PaymentInDoubt PaymentRefused PolicyDenied SettingsError SigningFailed WalletError",
     "model": "Asset Money Offer Receipt",
     "payer": "Payer Quote attach",
-    "policy": "Budget Policy",
+    "policy": "Bounds Budget Policy Price",
     "settings": "Settings",
     "tasks": "Task",
     "transport": "PaymentTransport",
