@@ -56,7 +56,7 @@ def opened(sandbox: bool) -> Iterator[SqliteLedger]:
 def verify(sandbox: Box = False, json: Json = False) -> None:
     """Walk every entry, row, counter and seal. Exit 0 when all is well, 1 with what is wrong in words.
 
-    Opening a ledger reads from its last checkpoint on; this reads everything, some 50 s for a million payments.
+    Opening a ledger reads from its last checkpoint on; this reads everything: minutes for a million payments.
     """
     with errors(json), opened(sandbox) as ledger:
         start = time.monotonic()
