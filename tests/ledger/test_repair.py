@@ -193,6 +193,12 @@ def test_a_text_that_is_none_any_more_is_mended_too(desk, made):
     desk.pay(ledger, desk.ask("/more"))
 
 
+def test_an_offer_that_cannot_be_read_puts_its_payments_into_quarantine(desk, made):
+    edit(desk, "UPDATE x402_offers SET lifetime = ''")
+    assert len(mend(desk).quarantined) == PAID
+    whole(again(desk))
+
+
 def test_another_process_at_work_is_not_disturbed(desk, made):
     other = Owners(desk.folder / "ledger.db.owners", "abcdef")
     try:

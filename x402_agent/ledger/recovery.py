@@ -145,6 +145,8 @@ def row_problems(store: Store, row: tuple[Any, ...]) -> list[str]:
         offer_of(named)
     except LedgerError as cause:
         return [] if asset_by_id(named["asset"]) is None else [cause.what]
+    except (ValueError, TypeError):
+        return [f"the offer of payment {payment_id} cannot be read"]
     return []
 
 

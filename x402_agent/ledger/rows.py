@@ -191,7 +191,7 @@ def known_offer(row: sqlite3.Row) -> bool:
     """Whether the offer of a row can be read: not of one in quarantine, nor of a token that left the table."""
     try:
         offer_of(row)
-    except LedgerError:
+    except (LedgerError, ValueError, TypeError):
         return False
     return True
 
