@@ -38,7 +38,7 @@ NETWORK, TOKEN = "eip155:84532", "0x036CbD53842c5426634e7929541eC2318f3dCF7e"
 NODE = "https://node.example"
 PAYEES = {host: EvmKey(bytes([number] * 32)).address for number, host in enumerate(("a.example", "b.example"), 50)}
 THIEF = EvmKey(bytes([99] * 32)).address
-LIFETIMES = (30, 30, 60, 10 * 365 * 86_400)
+LIFETIMES = (12, 12, 30, 10 * 365 * 86_400)
 ANSWERS = ("200", "200", "200", "bare200", "402", "402", "refused", "500", "paid500", "busy", "lost", "lost")
 
 
@@ -251,7 +251,7 @@ class World:
         asked = json.loads(step.content)
         if not honest and self.rng.random() < 0.15:
             return Fetched(self.rng.choice((0, 500)), {}, b"")
-        behind = 0 if honest else self.rng.choice((0, 0, 2, 25, 60))
+        behind = 0 if honest else self.rng.choice((0, 0, 2, 25, 60, 120))
         latest = self.t - behind
         method, params = asked["method"], asked["params"]
         if method == "eth_chainId":

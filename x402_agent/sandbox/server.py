@@ -129,11 +129,11 @@ def _server(app: App) -> Any:
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             for listener in self.servers:
                 listener.close()
-            for connection in list(self.server_state.connections):
-                connection.transport.close()  # wakes whoever hangs: their client is gone
-            for _ in range(GRACE):
-                if not self.server_state.tasks and not self.server_state.connections:
-                    break
+            for turn in range(GRACE):
+                for connection in list(self.server_state.connections):
+                    connection.transport.close()  # wakes whoever hangs: their client is gone
+                if turn > 1 and not self.server_state.tasks and not self.server_state.connections:
+                    break  # not on the first turns: one that was just accepted becomes a connection only then
                 await asyncio.sleep(0.001)
 
     config = uvicorn.Config(
