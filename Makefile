@@ -7,6 +7,7 @@ PIP     = $(if $(UV),$(UV) pip install -q --python $(1)/bin/python,$(1)/bin/pyth
 JOBS   ?= 2
 OFFICIAL := X402_OFFICIAL_PYTHON=$(CURDIR)/.venv-official/bin/python
 export UV_PYTHON_DOWNLOADS := never
+unexport PYTHONDONTWRITEBYTECODE  # hundreds of tests start a process: compiled once is a third of the time
 
 .DEFAULT_GOAL := help
 help:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,8 +32,14 @@ class Running:
         return AgentPayer(replace(Settings.load(), signer=self.path), **options)
 
     def payments(self):
-        self.payer.ledger.flush()
-        return self.payer.ledger.payments()
+        """What the service has, once the last words of its agents have come: nobody waits for those."""
+        end = time.monotonic() + 3
+        while True:
+            self.payer.ledger.flush()
+            found = self.payer.ledger.payments()
+            if time.monotonic() > end or not any(each.state == "INFLIGHT" for each in found):
+                return found
+            time.sleep(0.02)
 
     def stop(self):
         self.service.stop()
