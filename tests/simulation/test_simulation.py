@@ -30,7 +30,7 @@ def world(monkeypatch, tmp_path):
     return lambda seed: history(seed, tmp_path / "world", current)
 
 
-@pytest.mark.parametrize("seeds", [SEEDS, pytest.param(3000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("seeds", [SEEDS, pytest.param(1000, marks=pytest.mark.full)])
 def test_nothing_is_paid_twice_or_forgotten(seeds, world):
     assert [(seed, found) for seed in range(seeds) if (found := world(seed)[0])] == []
 
