@@ -9,14 +9,13 @@ Source: x402UptoPermit2Proxy `settle(((token,amount),nonce,deadline), amount, ow
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from ...errors import NodeError, SettingsError
 from . import permit2
 from .eip3009 import address_bytes
 from .fate import is_used
-from .reads import TRANSFER, called, final, receipt
+from .reads import TRANSFER, TXID, alike, called, settled
 from .rpc import Node
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ __all__ = ["charged"]
 
 _SETTLE = bytes.fromhex("ff11e7b4")
 _AMOUNT = 4  # which word of the call says how much
-_TXID = re.compile(r"0x[0-9a-fA-F]{64}").fullmatch
 
 
 def charged(offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
@@ -36,26 +34,23 @@ def charged(offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[in
 
     `node` is one URL or several with `|` between them: what frees money, all of them must say alike (C2).
     """
-    if offer.scheme != "upto" or not _TXID(transaction):
+    if offer.scheme != "upto" or not TXID(transaction):
         return None
-    found = set()
-    for url in node.split("|"):
-        found.add((yield from _one(offer, terms, transaction, url)))
-    return found.pop() if len(found) == 1 else None
+    return (yield from alike(_one(offer, terms, transaction, url) for url in node.split("|")))
 
 
 def _one(offer: Offer, terms: Terms, transaction: str, url: str) -> Steps[int | None]:
     try:
         asked = Node(offer.network, url)
-        mined = yield from receipt(asked, transaction)
-        block = yield from final(asked)
-        if mined is None or not mined.ok or block is None or mined.block > int(block[0], 16):
+        found = yield from settled(asked, transaction)
+        if found is None:
             return None
+        mined, block = found
         to, call = yield from called(asked, transaction)
         amount = _amount(offer, terms, to, call)
         if amount is None or amount != _moved(offer, terms, mined):
             return None
-        return amount if (yield from is_used(asked, offer, terms, block[0])) else None
+        return amount if (yield from is_used(asked, offer, terms, block)) else None
     except (NodeError, SettingsError):
         return None
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ...errors import NodeError
 from .eip3009 import address_bytes
 from .rpc import data, quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ...steps import Steps
     from .rpc import Node
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 __all__ = [
     "APPROVAL",
     "TRANSFER",
+    "TXID",
     "Fees",
     "Log",
     "Mined",
     "Transfer",
+    "alike",
     "allowance",
     "authorization_state",
     "balance",
@@ -41,14 +43,19 @@ __all__ = [
     "permit2_nonce",
     "receipt",
     "send_raw",
+    "settled",
     "transfer_logs",
 ]
 
 TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"  # Transfer(address,address,uint256)
 APPROVAL = "0x8c5be1e5ebec7d5bd14f71427d1e84f3dd0314c0f7b2291e5b200ac8c7c3b925"  # Approval(address,address,uint256)
+TXID = re.compile(r"0x[0-9a-fA-F]{64}").fullmatch
 _LOGS = 256 * 1024
 _TIME = re.compile(rb'"timestamp"\s*:\s*"0x([0-9a-fA-F]{1,16})"').findall
 _NUMBER = re.compile(rb'"number"\s*:\s*"(0x[0-9a-fA-F]{1,16})"').findall
+
+
+T = TypeVar("T")
 
 
 class Fees(NamedTuple):
@@ -204,6 +211,26 @@ def receipt(node: Node, txid: str) -> Steps[Mined | None]:
 
     made: Mined | None = yield from _read(node, mined, "eth_getTransactionReceipt", txid)
     return made
+
+
+def alike(words: Iterable[Steps[T | None]]) -> Steps[T | None]:
+    """What every node says, None when they differ: what frees or credits money needs the word of all (C2)."""
+    found = set()
+    for each in words:
+        found.add((yield from each))
+    return found.pop() if len(found) == 1 else None
+
+
+def settled(node: Node, txid: str) -> Steps[tuple[Mined, str] | None]:
+    """The receipt of a transaction that succeeded at or below the finalised block, and that block's number as hex text.
+
+    None while it is not so, or not known to be (V9). Raises NodeError.
+    """
+    mined = yield from receipt(node, txid)
+    block = yield from final(node)
+    if mined is None or not mined.ok or block is None or mined.block > int(block[0], 16):
+        return None
+    return mined, block[0]
 
 
 def called(node: Node, txid: str) -> Steps[tuple[str, bytes]]:

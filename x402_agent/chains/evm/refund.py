@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from ...errors import NodeError, SettingsError
 from .eip3009 import address_bytes
-from .reads import TRANSFER, final, receipt
+from .reads import TRANSFER, TXID, alike, settled
 from .rpc import Node
 
 if TYPE_CHECKING:
@@ -16,32 +15,25 @@ if TYPE_CHECKING:
 
 __all__ = ["returned"]
 
-_TXID = re.compile(r"0x[0-9a-fA-F]{64}").fullmatch
-
 
 def returned(offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
     """Atomic units that `transaction` moved from the payee back to the payer, None when that is not shown (V11).
 
     `node` is one URL or several with `|` between them: all must say alike (C2).
     """
-    if not _TXID(transaction):
+    if not TXID(transaction):
         return None
-    found = set()
-    for url in node.split("|"):
-        found.add((yield from _one(offer, terms, transaction, url)))
-    return found.pop() if len(found) == 1 else None
+    return (yield from alike(_one(offer, terms, transaction, url) for url in node.split("|")))
 
 
 def _one(offer: Offer, terms: Terms, transaction: str, url: str) -> Steps[int | None]:
     try:
-        asked = Node(offer.network, url)
-        mined = yield from receipt(asked, transaction)
-        block = yield from final(asked)
+        found = yield from settled(Node(offer.network, url), transaction)
     except (NodeError, SettingsError):
         return None
-    if mined is None or not mined.ok or block is None or mined.block > int(block[0], 16):
+    if found is None:
         return None
     token = "0x" + address_bytes(offer.asset.address).hex()
     payee, payer = ("0x" + address_bytes(each).hex().rjust(64, "0") for each in (offer.pay_to, terms.payer))
-    logs = [each for each in mined.logs if each.address == token and each.topics == (TRANSFER, payee, payer)]
+    logs = [each for each in found[0].logs if each.address == token and each.topics == (TRANSFER, payee, payer)]
     return sum(int.from_bytes(each.data) for each in logs if len(each.data) == 32) or None
