@@ -45,7 +45,7 @@ ROOMS = {
     "sandbox": NOUNS
     | {"primitives", "dialects", "chains", "evidence", "pyrevm", "eth", "anyio", "eth_typing", "uvicorn", "starlette"},
 }
-ABOVE = {"payer", "kit", "facts", "credentials", "keeping", "again", "prepay", "tasks", "slips", "recovery", "receipts", "signer", "broadcast", "cli", "__init__"}
+ABOVE = {"payer", "kit", "consent", "facts", "credentials", "keeping", "again", "prepay", "tasks", "slips", "recovery", "receipts", "signer", "broadcast", "cli", "__init__"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 MCP = sorted((ROOT / "mcp_server").rglob("*.py"))
 STDLIB = sys.stdlib_module_names

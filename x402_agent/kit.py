@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import receipts, recovery, tasks
+from . import consent, receipts, recovery, tasks
 from .errors import NoAcceptableOffer, PaymentError, PolicyDenied, SigningFailed
 from .flow import pay
 from .ledger.budget import left_words
@@ -17,7 +17,7 @@ from .ledger.states import outcome
 from .model import Receipt
 from .policy import Choice, choose
 from .prepay import same_terms
-from .steps import Approve, Aside, Call, Close, Collect, Commit, Find, Hold, Keep, Look, Return, Sign, Sleep, Use
+from .steps import Approve, Aside, Close, Collect, Commit, Find, Hold, Keep, Look, Return, Sign, Use
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,7 @@ class _Blocking:
 class Kit:
     """One conversation's view of the rooms (flow.Kit), and who performs its steps."""
 
-    __slots__ = ("ask", "asked", "asks", "payer", "prepaid", "signed", "stale", "standing")
+    __slots__ = ("ask", "asked", "asks", "payer", "prepaid", "rules", "signed", "stale", "standing")
 
     def __init__(self, payer: Payer, ask: Ask, task: Task | None = None) -> None:
         self.payer = payer
@@ -75,6 +75,7 @@ class Kit:
         tasks.place(ask, self.standing[0])
         self.signed = ""  # the offer that we take, as its seller signed it
         self.asks: tuple[Reason, ...] = ()
+        self.rules = payer.policy  # by which the offer was judged
         self.asked = 0.0  # when the seller said what it asks, in this conversation
         self.prepaid = self.stale = False
 
@@ -142,7 +143,8 @@ class Kit:
         payer, door = self.payer, tasks.refusal(ask, *self.standing)
         if payer.live is not None:
             door = payer.live.door(payer) or door
-        return choose(payer.policy, ask, challenge, payer.refuses, payer.lacks, door, payer.facts)
+        self.rules = payer.policy
+        return choose(self.rules, ask, challenge, payer.refuses, payer.lacks, door, payer.facts)
 
     def dialect(self, name: str) -> Dialect:
         return next(d for d in self.payer.dialects if d.name == name)
@@ -171,7 +173,7 @@ class Kit:
             return self._hold(step)  # type: ignore[arg-type]
         if kind is Approve:
             hold: HeldBudget = step.hold  # type: ignore[union-attr]
-            return Aside(self._asking(hold)) if self.asks else hold
+            return Aside(consent.asking(self, hold)) if self.asks else hold
         if kind is Sign:
             return self._sign(step)  # type: ignore[arg-type]
         if kind is Commit:
@@ -214,39 +216,18 @@ class Kit:
 
     def _hold(self, step: Hold) -> Any:
         reserve = bool(self.asks) or not self.payer.signer(step.offer.network.namespace).local
-        return self.payer.ledger.hold(step.ask, step.offer, self._terms(step.offer), step.limits, reserve=reserve,
+        return self.payer.ledger.hold(step.ask, step.offer, self.terms(step.offer), step.limits, reserve=reserve,
                                       stop=self.payer.policy.stop)  # fmt: skip
 
-    def _terms(self, offer: Offer) -> Terms:
+    def terms(self, offer: Offer) -> Terms:
+        """Payer, nonce and lifetime of our own for an offer, from now on."""
         payer, namespace = self.payer, offer.network.namespace
         return payer.chains[namespace].terms(
             offer, payer.wallet.address(namespace), now=int(payer.clock()), nonce=payer.nonce(),
             max_lifetime=payer.policy.max_lifetime,
         )  # fmt: skip
 
-    def _asking(self, hold: HeldBudget) -> Steps[HeldBudget]:
-        """A person is asked about a reserved Hold. When the answer took more than half its life, it is held anew."""
-        from . import approvals  # a payment that nobody is asked about loads none of this
-
-        payer, rules = self.payer, self.payer.policy.approval
-        who = approvals.approver(rules, payer.approve, payer.settings.approvals, payer.env)
-        left = yield Call(lambda: self._left(hold), ours=True)
-        now = payer.clock()
-        request = approvals.Request.about(hold, self.asks, left, now=now, seconds=rules.seconds, nonce=payer.nonce())
-        note = yield from approvals.ask(who, request, payer.clock)
-        if (over := tasks.refusal(self.ask, *self.standing)) is not None:
-            raise over
-        end = hold.terms.valid_before
-        terms = self._terms(hold.offer) if (end - payer.clock()) * 2 < end - now else None
-        made: HeldBudget = yield Call(payer.ledger.approve(hold, note, terms).run, ours=True)
-        try:
-            yield Sleep(0)  # who was cancelled meanwhile signs nothing
-        except BaseException:
-            yield Call(payer.ledger.close(made, "RELEASED").run, ours=True)
-            raise
-        return made
-
-    def _left(self, hold: HeldBudget) -> tuple[str, ...]:
+    def left_of(self, hold: HeldBudget) -> tuple[str, ...]:
         """What each limit allows beyond this Hold, in words."""
         ledger, network = self.payer.ledger, hold.offer.network
         realm = "sandbox" if ledger.sandbox else "test" if network.testnet else "real"

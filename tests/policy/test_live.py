@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 from x402_agent.policy import Policy, load
@@ -31,6 +32,17 @@ def test_a_changed_file_holds_once_it_has_stood_still(tmp_path):
     assert payer.look() is None and payer.policy.per_call == 100_000, "it may still be half written"
     assert payer.look(0.5) is None and payer.policy.per_call == 100_000
     assert payer.look() is None and payer.policy.per_call == 50_000
+
+
+def test_Z14_the_log_names_each_file_by_its_hash(tmp_path, caplog):
+    path = tmp_path / "policy.toml"
+    path.write_text('per_call = "0.10"\n')
+    caplog.set_level("INFO", "x402_agent")
+    payer = Payer(path)
+    path.write_text('per_call = "0.20"\n')
+    payer.settle()
+    said = [record.getMessage().rpartition(" ")[2] for record in caplog.records]
+    assert said == [hashlib.sha256(f'per_call = "{most}"\n'.encode()).hexdigest() for most in ("0.10", "0.20")]
 
 
 def test_a_broken_file_pays_nothing_and_a_mended_one_does_again(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import re
 import tomllib
 from dataclasses import fields
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from ..model import Window
 
 __all__ = ["calls", "load", "parse", "units"]
+
+log = logging.getLogger("x402_agent")
 
 _MONEY = ("per_call", "day", "total", "approve_above", "max_fee")
 _LISTS = ("networks", "assets", "allow", "deny", "prepay")
@@ -52,7 +56,9 @@ def load(path: Path) -> Policy:
     except (OSError, UnicodeDecodeError) as why:
         said = "it is not UTF-8" if isinstance(why, UnicodeDecodeError) else why.strerror
         raise SettingsError(f"policy.toml cannot be read: {said}", rule=str(path)) from None
-    return parse(text, str(path))
+    made = parse(text, str(path))
+    log.info("policy %s, sha256 %s", path, hashlib.sha256(text.encode()).hexdigest())  # who edited it meanwhile shows (Z14)
+    return made
 
 
 def parse(text: str, path: str) -> Policy:

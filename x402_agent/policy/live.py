@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Live"]
 
-_PAUSE = 1.0  # seconds between two looks at the file
 _Stamp = tuple[int, int, int] | None
 
 
@@ -26,25 +25,35 @@ class HasPolicy(Protocol):
 
 
 class Live:
-    """Who looks whether a payer's file has changed. It is read once it has stood still for a second: half a file is no policy."""
+    """Who looks whether a payer's file has changed. It is read once it has stood still for a second: half a file is no policy.
+
+    `pause` is that second, between two looks at the file.
+    """
+
+    pause = 1.0
 
     def __init__(self, path: Path, read: Callable[[], Policy], clock: Callable[[], float] = time.monotonic) -> None:
         """`read` makes the policy of that file; raises SettingsError."""
         self._path, self._read, self._clock = path, read, clock
         self._stamp = self._seen = self._look()
-        self._next = clock() + _PAUSE
+        self._next = clock() + self.pause
         self._trouble: SettingsError | None = None
 
     def door(self, payer: HasPolicy) -> PolicyDenied | None:
         """Give the payer its new policy, or say why it pays nothing: the file cannot be read, or is gone."""
         if self._clock() >= self._next:
-            self._next = self._clock() + _PAUSE
+            self._next = self._clock() + self.pause
             found = self._look()
             if found != self._stamp and found == self._seen:
                 self._again(found, payer)
             self._seen = found
         why = self._trouble
         return None if why is None else PolicyDenied(why.what, rule=why.rule, hint=why.hint)
+
+    @property
+    def moving(self) -> bool:
+        """Whether the file is another than the one that was read: it may be half written."""
+        return self._look() != self._stamp
 
     def _again(self, stamp: _Stamp, payer: HasPolicy) -> None:
         self._stamp = stamp
