@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .policy import Bounds, Budget, Policy, Price
     from .settings import Settings
     from .tasks import Task
-    from .transport import PaymentTransport
+    from .transport.drivers import PaymentTransport
     from .wallet import AccountSigner, KmsSigner, Signer, Wallet
 
 __version__ = "0.1.0"
@@ -79,7 +79,7 @@ _HOMES = {
     "policy": "Bounds Budget Policy Price",
     "settings": "Settings",
     "tasks": "Task",
-    "transport": "PaymentTransport",
+    "transport.drivers": "PaymentTransport",
     "wallet": "AccountSigner KmsSigner Signer Wallet",
 }
 _ROOMS = {name: room for room, names in _HOMES.items() for name in names.split()}

@@ -89,7 +89,7 @@ def test_what_still_fits_is_paid_under_the_new_rules(edited, get, rows, text):
 
 
 def test_a_file_that_never_stands_still_pays_nothing(edited, get, rows, monkeypatch):
-    from x402_agent import consent
+    from x402_agent.payer import consent
 
     payer, writes = edited(), []
     monkeypatch.setattr(consent, "STILL", 3)

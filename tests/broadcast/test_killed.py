@@ -13,9 +13,9 @@ import pytest
 from x402_agent import Payer, Policy, Settings, Wallet, assets
 from x402_agent.broadcast import resume
 from x402_agent.chains.evm.permit2 import PERMIT2
-from x402_agent.fetch import drive
 from x402_agent.ledger import SqliteLedger
 from x402_agent.sandbox import Sandbox
+from x402_agent.transport.fetch import drive
 
 NETWORK = "eip155:84532"
 USDC = next(each for each in assets.assets() if each.network.id == NETWORK and each.symbol == "USDC")
@@ -27,7 +27,7 @@ from x402_agent import Payer, Policy, Settings, Wallet, assets
 from x402_agent.broadcast import plan, send
 from x402_agent.chains.evm import reads
 from x402_agent.chains.evm.permit2 import PERMIT2
-from x402_agent.fetch import drive
+from x402_agent.transport.fetch import drive
 from x402_agent.ledger import SqliteLedger
 
 point, path, node, amount = sys.argv[1:]

@@ -14,8 +14,8 @@ from x402_agent.chains.evm import reads
 from x402_agent.chains.evm.permit2 import PERMIT2
 from x402_agent.chains.evm.rpc import Node
 from x402_agent.errors import PaymentError
-from x402_agent.fetch import drive
 from x402_agent.steps import Fetched
+from x402_agent.transport.fetch import drive
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from needles import Needles, Records, leaks, looks

@@ -13,10 +13,11 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from x402_agent import Settings, fetch
+from x402_agent import Settings
 from x402_agent.cli.app import app
 from x402_agent.ledger import SqliteLedger
 from x402_agent.sandbox import Sandbox
+from x402_agent.transport import fetch
 
 PERMIT2 = "0x000000000022D473030F116dDEE9F6B43aC78BA3"
 START = 1_000_000_000  # what the sandbox's payer has approved at first

@@ -11,7 +11,7 @@ import pytest
 
 from x402_agent import LedgerError
 from x402_agent.ledger.writer import Forgiving, Job, Late, Writer
-from x402_agent.waiting import wait
+from x402_agent.transport.waiting import wait
 
 
 class Store:

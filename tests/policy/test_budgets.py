@@ -127,7 +127,7 @@ def test_categories_come_from_policy_and_task_and_each_counts_once():
 def test_a_path_cannot_be_walked_around():
     import httpx
 
-    from x402_agent.wire import ask as made
+    from x402_agent.transport.wire import ask as made
 
     policy = Policy(budgets={"path:https://api.example.com/v1": Bounds(per_call=1)})
     for path in ("/v1", "/v1/", "/v1/day", "//v1/day", "/./v1/day", "/x/../v1/day", "/%76%31/day", "/v1//day", "/v1/%2e%2e/v1/day", "/v1?x=/../.."):

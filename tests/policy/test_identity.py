@@ -9,7 +9,7 @@ from x402_agent.errors import PolicyDenied
 from x402_agent.model import Challenge
 from x402_agent.policy import Bounds, Policy, choose
 from x402_agent.policy.identity import look_alike
-from x402_agent.wire import ask
+from x402_agent.transport.wire import ask
 
 from .test_budgets import offer
 

@@ -124,7 +124,7 @@ def judged(order: dict[str, Any]) -> dict[str, Any]:
 
 def paid(order: dict[str, Any]) -> None:
     if order.get("late"):
-        from x402_agent.kit import Kit
+        from x402_agent.payer.kit import Kit
         from x402_agent.steps import Commit
 
         perform = Kit.perform
@@ -169,15 +169,16 @@ def helper() -> None:
     """Forks what it is told to, a line of JSON each. Everything that a purchase needs is imported here, once."""
     import httpx
 
-    from x402_agent import prepay, recovery, transport
+    from x402_agent import recovery
     from x402_agent.chains.evm import Evm
     from x402_agent.primitives import keccak
+    from x402_agent.transport import drivers
 
     async def nothing() -> None:
         return
 
     anyio.run(nothing)  # its backend is imported on first use
-    assert to_thread and prepay and recovery and transport and Evm and keccak(b"")
+    assert to_thread and recovery and drivers and Evm and keccak(b"")
     httpx.Client(verify=False).close()  # noqa: S501 - it only loads what a client needs
     for line in sys.stdin:
         order = json.loads(line)

@@ -19,7 +19,7 @@ CHILD = """
 import os, signal, sys
 from pathlib import Path
 from x402_agent import Payer, Policy, Wallet
-from x402_agent.kit import Kit
+from x402_agent.payer.kit import Kit
 from x402_agent.ledger import SqliteLedger
 from x402_agent.steps import Send
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from x402_agent import NoAcceptableOffer, Payer
-from x402_agent.kit import digest
 from x402_agent.model import Limit
+from x402_agent.payer.kit import digest
 
 libraries = pytest.mark.parametrize("library", ["httpx", "httpx2"])
 loops = pytest.mark.parametrize("loop", ["asyncio", "trio"])

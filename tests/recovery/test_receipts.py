@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from x402_agent import Payer
 from x402_agent.cli.app import app
-from x402_agent.receipts import differs
+from x402_agent.recovery.receipts import differs
 
 
 @pytest.fixture

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from x402_agent import Payer, receipts, recovery
+from x402_agent import Payer
 from x402_agent.ledger import SqliteLedger
 from x402_agent.model import Limit
+from x402_agent.recovery import receipts, resuming
 
 PATHS = ("/report", "/permit2", "/upto", "/either")
 
@@ -50,7 +51,7 @@ def test_as_often_as_one_likes(served, times):
     assert settled == len(PATHS), "nothing was paid twice"
 
 
-POINTS = [(recovery, "drive"), (receipts, "drive"), (SqliteLedger, "close"), (SqliteLedger, "true_up"), (SqliteLedger, "commit")]
+POINTS = [(resuming, "drive"), (receipts, "drive"), (SqliteLedger, "close"), (SqliteLedger, "true_up"), (SqliteLedger, "commit")]
 
 
 @pytest.mark.parametrize("owner,name", POINTS, ids=lambda each: each if isinstance(each, str) else each.__name__.rpartition(".")[2])

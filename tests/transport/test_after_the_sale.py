@@ -228,7 +228,7 @@ def test_goods_go_to_a_file_that_is_new(drive, seller, buyer, tmp_path):
 
 
 def test_goods_that_are_too_large_stay_with_the_seller_until_a_file_is_named(drive, seller, buyer, tmp_path, monkeypatch):
-    from x402_agent import again
+    from x402_agent.recovery import again
 
     monkeypatch.setattr(again, "MOST", 20)
     flaky = Flaky(seller)

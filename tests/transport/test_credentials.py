@@ -14,10 +14,10 @@ import pytest
 from loopback import Till
 from meter import Counter, Meter
 from x402_agent import Budget, BudgetExceeded, Payer, Policy, Wallet
-from x402_agent.credentials import canonical, covers
 from x402_agent.ledger import plain_path
 from x402_agent.model import Credential
 from x402_agent.secret import Secret
+from x402_agent.vault.credentials import canonical, covers
 
 KEY = "0x" + "5a" * 32
 
@@ -259,7 +259,7 @@ sys.path.insert(0, sys.argv[4])
 from pathlib import Path
 from meter import Meter
 from x402_agent import Payer, Policy, Settings, Wallet
-from x402_agent.kit import Kit
+from x402_agent.payer.kit import Kit
 from x402_agent.ledger import SqliteLedger
 point, url, home = sys.argv[1:4]
 perform = Kit.perform

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from x402_agent import BudgetExceeded, PaymentInDoubt
-from x402_agent.streams import DEADLINE
+from x402_agent.transport.streams import DEADLINE
 
 
 def flood(seller, first, piece):

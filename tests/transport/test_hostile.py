@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from loopback import Seller
-from x402_agent import ChallengeInvalid, PaymentError, PaymentInDoubt, Policy, PolicyDenied, wire
+from x402_agent import ChallengeInvalid, PaymentError, PaymentInDoubt, Policy, PolicyDenied
 from x402_agent.steps import Send
+from x402_agent.transport import wire
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n"
 

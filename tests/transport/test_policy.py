@@ -65,7 +65,7 @@ def test_P15_a_seller_who_walks_up_slowly_is_met_within_days(drive, seller, till
 
 
 def ask_of(url):
-    from x402_agent.wire import ask
+    from x402_agent.transport.wire import ask
 
     return ask(httpx.Request("GET", url), httpx)
 

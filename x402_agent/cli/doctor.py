@@ -15,12 +15,12 @@ from ..approvals import approver, waiting
 from ..broadcast import coins
 from ..chains.evm import reads
 from ..chains.evm.rpc import Node
-from ..fetch import drive
 from ..ledger import SqliteLedger, note_path
 from ..policy import dollars
 from ..secret import Env
 from ..signer import Link
 from ..tasks import left as left_of
+from ..transport.fetch import drive
 from .common import Exit, as_json, errors
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import typer
 
 from .. import LedgerError, Settings, SettingsError
 from ..broadcast import resume
-from ..fetch import drive
 from ..ledger import IN_DOUBT
 from ..recovery import Resumed
+from ..transport.fetch import drive
 from .common import Exit, as_json, errors, found, ledgers, sandbox_payer
 from .secrets import payer as own_payer
 

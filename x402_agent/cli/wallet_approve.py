@@ -10,7 +10,7 @@ import typer
 
 from .. import Asset, Money, PaymentInDoubt, PolicyDenied, Settings, SettingsError, assets
 from ..broadcast import SPENDERS, Plan, coins, plan, send
-from ..fetch import drive
+from ..transport.fetch import drive
 from .common import as_json, errors, sandbox_payer, say
 from .secrets import payer as own_payer
 

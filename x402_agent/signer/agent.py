@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NoAcceptableOffer, PaymentError, SettingsError
 from ..flow import show_again
-from ..kit import Kit, Quote
 from ..model import Ask, Cap, Limit
 from ..payer import Payer
+from ..payer.kit import Kit, Quote
 from ..policy import Policy, micros
 from ..recovery import Resumed
 from ..steps import Approve, Aside, Call, Commit, Find, Hold, Sign

@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..credentials import canonical, covers, sound
+from ..vault.credentials import canonical, covers, sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PaymentError, SettingsError
-from ..kit import Quote
 from ..ledger import Event
 from ..ledger.refunds import Refund
 from ..ledger.reports import Left
+from ..payer import Quote
 from .frames import Malformed
 from .link import Connection, Link
 from .nouns import ask_out, challenge_out, error_in, hold_in, limits_in, payment_in, proof_in

@@ -16,9 +16,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import LedgerError, PaymentError, PolicyDenied, SettingsError, SigningFailed
-from ..fetch import drive, fetch
 from ..flow import prove, prove_hold
 from ..steps import Aside, Fetch, Sleep
+from ..transport.fetch import drive, fetch
 from .frames import PROTOCOL, Fields, Malformed, frame, receive
 from .nouns import ask_in, challenge_in, error_out, hold_out, limits_out, own_scope, payment_out, proof_out
 from .peers import gone
@@ -26,9 +26,9 @@ from .peers import gone
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..kit import Kit
     from ..model import Ask, Hold, Proof
     from ..payer import Payer
+    from ..payer.kit import Kit
     from ..steps import Steps
     from .peers import Peer
 

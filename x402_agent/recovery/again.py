@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from .errors import SettingsError
-from .flow import show_again
-from .keeping import MOST
-from .kit import Kit
-from .wire import plain_headers
+from ..errors import SettingsError
+from ..flow import show_again
+from ..payer.kit import Kit
+from ..transport.wire import plain_headers
+from ..vault.keeping import MOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from .model import Hold, Repeat
-    from .payer import Payer
-    from .steps import Close, Reply, Steps
+    from ..model import Hold, Repeat
+    from ..payer import Payer
+    from ..steps import Close, Reply, Steps
 
 __all__ = ["handed", "show"]
 

@@ -12,11 +12,11 @@ import json
 import secrets
 from typing import TYPE_CHECKING
 
-from .primitives import hkdf, seal, unseal
-from .secret import Secret
+from ..primitives import hkdf, seal, unseal
+from ..secret import Secret
 
 if TYPE_CHECKING:
-    from .wallet import Wallet
+    from ..wallet import Wallet
 
 __all__ = ["Vault"]
 

@@ -17,19 +17,19 @@ import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..errors import PolicyDenied, SettingsError
+from ..model import NOBODY, Cap, Limit, Under, run_id
+from ..policy import Policy, dollars, micros
 from . import threads
-from .errors import PolicyDenied, SettingsError
-from .model import NOBODY, Cap, Limit, Under, run_id
-from .policy import Policy, dollars, micros
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import httpx
 
-    from .ledger.writer import Job
-    from .model import Ask
-    from .payer import Payer
+    from ..ledger.writer import Job
+    from ..model import Ask
+    from ..payer import Payer
 
 __all__ = ["Bounds", "Task", "ground", "lasts", "left", "named", "narrowed", "over", "place", "refusal", "standing"]
 
@@ -116,7 +116,7 @@ class Task:
         return self.__enter__()
 
     async def __aexit__(self, *_: object) -> None:
-        from .waiting import wait
+        from ..transport.waiting import wait
 
         if (job := self._leave()) is not None:
             await wait(job)

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 import httpx
 from anyio import fail_after, move_on_after, sleep
 
+from ..errors import PaymentError, PaymentInDoubt
+from ..flow import in_doubt
+from ..model import Receipt
+from ..secret import without_frames
+from ..steps import MAX_BODY, Aside, Close, Fetch, Goods, NoAnswer, Reply, Send, Sleep
 from . import wire
-from .errors import PaymentError, PaymentInDoubt
 from .fetch import drive, drive_async, fetch, fetch_async
-from .flow import in_doubt
-from .model import Receipt
-from .secret import without_frames
-from .steps import MAX_BODY, Aside, Close, Fetch, Goods, NoAnswer, Reply, Send, Sleep
 from .streams import DEADLINE, install, suspect
 from .waiting import wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from .model import Ask, Hold
-    from .steps import Step
+    from ..model import Ask, Hold
+    from ..steps import Step
 
 __all__ = ["PaymentTransport", "Pays"]
 

@@ -12,8 +12,8 @@ from functools import partial
 import anyio
 import pytest
 
-from x402_agent.fetch import drive, fetch, fetch_async
 from x402_agent.steps import MAX_BODY, Fetch, Sleep
+from x402_agent.transport.fetch import drive, fetch, fetch_async
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
 BUSY = b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n"

@@ -10,12 +10,12 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .errors import PaymentInDoubt
-from .ledger.remembered import MOST
-from .model import Challenge
+from ..errors import PaymentInDoubt
+from ..ledger.remembered import MOST
+from ..model import Challenge
 
 if TYPE_CHECKING:
-    from .model import Ask, Hold, Offer
+    from ..model import Ask, Hold, Offer
     from .payer import Payer
 
 __all__ = ["REST", "Prepay", "same_terms"]

@@ -9,21 +9,20 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from . import chains as chain_room
-from . import dialects as dialect_room
-from . import recovery, tasks
-from .credentials import Credentials
-from .errors import PaymentError, SettingsError, SigningFailed
+from .. import chains as chain_room
+from .. import dialects as dialect_room
+from .. import recovery, tasks
+from ..errors import PaymentError, SettingsError, SigningFailed
+from ..ledger import SqliteLedger
+from ..model import Money
+from ..policy import Budget, Live, Policy
+from ..secret import Env, Secret
+from ..settings import Settings
+from ..vault import Credentials, Keeping, Vault
+from ..wallet import EVM_KEY, Wallet
 from .facts import Known
-from .keeping import Keeping
 from .kit import Kit, Quote, QuoteKit
-from .ledger import SqliteLedger
-from .model import Money
-from .policy import Budget, Live, Policy
 from .prepay import Prepay
-from .secret import Env, Secret
-from .settings import Settings
-from .wallet import EVM_KEY, Wallet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,16 +30,15 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from .approvals import Approver
-    from .chains import Chain
-    from .flow import Dialect
-    from .model import Ask, Offer
-    from .policy import PriceSource
-    from .recovery import Resumed
-    from .sandbox import Sandbox
-    from .slips import Token
-    from .steps import Step
-    from .vault import Vault
+    from ..approvals import Approver
+    from ..chains import Chain
+    from ..flow import Dialect
+    from ..model import Ask, Offer
+    from ..policy import PriceSource
+    from ..recovery import Resumed
+    from ..sandbox import Sandbox
+    from ..steps import Step
+    from ..tasks.slips import Token
 
 __all__ = ["Payer", "Quote", "attach"]
 
@@ -120,7 +118,7 @@ class Payer:
         env = Env(env)
         settings = Settings.load(env)
         if settings.signer is not None:
-            from .signer import from_settings
+            from ..signer import from_settings
 
             return from_settings(settings, budget, trace, approve, key=bool(env.get(EVM_KEY)))
         live = Live(settings.policy_path, lambda: settings.policy(budget))
@@ -150,7 +148,7 @@ class Payer:
         from dataclasses import replace
         from pathlib import Path
 
-        from .sandbox import Sandbox
+        from ..sandbox import Sandbox
 
         settings = settings or Settings.load()
         if ledger is None:
@@ -240,13 +238,13 @@ class Payer:
 
         Raises SettingsError, PolicyDenied, LedgerError.
         """
-        from . import slips
+        from ..tasks import slips
 
         return slips.give(self, budget, minutes=minutes, hosts=hosts, calls=calls, per_call=per_call)
 
     def under(self, token: str) -> tasks.Task:
         """The purse that a token opens, as a task: entered by `with`, or bound to clients. Raises SettingsError, PolicyDenied."""
-        from . import slips
+        from ..tasks import slips
 
         return slips.under(self, token)
 
@@ -266,7 +264,7 @@ class Payer:
 
     def led(self, client: Any, talk: Callable[[Ask], Kit]) -> Any:
         """One of our clients, or one that was attached: from now on another kit leads its conversations."""
-        from .transport import Pays
+        from ..transport.drivers import Pays
 
         for transport in (client._transport, *client._mounts.values()):
             if isinstance(transport, Pays):
@@ -350,8 +348,6 @@ class Payer:
     @cached_property
     def vault(self) -> Vault:
         """What lies encrypted beside the ledger, under the wallet's key."""
-        from .vault import Vault
-
         return Vault(self.wallet, self.ledger.secret)
 
     def _journal(self) -> SqliteLedger | None:
@@ -375,11 +371,11 @@ def attach(client: Any, payer: Payer) -> Any:
 def _transport_for(client: Any) -> Any:
     roots = {base.__module__.partition(".")[0] for base in type(client).__mro__}
     if "httpx2" in roots:
-        from ._httpx2 import PaymentTransport as Twin
+        from ..transport._httpx2 import PaymentTransport as Twin
 
         return Twin
     if "httpx" in roots:
-        from .transport import PaymentTransport
+        from ..transport.drivers import PaymentTransport
 
         return PaymentTransport
     return None

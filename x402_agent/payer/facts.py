@@ -9,10 +9,10 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .ledger import SqliteLedger
-    from .model import Ask, Asset, Hold, Offer
+    from ..ledger import SqliteLedger
+    from ..model import Ask, Asset, Hold, Offer
+    from ..policy import Price
     from .payer import Payer
-    from .policy import Price
 
 __all__ = ["Known"]
 

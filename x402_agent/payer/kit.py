@@ -8,28 +8,29 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import consent, receipts, recovery, tasks
-from .errors import NoAcceptableOffer, PaymentError, PolicyDenied, SigningFailed
-from .flow import pay
-from .ledger.budget import left_words
-from .ledger.purchase import Rebuy
-from .ledger.states import outcome
-from .model import Receipt
-from .policy import Choice, choose
+from .. import recovery, tasks
+from ..errors import NoAcceptableOffer, PaymentError, PolicyDenied, SigningFailed
+from ..flow import pay
+from ..ledger.budget import left_words
+from ..ledger.purchase import Rebuy
+from ..ledger.states import outcome
+from ..model import Receipt
+from ..policy import Choice, choose
+from ..steps import Approve, Aside, Close, Collect, Commit, Find, Hold, Keep, Look, Return, Sign, Use
+from . import consent
 from .prepay import same_terms
-from .steps import Approve, Aside, Close, Collect, Commit, Find, Hold, Keep, Look, Return, Sign, Use
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .flow import Dialect
-    from .ledger import Sealed
-    from .model import Ask, Challenge, Claim, Credential, Limit, Offer, Proof, Terms
-    from .model import Hold as HeldBudget
+    from ..flow import Dialect
+    from ..ledger import Sealed
+    from ..model import Ask, Challenge, Claim, Credential, Limit, Offer, Proof, Terms
+    from ..model import Hold as HeldBudget
+    from ..policy import Reason
+    from ..steps import Reply, Step, Steps
+    from ..tasks import Task
     from .payer import Payer
-    from .policy import Reason
-    from .steps import Reply, Step, Steps
-    from .tasks import Task
 
 __all__ = ["Kit", "Quote", "QuoteKit", "digest"]
 
@@ -161,7 +162,7 @@ class Kit:
         return Receipt(
             outcome(state, refused=refused), hold.offer, hold.payment_id, claim.transaction,
             sandbox=self.payer.box is not None, claim=claim.fields, reason=why,
-            differs=receipts.differs(claim.fields, hold),
+            differs=recovery.differs(claim.fields, hold),
         )  # fmt: skip
 
     def perform(self, step: Step, milliseconds: int) -> Any:
@@ -304,7 +305,7 @@ def _signed(challenge: Challenge, ask: Ask, offer: Offer, now: float) -> str:
     """The seller's signature under the offer that we take, "" when he gave none; raises ChallengeInvalid (evidence.judge)."""
     if not challenge.signed:
         return ""
-    from .evidence import judge, read
+    from ..evidence import judge, read
 
     found = judge((read(each, "offer") for each in challenge.signed), ask, offer, now)
     return found.text if found else ""

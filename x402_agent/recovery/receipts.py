@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import assets
-from .fetch import drive
+from .. import assets
+from ..transport.fetch import drive
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from .model import Hold, Network
-    from .payer import Payer
+    from ..model import Hold, Network
+    from ..payer import Payer
 
 __all__ = ["differs", "look"]
 

@@ -6,18 +6,18 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..errors import NodeError, PaymentError, SettingsError
+from ..model import Money
+from ..transport.fetch import drive
 from . import receipts
-from .errors import NodeError, PaymentError, SettingsError
-from .fetch import drive
-from .model import Money
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .ledger import Payment
-    from .model import Hold
-    from .payer import Payer
-    from .steps import Steps
+    from ..ledger import Payment
+    from ..model import Hold
+    from ..payer import Payer
+    from ..steps import Steps
 
 __all__ = ["Resumed", "fate", "refund", "resume"]
 

@@ -6,18 +6,18 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from .errors import PaymentError
-from .ledger import Sealed
-from .model import Receipt, Repeat
-from .secret import Secret
-from .steps import Goods
+from ..errors import PaymentError
+from ..ledger import Sealed
+from ..model import Receipt, Repeat
+from ..secret import Secret
+from ..steps import Goods
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .ledger import Waiting
-    from .model import Hold
-    from .vault import Vault
+    from ..ledger import Waiting
+    from ..model import Hold
+    from .sealing import Vault
 
 __all__ = ["MOST", "Keeping"]
 

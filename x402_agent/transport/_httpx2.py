@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx2
 
-from .transport import Pays
+from .drivers import Pays
 
 __all__ = ["PaymentTransport"]
 

@@ -15,16 +15,16 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from .model import Cap, Limit, Under, run_id
-from .policy import dollars, micros
-from .secret import Secret
-from .tasks import Bounds, Task, lasts, left, narrowed, over, standing
+from ..model import Cap, Limit, Under, run_id
+from ..policy import dollars, micros
+from ..secret import Secret
+from .task import Bounds, Task, lasts, left, narrowed, over, standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .ledger.slips import Slip
-    from .payer import Payer
+    from ..ledger.slips import Slip
+    from ..payer import Payer
 
 __all__ = ["Token", "give", "own", "under"]
 

@@ -10,11 +10,11 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .steps import Call, Fetch, Fetched, Sleep
+from ..steps import Call, Fetch, Fetched, Sleep
 from .streams import DEADLINE, install
 
 if TYPE_CHECKING:
-    from .steps import Steps
+    from ..steps import Steps
 
 __all__ = ["drive", "drive_async", "fetch", "fetch_async"]
 

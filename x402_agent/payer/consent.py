@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from . import tasks
-from .errors import NoAcceptableOffer, PolicyDenied
-from .model import Challenge
-from .policy import choose
-from .steps import Call, Sleep
+from .. import tasks
+from ..errors import NoAcceptableOffer, PolicyDenied
+from ..model import Challenge
+from ..policy import choose
+from ..steps import Call, Sleep
 
 if TYPE_CHECKING:
     from .kit import Kit
-    from .model import Ask, Hold
+    from ..model import Ask, Hold
     from .payer import Payer
-    from .policy import Choice, Reason
-    from .steps import Steps
+    from ..policy import Choice, Reason
+    from ..steps import Steps
 
 __all__ = ["asking"]
 
@@ -29,7 +29,7 @@ def asking(kit: Kit, hold: Hold) -> Steps[Hold]:
     What a person narrows while somebody is asked binds this payment, too. It is held anew, in one transaction with the
     release of the old row, under other rules, at another value, or once the answer took more than half the life of its terms.
     """
-    from . import approvals  # a payment that nobody is asked about loads none of this
+    from .. import approvals  # a payment that nobody is asked about loads none of this
 
     payer, rules, before = kit.payer, kit.payer.policy.approval, kit.rules
     who = approvals.approver(rules, payer.approve, payer.settings.approvals, payer.env)

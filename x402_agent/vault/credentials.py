@@ -9,19 +9,19 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-from .errors import PaymentError
-from .ledger import Token, Used
-from .model import Credential
-from .secret import Secret, Veiled
+from ..errors import PaymentError
+from ..ledger import Token, Used
+from ..model import Credential
+from ..secret import Secret, Veiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from ..ledger import Job, Live, SqliteLedger, Waiting
+    from ..model import Ask
+    from ..steps import Goods, Return
     from .keeping import Keeping
-    from .ledger import Job, Live, SqliteLedger, Waiting
-    from .model import Ask
-    from .steps import Goods, Return
-    from .vault import Vault
+    from .sealing import Vault
 
 __all__ = ["Credentials", "canonical", "covers", "sound"]
 

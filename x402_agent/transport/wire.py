@@ -7,11 +7,11 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from .errors import NotReplayable, SettingsError
-from .model import NOBODY, Ask, Cap, Repeat, Under
-from .policy.budget import micros
-from .scopes import plain_path
-from .steps import MAX_BODY, Goods, Reply
+from ..errors import NotReplayable, SettingsError
+from ..model import NOBODY, Ask, Cap, Repeat, Under
+from ..policy.budget import micros
+from ..scopes import plain_path
+from ..steps import MAX_BODY, Goods, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

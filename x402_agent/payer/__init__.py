@@ -1,0 +1,9 @@
+"""Where the rooms are put together: a Payer, the kit through which one conversation sees it, what it knows of earlier
+payments (`facts`), and which proof may go on the first send (`prepay`). Nobody below imports this room."""
+
+from __future__ import annotations
+
+from .kit import Quote
+from .payer import Payer, attach
+
+__all__ = ["Payer", "Quote", "attach"]
