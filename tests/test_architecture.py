@@ -75,6 +75,22 @@ def test_a_room_imports_only_what_it_may(path):
     assert found <= ROOMS[own], f"{own} imports {sorted(found - ROOMS[own])}"
 
 
+def test_the_seven_hops_of_a_payment_are_where_the_page_says():
+    rows = re.findall(r"^\| (\d) \| (.*?) \|", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
+    assert [number for number, _ in rows] == [*"1234567"]
+    for _, where in rows:
+        file, *names = re.findall("`(.+?)`", where)
+        text = (PACKAGE / file).read_text() + (PACKAGE / "ledger" / "sqlite.py").read_text()
+        for name in ".".join(names).split("."):
+            assert re.search(rf"^ *(def|class) {name}\b", text, re.MULTILINE), f"{name} is not in {file}"
+
+
+def test_every_room_has_its_row():
+    page = (ROOT / "docs" / "architecture.md").read_text().partition("## Rooms")[2].partition("## Decisions")[0]
+    named = {name.removesuffix("/*") for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall("`(.+?)`", row)}
+    assert named == {room(path) for path in FILES} - {"__init__"}
+
+
 def test_C18_the_paying_path_cannot_broadcast():
     for path in FILES:
         if room(path) not in ("broadcast", "cli"):

@@ -1,6 +1,6 @@
 """The payment conversation, written once: a generator of steps. No socket, no await, no clock, no HTTP library.
 
-A driver (transport.py) performs each step and sends the result back in. Rules that the code below keeps: one
+A driver (transport/drivers.py) performs each step and sends the result back in. Rules that the code below keeps: one
 frozen Offer is judged, held, signed and ledgered; one Ask presents one proof until that proof is provably dead;
 nothing leaves before a durable row names it; a cancellation stays a cancellation.
 """
@@ -68,7 +68,7 @@ class Dialect(Protocol):
 
 
 class Kit(Protocol):
-    """The rooms, as the conversation sees them; payer.py puts them together."""
+    """The rooms, as the conversation sees them; payer/kit.py answers for them."""
 
     def keeps(self, ask: model.Ask) -> bool:
         """Whether something may serve this Ask without being paid for, from memory: False costs nothing."""

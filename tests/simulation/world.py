@@ -284,7 +284,7 @@ class World:
         call.work = self.drive(call, payer)
 
     def drive(self, call: Call, payer: Payer) -> Iterator[None]:
-        """What transport.py does with a conversation, with a place to die or be overtaken before every step."""
+        """What transport/drivers.py does with a conversation, with a place to die or be overtaken before every step."""
         kit = payer.talk(call.ask)
         call.steps = kit.conversation()
         resume, value = call.steps.send, None

@@ -1,5 +1,6 @@
 """Where the rooms are put together: a Payer, the kit through which one conversation sees it, what it knows of earlier
-payments (`facts`), and which proof may go on the first send (`prepay`). Nobody below imports this room."""
+payments (`facts`), what a person's yes is worth (`consent`), and which proof may go on the first send (`prepay`). Nobody
+below imports this room."""
 
 from __future__ import annotations
 

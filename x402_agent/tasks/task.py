@@ -4,7 +4,7 @@
         with payer.task("prices", budget="0.10"):
             http.get("https://api.example.com/prices")        # counts for both, and must fit into both
 
-A task belongs to its payer: payments of another one are not its business. asyncio, trio and threads (threads.py) inherit
+A task belongs to its payer: payments of another one are not its business. asyncio, trio and threads (`threads`) inherit
 it; where a context does not reach, `task.client()` is bound to it. After its deadline or its end nothing new is paid
 under it; a proof that is open already may still be shown again.
 """
