@@ -12,11 +12,11 @@ from ..policy import choose
 from ..steps import Call, Sleep
 
 if TYPE_CHECKING:
-    from .kit import Kit
     from ..model import Ask, Hold
-    from .payer import Payer
     from ..policy import Choice, Reason
     from ..steps import Steps
+    from .kit import Kit
+    from .payer import Payer
 
 __all__ = ["asking"]
 
