@@ -6,7 +6,8 @@
 
 A task belongs to its payer: payments of another one are not its business. asyncio, trio and threads (`threads`) inherit
 it; where a context does not reach, `task.client()` is bound to it. After its deadline or its end nothing new is paid
-under it; a proof that is open already may still be shown again.
+under it; a proof that is open already may still be shown again. A forked child learns of its end through a page that
+both processes see, and pays nothing new once the process that it was forked from is gone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import secrets
 import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakSet
 
 from ..errors import PolicyDenied, SettingsError
 from ..model import NOBODY, Cap, Limit, Under, run_id
@@ -24,6 +26,7 @@ from . import threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from mmap import mmap
 
     import httpx
 
@@ -77,13 +80,18 @@ class Task:
         self.ends = None if deadline is None else time.monotonic() + deadline
         self.lends = False  # whether a slip was given from under it
         self._state, self._process = "new", os.getpid()
+        self._shared: mmap | None = None  # from the first fork on: 1 once it has ended
+        self._forker = 0  # the process that forked last, so in a child the one that it was forked from
+        _MADE.add(self)
         threads.follow(_ENTERED)
 
     @property
     def over(self) -> str:
         """Why nothing new is paid under it, or ""."""
-        if self._state == "ended":
+        if self._state == "ended" or (self._shared is not None and self._shared[0]):
             return "has ended"
+        if self._process != os.getpid() and os.getppid() != self._forker:
+            return "was of a process that is gone"
         if self.ends is not None and time.monotonic() >= self.ends:
             return f"is past its deadline of {self._seconds:g} seconds"
         return ""
@@ -128,9 +136,11 @@ class Task:
     def _leave(self) -> Job[Any] | None:
         self._state = "ended"
         _ENTERED.set(tuple(task for task in _ENTERED.get() if task is not self))
-        # A slip outlives a block that it was used in, and a copy of the block that a forked child leaves.
-        mine = self.lends and self._kind == "task" and self._process == os.getpid()
-        return self.payer.ledger.end_slips(self.bounds.under.runs[-1]) if mine else None
+        # A task outlives a copy of its block that a forked child leaves; a slip, any block that it was used in.
+        mine = self._process == os.getpid()
+        if mine and self._shared is not None:
+            self._shared[0] = 1
+        return self.payer.ledger.end_slips(self.bounds.under.runs[-1]) if mine and self.lends and self._kind == "task" else None
 
     # -- bound to it, whatever the context ------------------------------------------------------------------------
 
@@ -155,6 +165,21 @@ class Task:
 
 
 _ENTERED: ContextVar[tuple[Task, ...]] = ContextVar("x402_agent.tasks", default=())
+_MADE: WeakSet[Task] = WeakSet()
+
+
+def _before_fork() -> None:
+    """Give every task that is not over a page of memory that its copies in the child see, too, and the name of their parent."""
+    for task in list(_MADE):
+        task._forker = os.getpid()
+        if task._shared is None and task._state != "ended":
+            from mmap import mmap
+
+            task._shared = mmap(-1, 1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork)
 
 
 def named(
