@@ -1,6 +1,8 @@
 """Signed offers and receipts in real purchases: judged before paying, kept, and verified by somebody else's program."""
 
+import base64
 import json
+import socket
 
 import httpx
 import pytest
@@ -132,6 +134,27 @@ def test_an_offer_without_its_signature_is_paid_as_any_other(payer):
 
     with payer.client(transport=Tampering(payer.sandbox.transport(), strip)) as http:
         assert http.get(payer.sandbox.url("/signed")).status_code == 200
+
+
+def test_a_key_that_its_host_serves_is_never_fetched(payer):
+    with socket.create_server(("127.0.0.1", 0)) as host:
+        host.setblocking(False)
+        kid = f"did:web:127.0.0.1%3A{host.getsockname()[1]}#key-1"
+
+        def rewrite(document):
+            offers = document["extensions"]["offer-receipt"]["info"]["offers"]
+            head, body = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+                          for part in ({"alg": "ES256K", "kid": kid}, offers[0]["payload"]))  # fmt: skip
+            offers[:] = [{"format": "jws", "signature": f"{head}.{body}.{'A' * 86}"}]
+
+        with payer.client(transport=Tampering(payer.sandbox.transport(), rewrite)) as http:
+            bought = http.get(payer.sandbox.url("/signed")).extensions["payment"].payment_id
+        payer.ledger.flush()
+        shown = cli("receipt", bought)
+        assert f"offer      proves nothing by itself: its key {kid} is one that its host can exchange" in shown.output
+        with pytest.raises(BlockingIOError):
+            host.accept()
+    assert [kind for kind, _ in payer.ledger.evidence(bought)] == ["offer", "receipt"]
 
 
 def test_a_claim_is_for_what_was_paid_and_not_delivered(tmp_path):

@@ -87,7 +87,7 @@ def says(signed: Signed, payee: str) -> str:
     if signed.problem:
         return f"proves nothing: {signed.problem}"
     if signed.unproved:
-        return f"signed by a key that must be looked up: {signed.unproved}"
+        return f"proves nothing by itself: its key {signed.unproved} is one that its host can exchange, and is never fetched"
     if payee and signed.signer.lower() == payee.lower():
         return f"signed by the payee {signed.signer}"
     return f"signed by {signed.signer}, which is not the payee"
