@@ -183,3 +183,43 @@ def test_repair_mends_and_says_where_the_old_files_are(torn):
     hurt = json.loads(run("export", "--sandbox").output.splitlines()[1])["payment_id"]
     why = CliRunner().invoke(app, ["why", hurt]).output
     assert "could not be trusted" in why and "in quarantine" in CliRunner().invoke(app, ["why", hurt, "--json"]).output
+
+
+@pytest.fixture
+def doubted(torn):
+    """A ledger that was mended: the id of its payment in quarantine."""
+    assert run("repair", "--sandbox", "--yes").exit_code == 0
+    return json.loads(run("export", "--sandbox").output.splitlines()[1])["payment_id"]
+
+
+def state_of(payment_id):
+    rows = map(json.loads, run("export", "--sandbox").output.splitlines())
+    return next(row["state"] for row in rows if row["payment_id"] == payment_id)
+
+
+def test_a_quarantine_is_ended_by_a_person_who_saw_what_it_means(doubted):
+    for options in (["--paid"], ["--paid", "--json"], []):
+        done = run("decide", doubted, "--sandbox", *options)
+        assert done.exit_code == 2 and state_of(doubted) == "QUARANTINE", options
+    assert "--yes-i-accept" in run("decide", doubted, "--sandbox", "--paid").stderr
+    shown = run("decide", doubted, "--sandbox", "--paid", "--dry-run")
+    assert shown.exit_code == 0 and state_of(doubted) == "QUARANTINE"
+    assert "you accept  it stays counted" in shown.output and "may be bought again, at your cost" in shown.output
+    early = run("decide", doubted, "--sandbox", "--not-paid", "--yes-i-accept", "--json")
+    assert early.exit_code == 1 and "may settle until" in json.loads(early.output)["what"]
+    told = json.loads(run("decide", doubted[:8], "--sandbox", "--paid", "--yes-i-accept", "--json").output)
+    assert (told["before"], told["after"], told["counted_before"]) == ("QUARANTINE", "CONFIRMED", told["counted_after"])
+    assert run("verify", "--sandbox").exit_code == 0 and state_of(doubted) == "CONFIRMED"
+    assert "a person decided: paid" in CliRunner().invoke(app, ["why", doubted]).output
+    assert run("decide", doubted, "--sandbox", "--paid", "--yes-i-accept").exit_code == 1
+
+
+@pytest.mark.parametrize(("typed", "after"), [("y", "QUARANTINE"), ("", "CONFIRMED")])
+def test_at_a_terminal_the_name_of_the_payment_is_typed(doubted, typed, after):
+    code = (
+        "import pty, sys; sys.exit(pty.spawn([sys.executable, '-c', 'from x402_agent.cli import main; main()', "
+        f"'ledger', 'decide', '{doubted}', '--sandbox', '--paid']) >> 8)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=f"{typed or doubted[:8]}\n", capture_output=True, text=True, timeout=60, check=False)
+    assert f"type {doubted[:8]} to accept" in done.stdout and state_of(doubted) == after
+    assert done.returncode == (2 if typed else 0), done.stdout

@@ -15,8 +15,9 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import LedgerError, Settings, SettingsError
-from ..ledger import Mended, SqliteLedger, cell, note_path, repair, trial
+from ..ledger import Mended, SqliteLedger, Verdict, cell, end_quarantine, note_path, repair, trial, verdict
 from ..policy import dollars, load, micros
+from ..secret import plain
 from .common import Exit, as_json, errors
 
 if TYPE_CHECKING:
@@ -141,6 +142,53 @@ def _ask(path: Path) -> None:
         raise SettingsError("a person mends a ledger", rule="ledger repair asks", hint="x402-agent ledger repair --yes")
     if input(f"mend {path} so? [y/N] ").strip().lower() not in ("y", "yes"):
         raise SettingsError("nothing was changed", rule="ledger repair asks")
+
+
+@app.command("decide", short_help="End the quarantine of one payment.")
+def decide(
+    payment: Annotated[str, typer.Argument(help="A payment id, or at least 4 characters of its start.")],
+    paid: Annotated[bool | None, typer.Option("--paid/--not-paid", help="What the seller, or the chain's explorer, told you.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what you would accept.")] = False,
+    yes: Annotated[bool, typer.Option("--yes-i-accept", help="Accept it without being asked.")] = False,
+    sandbox: Box = False,
+    json: Json = False,
+) -> None:
+    """Say whether a payment in QUARANTINE was paid. Nothing but a person can: its row is damaged, so its nonce proves nothing.
+
+    Paid, it stays counted. Not paid, it stops being counted, which is refused while a proof of it may settle. Either way its
+    request may be bought again. A sealed checkpoint follows at once, and the head is written beside the ledger and into its note.
+    """
+    with errors(json), opened(sandbox) as ledger:
+        if paid is None:
+            raise SettingsError("was it paid?", rule="ledger decide", hint=f"x402-agent ledger decide {payment[:16]} --paid (or --not-paid)")
+        made = verdict(ledger, payment, paid=paid)
+        name = made.payment.payment_id
+        if not json:
+            _accepted(made)
+        if not (dry_run or yes):
+            _typed(name)
+        state = made.payment.state if dry_run else end_quarantine(ledger, made).state
+        if json:
+            as_json({"payment_id": name, "before": made.payment.state, "after": state, "dry_run": dry_run,
+                     "counted_before": made.before, "counted_after": made.after, "accepts": list(made.accepts)})  # fmt: skip
+        elif not dry_run:
+            print(f"{name}  {made.payment.state} -> {state}")
+
+
+def _accepted(made: Verdict) -> None:
+    one = made.payment
+    print(f"{one.payment_id}  {plain(one.note, 200)}")
+    print(f"  asked       {plain(f'{one.method} {one.url}'.strip() or 'nobody can read it', 300)}")
+    print(f"  counted     {dollars(made.before)} -> {dollars(made.after)} USD")
+    for each in made.accepts:
+        print(f"  you accept  {plain(each, 400)}")
+
+
+def _typed(name: str) -> None:
+    if not sys.stdin.isatty() or not sys.stdout.isatty():
+        raise SettingsError("a person ends a quarantine", rule="ledger decide asks", hint=f"x402-agent ledger decide {name[:8]} … --yes-i-accept")
+    if input(f"type {name[:8]} to accept: ").strip() != name[:8]:
+        raise SettingsError("nothing was changed", rule="ledger decide asks")
 
 
 @app.command("export", short_help="Every payment as JSON lines or CSV.")

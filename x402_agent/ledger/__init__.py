@@ -20,13 +20,15 @@ from .writer import Job
 
 if TYPE_CHECKING:
     from .proving import trial
+    from .quarantine import Verdict, end_quarantine, verdict
     from .repairing import Mended, repair
 
 __all__ = [
     "FREEZE_FILE", "IN_DOUBT", "MOVES", "By", "Event", "Freeze", "Job", "Kind", "Left", "Live", "Mended", "Payment", "Sealed", "Slip", "SqliteLedger", "Standing", "Stats", "Token", "Total",
-    "Transaction", "Used", "Waiting", "cell", "legal", "note_path", "plain_path", "repair", "trial",
+    "Transaction", "Used", "Verdict", "Waiting", "cell", "end_quarantine", "legal", "note_path", "plain_path", "repair", "trial", "verdict",
 ]  # fmt: skip
-_RARE = {"Mended": "repairing", "repair": "repairing", "trial": "proving"}  # a person's commands: nobody who pays loads them
+_RARE = {"Mended": "repairing", "repair": "repairing", "trial": "proving", "Verdict": "quarantine", "end_quarantine": "quarantine",
+         "verdict": "quarantine"}  # fmt: skip  # a person's commands: nobody who pays loads them
 
 
 def __getattr__(name: str) -> Any:

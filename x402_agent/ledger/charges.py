@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Charges"]
 
-_UNCHARGED = f"o.scheme = 'upto' AND p.charged = '' AND p.state IN {states.listed(states.SPENT)}"
+_UNCHARGED = f"o.scheme = 'upto' AND p.charged = '' AND p.proof_digest <> '{states.NO_PROOF}' AND p.state IN {states.listed(states.SPENT)}"
 
 
 class Charges(Opened):

@@ -68,7 +68,9 @@ def _moved(entries: Sequence[Entry], micros: int) -> dict[str, Any]:
     for entry in entries[1:]:
         data, state = json.loads(entry[6]), entry[4]
         status = int(data["status"])
-        came = state == "CLAIMED" or (state == "CONFIRMED" and 200 <= status < 400)
+        if entry[3] == "QUARANTINE":
+            made["proof_digest"] = states.NO_PROOF
+        came = states.came(entry[3], state, status)
         made["delivered"] = 0 if state == "PAID_UNDELIVERED" else int(made["delivered"] or came)
         made["refused"], made["note"] = int(data["refused"]), str(data["note"])
         made["status_code"], made["tx_hash"] = status or made["status_code"], str(data["tx"]) or made["tx_hash"]

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Mended", "Mending"]
 
-_KEPT_COUNT = 3600  # seconds that a payment in quarantine may settle in, as budgets see it; a day's grace follows
 _HEX = re.compile(r"[0-9a-f]{16}|[0-9a-f]{64}").fullmatch
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
 _SUM = f"SELECT realm, SUM(micros) FROM x402_payments WHERE state NOT IN {states.listed(states.FREED)} GROUP BY realm"
@@ -212,7 +211,7 @@ class Mending:
     def _write(self, number: int, made: Row) -> None:
         at = int(self.store.clock())
         made["state"], made["is_open"], made["updated_at"], made["owner"] = "QUARANTINE", 1, at, self.store.owner
-        made["valid_before"] = max(made["valid_before"], at + _KEPT_COUNT)
+        made["valid_before"] = max(made["valid_before"], at + states.STILL)  # a day of grace follows
         row = [made[column] for column in COLUMNS]
         row[-1] = self.store.journal.append(made["payment_id"], 0, ("", "QUARANTINE"), at * 1000, facts(row))
         self.db.execute(_PUT, [number or self._number(), *row])

@@ -93,7 +93,8 @@ def move(
         refused = int(answer.refused)
         status, transaction = answer.status or status, answer.transaction or transaction
         note = note or answer.note
-        delivered = int(delivered or state == "CLAIMED" or (state == "CONFIRMED" and 200 <= answer.status < 400))
+    if answer is not None or before == "QUARANTINE":
+        delivered = int(delivered or states.came(before, state, answer.status if answer else 0))
     if state == "PAID_UNDELIVERED":
         delivered = 0
     is_open = int(states.is_open(state, delivered=bool(delivered)))

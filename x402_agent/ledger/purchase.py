@@ -45,10 +45,12 @@ def not_again(store: Store, ask: Ask, rebuy: Rebuy) -> None:
 
 def in_quarantine(row: sqlite3.Row) -> PaymentInDoubt:
     """The error for a purchase whose row could not be trusted: its proof cannot be shown again, and no other is made."""
+    decided = row["state"] != "QUARANTINE"
     return PaymentInDoubt(
         f"{row['method']} {row['origin']}{row['path']} was paid for, and the row of that payment was damaged",
-        rule="what is in quarantine is not paid again until it has expired",
-        hint=f"x402-agent why {row['payment_id'][:8]}, and ask the seller",
+        rule="its proof is never shown again" if decided else "what is in quarantine is not paid again until a person decides",
+        hint="another key, or again=True, buys anew" if decided else
+        f"ask the seller, then x402-agent ledger decide {row['payment_id'][:8]} --paid (or --not-paid)",
         payment_id=row["payment_id"],
     )
 

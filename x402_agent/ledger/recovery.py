@@ -125,7 +125,9 @@ def row_problems(store: Store, row: tuple[Any, ...]) -> list[str]:
     if event is None or event[1] != payment_id or event[4] != named["state"]:
         return [f"payment {payment_id} is {named['state']}, its journal does not say so"]
     trued_up: list[str] = []
+    hurt = named["state"] == "QUARANTINE"
     while event[2]:
+        hurt = hurt or event[3] == "QUARANTINE"
         trued_up += [event[6]] if event[6].startswith('{"charged":') else []
         if event[2] >= event[0]:
             return [f"the journal of payment {payment_id} runs backwards"]
@@ -139,7 +141,7 @@ def row_problems(store: Store, row: tuple[Any, ...]) -> list[str]:
     shown = [f'{{"charged":"{charged}","given_back":{given},'] if charged or given else []
     if [each[: len(shown[0])] if shown else each for each in trued_up] != shown:
         return [f"payment {payment_id} counts another charge than its journal shows"]
-    if named["state"] == "QUARANTINE":
+    if hurt:
         return []  # it is not presented again, so its offer may be gone
     try:
         offer_of(named)

@@ -159,7 +159,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
                     return BUSY
                 continue
             if same_purchase(row, ask, now):
-                if state == "QUARANTINE":
+                if state == "QUARANTINE" or row["proof_digest"] == states.NO_PROOF:
                     raise in_quarantine(row)
                 if row["is_open"]:
                     return rows.hold_of(row, ask)

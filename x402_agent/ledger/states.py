@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..model import Outcome
 
-__all__ = ["COUNTED", "FREED", "IN_DOUBT", "MOVES", "NO_GOODS", "SPENT", "STATES", "UNSENT", "is_open", "legal", "listed", "outcome"]
+__all__ = ["COUNTED", "FREED", "IN_DOUBT", "MOVES", "NO_GOODS", "NO_PROOF", "SPENT", "STATES", "STILL", "UNSENT", "came", "is_open", "legal", "listed", "outcome"]
 
 MOVES: dict[str, frozenset[str]] = {
     "": frozenset({"RESERVED", "BUILT", "INFLIGHT"}),
@@ -42,6 +42,8 @@ UNSENT = frozenset({"RESERVED", "BUILT"})  # no byte has left this machine
 IN_DOUBT = frozenset({"INFLIGHT", "SEEN", "MINED", "PROVING", "UNKNOWN", "QUARANTINE"})
 SPENT = frozenset({"CLAIMED", "CONFIRMED", "PAID_UNDELIVERED"})
 NO_GOODS = frozenset({"UNKNOWN", "QUARANTINE", "PAID_UNDELIVERED", "CONFIRMED"})  # while open: nobody is at it, nothing came
+NO_PROOF = "-"  # in place of a proof's digest: a person ended its quarantine, and it is never shown again
+STILL = 3600  # seconds that a proof of ours lives at most
 _OPEN = UNSENT | IN_DOUBT | {"PAID_UNDELIVERED"}
 
 
@@ -53,6 +55,11 @@ def listed(states: Iterable[str]) -> str:
 def legal(before: str, after: str) -> bool:
     """Whether a payment may move from `before` ("" = no row yet) to `after`. Staying is no move."""
     return after in MOVES.get(before, frozenset())
+
+
+def came(before: str, after: str, status: int) -> bool:
+    """Whether a move says that what was bought is here, or (out of quarantine) that nobody waits for it any more."""
+    return after == "CLAIMED" or (after == "CONFIRMED" and (before == "QUARANTINE" or 200 <= status < 400))
 
 
 def is_open(state: str, *, delivered: bool) -> bool:

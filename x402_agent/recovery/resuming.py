@@ -153,7 +153,7 @@ def _todo(payer: Payer, hold: Hold, now: Payment) -> str:
     if now.outcome == "released":
         return ""
     if now.state == "QUARANTINE":
-        return f"x402-agent why {name} shows what is known of it"
+        return f"ask the seller, then x402-agent ledger decide {name} --paid (or --not-paid)"
     network = hold.offer.network
     if network.id not in payer.settings.nodes:
         return f"name a node, so that the chain can be asked: X402_AGENT_NODES={network.name}=https://…"
