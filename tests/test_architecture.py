@@ -45,7 +45,7 @@ MCP = sorted((ROOT / "mcp_server").rglob("*.py"))
 STDLIB = sys.stdlib_module_names
 CHANGES = set("append add update extend insert pop popitem clear remove discard setdefault appendleft".split())
 # What a module may remember between calls: the ledgers and connections that a fork must find again, unlocked wallets.
-REMEMBERED = {("opened.py", "_LEDGERS"), ("tasks.py", "_MADE"), ("store.py", "_GRAVEYARD"), ("store.py", "_FAILED"), ("unlock.py", "_UNLOCKED"), ("link.py", "_LINKS")}
+REMEMBERED = {("opened.py", "_LEDGERS"), ("task.py", "_MADE"), ("store.py", "_GRAVEYARD"), ("store.py", "_FAILED"), ("unlock.py", "_UNLOCKED"), ("link.py", "_LINKS")}
 
 
 def room(path):
