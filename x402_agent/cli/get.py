@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,7 +40,10 @@ def run(
     timeout: Annotated[float, typer.Option(help="Seconds to wait for each read.")] = 60.0,
     json: Annotated[bool, typer.Option("--json", help="One JSON document: status, headers, body, payment.")] = False,
 ) -> None:
-    """Fetch a URL and pay for it if policy allows. The body goes to stdout, the payment to stderr."""
+    """Fetch a URL and pay for it if policy allows. The body goes to stdout, the payment to stderr.
+
+    A terminal is shown the body's control characters as escapes; a file or pipe gets every byte as it came.
+    """
     with errors(json):
         options: dict[str, Any] = {"headers": _headers(header), "content": _body(data), "timeout": timeout}
         verb = method or ("POST" if data is not None else "GET")
@@ -81,6 +85,7 @@ def _body(data: str | None) -> bytes | None:
 
 
 def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], json: bool) -> int:
+    shown = None if json or not sys.stdout.isatty() else codecs.getincrementaldecoder("utf-8")("replace")
     with payer.client() as http, http.stream(verb, url, **options) as reply:
         body = bytearray()
         for chunk in reply.iter_bytes():
@@ -88,10 +93,10 @@ def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], json: boo
                 body += chunk
                 if len(body) > _MOST:
                     break
-            else:
-                body[:] = chunk or body
-                sys.stdout.buffer.write(chunk)
-                sys.stdout.buffer.flush()
+                continue
+            body[:] = chunk or body
+            sys.stdout.buffer.write(chunk if shown is None else _harmless(shown.decode(chunk)).encode())
+            sys.stdout.buffer.flush()
     if not json and body and not body.endswith(b"\n") and sys.stdout.isatty():
         say("")
     receipt: Receipt | None = reply.extensions.get("payment")
@@ -110,6 +115,12 @@ def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], json: boo
     if code == Exit.IN_DOUBT and receipt is not None:
         say(f"the money stays counted; try  x402-agent resume {receipt.payment_id[:8]}")
     return code
+
+
+def _harmless(text: str) -> str:
+    """A body as a terminal may show it: what is no letter, line end or tab is shown as its escape (W12)."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join("\t".join(plain(part, len(part)) for part in line.split("\t")) for line in lines)
 
 
 def _code(status: int, receipt: Receipt | None) -> int:

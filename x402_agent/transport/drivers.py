@@ -149,12 +149,15 @@ class Talk:
         return response
 
     def watch(self, reply: Reply, hold: Hold | None) -> None:
-        """A paid body that breaks after its headers: paid, not delivered, and the caller is told so."""
-        if hold is not None and reply.status < 400 and reply.receipt is not None and reply.receipt.outcome == "spent":
+        """An answer to a proof that breaks after its headers: what was paid is not delivered, and the caller is told so."""
+        if hold is not None and reply.receipt is not None:
+            said = reply.receipt.outcome
+            hold = replace(hold, state="CLAIMED" if said == "spent" else "UNKNOWN", refused=said == "refused")
             reply.response.stream = wire.stream_types(self.lib).watched(reply.response, self, hold)
 
     def broken(self, hold: Hold, exc: BaseException) -> tuple[Any, BaseException]:
-        step = Close(hold, "PAID_UNDELIVERED", note=f"the body broke: {type(exc).__name__}")
+        state = "PAID_UNDELIVERED" if hold.state == "CLAIMED" else "UNKNOWN"
+        step = Close(hold, state, refused=hold.refused, note=f"the body broke: {type(exc).__name__}")
         error: BaseException = in_doubt(hold, f"the body broke: {type(exc).__name__}")
         return self.kit.perform(step, self.milliseconds), error if isinstance(exc, Exception) else exc
 

@@ -14,6 +14,7 @@ from typing import Any
 
 __all__ = ["DEADLINE", "install", "suspect"]
 
+_PIECE = 1 << 16  # bytes of an upload between two looks at the deadline
 DEADLINE: ContextVar[float | None] = ContextVar("x402_agent_deadline", default=None)
 
 
@@ -65,7 +66,12 @@ class _Stream(_Connection):
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, _within(timeout))
+        if len(buffer) <= _PIECE:
+            self._inner.write(buffer, _within(timeout))
+            return
+        view = memoryview(buffer)
+        for at in range(0, len(view), _PIECE):  # as a whole it would end with the last of many timeouts
+            self._inner.write(view[at : at + _PIECE], _within(timeout))
 
     def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> _Stream:
         return _Stream(self._inner.start_tls(ssl_context, server_hostname, _within(timeout)))

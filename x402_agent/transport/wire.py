@@ -43,6 +43,8 @@ def ask(request: Any, lib: Any) -> Ask:
         raise SettingsError(f"no payment option is called {unknown}", rule='extensions={"payment": …}',
                             hint=", ".join(sorted(OPTIONS)))  # fmt: skip
     again = options.get("again")
+    if again is not None and not isinstance(again, bool):  # "false" is true
+        raise SettingsError("again is True, False or None", rule='extensions={"payment": {"again": …}}')
     target = url.raw_path.decode("ascii")
     _remember(request, lib)
     made = Ask(
@@ -53,15 +55,25 @@ def ask(request: Any, lib: Any) -> Ask:
         plain_path(target.partition("?")[0]),
         digest_body=lambda: _digest(request, lib),
         has_body=request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers,
-        caller_key=str(options.get("key") or ""),
+        caller_key=_key(options.get("key")),
         listed=micros(options["listed"], 'extensions={"payment": {"listed": …}}') if "listed" in options else None,
         caps=(Cap(micros(options["max"], 'extensions={"payment": {"max": …}}'), *_MAX),) if "max" in options else (),
         under=_under(options) if "task" in options or "tool" in options else NOBODY,
-        again=None if again is None else bool(again),
+        again=again,
         repeat=lambda: _repeat(request, lib),
     )
     made.paid = request.extensions.get(PAID, "")
     return made
+
+
+def _key(given: object) -> str:
+    """The caller's own key, "" for none; raises SettingsError for what is none: a call that has no key may buy again."""
+    if given is None:
+        return ""
+    key = "" if isinstance(given, bool) else str(given)
+    if not key:
+        raise SettingsError("a key is some letters or a number", rule='extensions={"payment": {"key": …}}', hint="leave it out for none")
+    return key
 
 
 def _under(options: Mapping[str, Any]) -> Under:
@@ -267,16 +279,59 @@ class _Types:
         self.watched = _watched(lib)
 
 
+class _Guarded:
+    """The decoder of an answer to a proof: one that cannot be decoded is broken, as one that is cut off."""
+
+    def __init__(self, response: Any, broken: Callable[[Exception], BaseException]) -> None:
+        self._response, self._broken = response, broken
+        self._inner: Any = None
+
+    def _made(self) -> Any:
+        if self._inner is None:  # on first use: too many codings are an error, too
+            del self._response._decoder
+            try:
+                self._inner = self._response._get_content_decoder()
+            finally:
+                self._response._decoder = self
+        return self._inner
+
+    def decode(self, data: bytes) -> Any:
+        return self._heeded(lambda: self._made().decode(data))
+
+    def flush(self) -> Any:
+        return self._heeded(lambda: self._made().flush())
+
+    def _heeded(self, work: Callable[[], Any]) -> Any:
+        try:
+            made = work()
+        except Exception as exc:
+            raise self._broken(exc) from exc
+        return made if isinstance(made, bytes) else self._each(made)  # httpx2 gives them piece by piece
+
+    def _each(self, pieces: Any) -> Any:
+        try:
+            yield from pieces
+        except Exception as exc:
+            raise self._broken(exc) from exc
+
+
 def _watched(lib: Any) -> Callable[..., Any]:
     from .waiting import wait
 
     class Watched(lib.SyncByteStream, lib.AsyncByteStream):  # type: ignore[misc]
-        """A paid body, unbuffered: when it breaks, the ledger and the caller hear of it."""
+        """The body of an answer to a proof, unbuffered: when it breaks, the ledger and the caller hear of it."""
 
         def __init__(self, response: Any, talk: Any, hold: Any) -> None:
             self._inner, self._talk, self._hold = response.stream, talk, hold
+            if "content-encoding" in response.headers:
+                response._decoder = _Guarded(response, self._undecodable)
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             self._paced = kind not in STREAMS
+
+        def _undecodable(self, exc: Exception) -> BaseException:
+            work, error = self._talk.broken(self._hold, exc)
+            work.run()
+            return error  # type: ignore[no-any-return]
 
         def _pace(self, start: float, seen: int) -> None:
             if self._paced and time.monotonic() > start + GRACE + seen / SLOWEST:
