@@ -51,3 +51,39 @@ def test_one_thing_at_a_time(home):
     done = CliRunner().invoke(app, ["freeze", "--host", "a.example", "--agent", "scout"])
     assert done.exit_code == 2 and "one at a time" in done.output
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize(("option", "typed", "meant"), [
+    ("--host", "https://API.example.com:8443/v1?q=1", "api.example.com"), ("--host", "api.example.com:8443", "api.example.com"),
+    ("--host", "http://[::1]:80/x", "::1"), ("--payee", "0x" + "AB" * 20, "0x" + "ab" * 20),
+])  # fmt: skip
+def test_what_is_pasted_in_a_hurry_is_frozen(home, option, typed, meant):
+    """A freeze of what no payment has would stop nothing, and say that it did."""
+    rows = json.loads(run("freeze", option, typed, "--json"))
+    assert [row["name"] for row in rows] == [meant]
+    assert json.loads(run("unfreeze", option, typed, "--json"))["was_frozen"]
+
+
+@pytest.mark.parametrize("verb", ["freeze", "unfreeze"])
+@pytest.mark.parametrize(("option", "typed"), [
+    ("--host", "a b"), ("--host", ""), ("--host", "https://"), ("--payee", "zz"), ("--payee", "0x12"), ("--payee", "base/0x" + "0" * 40),
+    ("--payee", ""), ("--agent", ""),
+])  # fmt: skip
+def test_a_freeze_that_no_payment_could_meet_is_refused(home, verb, option, typed):
+    done = CliRunner().invoke(app, [verb, option, typed])
+    assert done.exit_code == 2 and f"decided by   {option}" in done.output and list(home.iterdir()) == []
+
+
+def test_doctor_says_what_is_frozen(home):
+    def checks():
+        done = CliRunner().invoke(app, ["doctor", "--json"])
+        return done.exit_code, {one["check"]: one for one in json.loads(done.output)}.get("frozen")
+
+    assert checks() == (0, None)
+    run("freeze", "--host", "a.example")
+    assert checks()[1]["ok"] is None and "host a.example" in checks()[1]["said"]
+    run("freeze")
+    assert checks()[0] == 1 and checks()[1]["ok"] is False
+    run("unfreeze")
+    (home / "freeze").touch()
+    assert checks()[0] == 1 and str(home / "freeze") in checks()[1]["said"]

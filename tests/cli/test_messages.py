@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from x402_agent import Budget, BudgetExceeded, Payer, Settings, __version__
+from x402_agent.cli import common, get
 from x402_agent.cli.app import app
 from x402_agent.ledger import SqliteLedger
 
@@ -36,6 +39,62 @@ def test_version():
 def test_a_closed_stream_is_no_crash(streams, words, code):
     done = closed(streams, *words)
     assert done.returncode == code and "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize(("words", "code"), [
+    (["log", "--path"], 1), (["log", "--path", "--json"], 1), (["doctor"], 1), (["--help"], 1), (["try", "--scenario", "settles_then_500"], 5),
+])  # fmt: skip
+def test_a_full_disk_behind_the_output_is_said_in_words(words, code, monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    done = closed(">/dev/full", *words)
+    assert done.returncode == code and "cannot be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+def test_what_was_paid_and_cannot_be_written_is_named(monkeypatch):
+    class Full:
+        def write(self, chunk):
+            raise OSError(28, "full")
+
+    said = []
+    with Payer.sandbox() as payer:
+        monkeypatch.setattr(get.sys, "stdout", type("Out", (), {"buffer": Full()})())
+        monkeypatch.setattr(get, "say", said.append)
+        with pytest.raises(OSError, match="full"):
+            get._fetch(payer, "GET", payer.sandbox.url("/joke"), {}, json=False)
+        assert payer.ledger.payments()[0].payment_id in said[0] and "--no-again" in said[0]
+
+
+@pytest.mark.parametrize("encoding", ["ascii:strict", "latin-1", "cp437"])
+def test_an_encoding_without_our_letters_ends_no_payment(encoding):
+    done = subprocess.run([sys.executable, "-c", "from x402_agent.cli import main; main()", "try"], capture_output=True, timeout=60,
+                          env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}, check=False)  # fmt: skip
+    assert done.returncode == 0 and b"read back from the VM" in done.stdout and done.stderr == b""
+
+
+def test_bytes_that_are_no_text_are_refused_before_anything_is_done():
+    done = subprocess.run([sys.executable, "-c", "from x402_agent.cli import main; main()", "log", "--json", "--host", b"\xfc.example"],
+                          capture_output=True, timeout=60, check=False)  # fmt: skip
+    assert done.returncode == 2 and json.loads(done.stdout)["hint"] == "export LC_ALL=C.UTF-8"
+
+
+def test_a_signer_without_a_key_is_not_fine(monkeypatch):
+    def key():
+        return next(one for one in json.loads(run("signer", "doctor", "--json").output) if one["check"] == "key")
+
+    assert key()["ok"] is False and "wallet new" in key()["said"]
+    monkeypatch.setenv("X402_AGENT_EVM_KEY", "11" * 32)
+    assert key()["ok"] is not False
+
+
+def test_no_color(monkeypatch):
+    monkeypatch.setattr(common.sys, "stdout", type("Terminal", (), {"isatty": lambda _: True})())
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert common.colored()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not common.colored()
 
 
 def test_resume_does_not_pass_over_your_ledger_when_a_setting_is_wrong(monkeypatch):

@@ -57,11 +57,21 @@ def _version(wanted: bool) -> None:
 _ITS_OWN = frozenset({"approve", "budget", "credentials", "freeze", "ledger", "pin", "pins", "policy", "slip", "unfreeze", "unpin"})
 
 
+def _check_words() -> None:
+    """Bytes that are no text in this locale stand in argv as surrogates: no request, file or row could be named by them."""
+    for word in sys.argv[1:]:
+        if not word.isascii() and any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise SettingsError(f"{word[:80]!a} is no text in this locale", rule="the encoding of the command line",
+                                hint="export LC_ALL=C.UTF-8")  # fmt: skip
+
+
 @app.callback()
 def _root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)] = False,
 ) -> None:
+    with errors("--json" in sys.argv):
+        _check_words()
     if context.invoked_subcommand in _ITS_OWN and os.environ.get("X402_AGENT_SIGNER") and not {"--help", "-h"} & set(sys.argv):
         with errors("--json" in sys.argv):
             raise SettingsError(f"with a signer set, `{context.invoked_subcommand}` is its operator's", rule="X402_AGENT_SIGNER",

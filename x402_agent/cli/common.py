@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ..ledger import Payment, SqliteLedger
     from ..model import Offer
 
-__all__ = ["Exit", "as_json", "asked", "errors", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
+__all__ = ["Exit", "as_json", "asked", "colored", "errors", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
 
 
 _OPTION = re.compile(r'extensions=\{"payment": \{"max": "([0-9.]+)"\}\}')  # what a program writes; here it is an option
@@ -86,6 +87,21 @@ def errors(machine: bool) -> Iterator[None]:
         else:
             say(f"{type(why).__name__}: {why}; nothing was paid")
         raise SystemExit(Exit.FAILED) from None
+    except BrokenPipeError:
+        raise  # whoever read our output has gone: nobody is left to tell
+    except OSError as why:
+        if why.filename is None:  # the output, most likely: `main` says so
+            raise
+        if machine:
+            as_json({"error": type(why).__name__, "what": why.strerror, "rule": str(why.filename), "exit": Exit.FAILED})
+        else:
+            say(f"{type(why).__name__}: {why.strerror}\n  decided by   {why.filename}")
+        raise SystemExit(Exit.FAILED) from None
+
+
+def colored() -> bool:
+    """Whether lines for people may have colours: a terminal that has some, and NO_COLOR is not set (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def ledgers(settings: Settings) -> list[SqliteLedger]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +20,8 @@ from ..secret import Env
 from ..signer import Link
 from ..tasks import left as left_of
 from ..transport.fetch import drive
-from .common import Exit, as_json, errors
+from .common import Exit, as_json, colored, errors
+from .freeze import frozen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def run(json: Annotated[bool, typer.Option("--json", help="One JSON document.")]
     with errors(json):
         settings = Settings.load()
         if settings.signer is None:
-            checks = [_key(settings), _policy(settings), _approval(settings), _ledger(settings), *_slip(settings), _clock(), *_nodes(settings)]
+            checks = [_key(settings), _policy(settings), _approval(settings), *_ledger(settings), *_slip(settings), _clock(), *_nodes(settings)]
         else:
             checks = [_signer(settings.signer), _clock()]
         checks += _extras()
@@ -45,7 +45,7 @@ def run(json: Annotated[bool, typer.Option("--json", help="One JSON document.")]
     else:
         for name, ok, said in checks:
             mark = "ok  " if ok else "FAIL" if ok is False else "-   "
-            color = sys.stdout.isatty()
+            color = colored()
             shade = "\x1b[32m" if ok else "\x1b[31m" if ok is False else "\x1b[2m"
             print(f"{shade if color else ''}{mark}{chr(27) + '[0m' if color else ''}  {name:10} {said}")
     raise typer.Exit(Exit.FAILED if any(ok is False for _, ok, _ in checks) else Exit.OK)
@@ -104,18 +104,28 @@ def _approval(settings: Settings) -> Check:
     return "approval", True, f"{who.name}; a person has {rules.seconds} s"
 
 
-def _ledger(settings: Settings) -> Check:
+def _ledger(settings: Settings) -> list[Check]:
     deleted = note_path(settings.notes_path, settings.ledger_path).exists()  # opening it says what is missing (Z4)
     if not settings.ledger_path.exists() and not deleted:
-        return "ledger", None, f"none yet; it will be {settings.ledger_path}"
+        return [("ledger", None, f"none yet; it will be {settings.ledger_path}"), *_frozen(frozen(settings, None))]
     try:
         ledger = SqliteLedger(settings.ledger_path, notes=settings.notes_path)
         problems = ledger.verify()
         open_ = len(ledger.open_payments())
+        stopped = frozen(settings, ledger)
         ledger.shut()
     except PaymentError as why:
-        return "ledger", False, why.what
-    return "ledger", not problems, problems[0] if problems else f"{settings.ledger_path}, {open_} in doubt"
+        return [("ledger", False, f"{why.what}{'; try: ' + why.hint if why.hint else ''}")]
+    said = f"{problems[0]}; try: x402-agent ledger verify" if problems else f"{settings.ledger_path}, {open_} in doubt"
+    return [("ledger", not problems, said), *_frozen(stopped)]
+
+
+def _frozen(stopped: list[str]) -> list[Check]:
+    """What a person froze: no fault, unless it is everything, since then nothing can be paid."""
+    if not stopped:
+        return []
+    everything = any(each.startswith("everything") for each in stopped)
+    return [("frozen", False if everything else None, f"{'; '.join(stopped)}; x402-agent freeze --show")]
 
 
 def _slip(settings: Settings) -> list[Check]:

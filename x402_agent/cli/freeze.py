@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
 from .. import Settings, SettingsError
 from ..ledger import FREEZE_FILE, SqliteLedger
+from ..policy import scopes
 from .common import as_json, errors, ledgers
 
 if TYPE_CHECKING:
@@ -16,18 +18,18 @@ if TYPE_CHECKING:
 
     from ..ledger import Freeze, Kind
 
-__all__ = ["freeze", "unfreeze"]
+__all__ = ["freeze", "frozen", "unfreeze"]
 
-_Host = Annotated[str, typer.Option(help="Only payments to this host.")]
-_Agent = Annotated[str, typer.Option(help="Only payments of this agent (X402_AGENT_NAME).")]
-_Payee = Annotated[str, typer.Option(help="Only payments to this recipient, whoever asks.")]
+_Host = Annotated[str | None, typer.Option(help="Only payments to this host.")]
+_Agent = Annotated[str | None, typer.Option(help="Only payments of this agent (X402_AGENT_NAME).")]
+_Payee = Annotated[str | None, typer.Option(help="Only payments to this recipient, whoever asks.")]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
 def freeze(
-    host: _Host = "",
-    agent: _Agent = "",
-    payee: _Payee = "",
+    host: _Host = None,
+    agent: _Agent = None,
+    payee: _Payee = None,
     note: Annotated[str, typer.Option(help="Why, for whoever meets the refusal.")] = "",
     show: Annotated[bool, typer.Option("--show", help="Freeze nothing: list what is frozen.")] = False,
     json: _Json = False,
@@ -55,7 +57,7 @@ def freeze(
             print("nothing is frozen")
 
 
-def unfreeze(host: _Host = "", agent: _Agent = "", payee: _Payee = "", json: _Json = False) -> None:
+def unfreeze(host: _Host = None, agent: _Agent = None, payee: _Payee = None, json: _Json = False) -> None:
     """Pay again: lift a freeze, and take the `freeze` files away when everything is meant.
 
     With --host or --payee it also lets a seller be paid again who was stopped because payment after payment brought nothing.
@@ -77,12 +79,29 @@ def unfreeze(host: _Host = "", agent: _Agent = "", payee: _Payee = "", json: _Js
             print(f"removed {path}")
 
 
-def _which(host: str, agent: str, payee: str) -> tuple[Kind, str]:
-    named: list[tuple[Kind, str]] = [("host", host), ("agent", agent), ("payee", payee)]
-    given = [(kind, name) for kind, name in named if name]
+def _which(host: str | None, agent: str | None, payee: str | None) -> tuple[Kind, str]:
+    named: list[tuple[Kind, str | None]] = [("host", host), ("agent", agent), ("payee", payee)]
+    given = [(kind, name) for kind, name in named if name is not None]  # an empty one is an error: it must not mean everything
     if len(given) > 1:
         raise SettingsError("one at a time", rule="--host, --agent or --payee", hint="x402-agent freeze --host api.example.com")
-    return given[0] if given else ("all", "")
+    for kind, name in given:
+        return kind, _spelt(kind, name)
+    return "all", ""
+
+
+def _spelt(kind: Kind, name: str) -> str:
+    """The name as payments have it; raises SettingsError for one that no payment has: such a freeze would stop nothing.
+
+    In a hurry people paste what they see: of a URL its host is meant.
+    """
+    if kind == "host" and ("/" in name or ":" in name):
+        try:
+            name = urlsplit(name if "//" in name else f"//{name}").hostname or name
+        except ValueError:
+            pass  # left as it is, and refused below
+    if kind == "payee" and "/" in name:
+        raise SettingsError(f"{name[:80]!r} is no address", rule="--payee", hint="0x…, without a network: it is stopped on all")
+    return scopes.scope(f"{kind}:{name}", f"--{kind}").partition(":")[2]
 
 
 def _open(settings: Settings, *, make: bool) -> list[SqliteLedger]:
@@ -95,6 +114,11 @@ def _open(settings: Settings, *, make: bool) -> list[SqliteLedger]:
 def _files(settings: Settings) -> list[Path]:
     places = {settings.config_dir, settings.ledger_path.parent, settings.data_dir}
     return sorted(place / FREEZE_FILE for place in places if (place / FREEZE_FILE).exists())
+
+
+def frozen(settings: Settings, ledger: SqliteLedger | None) -> list[str]:
+    """What is frozen, in words: in this ledger, and by files."""
+    return [str(row["frozen"]) for row in _rows(settings, [ledger] if ledger else [])]
 
 
 def _rows(settings: Settings, found: list[SqliteLedger]) -> list[dict[str, Any]]:

@@ -95,8 +95,7 @@ def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], json: boo
                     break
                 continue
             body[:] = chunk or body
-            sys.stdout.buffer.write(chunk if shown is None else _harmless(shown.decode(chunk)).encode())
-            sys.stdout.buffer.flush()
+            _write(chunk if shown is None else _harmless(shown.decode(chunk)).encode(), reply.extensions.get("payment"))
     if not json and body and not body.endswith(b"\n") and sys.stdout.isatty():
         say("")
     receipt: Receipt | None = reply.extensions.get("payment")
@@ -121,6 +120,19 @@ def _harmless(text: str) -> str:
     """A body as a terminal may show it: what is no letter, line end or tab is shown as its escape (W12)."""
     lines = text.replace("\r\n", "\n").split("\n")
     return "\n".join("\t".join(plain(part, len(part)) for part in line.split("\t")) for line in lines)
+
+
+def _write(chunk: bytes, receipt: Receipt | None) -> None:
+    try:
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        if receipt is not None:
+            say(f"paid, and not all of it could be written: payment {receipt.payment_id}; "
+                "--no-again shows the same proof once more and buys nothing")  # fmt: skip
+        raise
 
 
 def _code(status: int, receipt: Receipt | None) -> int:

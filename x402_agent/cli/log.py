@@ -11,7 +11,7 @@ import typer
 from .. import Money, Settings, SettingsError
 from ..ledger import By
 from ..policy import dollars
-from .common import as_json, errors, ledgers, link, row
+from .common import as_json, colored, errors, ledgers, link, row
 
 if TYPE_CHECKING:
     from ..ledger import Payment, SqliteLedger
@@ -82,7 +82,7 @@ def _line(payment: Payment, sandbox: bool) -> str:
     text = f"{at}  {payment.outcome:8}  {money}  {payment.host}{payment.url.partition(payment.host)[2]}  {payment.payment_id}"
     if page := link(payment, sandbox=sandbox):
         text += f"  {page}"
-    color = sys.stdout.isatty() and payment.outcome in ("in_doubt", "refused")
+    color = colored() and payment.outcome in ("in_doubt", "refused")
     return f"\x1b[33m{text}\x1b[0m" if color else text
 
 

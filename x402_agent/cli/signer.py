@@ -24,6 +24,7 @@ from .secrets import payer as own_payer
 __all__ = ["app"]
 
 SOCKET = "/run/x402-agent/signer.sock"
+_UNLOCK = ("X402_AGENT_PASSPHRASE_FILE", "X402_AGENT_PASSPHRASE", "X402_AGENT_KEYRING", "X402_AGENT_EVM_KEY")
 _Json = Annotated[bool, typer.Option("--json", help="JSON: one document, or a line for each event of `run`.")]
 _Socket = Annotated[str, typer.Option(help=f"Path of the socket; X402_AGENT_SIGNER, else {SOCKET}.")]
 
@@ -174,6 +175,10 @@ def _checks(settings: Settings, socket: Path) -> list[Check]:
     files = [("key", wallet, False), ("ledger", settings.ledger_path, False), ("policy", settings.policy_path, True)]
     files += [("secret", Path(passphrase), True)] if passphrase else []
     found = [_check(name, path, shared=shared) for name, path, shared in files]
+    if not wallet.exists() and not (os.environ.get("X402_AGENT_EVM_KEY") or os.environ.get("X402_AGENT_KEYRING")):
+        found[0] = ("key", False, f"there is no {wallet}; try: x402-agent wallet new, as this user")
+    elif wallet.exists() and not any(os.environ.get(name) for name in _UNLOCK):
+        found.append(("secret", None, "X402_AGENT_PASSPHRASE_FILE is not set: a person must unlock the wallet at each start"))
     found.append(_check("socket", socket))
     try:
         policy = load(settings.policy_path)
