@@ -59,7 +59,7 @@ def test_what_was_paid_and_cannot_be_written_is_named(monkeypatch):
 
     said = []
     with Payer.sandbox() as payer:
-        monkeypatch.setattr(get.sys, "stdout", type("Out", (), {"buffer": Full()})())
+        monkeypatch.setattr(get.sys, "stdout", type("Out", (), {"buffer": Full(), "isatty": lambda _: False})())
         monkeypatch.setattr(get, "say", said.append)
         with pytest.raises(OSError, match="full"):
             get._fetch(payer, "GET", payer.sandbox.url("/joke"), {}, json=False)
