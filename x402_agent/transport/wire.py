@@ -12,6 +12,7 @@ from ..model import NOBODY, Ask, Cap, Repeat, Under
 from ..policy.budget import micros
 from ..scopes import plain_path
 from ..steps import MAX_BODY, Goods, Reply
+from .decoding import Guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -279,42 +280,6 @@ class _Types:
         self.watched = _watched(lib)
 
 
-class _Guarded:
-    """The decoder of an answer to a proof: one that cannot be decoded is broken, as one that is cut off."""
-
-    def __init__(self, response: Any, broken: Callable[[Exception], BaseException]) -> None:
-        self._response, self._broken = response, broken
-        self._inner: Any = None
-
-    def _made(self) -> Any:
-        if self._inner is None:  # on first use: too many codings are an error, too
-            del self._response._decoder
-            try:
-                self._inner = self._response._get_content_decoder()
-            finally:
-                self._response._decoder = self
-        return self._inner
-
-    def decode(self, data: bytes) -> Any:
-        return self._heeded(lambda: self._made().decode(data))
-
-    def flush(self) -> Any:
-        return self._heeded(lambda: self._made().flush())
-
-    def _heeded(self, work: Callable[[], Any]) -> Any:
-        try:
-            made = work()
-        except Exception as exc:
-            raise self._broken(exc) from exc
-        return made if isinstance(made, bytes) else self._each(made)  # httpx2 gives them piece by piece
-
-    def _each(self, pieces: Any) -> Any:
-        try:
-            yield from pieces
-        except Exception as exc:
-            raise self._broken(exc) from exc
-
-
 def _watched(lib: Any) -> Callable[..., Any]:
     from .waiting import wait
 
@@ -324,14 +289,9 @@ def _watched(lib: Any) -> Callable[..., Any]:
         def __init__(self, response: Any, talk: Any, hold: Any) -> None:
             self._inner, self._talk, self._hold = response.stream, talk, hold
             if "content-encoding" in response.headers:
-                response._decoder = _Guarded(response, self._undecodable)
+                response._decoder = Guarded(response, lambda exc: talk.broken(hold, exc))
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             self._paced = kind not in STREAMS
-
-        def _undecodable(self, exc: Exception) -> BaseException:
-            work, error = self._talk.broken(self._hold, exc)
-            work.run()
-            return error  # type: ignore[no-any-return]
 
         def _pace(self, start: float, seen: int) -> None:
             if self._paced and time.monotonic() > start + GRACE + seen / SLOWEST:
