@@ -56,6 +56,7 @@ class Desk:
         store.owners.fd = -1
         store.db.close()
         os.close(store.fd)
+        os.close(store.line)
         self.opened.remove(ledger)
 
     def ask(self, path: str = "/report", *, host: str = "api.example.com", **options: Any) -> Ask:

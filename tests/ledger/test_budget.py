@@ -42,12 +42,18 @@ def test_spending_before_a_limit_was_set_counts(desk, ledger):
     desk.pay(ledger, desk.ask(host="other.example"), limits=(host(50_000), host(10_000, "other.example")))
 
 
-def test_commit_checks_again_what_another_process_spent_after_the_plan(desk, ledger):
-    roomy = dataclasses.replace(ALL, most=1_000_000)
+@pytest.mark.parametrize("first", ["plan", "other"])
+def test_commit_checks_again_what_another_process_spent_around_the_plan(desk, ledger, first):
+    roomy, other = dataclasses.replace(ALL, most=1_000_000), desk.open()
     desk.pay(ledger, limits=(roomy,))
-    plan = ledger.hold(desk.ask(), desk.offer(), desk.terms(), (roomy,)).run()
+
+    def planned():
+        return ledger.hold(desk.ask(), desk.offer(), desk.terms(), (roomy,)).run()
+
+    plan = planned() if first == "plan" else None
+    desk.pay(other, offer=desk.offer(985_000))
+    plan = plan or planned()  # from memory, which another process has just made a moment old
     assert plan.state == "planned"
-    desk.pay(desk.open(), offer=desk.offer(985_000))
     with pytest.raises(BudgetExceeded):
         ledger.commit(plan).run()
     assert desk.counted(ledger) == 995_000

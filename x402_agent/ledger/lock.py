@@ -16,9 +16,10 @@ from pathlib import Path
 
 from ..errors import LedgerError
 
-__all__ = ["Owners", "acquire", "open_private", "prove", "read_at_start", "try_lock", "unlock", "write_at"]
+__all__ = ["Owners", "acquire", "acquire_now", "open_private", "prove", "read_at_start", "try_lock", "unlock", "write_at"]
 
 PATIENCE = 30.0
+COURTESY = 0.5  # seconds
 
 if sys.platform == "win32":
     import ctypes
@@ -65,20 +66,45 @@ else:
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 
-def acquire(fd: int, patience: float = PATIENCE) -> None:
-    """Take the lock, waiting up to `patience` seconds; raises LedgerError when its holder does not let go."""
-    pause, end = 0.0002, 0.0
-    while not try_lock(fd):
-        now = time.monotonic()
-        end = end or now + patience
-        if now > end:
+def acquire(fd: int, patience: float = PATIENCE, *, line: int = -1) -> None:
+    """Take the lock, waiting up to `patience` seconds; raises LedgerError when its holder does not let go.
+
+    `line` is a file whose lock is held by the one who is next, so that nobody who has just had the lock takes it again
+    before him. It is a courtesy: a process that was stopped while it stood there holds nobody up for long.
+    """
+    first = line >= 0 and _wait(line, COURTESY)
+    try:
+        if not _wait(fd, patience):
             raise LedgerError(
                 f"another process has held the ledger's lock for {patience:.0f} seconds",
                 rule="one writer at a time",
                 hint="look for a stopped x402-agent process",
             )
+    finally:
+        if first:
+            unlock(line)
+
+
+def acquire_now(fd: int, line: int) -> bool:
+    """Take the lock unless somebody has it or waits for it."""
+    if not try_lock(line):
+        return False
+    try:
+        return try_lock(fd)
+    finally:
+        unlock(line)
+
+
+def _wait(fd: int, patience: float) -> bool:
+    pause, begun = 0.0001, 0.0
+    while not try_lock(fd):
+        now = time.monotonic()
+        begun = begun or now
+        if now > begun + patience:
+            return False
         time.sleep(pause)
-        pause = min(pause * 1.5, 0.004)
+        pause = min(pause * 1.2, 0.0005 if now < begun + 0.1 else 0.004)
+    return True
 
 
 def open_private(path: Path, *, create: bool = True) -> int:

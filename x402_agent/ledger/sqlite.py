@@ -81,7 +81,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
             store = self._store
         assert store is not None
         plan = _plan(store, ask, offer, terms, limits, stop)
-        if not reserve and not ask.under.slip and store.current() and calm(store.cache, ask, offer, stop.after):
+        if not reserve and not ask.under.slip and (store.current() or store.recent()) and calm(store.cache, ask, offer, stop.after):
             now = store.now()
             realm = budget.realm_of(offer, sandbox=self.sandbox)
             pin = store.cache.pins.get((ask.origin, offer.asset.network.id))

@@ -12,6 +12,7 @@ import sqlite3
 import stat
 import struct
 import sys
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Store", "day_of"]
 
 CLOCK_SLACK = 300  # seconds the clock may stand behind the newest row
+FRESH = 0.5  # seconds after a batch of ours for which memory is near enough to the file to plan by
 _HEAD = struct.Struct("<QQ64s")
 _SPOILT = (sqlite3.Error, ValueError, OverflowError, TypeError)  # what a value that cannot be stored raises
 _FAILED: dict[Path, str] = {}  # after a failed fsync nothing is known in this process, however often it opens the file
@@ -73,6 +75,7 @@ class Store:
         self.cache = Cache()
         self.note: Note | None = None  # where the head is written down a second time
         self._synchronous = ""
+        self._fresh_until = 0.0
         self._full = False  # whether the batch under way must reach the disk
         self._open_files()
 
@@ -81,6 +84,7 @@ class Store:
     def _open_files(self) -> None:
         _prepare_folder(self.path.parent)
         self.fd = lock.open_private(self._beside(".lock"))
+        self.line = lock.open_private(self._beside(".line"))
         try:
             lock.acquire(self.fd)
             try:
@@ -106,7 +110,11 @@ class Store:
             self.owners.close()
         if hasattr(self, "db"):
             self.db.close()
+        self._close_locks()
+
+    def _close_locks(self) -> None:
         os.close(self.fd)
+        os.close(self.line)
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)
@@ -159,6 +167,10 @@ class Store:
         """Whether what memory knows is exactly what the file holds."""
         return self.cache.generation == self.generation()
 
+    def recent(self) -> bool:
+        """Whether what memory knows is what the file held a moment ago: good enough for a plan, which Commit judges again."""
+        return time.monotonic() < self._fresh_until
+
     # -- batches ------------------------------------------------------------------------------------------------
 
     def perform(self, jobs: Sequence[Job[Any]]) -> None:
@@ -174,7 +186,7 @@ class Store:
 
         False: nothing was done, and all of it is left to `perform`.
         """
-        if not lock.try_lock(self.fd):
+        if not lock.acquire_now(self.fd, self.line):
             return False
         try:
             self._write(jobs)
@@ -205,7 +217,7 @@ class Store:
                     _fail([job], own if isinstance(own, PaymentError) else failed(own, self.path))
 
     def _transaction(self, jobs: Sequence[Job[Any]]) -> None:
-        lock.acquire(self.fd)
+        lock.acquire(self.fd, line=self.line)
         self._write(jobs)
         self._commit(jobs)
 
@@ -238,6 +250,7 @@ class Store:
         except BaseException as cause:
             self._undo(cause)
             raise
+        self._fresh_until = time.monotonic() + FRESH
         lock.unlock(self.fd)
 
     def _undo(self, cause: BaseException) -> None:
@@ -316,7 +329,7 @@ class Store:
         finally:
             self.owners.close()
             lock.unlock(self.fd)
-            os.close(self.fd)
+            self._close_locks()
 
     def forked(self) -> None:
         """In a forked child: let go of the parent's descriptors and never touch its connection, not even to close."""
@@ -326,7 +339,7 @@ class Store:
 
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.db))
         self.owners.forget()
-        os.close(self.fd)
+        self._close_locks()
 
 
 def failed(cause: Exception, path: Path) -> LedgerError:
