@@ -184,7 +184,7 @@ class Offer:
     @property
     def micros(self) -> int | None:
         """What budgets in dollars count, in millionths of a dollar: by the asset's peg, else the `value`; None for neither."""
-        return self.value if self.value is not None else self.money.micros
+        return self.value if self.value is not None else self.asset.micros(self.amount + self.fee_cap)
 
     @property
     def approval(self) -> str:

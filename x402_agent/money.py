@@ -44,6 +44,14 @@ class Asset:
     peg: str = ""
     eip712: tuple[str, str] | None = None
 
+    def micros(self, amount: int) -> int | None:
+        """Millionths of a US dollar that so many atomic units are worth, rounded up; None without a peg to the dollar."""
+        if self.peg != "USD":
+            return None
+        shift = self.decimals - 6
+        made: int = amount if shift == 0 else amount * 10**-shift if shift < 0 else -(-amount // 10**shift)
+        return made
+
 
 @dataclass(frozen=True, slots=True)
 class Money:
@@ -60,11 +68,7 @@ class Money:
     @property
     def micros(self) -> int | None:
         """Millionths of a US dollar, rounded up; None when the asset has no peg to the dollar."""
-        if self.asset.peg != "USD":
-            return None
-        shift = self.asset.decimals - 6
-        made: int = self.amount * 10**-shift if shift <= 0 else -(-self.amount // 10**shift)
-        return made
+        return self.asset.micros(self.amount)
 
     @property
     def text(self) -> str:

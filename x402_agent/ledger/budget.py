@@ -73,14 +73,15 @@ def check(
     if store.broken:  # by what was loaded
         store.now()
     for limit in limits:
-        scope = f"{realm}/{limit.scope}"
-        if limit.window not in since or (limit.unit == "units" and not limit.scope.startswith("asset:")):
-            raise LedgerError(f"nothing counts {limit.unit} of {limit.scope!r} per {limit.window!r}", rule=limit.rule)
+        scope, window, unit = f"{realm}/{limit.scope}", limit.window, limit.unit
+        if window not in since or (unit == "units" and not limit.scope.startswith("asset:")):
+            raise LedgerError(f"nothing counts {unit} of {limit.scope!r} per {window!r}", rule=limit.rule)
         if scope not in scopes:
             counters.where(scope)
             continue
-        used = counted(limit, counters.at(store, scope, limit.window, since[limit.window]))
-        if used + _adds(limit, offer, micros) > limit.most:
+        counter = counters.at(store, scope, window, since[window])
+        used = counter.micros if unit == "micros" else counted(limit, counter)
+        if used + (micros if unit == "micros" else _adds(limit, offer, micros)) > limit.most:
             raise _exceeded(ask, offer, limit, used)
     return micros
 
@@ -97,8 +98,9 @@ def room(cache: Cache, realm: str, offer: Offer, limits: tuple[Limit, ...], now:
         counter = counters.look(cache, f"{realm}/{limit.scope}", limit.window, since.get(limit.window, -1))
         if counter is None:
             return False
-        adds = _adds(limit, offer, micros)
-        left = limit.most - counted(limit, counter) - adds
+        dollars = limit.unit == "micros"
+        adds = micros if dollars else _adds(limit, offer, micros)
+        left = limit.most - (counter.micros if dollars else counted(limit, counter)) - adds
         if left < adds or left * 10 < limit.most:
             return False
     return True

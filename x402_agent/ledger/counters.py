@@ -117,12 +117,13 @@ def _damaged(row: Iterable[object]) -> str:
 
 def look(cache: Cache, scope: str, window: str, began: int) -> Counter | None:
     """What memory knows of a scope in the window that began then. It only looks things up, so any thread may ask."""
-    for known in (cache.counters, cache.ahead):
-        found = known.get(scope)
-        counter = found.get(window) if found else None
-        if counter is not None and counter.began == began:
-            return counter
-    return None
+    held = cache.counters.get(scope)
+    counter = held.get(window) if held else None
+    if counter is not None and counter.began == began:
+        return counter
+    held = cache.ahead.get(scope)
+    counter = held.get(window) if held else None
+    return counter if counter is not None and counter.began == began else None
 
 
 def at(store: Store, scope: str, window: str, began: int) -> Counter:

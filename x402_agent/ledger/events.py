@@ -13,18 +13,13 @@ __all__ = ["GENESIS", "Journal", "canonical", "digest", "quoted"]
 
 GENESIS = "0" * 64
 _encode = JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
-_quote = encode_basestring_ascii
+quoted = encode_basestring_ascii  # one JSON string, ASCII only
 _INSERT = "INSERT INTO x402_events VALUES (?,?,?,?,?,?,?,?,?)"
 
 
 def canonical(data: Any) -> str:
     """JSON with sorted keys, no spaces, ASCII only: the same data is the same text."""
     return _encode(data)
-
-
-def quoted(text: str) -> str:
-    """One JSON string, ASCII only."""
-    return _quote(text)
 
 
 def digest(prev_hash: str, row: tuple[int, str, int, str, str, int, str]) -> str:

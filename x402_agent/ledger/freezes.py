@@ -118,7 +118,7 @@ def calm(cache: Cache, ask: Ask, offer: Offer, after: int) -> bool:
     bad = cache.bad
     if bad is None or cache.bad_until < time.monotonic():
         return False
-    return all(len(bad.get(key, ())) < after for key in _keys(ask, offer))
+    return not bad or all(len(bad.get(key, ())) < after for key in _keys(ask, offer))
 
 
 def check_freezes(store: Store, hold: Hold, files: tuple[str, ...]) -> None:
@@ -177,6 +177,8 @@ def _streak(store: Store, hold: Hold) -> None:
     bad = cache.bad
     if bad is None or cache.bad_until < time.monotonic():
         bad = cache.bad = _bad(store, after)
+    if not bad:
+        return
     for key in _keys(hold.ask, hold.offer):
         numbers = bad.get(key, ())
         if len(numbers) < after:

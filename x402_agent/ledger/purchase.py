@@ -75,6 +75,6 @@ def same_purchase(row: sqlite3.Row, ask: Ask, now: float) -> bool:
 
 def same_payee(pinned: str, offer: Offer) -> bool:
     """Whether an offer pays the pinned recipient: EVM addresses are equal whatever their case, all others as they are."""
-    if offer.network.namespace == "eip155":
-        return pinned.lower() == offer.pay_to.lower()
-    return pinned == offer.pay_to
+    if pinned == offer.pay_to:
+        return True
+    return offer.network.namespace == "eip155" and pinned.lower() == offer.pay_to.lower()

@@ -7,7 +7,6 @@ direction that keeps money counted.
 
 from __future__ import annotations
 
-import hmac
 from typing import NamedTuple
 
 from ..errors import LedgerError, PolicyDenied, SigningFailed
@@ -41,12 +40,14 @@ _KNOWN_BETTER = states.SPENT | {"SEEN", "MINED", "PROVING"}
 
 
 class _Admitted(NamedTuple):
-    """A payment that may be written: micro-dollars to count, the ledger's time, its purse and where it counts."""
+    """A payment that may be written: micro-dollars to count, the ledger's time, its purse, where it counts, and whether
+    its recipient is pinned already."""  # fmt: skip
 
     micros: int
     now: float
     realm: str
     scopes: tuple[str, ...]
+    pinned: bool
 
 
 class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, Goods, Past, Refunds, Remembered, Slips):
@@ -187,10 +188,10 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
         if any(counters.made_at(run) > now for run in ask.under.runs):
             raise LedgerError("the clock stands a day or more before this task was made", rule="nothing older than a task is paid under it (Z12)",
                               hint="set the clock of this machine, or begin a new task")  # fmt: skip
-        self._pinned(store, hold)
+        pinned = self._pinned(store, hold)
         enough(store, hold)
         scopes = budget.scopes(realm, ask, offer)
-        return _Admitted(budget.check(store, scopes, ask, offer, hold.limits, now), now, realm, scopes)
+        return _Admitted(budget.check(store, scopes, ask, offer, hold.limits, now), now, realm, scopes, pinned)
 
     def _pinned(self, store: Store, hold: Hold) -> bool:
         """Whether this recipient is pinned; raises PolicyDenied when another one is (R4)."""
@@ -230,7 +231,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
 
     def _insert(self, store: Store, hold: Hold, state: str, admitted: _Admitted, proof_digest: str) -> None:
         ask, offer, cache = hold.ask, hold.offer, store.cache
-        micros, now, realm, scopes = admitted
+        micros, now, realm, scopes, pinned = admitted
         digest = offer.digest
         counters.add(store, scopes, began(now), micros, offer.amount + offer.fee_cap)
         row = rows.row_of(hold, state, owner=store.owner, realm=realm, day=day_of(now), now=int(now),
@@ -241,7 +242,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
         if digest not in cache.offers:
             store.db.execute(rows.INSERT_OFFER, rows.offer_row(offer, digest))
             cache.offers.add(digest)
-        if state == "INFLIGHT" and not self._pinned(store, hold):
+        if state == "INFLIGHT" and not pinned:
             self._set_pin(store, hold)
         took(store, hold)
         cache.opened(ask.key, 1)
@@ -353,7 +354,9 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
 
 def _plan(store: Store, ask: Ask, offer: Offer, terms: Terms, limits: tuple[Limit, ...], stop: Stop) -> Hold:
     payment_id = rows.payment_id_of(offer.asset.network.id, terms.nonce)
-    name = "pay_" + hmac.digest(store.secret, payment_id.encode(), "sha256").hex()[:32]
+    made = store.mac.copy()
+    made.update(payment_id.encode())
+    name = f"pay_{made.hexdigest()[:32]}"
     return Hold(payment_id, ask, offer, terms, limits, "planned", identifier=name, stop=stop)
 
 

@@ -6,6 +6,7 @@ can be trusted, and the head of the journal after the last durable commit), `.ow
 
 from __future__ import annotations
 
+import hmac
 import os
 import secrets
 import sqlite3
@@ -92,6 +93,7 @@ class Store:
                 self.owner = secrets.token_hex(8)
                 self.owners = lock.Owners(self._beside(".owners"), self.owner)
                 self.secret = self._read_secret()
+                self.mac = hmac.new(self.secret, digestmod="sha256")  # to be copied: keying one costs more than the rest
                 self.db = self._connect()
                 migrate(self.db)
                 self.journal = Journal(self.db)
