@@ -23,6 +23,7 @@ from .. import (
     SettingsError,
     WalletError,
 )
+from ..secret import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,7 +86,7 @@ def errors(machine: bool) -> Iterator[None]:
         if machine:
             as_json({"error": type(why).__name__, "what": str(why), "exit": Exit.FAILED})
         else:
-            say(f"{type(why).__name__}: {why}; nothing was paid")
+            say(f"{type(why).__name__}: {plain(str(why))}; nothing was paid")
         raise SystemExit(Exit.FAILED) from None
     except BrokenPipeError:
         raise  # whoever read our output has gone: nobody is left to tell
