@@ -7,8 +7,8 @@ Dialects and chains yield these too, with `yield from`, so that everything they 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Generator, Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from .errors import ChallengeInvalid
 from .model import Ask, Credential, Limit, Offer, Proof, Receipt
@@ -40,6 +40,7 @@ __all__ = [
     "Step",
     "Steps",
     "Use",
+    "Walk",
 ]
 
 MAX_BODY = 64 * 1024
@@ -209,6 +210,32 @@ class Busy:
 BUSY = Busy()
 Step = Send | Find | Hold | Approve | Sign | Commit | Close | Fetch | Sleep | Look | Collect | Use | Return | Keep | Call
 Steps = Generator[Step, Any, T]
+
+
+class Walk(Generic[T]):
+    """A conversation as its driver sees it: iterate for the steps, and set what each `got`, or how it `failed`.
+
+    What the conversation returns is `result`; what it raises comes out of the iteration.
+    """
+
+    __slots__ = ("_steps", "failed", "got", "result")
+    result: T
+
+    def __init__(self, steps: Steps[T]) -> None:
+        self._steps = steps
+        self.got: Any = None
+        self.failed: BaseException | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            while True:
+                if (why := self.failed) is None:
+                    yield self._steps.send(self.got)
+                else:
+                    self.failed = self.got = None
+                    yield self._steps.throw(why)
+        except StopIteration as done:
+            self.result = done.value
 
 
 class Goods(NamedTuple):

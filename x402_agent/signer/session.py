@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import LedgerError, PaymentError, PolicyDenied, SettingsError, SigningFailed
 from ..flow import prove, prove_hold
-from ..steps import Aside, Fetch, Sleep
+from ..steps import Aside, Fetch, Sleep, Walk
 from ..transport.fetch import drive, fetch
 from .frames import PROTOCOL, Fields, Malformed, frame, receive
 from .nouns import ask_in, challenge_in, error_out, hold_out, limits_out, own_scope, payment_out, proof_out
@@ -276,17 +276,13 @@ class Session:
     def _drive(self, kit: Kit, steps: Steps[Any]) -> Any:
         """Perform every step of a conversation that sends nothing; -> what it returns."""
         until = time.monotonic() + self.payer.deadline
-        resume, value = steps.send, None
-        while True:
+        walk = Walk(steps)
+        for step in walk:
             try:
-                step = resume(value)
-            except StopIteration as done:
-                return done.value
-            try:
-                value = self._step(kit, step, until)
-                resume = steps.send
+                walk.got = self._step(kit, step, until)
             except BaseException as why:
-                resume, value = steps.throw, why
+                walk.failed = why
+        return walk.result
 
     def _step(self, kit: Kit, step: Any, until: float) -> Any:
         if isinstance(step, Fetch):
@@ -301,22 +297,17 @@ class Session:
             return drive(self._heeded(value.steps))
         return value.run() if hasattr(value, "run") else value
 
-
     def _heeded(self, steps: Steps[Any]) -> Steps[Any]:
         """The same steps, given up once the agent who waits has gone: nobody is asked for a payment that nobody makes."""
-        resume, value = steps.send, None
-        while True:
-            try:
-                step = resume(value)
-            except StopIteration as done:
-                return done.value
+        walk = Walk(steps)
+        for step in walk:
             try:
                 if isinstance(step, Sleep) and gone(self._sock):
                     raise ConnectionResetError("the agent has gone")
-                value = yield step
-                resume = steps.send
+                walk.got = yield step
             except BaseException as why:
-                resume, value = steps.throw, why
+                walk.failed = why
+        return walk.result
 
 
 def _nothing(payment_id: str) -> LedgerError:

@@ -18,14 +18,14 @@ from ..errors import PaymentError, PaymentInDoubt
 from ..flow import in_doubt
 from ..model import Receipt
 from ..secret import without_frames
-from ..steps import MAX_BODY, Aside, Close, Fetch, Goods, NoAnswer, Reply, Send, Sleep
+from ..steps import MAX_BODY, Aside, Close, Fetch, Goods, NoAnswer, Reply, Send, Sleep, Walk
 from . import wire
 from .fetch import drive, drive_async, fetch, fetch_async
 from .streams import DEADLINE, install, suspect
 from .waiting import wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
 
     from ..model import Ask, Hold
     from ..steps import Step
@@ -47,7 +47,7 @@ class Rooms(Protocol):
 class Talk:
     """One conversation: what both drivers share, and nothing that waits."""
 
-    __slots__ = ("ask", "challenge", "deadline", "kit", "lib", "open", "request", "rooms", "start", "steps")
+    __slots__ = ("ask", "challenge", "deadline", "kit", "lib", "open", "request", "rooms", "start", "walk")
 
     def __init__(self, rooms: Rooms, lib: Any, request: Any) -> None:
         self.rooms = rooms
@@ -60,7 +60,7 @@ class Talk:
         self.kit = rooms.talk(self.ask)
         self.challenge: Reply | None = None
         self.open: Any = None  # an answer whose connection must go back to the pool before the next leg
-        self.steps: Generator[Step, Any, Reply] = self.kit.conversation()
+        self.walk: Walk[Reply] = Walk(self.kit.conversation())
 
     def _deadline(self) -> float | None:
         """The caller's own longer read timeout stretches it; None means that a free answer may take for ever."""
@@ -178,20 +178,14 @@ class Pays:
     def handle_request(self, request: Any) -> Any:
         """Send, and pay if it must be and may be. Raises PaymentError, or what the inner transport raises."""
         talk = Talk(self.rooms, self.lib, request)
-        resume, value, hold = talk.steps.send, None, None
+        hold = None
         token = DEADLINE.set(talk.deadline)
         try:
-            while True:
+            for step in talk.walk:
                 try:
-                    step = resume(value)
-                except StopIteration as done:
-                    reply = done.value
-                    break
-                try:
-                    value = self._do(talk, step)
-                    resume = talk.steps.send
+                    talk.walk.got = self._do(talk, step)
                 except BaseException as exc:
-                    resume, value = talk.steps.throw, exc
+                    talk.walk.failed = exc
                 if isinstance(step, Close):
                     hold = step.hold
         except BaseException as error:
@@ -201,8 +195,8 @@ class Pays:
             raise
         finally:
             DEADLINE.reset(token)
-        talk.watch(reply, hold)
-        return talk.give(reply)
+        talk.watch(talk.walk.result, hold)
+        return talk.give(talk.walk.result)
 
     def _do(self, talk: Talk, step: Step) -> Any:
         if isinstance(step, Send):
@@ -292,19 +286,13 @@ class Pays:
     async def handle_async_request(self, request: Any) -> Any:
         """The same on asyncio and trio."""
         talk = Talk(self.rooms, self.lib, request)
-        resume, value, hold = talk.steps.send, None, None
+        hold = None
         try:
-            while True:
+            for step in talk.walk:
                 try:
-                    step = resume(value)
-                except StopIteration as done:
-                    reply = done.value
-                    break
-                try:
-                    value = await self._ado(talk, step)
-                    resume = talk.steps.send
+                    talk.walk.got = await self._ado(talk, step)
                 except BaseException as exc:
-                    resume, value = talk.steps.throw, exc
+                    talk.walk.failed = exc
                 if isinstance(step, Close):
                     hold = step.hold
         except BaseException as error:
@@ -312,8 +300,8 @@ class Pays:
                 return response
             await self._adrop(talk.open)
             raise
-        talk.watch(reply, hold)
-        return talk.give(reply)
+        talk.watch(talk.walk.result, hold)
+        return talk.give(talk.walk.result)
 
     async def _ado(self, talk: Talk, step: Step) -> Any:
         if isinstance(step, Send):

@@ -10,7 +10,7 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..steps import Call, Fetch, Fetched, Sleep
+from ..steps import Call, Fetch, Fetched, Sleep, Walk
 from .streams import DEADLINE, install
 
 if TYPE_CHECKING:
@@ -45,36 +45,28 @@ async def fetch_async(step: Fetch) -> Fetched:
 
 def drive(steps: Steps[T]) -> T:
     """Perform the Fetch, Sleep and Call steps of a generator in this thread; -> what it returns. It may take no others."""
-    resume, value = steps.send, None
+    walk = Walk(steps)
     token = DEADLINE.set(None)  # whoever is driven here has a time of its own
     try:
-        while True:
+        for step in walk:
             try:
-                step = resume(value)
-            except StopIteration as done:
-                result: T = done.value
-                return result
-            try:
-                value, resume = _perform(step), steps.send
+                walk.got = _perform(step)
             except BaseException as failed:
-                resume, value = steps.throw, failed
+                walk.failed = failed
+        return walk.result
     finally:
         DEADLINE.reset(token)
 
 
 async def drive_async(steps: Steps[T]) -> T:
     """The same, for asyncio and trio: a cancellation is thrown into the generator, so that it can clean up."""
-    resume, value = steps.send, None
-    while True:
+    walk = Walk(steps)
+    for step in walk:
         try:
-            step = resume(value)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-        try:
-            value, resume = await _perform_async(step), steps.send
+            walk.got = await _perform_async(step)
         except BaseException as failed:
-            resume, value = steps.throw, failed
+            walk.failed = failed
+    return walk.result
 
 
 def _perform(step: Any) -> Any:
