@@ -9,7 +9,7 @@ import typer
 
 from .. import PolicyDenied, Settings
 from ..approvals import Waiting, answer, lines, waiting
-from .common import as_json, errors
+from .common import Json, as_json, errors
 
 __all__ = ["app"]
 
@@ -21,11 +21,10 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 _ID = Annotated[str, typer.Argument(metavar="ID", help="The id of a request, or at least 4 characters of its start.")]
-_JSON = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
 @app.command("list", short_help="What waits for an answer.")
-def list_(json: _JSON = False) -> None:
+def list_(json: Json = False) -> None:
     """What waits for an answer, the oldest first. Exit code 0, also when nothing waits."""
     with errors(json):
         now = time.time()
@@ -40,7 +39,7 @@ def list_(json: _JSON = False) -> None:
 
 
 @app.command("show", short_help="One request, whole.")
-def show(request: _ID, json: _JSON = False) -> None:
+def show(request: _ID, json: Json = False) -> None:
     """All that is known of one request: amount, payee, what for, why you are asked, and what each limit still allows."""
     with errors(json):
         now, found = time.time(), _found(request)
@@ -53,13 +52,13 @@ def show(request: _ID, json: _JSON = False) -> None:
 
 
 @app.command("yes", short_help="Let it be paid, once.")
-def yes(request: _ID, json: _JSON = False) -> None:
+def yes(request: _ID, json: Json = False) -> None:
     """Say yes to one request, as `show` shows it. Exit code 3 when it is over or has been answered already."""
     _answer(request, json, yes=True)
 
 
 @app.command("no", short_help="Let it not be paid.")
-def no(request: _ID, json: _JSON = False) -> None:
+def no(request: _ID, json: Json = False) -> None:
     """Say no to one request: nothing is signed, and its budget is free again at once."""
     _answer(request, json, yes=False)
 

@@ -11,7 +11,7 @@ from .. import Budget, Settings, SettingsError
 from ..policy import dollars, edit, file, load, micros, scopes
 from ..policy.budget import window as _window
 from ..policy.replay import replay
-from .common import as_json, errors, ledgers
+from .common import Json, as_json, errors, ledgers
 from .policy import yesterday
 
 if TYPE_CHECKING:
@@ -21,19 +21,18 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(help="Show or set what may be spent.", no_args_is_help=False, invoke_without_command=True)
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 _Scope = Annotated[str, typer.Argument(help="all, host:api.example.com, agent:research, … as `budget` shows it.")]
 
 
 @app.callback()
-def default(context: typer.Context, json: _Json = False) -> None:
+def default(context: typer.Context, json: Json = False) -> None:
     """Show every limit, what is left of it, and its file and line."""
     if context.invoked_subcommand is None:
         show(json)
 
 
 @app.command("show", short_help="Every limit, and what is left of it.")
-def show(json: _Json = False) -> None:
+def show(json: Json = False) -> None:
     """Show every limit with what is spent and left, its file and line, and budgets that are paused, revoked or expired."""
     with errors(json):
         settings = Settings.load()
@@ -100,7 +99,7 @@ def set_(
     tool: Annotated[str, typer.Option(help="Only for this tool.")] = "",
     category: Annotated[str, typer.Option(help="Only for this category, of [categories] or of a task.")] = "",
     each: Annotated[str, typer.Option(help="For each host, origin, payee, agent, … by itself.")] = "",
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Write limits into policy.toml. All budgets that a payment belongs to must have room; a narrow one never lifts a wide one."""
     with errors(json):
@@ -152,14 +151,14 @@ def _quoted(amount: str) -> str:
 
 
 @app.command("pause", short_help="Pay nothing under one budget for now.")
-def pause(scope: _Scope, json: _Json = False) -> None:
+def pause(scope: _Scope, json: Json = False) -> None:
     """Pause a budget: nothing that belongs to it is paid until `budget resume`. Open payments still settle."""
     with errors(json):
         _write(scopes.scope(scope, "SCOPE"), {"state": '"paused"'}, json)
 
 
 @app.command("resume", short_help="Lift a pause.")
-def resume(scope: _Scope, json: _Json = False) -> None:
+def resume(scope: _Scope, json: Json = False) -> None:
     """Lift a pause. A revoked budget comes back only by a person's editor."""
     with errors(json):
         name, path = scopes.scope(scope, "SCOPE"), Settings.load().policy_path
@@ -170,7 +169,7 @@ def resume(scope: _Scope, json: _Json = False) -> None:
 
 
 @app.command("revoke", short_help="Pay nothing under one budget, for good.")
-def revoke(scope: _Scope, json: _Json = False) -> None:
+def revoke(scope: _Scope, json: Json = False) -> None:
     """Revoke a budget: nothing that belongs to it is paid any more. Open payments still settle."""
     with errors(json):
         _write(scopes.scope(scope, "SCOPE"), {"state": '"revoked"'}, json)

@@ -8,7 +8,9 @@ import re
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from .. import (
     LedgerError,
@@ -31,9 +33,10 @@ if TYPE_CHECKING:
     from ..ledger import Payment, SqliteLedger
     from ..model import Offer
 
-__all__ = ["Exit", "as_json", "asked", "colored", "errors", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
+__all__ = ["Exit", "Json", "as_json", "asked", "colored", "errors", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
 
 
+Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 _OPTION = re.compile(r'extensions=\{"payment": \{"max": "([0-9.]+)"\}\}')  # what a program writes; here it is an option
 
 

@@ -9,7 +9,7 @@ import typer
 
 from .. import LedgerError, Settings
 from ..secret import plain
-from .common import as_json, errors, ledgers, sandbox_payer
+from .common import Json, as_json, errors, ledgers, sandbox_payer
 from .secrets import payer as own_payer
 
 if TYPE_CHECKING:
@@ -23,12 +23,11 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 _Which = Annotated[str, typer.Argument(metavar="ID", help="The credential's id, or how it begins, as `credentials list` shows it.")]
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
 @app.command("list", short_help="Those that still open a door.")
 def list_(
-    every: Annotated[bool, typer.Option("--all", help="Those that are used up or expired, too.")] = False, json: _Json = False
+    every: Annotated[bool, typer.Option("--all", help="Those that are used up or expired, too.")] = False, json: Json = False
 ) -> None:
     """List credentials: id, where they are shown, what is left, until when, and the payment that bought each."""
     with errors(json):
@@ -44,7 +43,7 @@ def list_(
 
 
 @app.command("show", short_help="One credential and its payment.")
-def show(credential: _Which, json: _Json = False) -> None:
+def show(credential: _Which, json: Json = False) -> None:
     """Show one credential: also when it was bought and last used, by which dialect, and whose key seals it."""
     with errors(json):
         ledger, one = _found(credential)
@@ -61,7 +60,7 @@ def show(credential: _Which, json: _Json = False) -> None:
 
 
 @app.command("renew", short_help="Get it again: by the same payment, or a new one.")
-def renew(credential: _Which, json: _Json = False) -> None:
+def renew(credential: _Which, json: Json = False) -> None:
     """Get a credential again. Only a person does this: nothing is ever topped up by itself.
 
     While the payment that bought it still stands for it (not delivered, or in doubt), the same proof is shown again and
@@ -82,7 +81,7 @@ def renew(credential: _Which, json: _Json = False) -> None:
 
 
 @app.command("revoke", short_help="Forget it, here and in every process.")
-def revoke(credential: _Which, json: _Json = False) -> None:
+def revoke(credential: _Which, json: Json = False) -> None:
     """Forget a credential: no process of yours shows it again. The seller is not told, and nothing is refunded."""
     with errors(json):
         ledger, one = _found(credential)

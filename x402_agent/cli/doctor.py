@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -20,7 +20,7 @@ from ..secret import Env
 from ..signer import Link
 from ..tasks import left as left_of
 from ..transport.fetch import drive
-from .common import Exit, as_json, colored, errors
+from .common import Exit, Json, as_json, colored, errors
 from .freeze import frozen
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
-def run(json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
+def run(json: Json = False) -> None:
     """Check key, policy, approvals, ledger, lock, clock, nodes with the account's balances, extras and HTTP libraries."""
     with errors(json):
         settings = Settings.load()

@@ -11,7 +11,7 @@ import typer
 from .. import Settings, SettingsError
 from ..ledger import FREEZE_FILE, SqliteLedger
 from ..policy import scopes
-from .common import as_json, errors, ledgers
+from .common import Json, as_json, errors, ledgers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,6 @@ __all__ = ["freeze", "frozen", "unfreeze"]
 _Host = Annotated[str | None, typer.Option(help="Only payments to this host.")]
 _Agent = Annotated[str | None, typer.Option(help="Only payments of this agent (X402_AGENT_NAME).")]
 _Payee = Annotated[str | None, typer.Option(help="Only payments to this recipient, whoever asks.")]
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
 def freeze(
@@ -32,7 +31,7 @@ def freeze(
     payee: _Payee = None,
     note: Annotated[str, typer.Option(help="Why, for whoever meets the refusal.")] = "",
     show: Annotated[bool, typer.Option("--show", help="Freeze nothing: list what is frozen.")] = False,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Pay nothing new from now on: at all, or to a host or recipient, or by an agent.
 
@@ -57,7 +56,7 @@ def freeze(
             print("nothing is frozen")
 
 
-def unfreeze(host: _Host = None, agent: _Agent = None, payee: _Payee = None, json: _Json = False) -> None:
+def unfreeze(host: _Host = None, agent: _Agent = None, payee: _Payee = None, json: Json = False) -> None:
     """Pay again: lift a freeze, and take the `freeze` files away when everything is meant.
 
     With --host or --payee it also lets a seller be paid again who was stopped because payment after payment brought nothing.

@@ -18,7 +18,7 @@ from .. import LedgerError, Settings, SettingsError
 from ..ledger import Mended, SqliteLedger, Verdict, cell, end_quarantine, note_path, repair, trial, verdict
 from ..policy import dollars, load, micros
 from ..secret import plain
-from .common import Exit, as_json, errors
+from .common import Exit, Json, as_json, errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 Box = Annotated[bool, typer.Option("--sandbox", help="The sandbox's ledger.")]
 
 

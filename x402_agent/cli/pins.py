@@ -11,16 +11,15 @@ import typer
 from .. import Settings, SettingsError, assets
 from ..ledger import SqliteLedger
 from ..policy import scopes
-from .common import as_json, errors, ledgers
+from .common import Json, as_json, errors, ledgers
 
 __all__ = ["pin", "pins", "unpin"]
 
 _Origin = Annotated[str, typer.Argument(help="https://api.example.com, as the refusal names it.")]
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 _EVM = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 
 
-def pins(json: _Json = False) -> None:
+def pins(json: Json = False) -> None:
     """List who is paid for each origin and network. The first payment pins its recipient; another one later is refused (R4)."""
     with errors(json):
         found = [(*each, ledger.sandbox) for ledger in ledgers(Settings.load()) for each in ledger.pins()]
@@ -37,7 +36,7 @@ def pin(
     address: Annotated[str, typer.Argument(help="Whom to pay from now on, in full.")],
     network: Annotated[str, typer.Option(help="base, polygon, … as in assets.toml.")],
     sandbox: Annotated[bool, typer.Option("--sandbox", help="In the sandbox's ledger.")] = False,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Pay only this recipient for an origin, in place of the one pinned before.
 
@@ -62,7 +61,7 @@ def pin(
 def unpin(
     origin: _Origin,
     network: Annotated[str, typer.Option(help="Only on this network.")] = "",
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Forget the recipients pinned for an origin: the next payment pins whoever asks then."""
     with errors(json):

@@ -12,7 +12,7 @@ import typer
 
 from .. import Settings, SettingsError
 from ..policy.replay import replay, warnings
-from .common import Exit, as_json, errors, ledgers
+from .common import Exit, Json, as_json, errors, ledgers
 
 if TYPE_CHECKING:
     from ..ledger.past import PastPayment
@@ -32,7 +32,7 @@ def _root() -> None:
 def check(
     file: Annotated[str, typer.Argument(help="A policy.toml; yours when none is named.")] = "",
     since: Annotated[str, typer.Option(help="2026-11-20: judge payments from this UTC day on; yesterday's and today's by default.")] = "",
-    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    json: Json = False,
 ) -> None:
     """Read a policy, say what in it does nothing, and which payments in your ledger it would have refused, and by which line.
 

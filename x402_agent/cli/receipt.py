@@ -14,7 +14,7 @@ from .. import ChallengeInvalid, LedgerError, Money, Settings, recovery
 from ..dialects.strict import parse
 from ..evidence import read, says
 from ..secret import plain
-from .common import Exit, as_json, errors, found, row, sandbox_payer, say
+from .common import Exit, Json, as_json, errors, found, row, sandbox_payer, say
 from .secrets import payer as own_payer
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def receipt(
     what: Annotated[str, typer.Argument(help="A payment id, or a file that `receipt -o` or `claim -o` wrote.")],
     verify: Annotated[bool, typer.Option("--verify", help="Exit 1 unless a signed receipt holds.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the evidence there, for others to verify.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    json: Json = False,
 ) -> None:
     """What the seller signed for one payment, and who signed it. Verified without ledger and network.
 
@@ -46,7 +46,7 @@ def receipt(
 def claim(
     payment: Annotated[str, typer.Argument(help="A payment id, or at least 4 characters of its start.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the claim there.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    json: Json = False,
 ) -> None:
     """Bundle the evidence of a purchase that was not delivered: what was asked, promised, paid and answered.
 
@@ -68,7 +68,7 @@ def claim(
 def refund(
     payment: Annotated[str, typer.Argument(help="A payment id, or at least 4 characters of its start.")],
     transaction: Annotated[str, typer.Argument(help="The transaction that brought money back, 0x and 64 hex digits.")],
-    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    json: Json = False,
 ) -> None:
     """Link a transaction that brought money back to the payment that it gives back, once the chain shows it final.
 

@@ -12,7 +12,7 @@ from ..broadcast import resume
 from ..ledger import IN_DOUBT
 from ..recovery import Resumed
 from ..transport.fetch import drive
-from .common import Exit, as_json, errors, found, ledgers, sandbox_payer
+from .common import Exit, Json, as_json, errors, found, ledgers, sandbox_payer
 from .secrets import payer as own_payer
 
 __all__ = ["run"]
@@ -21,7 +21,7 @@ __all__ = ["run"]
 def run(
     payment: Annotated[str, typer.Argument(help="A payment id or its start, 0x… for a transaction of yours; nothing for all that is open.")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the goods of this one payment to a new file.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    json: Json = False,
 ) -> None:
     """Ask the chain, show the same proof again, broadcast the same bytes again. Never signs anything new.
 

@@ -15,7 +15,7 @@ import typer
 from .. import Settings, SettingsError
 from ..ledger import SqliteLedger
 from ..sandbox import ROUTES, Sandbox, scenarios
-from .common import as_json, errors
+from .common import Json, as_json, errors
 
 __all__ = ["app"]
 
@@ -23,7 +23,7 @@ app = typer.Typer(help="Pretend sellers for developers.", no_args_is_help=True)
 
 
 @app.command("scenarios")
-def list_(json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
+def list_(json: Json = False) -> None:
     """The scenarios that `sandbox up`, `try` and the tests share."""
     found = scenarios()
     if json:

@@ -12,7 +12,7 @@ import typer
 
 from .. import LedgerError, Payer, Settings, SettingsError, Wallet
 from ..policy import dollars
-from .common import as_json, errors, ledgers, sandbox_payer
+from .common import Json, as_json, errors, ledgers, sandbox_payer
 
 if TYPE_CHECKING:
     from ..ledger import Slip, SqliteLedger
@@ -21,12 +21,11 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Purses given to child processes and sub-agents: run, list, pause, resume, revoke.", no_args_is_help=True)
 _Which = Annotated[str, typer.Argument(metavar="ID", help="The slip's id, or how it begins, as `slip list` shows it.")]
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
 @app.command("list", short_help="Slips that may still be paid from.")
 def list_(
-    every: Annotated[bool, typer.Option("--all", help="Those that are over, too.")] = False, json: _Json = False
+    every: Annotated[bool, typer.Option("--all", help="Those that are over, too.")] = False, json: Json = False
 ) -> None:
     """List slips: what is left of each, until when, and why it is over. Never the token, which no ledger has."""
     with errors(json):
@@ -42,19 +41,19 @@ def list_(
 
 
 @app.command("pause", short_help="Nothing new is paid from it until it is resumed.")
-def pause(slip: _Which, json: _Json = False) -> None:
+def pause(slip: _Which, json: Json = False) -> None:
     """Stop a slip for now: nothing new is paid from it. Proofs that left already may still settle."""
     _set(slip, "pause", machine=json)
 
 
 @app.command("resume", short_help="A paused slip goes on.")
-def resume(slip: _Which, json: _Json = False) -> None:
+def resume(slip: _Which, json: Json = False) -> None:
     """Let a paused slip go on. What was revoked or is over stays so."""
     _set(slip, "resume", machine=json)
 
 
 @app.command("revoke", short_help="Nothing new is ever paid from it again.")
-def revoke(slip: _Which, json: _Json = False) -> None:
+def revoke(slip: _Which, json: Json = False) -> None:
     """End a slip for good. Proofs that left already may still settle; its purchases stay counted."""
     _set(slip, "revoke", machine=json)
 
@@ -68,7 +67,7 @@ def run(
     calls: Annotated[int | None, typer.Option(help="So many payments.")] = None,
     per_call: Annotated[str | None, typer.Option("--per-call", help="At most this much for one, in dollars.")] = None,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="In test money, of the sandbox that runs.")] = False,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Run a program under a slip: `slip run 0.50 --minutes 10 -- python agent.py`. Its exit code is the program's.
 

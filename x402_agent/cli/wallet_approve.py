@@ -11,7 +11,7 @@ import typer
 from .. import Asset, Money, PaymentInDoubt, PolicyDenied, Settings, SettingsError, assets
 from ..broadcast import SPENDERS, Plan, coins, plan, send
 from ..transport.fetch import drive
-from .common import as_json, errors, sandbox_payer, say
+from .common import Json, as_json, errors, sandbox_payer, say
 from .secrets import payer as own_payer
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def run(
     wait: Annotated[float, typer.Option(help="Seconds to wait for its block.")] = 120.0,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="In the sandbox that `sandbox up` runs.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    json: Json = False,
 ) -> None:
     """Let Permit2 take an exact amount of a token from your account, so that offers by Permit2 and `upto` can be paid.
 

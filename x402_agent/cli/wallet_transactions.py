@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from .. import Money, Settings, assets
 from ..broadcast import coins
-from .common import as_json, errors, ledgers
+from .common import Json, as_json, errors, ledgers
 
 if TYPE_CHECKING:
     from ..ledger import SqliteLedger, Transaction
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
-def run(json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
+def run(json: Json = False) -> None:
     """List approvals of your account, oldest first, with fees; then the allowances that are left."""
     with errors(json):
         opened = ledgers(Settings.load())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import Money, Settings
-from .common import as_json, errors, found, link, row
+from .common import Json, as_json, errors, found, link, row
 
 if TYPE_CHECKING:
     from ..ledger import Payment, SqliteLedger
@@ -54,7 +54,7 @@ def _shared(ledger: SqliteLedger, one: Payment) -> str:
 
 def run(
     payment: Annotated[str, typer.Argument(help="A payment id, or at least 4 characters of its start.")],
-    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    json: Json = False,
 ) -> None:
     """What happened to one payment: each move, the last answer, and one line to try."""
     with errors(json):
