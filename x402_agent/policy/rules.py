@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .. import assets
 from ..errors import SettingsError
-from ..model import Cap, Limit, Stop
+from ..model import Limit, Stop
 from ..scopes import scopes_of
 from . import scopes
 from .approval import Approval
@@ -27,7 +27,6 @@ GROUPS = ("mainnet", "testnet")
 SANDBOX = "the sandbox default"  # the source of the sandbox's policy
 _CODE = "Budget(…) in code"
 _OWN = ("per_call", "day", "total")  # of all payments together: fields of Policy itself
-_ALONE = ("all",)
 
 
 @dataclass(frozen=True)
@@ -213,10 +212,6 @@ class Policy:
         """Whether nothing but test money is paid."""
         found = (assets.network(name) for name in self.networks if name != "testnet")
         return all(network is not None and network.testnet for network in found)
-
-    def call_limit(self, ask: Ask, offer: Offer) -> Cap:
-        """The lowest cap on one call, by the rules here and by what the Ask brings along."""
-        return min([rule.cap for _, rule in self.rules(ask, offer) if rule.cap is not None] + list(ask.caps))
 
     def limits(self, ask: Ask, offer: Offer) -> tuple[Limit, ...]:
         """What the ledger must enforce over time for this Ask and offer: the rules here, and what the Ask brings along.

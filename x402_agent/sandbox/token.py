@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ..model import Asset
     from ..primitives import EvmKey
     from .evm import Chain
-    from .machines import Ran
     from .transactions import Transaction
 
 __all__ = ["Authorization", "Token", "artifact", "raw_address", "selector", "tail", "usdc", "word"]
@@ -137,10 +136,6 @@ class Token:
             r, s, v = signature[:32], signature[32:64], signature[64]
             return selector(_SPLIT) + head + word(v) + r + s
         return selector(_BYTES) + head + word(7 * 32) + tail(signature)
-
-    def rehearse(self, caller: bytes, data: bytes) -> Ran:
-        """What a call would do in the next block."""
-        return self._chain.call(self.address, data, caller)
 
 
 def raw_address(text: object) -> bytes:
