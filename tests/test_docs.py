@@ -93,6 +93,29 @@ def test_links_lead_somewhere(page):
         assert "://" in target or (page.parent / target).exists(), target
 
 
+def proofs(page, heading):
+    """(page, row, its last cell) of the table below a heading."""
+    table = (ROOT / page).read_text("utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")][1:]
+    return [pytest.param(page, row[0], row[-1], id=f"{page}: {row[0]}") for row in rows]
+
+
+PROMISES = [*proofs("README.md", "What it guards against"), *proofs("docs/safety.md", "Invariants")]
+
+
+@pytest.mark.parametrize(("page", "row", "cell"), PROMISES)
+def test_every_promise_links_the_test_that_would_fail(page, row, cell):
+    named = re.findall(r"\[(test_\w+)\]\(([^)]+)\)", cell)
+    assert named, row
+    for name, where in named:
+        text = ((ROOT / page).parent / where).read_text("utf-8")
+        assert re.search(rf"^def {name}\(", text, re.M), f"{where} has no {name}"
+
+
+def test_both_tables_of_promises_are_read():
+    assert len(PROMISES) > 35
+
+
 def test_every_command_is_documented_and_every_documented_command_exists():
     import typer
 

@@ -13,7 +13,7 @@ import tls
 from hostile.arena import AGAIN_402, CENT, PAYS, UNTOUCHED, Arena, Case, Expect, refused
 from hostile.rows_money import REAL_USDC, text, then_402, v2, value_is
 from loopback import Hit, Seller
-from x402_agent import ChallengeInvalid, PaymentError, PaymentInDoubt, PolicyDenied
+from x402_agent import ChallengeInvalid, NoAcceptableOffer, PaymentError, PaymentInDoubt, PolicyDenied
 
 Scene = Callable[[Arena], str]
 IN_DOUBT = Expect(error=PaymentInDoubt, rule="stays counted", proofs=1, counted=CENT)
@@ -359,5 +359,22 @@ PARSING = [
     Case("W17", "NUL", text(lambda t: t.replace('"USDC"', '"a\\u0000b"')), refused(ChallengeInvalid, "W17")),
 ]  # fmt: skip
 
-CASES = [*LOOPS, *ORIGINS, *PARSING]
+OFF_CHAIN = 'L402 macaroon="AGIAJEem", invoice="lnbc20m1pvjluezpp5qqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqf", amount="1"'
+NAMED = {"x_payment_chain": "base", "x_payment_tx": "0x" + "12" * 32}
+
+
+def no_chain_of_theirs(arena: Arena, _: Any) -> None:
+    """What is shown names no chain and no transaction beside the challenge's own, which the signature binds."""
+    assert not any(name.startswith("x-payment-") for hit in arena.seller.hits for name in hit.headers)
+
+
+LATER = [  # what no dialect here pays yet is not paid in part, by mistake or beside x402
+    Case("K5", "an invoice over more than the page says", lambda a: a.seller.serves("/paid", a.seller.answer(402, b'{"price":"1 sat"}', www_authenticate=OFF_CHAIN)), UNTOUCHED, times=2),
+    Case("K7", "a voucher with a lower total", v2(scheme="batch-settlement", extra={"name": "USDC", "version": "2", "voucher": {"total": "5"}}), refused(NoAcceptableOffer, "A7")),
+    Case("K9", "a transfer to be shown by its hash", lambda a: a.seller.serves("/paid", a.seller.answer(402, json.dumps({**KAMIYO, "tx": "0x" + "12" * 32}).encode())), UNTOUCHED, times=2),
+    Case("K9", "this proof was used before", lambda a: a.seller.serves("/paid", lambda hit: a.seller.answer(402, b'{"error":"transaction already used"}') if hit.proof else a.seller.ask("/paid")), AGAIN_402, times=2),
+    Case("K10", "another chain in a header", lambda a: a.seller.serves("/paid", lambda hit: a.seller.ok(**NAMED) if hit.proof else a.seller.ask("/paid", **NAMED)), PAYS, then=no_chain_of_theirs),
+]  # fmt: skip
+
+CASES = [*LOOPS, *ORIGINS, *PARSING, *LATER]
 
