@@ -15,7 +15,9 @@ from .model import Asset, Network
 
 __all__ = ["asset", "asset_by_id", "assets", "network", "networks"]
 
-_NAMESPACE = {"eip155": "erc20"}  # CAIP-2 namespace -> CAIP-19 asset namespace (CAIP-19, "erc20" in CAIP-21)
+# CAIP-2 namespace -> CAIP-19 asset namespace ("erc20" in CAIP-21, "token" and "slip44" in the namespaces' own profiles)
+_NAMESPACE = {"eip155": "erc20", "solana": "token", "stacks": "sip010", "tron": "trc20"}
+_COIN = {"eip155": "slip44:60", "solana": "slip44:501", "stacks": "slip44:5757", "tron": "slip44:195"}
 
 
 class _Tables:
@@ -40,16 +42,27 @@ class _Tables:
         where = self.networks[row["network"]]
         domain = row.get("eip712")
         made = Asset(
-            id=f"{where.id}/{_NAMESPACE[where.namespace]}:{row['address']}",
+            id=f"{where.id}/{_reference(where, row)}",
             network=where,
             address=row["address"],
             symbol=row["symbol"],
             decimals=row["decimals"],
             peg=row.get("peg", ""),
             eip712=(domain[0], domain[1]) if domain else None,
+            detail=row.get("detail", ""),
         )
-        self.assets[where.id, _fold(where, made.address)] = made
+        for name in (made.address, *row.get("aliases", ())):
+            if self.assets.setdefault((where.id, _fold(where, name)), made) is not made:
+                raise ValueError(f"assets.toml: {name} names two tokens of {where.name}")
         self.ids[made.id] = made
+
+
+def _reference(where: Network, row: dict[str, Any]) -> str:
+    """The second half of a CAIP-19 id; on Stacks a token's contract and its name inside it."""
+    if row["address"] == row["symbol"]:
+        return _COIN[where.namespace]
+    inside = f".{row['detail']}" if where.namespace == "stacks" else ""
+    return f"{_NAMESPACE[where.namespace]}:{row['address']}{inside}"
 
 
 def _fold(where: Network, address: str) -> str:

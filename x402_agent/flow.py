@@ -88,6 +88,9 @@ class Kit(Protocol):
     def choose(self, ask: model.Ask, challenge: model.Challenge) -> tuple[model.Offer, tuple[model.Limit, ...]]:
         """The cheapest offer that policy allows; raises PolicyDenied, NoAcceptableOffer, NotReplayable."""
 
+    def anchor(self, offer: model.Offer) -> Steps[model.Anchor]:
+        """What the offer's chain must be asked before anything is held; raises NodeError."""
+
     def dialect(self, name: str) -> Dialect:
         """The dialect that read the offer."""
 
@@ -125,7 +128,8 @@ def prove(ask: model.Ask, challenge: model.Challenge, kit: Kit) -> Steps[tuple[m
         hold = yield from _open_hold(ask, kit)
         if hold is None:
             offer, limits = kit.choose(ask, challenge)
-            hold = yield Hold(ask, offer, limits)
+            anchor = yield from kit.anchor(offer)
+            hold = yield Hold(ask, offer, limits, anchor)
         committed = yield from prove_hold(hold)
         if committed is not None:  # None: another process opened this very purchase first; its proof is the only one
             found: tuple[model.Hold, model.Proof] = committed

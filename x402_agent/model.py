@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = [
+    "FOREVER",
     "NEVER",
     "NOBODY",
+    "NO_ANCHOR",
+    "Anchor",
     "Ask",
     "Asset",
     "Cap",
+    "ChainRules",
     "Challenge",
     "Claim",
     "Credential",
@@ -63,6 +67,7 @@ class Under(NamedTuple):
 
 
 NOBODY = Under()
+FOREVER = 1 << 39  # unix seconds: no clock ends it
 
 
 def run_id(now: float, chance: bytes) -> str:
@@ -154,6 +159,8 @@ class Offer:
     `lifetime` is what the seller asks for, in seconds; `wire` belongs to the dialect alone and is text that a ledger
     row can keep (the requirement to echo, byte for byte). `method` is how the token moves: "" by the chain's own way
     (on EVM EIP-3009), "permit2" by that contract; `facilitator` is the one account that may then settle, "" for any.
+    `details` is what else its chain must know to make the proof (a memo, a permit's own fields), as canonical JSON that
+    the dialect has checked; "" for nothing.
     """
 
     dialect: str
@@ -169,6 +176,7 @@ class Offer:
     wire: tuple[str, ...] = ()
     method: str = ""
     facilitator: str = ""
+    details: str = ""
     value: int | None = field(default=None, compare=False)
 
     @property
@@ -206,9 +214,9 @@ class Offer:
         parts = (self.dialect, self.scheme, self.asset.id, str(self.amount), self.pay_to, str(self.lifetime),
                  self.resource, self.description, self.flow, str(self.fee_cap), *self.wire)  # fmt: skip
         made = hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
-        if not self.method and not self.facilitator:  # as it was before these two fields: old rows keep their digest
+        if not self.method and not self.facilitator and not self.details:  # as it was before: old rows keep their digest
             return made
-        both = f"{made}\x00{self.method}\x00{self.facilitator}"
+        both = f"{made}\x00{self.method}\x00{self.facilitator}" + (f"\x00{self.details}" if self.details else "")
         return hashlib.sha256(both.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -225,14 +233,43 @@ class Challenge:
     signed: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
 
+class Anchor(NamedTuple):
+    """What a chain had to say before a proof could be made: on Solana a blockhash, on Stacks a fee.
+
+    `number` is the first account nonce that is free as the node sees it, -1 on chains where a payment needs none; the ledger
+    then takes the first that no open payment of that account has.
+    """
+
+    text: str = ""
+    number: int = -1
+
+
+NO_ANCHOR = Anchor()
+
+
+class ChainRules(NamedTuple):
+    """What policy says of chains: whether a seller's own blockhash serves, and the most that one network fee of ours may be.
+
+    `fees` maps a CAIP-2 namespace to atomic units of its own coin (microSTX, sun, lamports, wei); one that is not named
+    has the ceiling of its chain.
+    """
+
+    trusting: bool = False
+    fees: Mapping[str, int] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What we chose ourselves, never the seller: payer, nonce (0x + 32 bytes hex), validity in unix seconds."""
+    """What we chose ourselves, never the seller: payer, nonce (0x + 32 bytes hex), validity in unix seconds.
+
+    `valid_before` is `FOREVER` where only the chain can say that a proof is dead; `anchor` is what was read from it.
+    """
 
     payer: str
     nonce: str
     valid_after: int
     valid_before: int
+    anchor: Anchor = NO_ANCHOR
 
 
 @dataclass(frozen=True, slots=True)

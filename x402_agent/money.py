@@ -8,7 +8,12 @@ from decimal import Decimal
 
 __all__ = ["Asset", "Money", "Network"]
 
-_TRANSACTION = {"eip155": re.compile("0x[0-9a-fA-F]{64}")}  # what a transaction id looks like, by CAIP-2 namespace
+_TRANSACTION = {  # what a transaction id looks like, by CAIP-2 namespace
+    "eip155": re.compile("0x[0-9a-fA-F]{64}"),
+    "solana": re.compile("[1-9A-HJ-NP-Za-km-z]{64,88}"),
+    "stacks": re.compile("(0x)?[0-9a-f]{64}"),
+    "tron": re.compile("[0-9a-f]{64}"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,11 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One token of the closed table. `id` is CAIP-19; `eip712` is the (name, version) of its signing domain."""
+    """One token of the closed table. `id` is CAIP-19; `eip712` is the (name, version) of its signing domain.
+
+    A chain's own coin has its symbol as `address`. `detail` is what else its chain must know of it: on Solana the token
+    program when it is not the first one, on Stacks the token's name inside its contract.
+    """
 
     id: str
     network: Network
@@ -43,6 +52,12 @@ class Asset:
     decimals: int
     peg: str = ""
     eip712: tuple[str, str] | None = None
+    detail: str = ""
+
+    @property
+    def native(self) -> bool:
+        """Whether it is its chain's own coin."""
+        return self.address == self.symbol
 
     def micros(self, amount: int) -> int | None:
         """Millionths of a US dollar that so many atomic units are worth, rounded up; None without a peg to the dollar."""

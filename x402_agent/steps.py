@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from .errors import ChallengeInvalid
-from .model import Ask, Credential, Limit, Offer, Proof, Receipt
+from .model import NO_ANCHOR, Anchor, Ask, Credential, Limit, Offer, Proof, Receipt
 from .model import Hold as HeldBudget
 
 __all__ = [
@@ -69,6 +69,7 @@ class Hold(NamedTuple):
     ask: Ask
     offer: Offer
     limits: tuple[Limit, ...]
+    anchor: Anchor = NO_ANCHOR
 
 
 class Approve(NamedTuple):

@@ -13,7 +13,7 @@ from .evm import Evm
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..model import Offer, Proof, Terms
+    from ..model import Anchor, ChainRules, Offer, Proof, Terms
     from ..steps import Steps
 
 __all__ = ["Chain", "Evm", "Signer", "builtin", "load"]
@@ -28,7 +28,10 @@ class Signer(Protocol):
         """The account that signs on this CAIP-2 namespace, "" when there is none."""
 
     def sign_digest(self, namespace: str, digest: bytes) -> bytes:
-        """The signature over 32 bytes: for `eip155` 65 bytes r, s, v (27 or 28). Raises SigningFailed."""
+        """The signature over 32 bytes by a secp256k1 key: r, s, v (27 or 28), 65 bytes. Raises SigningFailed."""
+
+    def sign_message(self, namespace: str, message: bytes) -> bytes:
+        """The signature over a whole message by an Ed25519 key (Solana): 64 bytes. Raises SigningFailed."""
 
 
 class Chain(Protocol):
@@ -42,14 +45,21 @@ class Chain(Protocol):
     def spender(self, offer: Offer) -> str:
         """The contract that must already be allowed to move the payer's token for this offer, "" for none."""
 
-    def terms(self, offer: Offer, payer: str, *, now: int, nonce: bytes, max_lifetime: int) -> Terms:
+    def prepare(self, offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anchor]:
+        """What a node must say before a proof can be made, NO_ANCHOR where none is asked. `node` is "" when none is set.
+
+        Raises NodeError, NoAcceptableOffer when it is refused for what the node says.
+        """
+
+    def terms(self, offer: Offer, payer: str, *, now: int, nonce: bytes, max_lifetime: int, anchor: Anchor) -> Terms:
         """What we choose ourselves: nonce (32 fresh bytes) and validity in unix seconds around `now`."""
 
     def prove(self, offer: Offer, terms: Terms, signer: Signer) -> Proof:
         """The proof: the same bytes for the same offer and terms. Raises SigningFailed."""
 
     def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
-        """What the chain says: `settled`, `dead` (it can never settle) or `unknown`."""
+        """What the chain says: `settled`, `dead` (it can never settle) or `unknown`. It holds no secret: what was signed
+        is made anew from offer and terms, without its signature."""
 
     def charged(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
         """What this transaction, named by the seller, took of a ceiling, in atomic units; None in any doubt."""

@@ -32,6 +32,7 @@ def fold(entries: Sequence[Entry], row: dict[str, Any] | None) -> dict[str, Any]
     try:
         facts = json.loads(entries[0][6])
         told = {column: facts[name] for name, column in _FACTS.items()}
+        told["anchor"], told["account_nonce"] = facts.get("anchor", ""), facts.get("account_nonce", -1)
         told.update(_moved(entries, int(facts["micros"])))
         told.update(_more(facts, told) if "under" in facts else {})
     except (ValueError, KeyError, TypeError, AttributeError):

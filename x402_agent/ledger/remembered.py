@@ -20,7 +20,7 @@ _PUT = "INSERT OR REPLACE INTO x402_remembered (method, url, origin, offer_diges
 _DROP = "DELETE FROM x402_remembered WHERE (method = ? AND url = ?) OR seen_at < ?"
 _READ = (
     "SELECT r.method, r.url, r.origin, r.seen_at, r.offer_digest, o.dialect, o.scheme, o.asset, o.amount, o.to_address, "
-    "o.lifetime, o.resource, o.description, o.flow, o.fee_cap, o.wire, o.method AS transfer_method, o.facilitator, "
+    "o.lifetime, o.resource, o.description, o.flow, o.fee_cap, o.wire, o.method AS transfer_method, o.facilitator, o.details, "
     "'' AS payment_id FROM x402_remembered r LEFT JOIN x402_offers o ON o.offer_digest = r.offer_digest "
     "WHERE r.seen_at >= ? ORDER BY r.seen_at DESC LIMIT ?"
 )

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ..assets import asset_by_id
 from ..errors import LedgerError
-from ..model import Ask, Asset, Hold, Limit, Money, Network, Offer, Outcome, Terms, Under, scopes_of
+from ..model import Anchor, Ask, Asset, Hold, Limit, Money, Network, Offer, Outcome, Terms, Under, scopes_of
 from . import states
 from .events import quoted
 
@@ -25,9 +25,9 @@ COLUMNS = (
     "realm", "chain", "network", "asset", "amount", "fee_cap", "micros", "from_address", "to_address", "nonce",
     "valid_after", "valid_before", "offer_digest", "identifier", "proof_digest", "state", "is_open", "delivered",
     "refused", "owner", "status_code", "tx_hash", "note", "charged", "given_back", "day", "created_at", "updated_at",
-    "team", "runs", "tool", "category", "last_event",
+    "team", "runs", "tool", "category", "anchor", "account_nonce", "last_event",
 )  # fmt: skip
-OFFER_COLUMNS = ("dialect", "scheme", "lifetime", "resource", "description", "flow", "wire", "transfer_method", "facilitator")
+OFFER_COLUMNS = ("dialect", "scheme", "lifetime", "resource", "description", "flow", "wire", "transfer_method", "facilitator", "details")
 _DAY, _GIVEN_BACK, _TEAM = (COLUMNS.index(name) for name in ("day", "given_back", "team"))
 _METHOD, _VALID_AFTER = COLUMNS.index("method"), COLUMNS.index("valid_after")
 
@@ -40,7 +40,7 @@ def _of_offer(name: str) -> str:
 INSERT = f"INSERT INTO x402_payments ({', '.join(COLUMNS)}) VALUES ({','.join('?' * len(COLUMNS))})"
 INSERT_OFFER = (
     "INSERT OR IGNORE INTO x402_offers (offer_digest, dialect, scheme, asset, amount, to_address, lifetime, resource, "
-    f"description, flow, fee_cap, wire, method, facilitator) VALUES ({','.join('?' * 14)})"
+    f"description, flow, fee_cap, wire, method, facilitator, details) VALUES ({','.join('?' * 15)})"
 )
 SELECT = (
     f"SELECT {', '.join('p.' + name for name in COLUMNS)}, {', '.join(map(_of_offer, OFFER_COLUMNS))} "
@@ -111,7 +111,7 @@ def row_of(hold: Hold, state: str, *, owner: str, realm: str, day: str, now: int
         ask.path, ask.has_body, under.task, under.agent, realm, network.name, network.id, offer.asset.id, str(offer.amount),
         str(offer.fee_cap), micros, terms.payer, offer.pay_to, terms.nonce, terms.valid_after, terms.valid_before,
         digest, hold.identifier, proof_digest, state, 1, 0, 0, owner, 0, "", "", "", 0, day, now, now,
-        under.group, "".join(f"/{run}" for run in under.runs), under.tool, under.category, 0,
+        under.group, "".join(f"/{run}" for run in under.runs), under.tool, under.category, *terms.anchor, 0,
     ]  # fmt: skip
 
 
@@ -119,18 +119,19 @@ def offer_row(offer: Offer, digest: str) -> tuple[Any, ...]:
     """The row of an offer."""
     return (digest, offer.dialect, offer.scheme, offer.asset.id, str(offer.amount), offer.pay_to, str(offer.lifetime),
             offer.resource, offer.description, offer.flow, str(offer.fee_cap), json.dumps(offer.wire), offer.method,
-            offer.facilitator)  # fmt: skip
+            offer.facilitator, offer.details)  # fmt: skip
 
 
 def facts(row: list[Any] | tuple[Any, ...]) -> str:
     """What never changes in a row, as JSON: it stands in the payment's first event and is compared at opening."""
     method, url, origin, _, path, has_body, task, agent = row[_METHOD:_METHOD + 8]
-    team, runs, tool, category = row[_TEAM:_TEAM + 4]
+    team, runs, tool, category, anchor, number = row[_TEAM:_TEAM + 6]
     under = (
         f"{row[_DAY + 1]}\n{row[_VALID_AFTER]}\n{has_body:d}\n{method}\n{url}\n{origin}\n{path}\n{agent}\n{task}\n"
         f"{team}\n{runs}\n{tool}\n{category}"
     )
-    return f'{_old_facts(row)[:-1]},"under":{quoted(under)}}}'
+    chain = f',"anchor":{quoted(anchor)},"account_nonce":{number}' if anchor or number >= 0 else ""
+    return f'{_old_facts(row)[:-1]},"under":{quoted(under)}{chain}}}'
 
 
 def under_of(text: str) -> dict[str, Any]:
@@ -175,7 +176,7 @@ def offer_of(row: sqlite3.Row | dict[str, Any]) -> Offer:
         dialect=row["dialect"], scheme=row["scheme"], asset=asset, amount=int(row["amount"]), pay_to=row["to_address"],
         lifetime=int(row["lifetime"]), resource=row["resource"], description=row["description"], flow=row["flow"],
         fee_cap=int(row["fee_cap"]), wire=tuple(json.loads(row["wire"])),
-        method=row["transfer_method"], facilitator=row["facilitator"],
+        method=row["transfer_method"], facilitator=row["facilitator"], details=row["details"],
     )  # fmt: skip
     if offer.digest != row["offer_digest"]:
         raise LedgerError(
@@ -202,7 +203,8 @@ def hold_of(row: sqlite3.Row | dict[str, Any], ask: Ask | None = None, limits: t
         ask = Ask(row["method"], row["url"], row["origin"], row["host"], row["path"], has_body=bool(row["has_body"]),
                   under=_under(row))  # fmt: skip
         ask._key = row["ask_key"]
-    terms = Terms(row["from_address"], row["nonce"], row["valid_after"], row["valid_before"])
+    anchor = Anchor(row["anchor"], row["account_nonce"])
+    terms = Terms(row["from_address"], row["nonce"], row["valid_after"], row["valid_before"], anchor)
     return Hold(
         row["payment_id"], ask, offer_of(row), terms, limits, row["state"],
         resumed=True, refused=bool(row["refused"]), identifier=row["identifier"],

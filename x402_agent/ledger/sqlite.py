@@ -7,12 +7,13 @@ direction that keeps money counted.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..errors import LedgerError, PolicyDenied, SigningFailed
 from ..model import NEVER, Ask, Hold, Limit, Offer, Stop, Terms
 from ..steps import BUSY, Busy
-from . import budget, counters, recovery, rows, states
+from . import budget, counters, recovery, rows, states, transactions
 from .allowances import Allowances, enough, took
 from .broadcasts import Broadcasts
 from .charges import Charges
@@ -226,6 +227,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
         admitted = self._admit(store, plan)
         if not reserve and budget.room(store.cache, admitted.realm, plan.offer, plan.limits, admitted.now):
             return plan
+        plan = _numbered(store, plan)
         self._insert(store, plan, "RESERVED", admitted, "")
         return _as(plan, "RESERVED")
 
@@ -358,6 +360,15 @@ def _plan(store: Store, ask: Ask, offer: Offer, terms: Terms, limits: tuple[Limi
     made.update(payment_id.encode())
     name = f"pay_{made.hexdigest()[:32]}"
     return Hold(payment_id, ask, offer, terms, limits, "planned", identifier=name, stop=stop)
+
+
+def _numbered(store: Store, plan: Hold) -> Hold:
+    """The plan under the first account nonce that is free, on chains where a payment takes one."""
+    terms, network = plan.terms, plan.offer.asset.network.id
+    if terms.anchor.number < 0:
+        return plan
+    number = transactions.free(store, network, terms.payer, terms.anchor.number)
+    return replace(plan, terms=replace(terms, anchor=terms.anchor._replace(number=number)))
 
 
 def _as(hold: Hold, state: str) -> Hold:

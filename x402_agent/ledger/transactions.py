@@ -42,8 +42,9 @@ _MOVE = (
     "WHERE txid=? AND last_event=?"
 )
 _TAKEN = (
-    "SELECT account_nonce FROM x402_transactions WHERE network = ? AND account = ? AND account_nonce >= ? "
-    "AND state <> 'RELEASED'"
+    "SELECT account_nonce FROM x402_transactions WHERE network = ?1 AND account = ?2 AND account_nonce >= ?3 "
+    "AND state <> 'RELEASED' UNION SELECT account_nonce FROM x402_payments WHERE network = ?1 AND from_address = ?2 "
+    "AND account_nonce >= ?3 AND account_nonce >= 0 AND state <> 'RELEASED'"
 )
 
 
@@ -87,7 +88,7 @@ def transaction_of(row: tuple[Any, ...]) -> Transaction:
 
 
 def free(store: Store, network: str, account: str, pending: int) -> int:
-    """The first account nonce from `pending` on that no transaction of ours has; a released one's is free again."""
+    """The first account nonce from `pending` on that no transaction or payment of ours has; a released one's is free again."""
     taken = {nonce for (nonce,) in store.db.execute(_TAKEN, (network, account, pending))}
     while pending in taken:
         pending += 1

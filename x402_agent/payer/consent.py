@@ -41,7 +41,8 @@ def asking(kit: Kit, hold: Hold) -> Steps[Hold]:
     choice = yield Call(lambda: _again(kit, hold), ours=True)
     held, end = _under(kit, hold, choice), hold.terms.valid_before
     anew = kit.rules != before or held.offer.micros != hold.offer.micros or (end - payer.clock()) * 2 < end - now
-    made: Hold = yield Call(payer.ledger.approve(held, note, kit.terms(held.offer) if anew else None).run, ours=True)
+    terms = kit.terms(held.offer, (yield from kit.anchor(held.offer))) if anew else None
+    made: Hold = yield Call(payer.ledger.approve(held, note, terms).run, ours=True)
     try:
         yield Sleep(0)  # who was cancelled meanwhile signs nothing
     except BaseException:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..flow import Dialect
     from ..ledger import Sealed
-    from ..model import Ask, Challenge, Claim, Credential, Limit, Offer, Proof, Terms
+    from ..model import Anchor, Ask, Challenge, Claim, Credential, Limit, Offer, Proof, Terms
     from ..model import Hold as HeldBudget
     from ..policy import Reason
     from ..steps import Reply, Step, Steps
@@ -150,6 +150,11 @@ class Kit:
     def dialect(self, name: str) -> Dialect:
         return next(d for d in self.payer.dialects if d.name == name)
 
+    def anchor(self, offer: Offer) -> Steps[Anchor]:
+        payer, namespace = self.payer, offer.network.namespace
+        node = payer.settings.nodes.get(offer.network.id, "")
+        return (yield from payer.chains[namespace].prepare(offer, payer.wallet.address(namespace), node, payer.policy.chains))
+
     def fate(self, hold: HeldBudget) -> Steps[str]:
         return recovery.fate(self.payer, hold)
 
@@ -216,16 +221,17 @@ class Kit:
         return self.payer.ledger.find(self.ask, rebuy=rebuy)
 
     def _hold(self, step: Hold) -> Any:
-        reserve = bool(self.asks) or not self.payer.signer(step.offer.network.namespace).local
-        return self.payer.ledger.hold(step.ask, step.offer, self.terms(step.offer), step.limits, reserve=reserve,
+        signer = self.payer.signer(step.offer.network.namespace)
+        reserve = bool(self.asks) or step.anchor.number >= 0 or not signer.local
+        return self.payer.ledger.hold(step.ask, step.offer, self.terms(step.offer, step.anchor), step.limits, reserve=reserve,
                                       stop=self.payer.policy.stop)  # fmt: skip
 
-    def terms(self, offer: Offer) -> Terms:
+    def terms(self, offer: Offer, anchor: Anchor) -> Terms:
         """Payer, nonce and lifetime of our own for an offer, from now on."""
         payer, namespace = self.payer, offer.network.namespace
         return payer.chains[namespace].terms(
             offer, payer.wallet.address(namespace), now=int(payer.clock()), nonce=payer.nonce(),
-            max_lifetime=payer.policy.max_lifetime,
+            max_lifetime=payer.policy.max_lifetime, anchor=anchor,
         )  # fmt: skip
 
     def left_of(self, hold: HeldBudget) -> tuple[str, ...]:

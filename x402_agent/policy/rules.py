@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .. import assets
 from ..errors import SettingsError
-from ..model import Limit, Stop
+from ..model import ChainRules, Limit, Stop
 from ..scopes import scopes_of
 from . import scopes
 from .approval import Approval
@@ -60,6 +60,7 @@ class Policy:
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     max_lifetime: int = 600
     max_fee: int = 20_000
+    chains: ChainRules = field(default_factory=ChainRules)
     approve_above: int | None = None
     approval: Approval = field(default_factory=Approval)
     ask_new_origin: bool = False

@@ -37,7 +37,8 @@ def fate(payer: Payer, hold: Hold) -> Steps[str]:
     """settled, dead or unknown. Without a node, or before the proof could be dead, nobody is asked."""
     node = payer.settings.nodes.get(hold.offer.network.id)
     chain = payer.chains.get(hold.offer.network.namespace)
-    if not node or chain is None or payer.clock() <= hold.terms.valid_before:
+    may_be_dead = hold.terms.anchor.number >= 0 or payer.clock() > hold.terms.valid_before
+    if not node or chain is None or not may_be_dead:
         return "unknown"
     return (yield from chain.fate(hold.offer, hold.terms, node))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NoAcceptableOffer, PaymentError, SettingsError
 from ..flow import show_again
-from ..model import Ask, Cap, Limit
+from ..model import NO_ANCHOR, Ask, Cap, Limit
 from ..payer import Payer
 from ..payer.kit import Kit, Quote
 from ..policy import Policy, micros
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
-    from ..model import Challenge, Offer, Proof
+    from ..model import Anchor, Challenge, Offer, Proof
     from ..model import Hold as HeldBudget
     from ..policy import Budget
     from ..settings import Settings
@@ -62,6 +62,11 @@ class AgentKit(Kit):
             listed = "".join(f"\n    - {reason}" for reason in challenge.passed_over[:10])
             raise NoAcceptableOffer(f"none of {ask.host}'s offers can be paid from here{listed}", rule="the closed table")
         return challenge.offers[0], ()
+
+    def anchor(self, offer: Offer) -> Steps[Anchor]:
+        """The service asks the chain, if anybody must."""
+        yield from ()
+        return NO_ANCHOR
 
     def fate(self, hold: HeldBudget) -> Steps[str]:
         """The service has asked the chain already."""

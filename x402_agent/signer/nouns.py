@@ -15,7 +15,7 @@ from .. import errors
 from ..assets import asset_by_id
 from ..errors import PaymentError, SigningFailed
 from ..ledger import Payment
-from ..model import Ask, Cap, Challenge, Hold, Limit, Money, Offer, Proof, Terms, Under, Unit, Window
+from ..model import Anchor, Ask, Cap, Challenge, Hold, Limit, Money, Offer, Proof, Terms, Under, Unit, Window
 from ..scopes import plain_path
 from ..secret import plain
 from .frames import Fields, Malformed
@@ -119,7 +119,7 @@ def offer_out(offer: Offer) -> dict[str, Any]:
         "dialect": offer.dialect, "scheme": offer.scheme, "asset": offer.asset.id, "amount": str(offer.amount),
         "pay_to": offer.pay_to, "lifetime": str(offer.lifetime), "resource": offer.resource,
         "description": offer.description, "flow": offer.flow, "fee_cap": str(offer.fee_cap), "wire": list(offer.wire),
-        "method": offer.method, "facilitator": offer.facilitator,
+        "method": offer.method, "facilitator": offer.facilitator, "details": offer.details,
     }  # fmt: skip
 
 
@@ -137,6 +137,7 @@ def offer_in(told: Fields, resource: str | None = None) -> Offer:
         description=plain(told.text("description", 4096), 400), flow=told.text("flow", shape=_WORD),
         fee_cap=told.whole("fee_cap", uint), wire=told.texts("wire", 8, 1 << 17),
         method=told.text("method", shape=_WORD), facilitator=told.text("facilitator", shape=_WORD),
+        details=told.text("details", 4096),
     )  # fmt: skip
 
 
@@ -161,7 +162,8 @@ def hold_out(hold: Hold) -> dict[str, Any]:
     terms = hold.terms
     return {
         "payment_id": hold.payment_id, "offer": offer_out(hold.offer), "payer": terms.payer, "nonce": terms.nonce,
-        "valid_after": terms.valid_after, "valid_before": terms.valid_before, "limits": limits_out(hold.limits[:MAX_LIMITS]),
+        "valid_after": terms.valid_after, "valid_before": terms.valid_before, "anchor": terms.anchor.text,
+        "account_nonce": terms.anchor.number + 1, "limits": limits_out(hold.limits[:MAX_LIMITS]),
         "state": hold.state, "resumed": hold.resumed, "refused": hold.refused, "identifier": hold.identifier,
     }  # fmt: skip
 
@@ -170,7 +172,8 @@ def hold_in(told: Fields, ask: Ask) -> Hold:
     """The same where the Ask was made."""
     never = (1 << 63) - 1
     terms = Terms(told.text("payer", shape=_WORD), told.text("nonce", 66, shape=_NONCE),
-                  told.whole("valid_after", never), told.whole("valid_before", never))  # fmt: skip
+                  told.whole("valid_after", never), told.whole("valid_before", never),
+                  Anchor(told.text("anchor", 1024), told.whole("account_nonce", never) - 1))  # fmt: skip
     return Hold(
         told.text("payment_id", 64, shape=_WORD), ask, offer_in(told.inner("offer")), terms, limits_in(told),
         told.text("state", 32, shape=_WORD), resumed=bool(told.flag("resumed")), refused=bool(told.flag("refused")),

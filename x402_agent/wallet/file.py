@@ -42,6 +42,11 @@ class Entry:
             return hd.addresses(self._seed())
         return {"eip155": evm_address(self.secret)}
 
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """The families of chains on which it has an account."""
+        return tuple(hd.PATHS) if self.kind == "mnemonic" else ("eip155",)
+
     def key(self, namespace: str) -> Secret:
         """The private key of its account on a namespace of `addresses()`."""
         return hd.key(self._seed(), namespace) if self.kind == "mnemonic" else self.secret

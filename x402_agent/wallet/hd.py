@@ -20,7 +20,7 @@ from ..errors import WalletError
 from ..primitives import ORDER, ed25519_public, evm_address, public_key, ripemd160
 from ..secret import Secret
 
-__all__ = ["FAMILIES", "PATHS", "addresses", "checked", "ed25519", "generate", "key", "secp256k1", "seed"]
+__all__ = ["FAMILIES", "PATHS", "address", "addresses", "checked", "ed25519", "generate", "key", "secp256k1", "seed"]
 
 PATHS: Mapping[str, str] = {
     "eip155": "m/44'/60'/0'/0/0",
@@ -130,12 +130,17 @@ def key(seed_: Secret, namespace: str) -> Secret:
     return derive(seed_, PATHS[namespace])[0]
 
 
+def address(own: Secret, namespace: str) -> str:
+    """The account of a private key on a family, as its own chain writes addresses (Stacks: mainnet, compressed)."""
+    if namespace == "solana":
+        return base58(ed25519_public(own))
+    if namespace == "stacks":
+        return c32_address(22, ripemd160(hashlib.sha256(public_key(own)).digest()))
+    if namespace == "tron":
+        return base58check(b"\x41" + bytes.fromhex(evm_address(own)[2:]))
+    return evm_address(own)
+
+
 def addresses(seed_: Secret) -> dict[str, str]:
-    """The first account on each family, by CAIP-2 namespace, as its own chain writes addresses (Stacks: mainnet)."""
-    evm, tron, stacks = key(seed_, "eip155"), key(seed_, "tron"), key(seed_, "stacks")
-    return {
-        "eip155": evm_address(evm),
-        "solana": base58(ed25519_public(key(seed_, "solana"))),
-        "stacks": c32_address(22, ripemd160(hashlib.sha256(public_key(stacks)).digest())),
-        "tron": base58check(b"\x41" + bytes.fromhex(evm_address(tron)[2:])),
-    }
+    """The first account on each family, by CAIP-2 namespace."""
+    return {namespace: address(key(seed_, namespace), namespace) for namespace in PATHS}

@@ -6,7 +6,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..errors import SettingsError, SigningFailed, WalletError
-from ..primitives import EvmKey
+from ..primitives import EvmKey, SolanaKey
 from ..secret import Env, Secret
 
 if TYPE_CHECKING:
@@ -33,54 +33,77 @@ class Signer(Protocol):
         """The account on a CAIP-2 namespace, or "" when this signer has none there."""
 
     def sign_digest(self, namespace: str, digest: bytes) -> bytes:
-        """r, s and v (27 or 28), 65 bytes, over a 32-byte digest; raises SigningFailed."""
+        """r, s and v (27 or 28), 65 bytes, over a 32-byte digest, by a key of secp256k1; raises SigningFailed.
+
+        A signer with an account on Solana has `sign_message(namespace, message)` as well: 64 bytes over a whole message.
+        """
 
 
 class KeySigner:
-    """One secp256k1 key in memory, parsed once (EIP-712 digests are signed with RFC 6979 nonces)."""
+    """One key in memory, parsed once: of secp256k1 (RFC 6979 nonces), on `solana` of Ed25519.
+
+    It is one account on one family of chains: what is signed on one never stands on another.
+    """
 
     local = True
-    __slots__ = ("_key",)
+    __slots__ = ("_address", "_key", "_namespace")
 
-    def __init__(self, key: bytes | str | Secret) -> None:
+    def __init__(self, key: bytes | str | Secret, namespace: str = "eip155") -> None:
         digits, key = isinstance(key, str), Secret(key)  # from here on no name holds it bare
-        self._key = EvmKey(_from_hex(key) if digits else key)
+        key = _from_hex(key) if digits else key
+        self._namespace = namespace
+        self._key: EvmKey | SolanaKey = SolanaKey(key) if namespace == "solana" else EvmKey(key)
+        self._address = self._key.address
+        if namespace in ("stacks", "tron"):
+            from . import hd
+
+            self._address = hd.address(key, namespace)
 
     def address(self, namespace: str) -> str:
-        """The EIP-55 address on `eip155`, else ""."""
-        return self._key.address if namespace == "eip155" else ""
+        """The account on its own namespace, else "": EIP-55, base58, c32 of Stacks' mainnet."""
+        return self._address if namespace == self._namespace else ""
 
     def sign_digest(self, namespace: str, digest: bytes) -> bytes:
-        """r, s and v over the digest; raises SigningFailed off `eip155`."""
-        if namespace != "eip155":
-            raise SigningFailed(f"this key signs on EVM, not on {namespace}")
+        """r, s and v over the digest; raises SigningFailed on another namespace than its own."""
+        if namespace != self._namespace or namespace == "solana":
+            raise SigningFailed(f"this key is for {self._namespace}, and signs no digest of {namespace}")
         return self._key.sign(digest)
+
+    def sign_message(self, namespace: str, message: bytes) -> bytes:
+        """64 bytes over a whole message; raises SigningFailed for a key of secp256k1."""
+        if namespace != self._namespace or namespace != "solana":
+            raise SigningFailed(f"this key is for {self._namespace}, and signs no message of {namespace}")
+        return self._key.sign(message)
 
     def secret(self, purpose: str) -> Secret:
         """32 bytes that only the holder of this key can make (HKDF-SHA256, RFC 5869)."""
         return self._key.derive(purpose)
 
     def __repr__(self) -> str:
-        return f"KeySigner({self._key.address})"
+        return f"KeySigner({self._address})"
 
     def __reduce__(self) -> Any:
         raise TypeError("a key is not pickled")
 
 
 class LockedSigner:
-    """An account of a wallet file that nobody has unlocked: it is known, and cannot sign."""
+    """The accounts of one secret of a wallet file that nobody has unlocked: they are known, and cannot sign."""
 
     local = True
-    __slots__ = ("_address", "_path")
+    __slots__ = ("_accounts", "_path")
 
-    def __init__(self, address: str, path: Path) -> None:
-        self._address, self._path = address, path
+    def __init__(self, accounts: Mapping[str, str], path: Path) -> None:
+        self._accounts, self._path = accounts, path
 
     def address(self, namespace: str) -> str:
-        """The EIP-55 address on `eip155`, as the file says it, else ""."""
-        return self._address if namespace == "eip155" else ""
+        """The account on a namespace, as the file says it, or ""."""
+        return self._accounts.get(namespace, "") if namespace in NAMESPACES else ""
 
     def sign_digest(self, namespace: str, digest: bytes) -> bytes:
+        """Raises WalletError: there is no key here."""
+        raise self._locked()
+
+    def sign_message(self, namespace: str, message: bytes) -> bytes:
         """Raises WalletError: there is no key here."""
         raise self._locked()
 
@@ -93,7 +116,7 @@ class LockedSigner:
                            hint="X402_AGENT_PASSPHRASE_FILE=/path, or run the command in a terminal")  # fmt: skip
 
     def __repr__(self) -> str:
-        return f"LockedSigner({self._address})"
+        return f"LockedSigner({', '.join(filter(None, map(self.address, NAMESPACES)))})"
 
 
 def _from_hex(text: Secret) -> Secret:
@@ -113,10 +136,10 @@ class Wallet:
         self.signers = signers
 
     @classmethod
-    def from_key(cls, key: bytes | str | Secret) -> Wallet:
-        """A wallet with one EVM key: 32 bytes or 64 hex digits. Raises SigningFailed for anything else."""
+    def from_key(cls, key: bytes | str | Secret, namespace: str = "eip155") -> Wallet:
+        """A wallet with one key of one family: 32 bytes or 64 hex digits. Raises SigningFailed for anything else."""
         digits, key = isinstance(key, str), Secret(key)
-        return cls(KeySigner(_from_hex(key) if digits else key))
+        return cls(KeySigner(_from_hex(key) if digits else key, namespace))
 
     @classmethod
     def from_file(cls, path: str | Path, passphrase: str | Secret) -> Wallet:

@@ -39,7 +39,7 @@ def unlocked(path: str | Path, passphrase: Secret | None) -> tuple[KeySigner, ..
         return signers
     given = hashlib.blake2b(passphrase.raw, key=_SALT).digest()
     if mark != given:
-        signers = tuple(KeySigner(entry.key("eip155")) for entry in file.unlock(passphrase))
+        signers = tuple(KeySigner(entry.key(each), each) for entry in file.unlock(passphrase) for each in entry.namespaces)
         _UNLOCKED[file.identity] = given, signers
     return signers
 
@@ -87,4 +87,4 @@ def from_env(env: Env, path: Path | None, ask: Callable[[Path], str] | None) -> 
         signers = unlocked(path, Secret(ask(path)))
     if signers and given is not None:
         env.forget(PASSPHRASE)
-    return signers or tuple(LockedSigner(account["eip155"], path) for account in WalletFile.read(path).accounts)
+    return signers or tuple(LockedSigner(account, path) for account in WalletFile.read(path).accounts)

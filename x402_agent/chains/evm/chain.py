@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from ... import assets
 from ...errors import SigningFailed
-from ...model import Proof, Terms
+from ...model import NO_ANCHOR, Proof, Terms
 from ...primitives import checksum
 from . import eip3009, permit2
 from .eip3009 import address_bytes
 
 if TYPE_CHECKING:
-    from ...model import Offer
+    from ...model import Anchor, ChainRules, Offer
     from ...steps import Steps
     from .. import Signer
 
@@ -58,7 +58,12 @@ class Evm:
         """The contract that the payer must have allowed to move this token, "" when none is needed (row D4)."""
         return permit2.PERMIT2 if offer.method == permit2.METHOD else ""
 
-    def terms(self, offer: Offer, payer: str, *, now: int, nonce: bytes, max_lifetime: int) -> Terms:
+    def prepare(self, offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anchor]:
+        """Nothing: an authorisation is signed without a node."""
+        return NO_ANCHOR
+        yield
+
+    def terms(self, offer: Offer, payer: str, *, now: int, nonce: bytes, max_lifetime: int, anchor: Anchor = NO_ANCHOR) -> Terms:
         """Valid from `now` - 600 s until the shortest of what the seller asks, `max_lifetime` and one hour (D5, D8).
 
         `nonce` is 32 fresh random bytes (D13); raises SigningFailed for another length or an empty window.
