@@ -7,6 +7,7 @@ import re
 import pytest
 
 from x402_agent import assets
+from x402_agent.encodings import base58, unbase58, unbase58check, unc32_address
 from x402_agent.primitives import checksum
 
 
@@ -55,7 +56,7 @@ def test_A5_near_names_are_unknown(name):
 
 def test_A3_testnets_are_marked():
     marked = {network.name for network in assets.networks() if network.testnet}
-    suspicious = {n.name for n in assets.networks() if re.search(r"test|sepolia|fuji|amoy|apothem", n.name)}
+    suspicious = {n.name for n in assets.networks() if re.search(r"test|sepolia|fuji|amoy|apothem|devnet|nile|shasta", n.name)}
     assert marked == suspicious
 
 
@@ -84,17 +85,41 @@ def test_A4_a_token_of_another_chain_is_unknown_here():
 def test_ids_are_caip_19_and_find_their_row():
     for asset in assets.assets():
         assert assets.asset_by_id(asset.id) is asset
-        assert asset.id == f"{asset.network.id}/erc20:{asset.address}"
+        kind = {"eip155": "erc20", "solana": "token", "stacks": "sip010", "tron": "trc20"}[asset.network.namespace]
+        inside = f".{asset.detail}" if kind == "sip010" else ""
+        assert asset.id == f"{asset.network.id}/" + ("slip44:5757" if asset.native else f"{kind}:{asset.address}{inside}")
     assert len({asset.id.lower() for asset in assets.assets()}) == len(assets.assets())
     assert assets.asset_by_id(assets.assets()[0].id.lower()) is None
 
 
+def _evm(asset):
+    assert checksum(asset.address) == asset.address
+    assert int(asset.network.id.removeprefix("eip155:")) > 0
+
+
+def _solana(asset):
+    assert len(unbase58(asset.address)) == 32 and base58(unbase58(asset.address)) == asset.address
+
+
+def _stacks(asset):
+    if not asset.native:
+        contract, _, name = asset.address.partition(".")
+        versions = (26, 21) if asset.network.testnet else (22, 20)
+        assert unc32_address(contract)[0] in versions and name and asset.detail
+
+
+def _tron(asset):
+    assert len(unbase58check(asset.address)) == 21 and unbase58check(asset.address)[0] == 0x41
+
+
+_SOUND = {"eip155": _evm, "solana": _solana, "stacks": _stacks, "tron": _tron}
+
+
 @pytest.mark.parametrize("asset", assets.assets(), ids=lambda asset: asset.id)
 def test_each_row_is_sound(asset):
-    assert checksum(asset.address) == asset.address
-    assert asset.decimals in (6, 18)
+    _SOUND[asset.network.namespace](asset)
+    assert asset.decimals in (6, 8, 18)
     assert asset.peg in ("", "USD")
-    assert int(asset.network.id.removeprefix("eip155:")) > 0
     if asset.eip712 is not None:
         assert all(part and part.isprintable() for part in asset.eip712)
 
@@ -109,8 +134,8 @@ def test_networks_are_unique():
 
 @pytest.mark.parametrize("network", [n for n in assets.networks() if n.explorer], ids=lambda n: n.name)
 def test_explorers_are_https_and_take_one_transaction(network):
-    assert re.fullmatch(r"https://[a-z0-9.-]+/tx/\{tx\}(\?[a-z0-9=-]+)?", network.explorer)
-    transaction = "0x" + "ab" * 32
+    assert re.fullmatch(r"https://[a-z0-9.-]+/(tx|txid|#/transaction)/\{tx\}(\?[a-z0-9=-]+)?", network.explorer)
+    transaction = {"solana": "5" * 88, "tron": "ab" * 32}.get(network.namespace, "0x" + "ab" * 32)
     assert network.link(transaction) == network.explorer.replace("{tx}", transaction)
 
 

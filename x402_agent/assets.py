@@ -97,4 +97,4 @@ def asset_by_id(caip19: str) -> Asset | None:
 
 def assets() -> tuple[Asset, ...]:
     """Every token of the table."""
-    return tuple(_tables().assets.values())
+    return tuple(_tables().ids.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-__all__ = ["base58", "base58check", "c32_address", "unbase58"]
+__all__ = ["base58", "base58check", "c32_address", "unbase58", "unbase58check", "unc32_address"]
 
 _B58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _C32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -28,15 +28,19 @@ def base58(data: bytes) -> str:
     return _digits(data, _B58)
 
 
-def unbase58(text: str) -> bytes:
-    """The bytes that `base58` wrote; raises ValueError for another letter, or more than 128 of them."""
+def _undigits(text: str, alphabet: str) -> bytes:
     if len(text) > 128:
-        raise ValueError("too long for base58")
+        raise ValueError(f"too long for base {len(alphabet)}")
     number = 0
     for letter in text:
-        number = number * 58 + _B58.index(letter)
-    zeros = len(text) - len(text.lstrip(_B58[0]))
+        number = number * len(alphabet) + alphabet.index(letter)
+    zeros = len(text) - len(text.lstrip(alphabet[0]))
     return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+
+
+def unbase58(text: str) -> bytes:
+    """The bytes that `base58` wrote; raises ValueError for another letter, or more than 128 of them."""
+    return _undigits(text, _B58)
 
 
 def base58check(data: bytes) -> str:
@@ -47,3 +51,25 @@ def base58check(data: bytes) -> str:
 def c32_address(version: int, hash160: bytes) -> str:
     """A Stacks address: `S`, the version (22 mainnet, 26 testnet), and c32 of the hash and its checksum (SIP-005)."""
     return "S" + _C32[version] + _digits(hash160 + _checksum(bytes((version,)) + hash160), _C32)
+
+
+def unbase58check(text: str) -> bytes:
+    """The bytes that `base58check` wrote; raises ValueError for another spelling of them, or a wrong checksum."""
+    raw = unbase58(text)
+    data, check = raw[:-4], raw[-4:]
+    if len(raw) < 5 or _checksum(data) != check:
+        raise ValueError("the checksum of base58check is wrong")
+    return data
+
+
+def unc32_address(text: str) -> tuple[int, bytes]:
+    """Version and hash160 of a Stacks address; raises ValueError for any other spelling than `c32_address` gives it."""
+    if not 28 <= len(text) <= 41 or text[0] != "S":
+        raise ValueError("not the length and first letter of a Stacks address")
+    version, raw = _C32.index(text[1]), _undigits(text[2:], _C32)
+    if len(raw) < 24:
+        raw = bytes(24 - len(raw)) + raw
+    found = version, raw[:20]
+    if len(raw) != 24 or c32_address(*found) != text:
+        raise ValueError("the checksum of this Stacks address is wrong")
+    return found

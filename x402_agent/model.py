@@ -6,12 +6,13 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from .ask import NOBODY, Ask, Cap, Repeat, Under, run_id
 from .money import Asset, Money, Network
 from .scopes import scopes_of
 from .secret import Veiled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 __all__ = [
     "FOREVER",
@@ -49,106 +50,7 @@ Window = Literal["minute", "hour", "day", "month", "total"]
 Unit = Literal["micros", "payments", "units"]
 
 
-class Under(NamedTuple):
-    """On whose behalf and for what an Ask is made: the payer's own words, never the seller's.
-
-    `task` is a path of names (`research/prices`); `runs` are the ids of the live tasks and slips it stands under,
-    outermost first. The others are "" or one name, or several with commas where tasks or slips of different names lie
-    inside each other: a payment counts for each. `slip` are ids.
-    """
-
-    agent: str = ""
-    group: str = ""
-    task: str = ""
-    runs: tuple[str, ...] = ()
-    tool: str = ""
-    category: str = ""
-    slip: str = ""
-
-
-NOBODY = Under()
 FOREVER = 1 << 39  # unix seconds: no clock ends it
-
-
-def run_id(now: float, chance: bytes) -> str:
-    """The id of a live task or slip: 8 hex digits of unix seconds, so that nobody looks for its payments further back, and
-    12 of chance (6 bytes)."""  # fmt: skip
-    return f"{int(now):08x}{chance.hex()}"
-
-
-class Cap(NamedTuple):
-    """The most that one call may cost, in millionths of a US dollar; in `hint`, `{amount}` is what was asked, in dollars."""
-
-    micros: int
-    rule: str
-    hint: str = ""
-
-
-class Repeat(NamedTuple):
-    """What a request needs to be made again, beside its method and URL; the body at most 1 MiB."""
-
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-    def __repr__(self) -> str:
-        return f"Repeat({len(self.body)} bytes)"
-
-
-class Ask:
-    """Our request, as the conversation knows it: method, canonical URL, body digest, caller's key.
-
-    `digest_body` is called only once somebody asks for money; it raises NotReplayable for a one-shot body. `repeat` is
-    what to keep of the request until it is delivered, None where it is too large or not at hand.
-    """
-
-    __slots__ = ("_digest_body", "_key", "again", "caller_key", "caps", "has_body", "host", "limits", "listed", "method",
-                 "origin", "paid", "path", "repeat", "under", "url")  # fmt: skip
-
-    def __init__(
-        self,
-        method: str,
-        url: str,
-        origin: str,
-        host: str,
-        path: str,
-        *,
-        digest_body: Callable[[], bytes] = lambda: b"",
-        has_body: bool = False,
-        caller_key: str = "",
-        under: Under = NOBODY,
-        limits: tuple[Limit, ...] = (),
-        caps: tuple[Cap, ...] = (),
-        listed: int | None = None,
-        again: bool | None = None,
-        repeat: Callable[[], Repeat | None] = lambda: None,
-    ) -> None:
-        self.method = method
-        self.url = url
-        self.origin = origin
-        self.host = host
-        self.path = path
-        self.has_body = has_body
-        self.caller_key = caller_key
-        self.under = under
-        self.limits = limits  # of the tasks and slips it is made under, beside those of policy
-        self.caps = caps  # likewise, for one call
-        self.listed = listed  # what a catalogue says it costs, in millionths of a dollar
-        self.again = again
-        self.paid = ""  # the payment already made on an earlier hop of this same request
-        self.repeat = repeat
-        self._digest_body = digest_body
-        self._key = ""
-
-    @property
-    def key(self) -> str:
-        """The identity of the purchase: sha256 of method, canonical URL, body digest and caller's key."""
-        if not self._key:
-            parts = (self.method, self.url, self._digest_body().hex(), self.caller_key)
-            self._key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-        return self._key
-
-    def __repr__(self) -> str:
-        return f"Ask({self.method} {self.origin}{self.path})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ def test_purposes_have_keys_of_their_own_and_none_is_the_key():
 
 def test_a_locked_wallet_neither_seals_nor_opens(tmp_path):
     account, sealed = Vault(Wallet.from_key(KEY), SALT).close("p", Secret(b"x"))
-    locked = Vault(Wallet(LockedSigner(account, tmp_path)), SALT)
+    locked = Vault(Wallet(LockedSigner({"eip155": account}, tmp_path)), SALT)
     for call in (lambda: locked.open("p", account, sealed), lambda: locked.close("p", Secret(b"x")), lambda: locked.name("p", Secret(b"x"))):
         with pytest.raises(WalletError, match="locked"):
             call()

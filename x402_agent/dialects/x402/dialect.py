@@ -11,7 +11,8 @@ from ...model import Challenge, Claim
 from ...secret import Veiled, plain
 from ...steps import Presented, Reply
 from .. import strict
-from .offers import Passed, offer
+from .offers import offer
+from .passed import Passed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,12 +111,14 @@ def _challenge(found: strict.Document, ask: Ask) -> Challenge:
         _extensions(found) if version == 2 else "",
     )
     about: Mapping[str, Any] = resource if isinstance(resource, dict) else {}
+    advertised = found.fields.get("extensions")
+    extensions: Mapping[str, Any] = advertised if isinstance(advertised, dict) else {}
     offers: list[Offer] = []
     passed: list[str] = []
     broken = False
     for index, (entry, raw) in enumerate(zip(entries[:MAX_ENTRIES], found.rows, strict=False)):
         try:
-            offers.append(offer(entry, raw, version, ask, about, tail))
+            offers.append(offer(entry, raw, version, ask, about, tail, extensions))
         except Passed as why:
             passed.append(f"accepts[{index}]: {why.reason}")
             broken = broken or why.broken

@@ -13,74 +13,56 @@ from urllib.parse import urlsplit
 from ... import assets
 from ...model import Offer
 from ...secret import plain
+from .passed import Passed, broken, show
+from .ways import FAMILIES, SCHEMES, Told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ...model import Ask, Asset
 
-__all__ = ["AMOUNT_FIELD", "FLOWS", "SCHEMES", "Passed", "amount", "lifetime", "offer"]
+__all__ = ["AMOUNT_FIELD", "FLOWS", "amount", "lifetime", "offer"]
 
 AMOUNT_FIELD = {1: "maxAmountRequired", 2: "amount"}
-SCHEMES = {1: frozenset({"exact"}), 2: frozenset({"exact", "upto"})}
 FLOWS = frozenset({"authorization", "upfront", "escrow"})
-METHODS = {"exact": {None: "", "eip3009": "", "permit2": "permit2"}, "upto": {None: "permit2", "permit2": "permit2"}}
 MAX_ENTRY = 16 * 1024
 _DIGITS = re.compile(r"[0-9]{1,78}").fullmatch
 _WORD = re.compile(r"[ -~]{1,128}").fullmatch
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}").fullmatch
-
-
-class Passed(Exception):
-    """Why an entry is not an offer. `broken` when it breaks the protocol, else it is merely not ours."""
-
-    def __init__(self, reason: str, *, broken: bool) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.broken = broken
-
-
-def _broken(reason: str) -> Passed:
-    return Passed(reason, broken=True)
-
-
-def _show(value: object) -> str:
-    return plain(repr(value) if len(repr(value)) <= 48 else repr(value)[:44] + "…", 48)
 
 
 def amount(value: object, field: str = "amount") -> int:
     """Atomic units, 0 < n < 2**256, from ASCII digits or a JSON integer; raises Passed naming a row of P1 to P12."""
     if value is None or value == "":
-        raise _broken(f"{field} is missing (P8)")
+        raise broken(f"{field} is missing (P8)")
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise _broken(f"{field} {_show(value)} is not a whole number of atomic units (P4)")
+        raise broken(f"{field} {show(value)} is not a whole number of atomic units (P4)")
     if isinstance(value, str):
         if len(value) > 78:
-            raise _broken(f"{field} has {len(value)} characters (P7)")
+            raise broken(f"{field} has {len(value)} characters (P7)")
         if not _DIGITS(value):
             row = "P3" if value[0] == "-" else "P6" if not value.isascii() else "P4" if "." in value else "P5"
-            raise _broken(f"{field} {_show(value)} is not digits ({row})")
+            raise broken(f"{field} {show(value)} is not digits ({row})")
         value = int(value)
     if value <= 0:
-        raise _broken(f"{field} {_show(value)} is not above zero ({'P8' if value == 0 else 'P3'})")
+        raise broken(f"{field} {show(value)} is not above zero ({'P8' if value == 0 else 'P3'})")
     if value >= 1 << 256:
-        raise _broken(f"{field} does not fit in 256 bits (P2)")
+        raise broken(f"{field} does not fit in 256 bits (P2)")
     return value
 
 
 def lifetime(value: object) -> int:
     """maxTimeoutSeconds: a positive JSON integer below 2**63 (rows D5, D6). The chain clamps it."""
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise _broken(f"maxTimeoutSeconds {_show(value)} is not a positive whole number (D6)")
+        raise broken(f"maxTimeoutSeconds {show(value)} is not a positive whole number (D6)")
     if value >= 1 << 63:
-        raise _broken("maxTimeoutSeconds does not fit in 63 bits (D5)")
+        raise broken("maxTimeoutSeconds does not fit in 63 bits (D5)")
     return value
 
 
 def _word(entry: Mapping[str, Any], field: str, row: str) -> str:
     value = entry.get(field)
     if not isinstance(value, str) or not _WORD(value):
-        raise _broken(f"{field} {_show(value)} is not a short printable string ({row})")
+        raise broken(f"{field} {show(value)} is not a short printable string ({row})")
     return value
 
 
@@ -88,12 +70,12 @@ def _asset(entry: Mapping[str, Any]) -> Asset:
     """Network and token, each exactly as the closed table spells it."""
     name = _word(entry, "network", "A5")
     network = assets.network(name)
-    if network is None:
-        raise Passed(f"network {_show(name)} is not in the table (A5)", broken=False)
+    if network is None or network.namespace not in FAMILIES:
+        raise Passed(f"network {show(name)} is not in the table (A5)", broken=False)
     address = _word(entry, "asset", "A2")
     asset = assets.asset(network, address)
     if asset is None:
-        raise Passed(f"asset {_show(address)} on {network.name} is not in the table (A1)", broken=False)
+        raise Passed(f"asset {show(address)} on {network.name} is not in the table (A1)", broken=False)
     return asset
 
 
@@ -101,27 +83,8 @@ def _flow(extra: Mapping[str, Any]) -> str:
     """The payment flow; raises Passed for one that we do not know."""
     flow = extra.get("paymentFlow")
     if flow is not None and (not isinstance(flow, str) or flow not in FLOWS):
-        raise Passed(f"paymentFlow {_show(flow)} is not one we know", broken=False)
+        raise Passed(f"paymentFlow {show(flow)} is not one we know", broken=False)
     return flow or "authorization"
-
-
-def _method(extra: Mapping[str, Any], scheme: str, version: int) -> str:
-    """How the token is to move: "" (EIP-3009) or "permit2"; raises Passed for any other way, and for Permit2 in v1."""
-    method = extra.get("assetTransferMethod")
-    found = METHODS[scheme].get(method) if method is None or isinstance(method, str) else None
-    if found is None or (found and version == 1):
-        raise Passed(f"assetTransferMethod {_show(method)} is not one we sign for {scheme} (A7)", broken=False)
-    return found
-
-
-def _facilitator(extra: Mapping[str, Any], scheme: str) -> str:
-    """The one account that may settle an `upto` payment, "" for `exact`; raises Passed when it is not an address."""
-    if scheme != "upto":
-        return ""
-    found = extra.get("facilitatorAddress")
-    if not isinstance(found, str) or not _ADDRESS(found):
-        raise _broken(f"facilitatorAddress {_show(found)} is not an address (R2)")
-    return found
 
 
 def describe(text: object, url: object, ask: Ask) -> str:
@@ -138,25 +101,27 @@ def describe(text: object, url: object, ask: Ask) -> str:
     return f"{words} (the seller names another host: {plain(host, 80)})".lstrip()
 
 
-def offer(entry: object, raw: str, version: int, ask: Ask, resource: Mapping[str, Any], tail: tuple[str, str]) -> Offer:
+def offer(
+    entry: object, raw: str, version: int, ask: Ask, resource: Mapping[str, Any], tail: tuple[str, str],
+    extensions: Mapping[str, Any],
+) -> Offer:  # fmt: skip
     """The Offer in one entry; `tail` is the text of `resource` and `extensions` to echo. Raises Passed.
 
     What is bought is the URL that was asked, whatever `resource` says (row R6).
     """
     if not isinstance(entry, dict):
-        raise _broken(f"{_show(entry)} is not an object (W4)")
+        raise broken(f"{show(entry)} is not an object (W4)")
     if len(raw) > MAX_ENTRY:
-        raise _broken(f"it is {len(raw)} characters long (S6)")
+        raise broken(f"it is {len(raw)} characters long (S6)")
     scheme = _word(entry, "scheme", "A7")
     if scheme not in SCHEMES[version]:
-        raise Passed(f"scheme {_show(scheme)} is not one we pay (A7)", broken=False)
+        raise Passed(f"scheme {show(scheme)} is not one we pay (A7)", broken=False)
     asset = _asset(entry)
     extra = entry.get("extra")
     if extra is not None and not isinstance(extra, dict):
-        raise _broken(f"extra {_show(extra)} is not an object (W4)")
+        raise broken(f"extra {show(extra)} is not an object (W4)")
     flow = _flow(extra or {})
-    method = _method(extra or {}, scheme, version)
-    facilitator = _facilitator(extra or {}, scheme)
+    way = FAMILIES[asset.network.namespace](Told(scheme, version, extra or {}, extensions, asset))
     field = AMOUNT_FIELD[version]
     about = resource if version == 2 else {"url": entry.get("resource"), "description": entry.get("description")}
     return Offer(
@@ -170,6 +135,8 @@ def offer(entry: object, raw: str, version: int, ask: Ask, resource: Mapping[str
         description=describe(about.get("description"), about.get("url"), ask),
         flow=flow,
         wire=(str(version), entry["network"], raw, *tail),
-        method=method,
-        facilitator=facilitator,
+        fee_cap=way.fee,
+        method=way.method,
+        facilitator=way.facilitator,
+        details=way.details,
     )
