@@ -32,32 +32,11 @@ def run(
     with errors(json):
         settings = Settings.load()
         _one_payment(output, payment)
-        kept = [] if settings.signer else ledgers(settings)
-        opened = [(ledger.sandbox, bool(ledger.open_payments())) for ledger in kept]
-        kinds = [sandbox for sandbox, _ in opened]
-        own = payment.startswith("0x")  # one of our own transactions
-        if own:
-            payment, box = _transaction(settings, payment)
-            kinds = [box]
-        elif payment and not settings.signer:
-            kinds = [found(settings, payment)[0].sandbox]
-        results, waits = [], False
-        if settings.signer and not own:
+        if settings.signer and not payment.startswith("0x"):
             with own_payer(signs=False) as payer:
-                results = payer.resume(payment or None)
-            kinds = []
-        for sandbox in kinds:
-            try:
-                payer = sandbox_payer(settings) if sandbox else own_payer(signs=(False, True) in opened)
-            except SettingsError:
-                if payment or not sandbox:
-                    raise
-                waits = any(ledger.payments(in_doubt=True) for ledger in kept if ledger.sandbox)
-                continue
-            with payer:
-                results += [] if own else payer.resume(payment or None, output=output)
-                if own or not payment:
-                    results += [Resumed(b.txid, b.state, a.state, words) for b, a, words in drive(resume(payer, payment))]
+                results, waits = payer.resume(payment or None), False
+        else:
+            results, waits = _settled(settings, payment, output)
         if json:
             as_json([vars(one) if hasattr(one, "__dict__") else one for one in results])
         else:
@@ -69,6 +48,33 @@ def run(
                 print("nothing is in doubt")
     open_ = [one for one in results if one.after in IN_DOUBT]
     raise typer.Exit(Exit.IN_DOUBT if open_ else Exit.OK)
+
+
+def _settled(settings: Settings, payment: str, output: Path | None) -> tuple[list[Resumed], bool]:
+    """What came of everything in this user's own ledgers, and whether a sandbox that does not run has some in doubt."""
+    kept = [] if settings.signer else ledgers(settings)
+    opened = [(ledger.sandbox, bool(ledger.open_payments())) for ledger in kept]
+    kinds = [sandbox for sandbox, _ in opened]
+    own = payment.startswith("0x")  # one of our own transactions
+    if own:
+        payment, box = _transaction(settings, payment)
+        kinds = [box]
+    elif payment:
+        kinds = [found(settings, payment)[0].sandbox]
+    results, waits = list[Resumed](), False
+    for sandbox in kinds:
+        try:
+            payer = sandbox_payer(settings) if sandbox else own_payer(signs=(False, True) in opened)
+        except SettingsError:
+            if payment or not sandbox:
+                raise
+            waits = any(ledger.payments(in_doubt=True) for ledger in kept if ledger.sandbox)
+            continue
+        with payer:
+            results += [] if own else payer.resume(payment or None, output=output)
+            if own or not payment:
+                results += [Resumed(b.txid, b.state, a.state, words) for b, a, words in drive(resume(payer, payment))]
+    return results, waits
 
 
 def _one_payment(output: Path | None, payment: str) -> None:
