@@ -23,11 +23,12 @@ import httpx
 from x402_agent import Payer, Policy, Settings, Wallet
 from x402_agent.ledger import SqliteLedger
 
-__all__ = ["KEY", "Round", "header_microseconds", "measure", "seller", "table", "timed"]
+__all__ = ["KEY", "PROOF", "Round", "header_microseconds", "measure", "paying", "seller", "table", "timed"]
 
 HERE = Path(__file__).parent
 Round = tuple[float, float]
 KEY = "22" * 32
+PROOF = {"payment-signature": "x" * 1000}  # as large as ours
 
 
 @contextmanager
@@ -54,6 +55,19 @@ def timed(call: Callable[[], object]) -> Callable[[int], Round]:
     return run
 
 
+def paying(stack: ExitStack, policy: Policy) -> list[httpx.Client]:
+    """Two clients that pay under one policy, each from a new ledger: journal NORMAL, and durable."""
+    home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    settings = Settings.load({"X402_AGENT_HOME": str(home)})
+    found = []
+    for journal in ("normal", "full"):
+        ledger = SqliteLedger(home / f"{journal}.db", journal=journal)  # type: ignore[arg-type]
+        payer = Payer(wallet=Wallet.from_key(KEY), policy=policy, ledger=ledger, settings=settings)
+        stack.callback(payer.close)
+        found.append(stack.enter_context(payer.client()))
+    return found
+
+
 def _official(python: str, url: str, stack: ExitStack, *, coincurve: bool) -> Callable[[int], Round]:
     env = dict(os.environ)
     if not coincurve:
@@ -77,23 +91,14 @@ def measure(rounds: int, calls: int, python: str = "") -> dict[str, list[Round]]
     """Seconds of wall and CPU a call, per round, for every way."""
     with ExitStack() as stack:
         base = stack.enter_context(seller())
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        settings = Settings.load({"X402_AGENT_HOME": str(home)})
         policy = Policy(networks=("testnet",), day=10**15, per_call=10**9)
 
-        def payer(journal: str) -> httpx.Client:
-            ledger = SqliteLedger(home / f"{journal}.db", journal=journal)  # type: ignore[arg-type]
-            made = Payer(wallet=Wallet.from_key(KEY), policy=policy, ledger=ledger, settings=settings)
-            stack.callback(made.close)
-            return stack.enter_context(made.client())
-
         plain = stack.enter_context(httpx.Client(trust_env=False))
-        normal, full = payer("normal"), payer("full")
-        proof = {"payment-signature": "x" * 1000}
+        normal, full = paying(stack, policy)
 
         def two() -> None:
             plain.get(base + "/paid")
-            plain.get(base + "/paid", headers=proof)
+            plain.get(base + "/paid", headers=PROOF)
 
         ways = {
             "plain GET": timed(lambda: plain.get(base + "/free")),

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 
 sys.path.insert(0, str(Path(__file__).parent))
-from paid_request import KEY, Round, seller, table, timed
+from paid_request import PROOF, Round, paying, seller, table, timed
 
-from x402_agent import Payer, Policy, Settings, Wallet
-from x402_agent.ledger import SqliteLedger
+from x402_agent import Policy
 
 __all__ = ["prepaid"]
 
@@ -23,22 +21,13 @@ def prepaid(rounds: int, calls: int) -> dict[str, list[Round]]:
     """Seconds of wall and CPU a call, per round, for every way."""
     with ExitStack() as stack:
         base = stack.enter_context(seller())
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        settings = Settings.load({"X402_AGENT_HOME": str(home)})
         policy = Policy(networks=("testnet",), day=10**15, per_call=10**9, prepay=(base,), prepay_age=10**6, prepay_uses=10**9)
 
-        def payer(journal: str) -> httpx.Client:
-            ledger = SqliteLedger(home / f"{journal}.db", journal=journal)  # type: ignore[arg-type]
-            made = Payer(wallet=Wallet.from_key(KEY), policy=policy, ledger=ledger, settings=settings)
-            stack.callback(made.close)
-            return stack.enter_context(made.client())
-
         plain = stack.enter_context(httpx.Client(trust_env=False))
-        normal, full = payer("normal"), payer("full")
-        proof = {"payment-signature": "x" * 1000}
+        normal, full = paying(stack, policy)
         ways = {
             "plain GET": timed(lambda: plain.get(base + "/free")),
-            "plain GET with a proof-sized header": timed(lambda: plain.get(base + "/paid", headers=proof)),
+            "plain GET with a proof-sized header": timed(lambda: plain.get(base + "/paid", headers=PROOF)),
             "ours, prepaid, journal NORMAL": timed(lambda: normal.get(base + "/paid")),
             "ours, prepaid, durable": timed(lambda: full.get(base + "/paid")),
         }
