@@ -266,7 +266,6 @@ class Kit:
             note=step.note or (receipt.differs if receipt else ""), transaction=receipt.transaction if receipt else "",
         )  # fmt: skip
 
-
     def _learn(self, step: Close) -> None:
         """Remember what was asked, paid and receipted; forget what a proof on the first send did not buy."""
         hold, receipt = step.hold, step.receipt
