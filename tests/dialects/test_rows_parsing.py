@@ -10,6 +10,7 @@ import zlib
 
 import pytest
 
+from x402_agent.dialects import strict
 from x402_agent.errors import ChallengeInvalid
 from x402_agent.steps import MAX_BODY
 
@@ -364,3 +365,12 @@ def test_base64_in_every_common_form(form, dialect, ask, v2, with_headers):
 def test_D5_any_positive_lifetime_is_read_and_left_to_the_chain(seconds, dialect, ask, v2, entry2, in_header):
     (offer,) = dialect.read(in_header(v2(accepts=[entry2(maxTimeoutSeconds=seconds)])), ask).offers
     assert offer.lifetime == seconds
+
+
+@pytest.mark.parametrize(("text", "fine"), [("e30", True), ("e30=", True), ("e30==", True), ("e30===", False)])
+def test_W1_at_most_two_signs_of_padding(text, fine):
+    if fine:
+        assert strict.decode64(text) == b"{}"
+        return
+    with pytest.raises(ChallengeInvalid, match="not base64"):
+        strict.decode64(text)

@@ -186,3 +186,8 @@ def test_a_name_that_no_terminal_should_show_is_refused_before_anything_is_sent(
     with payer.client() as http, pytest.raises(SettingsError, match="some letters"):
         http.get(joke, extensions={"payment": option})
     assert payer.sandbox.requests == []
+
+
+def test_hosts_are_a_list_and_not_the_letters_of_one(payer):
+    with pytest.raises(SettingsError, match="a list of host names"):
+        payer.task("a", hosts="b.example")

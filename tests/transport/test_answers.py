@@ -76,3 +76,16 @@ def test_options_that_are_not_what_they_seem_are_refused(call, seller, payer, op
     with pytest.raises(SettingsError):
         call(payer, "GET", seller.sells("/paid"), extensions={"payment": option})
     assert not seller.hits
+
+
+def test_S9_a_402_in_pieces_of_one_byte_is_read_in_linear_time(call, seller, payer):
+    """Sixty thousand of them were counted anew for each, for a minute, in the middle of an event loop."""
+
+    def crumbs(hit):
+        yield b"HTTP/1.1 402 X\r\ntransfer-encoding: chunked\r\n\r\n"
+        yield b"1\r\na\r\n" * 60_000 + b"0\r\n\r\n"
+
+    start = time.thread_time()
+    reply = call(payer, "GET", seller.serves("/crumbs", crumbs))
+    assert (reply.status_code, len(reply.content)) == (402, 60_000)
+    assert time.thread_time() - start < 8

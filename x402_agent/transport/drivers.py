@@ -244,19 +244,19 @@ class Pays:
 
     def _read(self, talk: Talk, reply: Reply) -> None:
         """At most MAX_BODY bytes of a 402; what was read is put back in front for a caller who gets it untouched."""
-        chunks: list[bytes] = []
+        held = bytearray()
         rest = iter(reply.response.stream)
         for chunk in rest:
-            chunks.append(chunk)
-            if wire.full(chunks, talk.left(), talk.lib):
+            held += chunk
+            if wire.full(held, talk.left(), talk.lib):
                 reply.complete = False
                 break
-        reply.raw = b"".join(chunks)[:MAX_BODY]
+        reply.raw = bytes(held[:MAX_BODY])
         original = reply.response.stream
         if reply.complete:
             suspect(reply.response, original)
             original.close()
-        reply.response.stream = wire.stream_types(talk.lib).replay(chunks, rest, original)
+        reply.response.stream = wire.stream_types(talk.lib).replay([bytes(held)], rest, original)
 
     def _release(self, response: Any) -> None:
         """Hand the connection of a 402 back to the pool: drain what is small and quick, drop what is not."""
@@ -343,23 +343,23 @@ class Pays:
         return reply
 
     async def _aread(self, talk: Talk, reply: Reply) -> None:
-        chunks: list[bytes] = []
+        held = bytearray()
         rest = reply.response.stream.__aiter__()
         try:
             with fail_after(talk.left()):
                 async for chunk in rest:
-                    chunks.append(chunk)
-                    if wire.full(chunks, None, talk.lib):
+                    held += chunk
+                    if wire.full(held, None, talk.lib):
                         reply.complete = False
                         break
         except TimeoutError:
             raise talk.lib.ReadTimeout("the deadline over all legs has passed") from None
-        reply.raw = b"".join(chunks)[:MAX_BODY]
+        reply.raw = bytes(held[:MAX_BODY])
         original = reply.response.stream
         if reply.complete:
             suspect(reply.response, original)
             await original.aclose()
-        reply.response.stream = wire.stream_types(talk.lib).replay(chunks, rest, original)
+        reply.response.stream = wire.stream_types(talk.lib).replay([bytes(held)], rest, original)
 
     async def _arelease(self, response: Any) -> None:
         try:

@@ -220,11 +220,11 @@ def small(response: Any) -> bool:
     return length.isascii() and length.isdigit() and len(length) < 7 and int(length) <= MAX_BODY
 
 
-def full(chunks: list[bytes], left: float | None, lib: Any) -> bool:
+def full(held: bytearray, left: float | None, lib: Any) -> bool:
     """Whether enough of a 402 was read; raises the library's ReadTimeout once the deadline has passed."""
     if left is not None and left <= 0.001:
         raise lib.ReadTimeout("the deadline over all legs has passed")
-    return sum(map(len, chunks)) > MAX_BODY
+    return len(held) > MAX_BODY
 
 
 def stored(goods: Goods, request: Any, lib: Any) -> Reply:
