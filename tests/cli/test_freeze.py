@@ -87,3 +87,9 @@ def test_doctor_says_what_is_frozen(home):
     run("unfreeze")
     (home / "freeze").touch()
     assert checks()[0] == 1 and str(home / "freeze") in checks()[1]["said"]
+
+
+def test_who_cannot_write_the_ledger_is_told_how_to_stop_all_the_same(home):
+    (home / "ledger.db.lock").mkdir()
+    done = CliRunner().invoke(app, ["freeze"])
+    assert done.exit_code == 1 and f"touch {home / 'freeze'}" in done.output

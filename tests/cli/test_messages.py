@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from x402_agent import Budget, BudgetExceeded, Payer, Settings, __version__
-from x402_agent.cli import common, get
+from x402_agent.cli import common, get, try_
 from x402_agent.cli.app import app
 from x402_agent.ledger import SqliteLedger
 
@@ -181,3 +181,38 @@ def test_the_sandbox_is_marked_and_every_row_has_its_day():
     assert run("try").exit_code == 0
     assert "(base-sepolia, sandbox) may be taken by" in run("wallet", "transactions").output
     assert re.match(rf"{time.strftime('%Y')}-\d\d-\d\d \d\d:", run("log").output)
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ('per_cal = "0.10"', "try          per_call"), ('[budget."all"]\nday = "1"', "try          budgets"),
+    ('day = "5.00"\nper_call = "0.1', "policy.toml:2\n"), ('assets = ["FOO"]', "assets in"),
+])  # fmt: skip
+def test_a_broken_policy_names_the_line_and_what_is_meant(tmp_path, text, said):
+    path = tmp_path / "policy.toml"
+    path.write_text(text + "\n")
+    done = run("policy", "check", str(path))
+    assert done.exit_code == 2 and said in done.output and "  try  " in done.output
+
+
+def test_a_place_where_nothing_can_be_written_is_named_with_a_next_step(tmp_path, monkeypatch):
+    """A file where the folder should be: that stops root as well."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("X402_AGENT_HOME", str(tmp_path / "file" / "below"))
+    for words in (["budget", "set", "1/day"], ["doctor"], ["sandbox", "up"]):
+        done = run(*words)
+        assert done.exit_code in (1, 2) and not isinstance(done.exception, OSError), done.output
+    assert f"none yet, and {tmp_path / 'file'} cannot be written" in run("doctor").output
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("X402_AGENT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("x402_agent.policy.edit.tempfile.mkstemp", lambda **_: os.open(tmp_path / "none" / "x", os.O_RDWR))
+    done = run("budget", "set", "1/day")
+    assert done.exit_code == 2 and "cannot be written" in done.output and "X402_AGENT_POLICY" in done.output
+
+
+def test_a_program_on_no_path_is_named_as_it_was_typed(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(try_.sys, "argv", [str(tmp_path / ".venv/bin/x402-agent")])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert try_._program() == ".venv/bin/x402-agent"
+    monkeypatch.setattr(try_.sys, "argv", ["pytest"])
+    assert try_._program() == "x402-agent"

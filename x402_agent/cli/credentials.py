@@ -20,6 +20,7 @@ __all__ = ["app"]
 app = typer.Typer(
     help="Tokens, sessions and credits that payments bought: where they are shown, how often and until when. They lie in\n"
     "the ledger, sealed with the wallet's key; no command shows what they send.",
+    short_help="Tokens, sessions and credits that were bought.",
     no_args_is_help=True,
 )
 _Which = Annotated[str, typer.Argument(metavar="ID", help="The credential's id, or how it begins, as `credentials list` shows it.")]

@@ -107,6 +107,9 @@ def _approval(settings: Settings) -> Check:
 def _ledger(settings: Settings) -> list[Check]:
     deleted = note_path(settings.notes_path, settings.ledger_path).exists()  # opening it says what is missing (Z4)
     if not settings.ledger_path.exists() and not deleted:
+        folder = next(each for each in settings.ledger_path.absolute().parents if each.exists())
+        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            return [("ledger", False, f"none yet, and {folder} cannot be written; try: export X402_AGENT_HOME=/path")]
         return [("ledger", None, f"none yet; it will be {settings.ledger_path}"), *_frozen(frozen(settings, None))]
     try:
         ledger = SqliteLedger(settings.ledger_path, notes=settings.notes_path)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from .. import Settings, SettingsError
+from .. import LedgerError, Settings, SettingsError
 from ..ledger import FREEZE_FILE, SqliteLedger
 from ..policy import scopes
 from .common import Json, as_json, errors, ledgers
@@ -42,10 +42,16 @@ def freeze(
     with errors(json):
         settings = Settings.load()
         kind, name = _which(host, agent, payee)
-        found = _open(settings, make=not show)
-        if not show:
-            for ledger in found:
-                ledger.freeze(kind, name, note)
+        try:
+            found = _open(settings, make=not show)
+            if not show:
+                for ledger in found:
+                    ledger.freeze(kind, name, note)
+        except LedgerError as why:
+            if not show:
+                file = settings.config_dir / FREEZE_FILE
+                why.hint = f"touch {file}   stops every payment without the ledger{'; ' + why.hint if why.hint else ''}"
+            raise
         rows = _rows(settings, found)
         if json:
             as_json(rows)

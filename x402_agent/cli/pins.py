@@ -11,7 +11,7 @@ import typer
 from .. import Settings, SettingsError, assets
 from ..ledger import SqliteLedger
 from ..policy import scopes
-from .common import Json, as_json, errors, ledgers
+from .common import Json, as_json, errors, ledgers, say
 
 __all__ = ["pin", "pins", "unpin"]
 
@@ -26,6 +26,8 @@ def pins(json: Json = False) -> None:
         if json:
             as_json([dict(zip(("origin", "network", "pay_to", "sandbox"), each, strict=True)) for each in found])
             return
+        if not found:
+            say("no recipient is pinned yet: the first payment to an origin pins it")
         for origin, network, pay_to, box in found:
             where = assets.network(network)
             print(f"{pay_to}  {where.name if where else network}{' (sandbox)' if box else ''}  {origin}")

@@ -32,6 +32,7 @@ app = typer.Typer(
     help="A boundary that holds: key, policy and ledger under a user of their own; agents ask through a socket.\n\n"
     "As the signer's user: x402-agent signer doctor, then x402-agent signer run.\n\n"
     "As the agent's user: export X402_AGENT_SIGNER=/run/x402-agent/signer.sock, then pay as ever.",
+    short_help="Key and policy under another user.",
     no_args_is_help=True,
 )
 

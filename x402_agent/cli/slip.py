@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Purses given to child processes and sub-agents: run, list, pause, resume, revoke.", no_args_is_help=True)
+app = typer.Typer(help="Purses given to child processes and sub-agents: run, list, pause, resume, revoke.", short_help="Purses for child processes and sub-agents.", no_args_is_help=True)
 _Which = Annotated[str, typer.Argument(metavar="ID", help="The slip's id, or how it begins, as `slip list` shows it.")]
 
 

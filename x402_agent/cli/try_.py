@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,12 +58,18 @@ def run(
             payment = payer.ledger.payment(reply.extensions["payment"].payment_id)
             on_chain = box.transaction(payment.transaction) if payment.transaction else None
             write(f'"{_joke(reply)}"')
-            write(LINES)
+            write(LINES.replace("x402-agent ", f"{_program()} "))
             if json:
                 as_json({"status": reply.status_code, "body": reply.text, "payment": row(payment, sandbox=True),
                          "read_back": on_chain is not None})  # fmt: skip
     if reply.status_code >= 400:
         raise typer.Exit(5)
+
+
+def _program() -> str:
+    """How this command is typed: after `make demo` it stands on no PATH."""
+    typed = Path(sys.argv[0])
+    return os.path.relpath(typed) if typed.stem == "x402-agent" and not shutil.which(typed.stem) else "x402-agent"
 
 
 def _joke(reply: httpx.Response) -> str:

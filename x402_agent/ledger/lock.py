@@ -117,7 +117,8 @@ def open_private(path: Path, *, create: bool = True) -> int:
     except FileNotFoundError:
         raise
     except OSError as cause:
-        raise LedgerError(f"{path} cannot be opened: {cause.strerror}", rule="no journal, no signature") from cause
+        raise LedgerError(f"{path} cannot be opened: {cause.strerror}", rule="no journal, no signature",
+                          hint=f"ls -ld {path.parent}: it must be yours; or another folder: export X402_AGENT_HOME=/path") from cause  # fmt: skip
     made = os.fstat(fd)
     if not stat.S_ISREG(made.st_mode) or (hasattr(os, "getuid") and made.st_uid != os.getuid()):
         os.close(fd)

@@ -118,7 +118,7 @@ class Reports(Opened):
 
         def read(store: Store) -> Payment:
             if len(prefix) < 4 or not prefix.isalnum():
-                raise LedgerError(f"{prefix[:20]!r} is no payment id", rule="at least 4 characters of the id")
+                raise LedgerError(f"{prefix[:20]!r} is no payment id", rule="at least 4 characters of the id", hint="x402-agent log")
             found = select(store, "payment_id >= ? AND payment_id < ? LIMIT 2", (prefix, prefix + "g"))
             if len(found) != 1:
                 many = "more than one payment begins" if found else "no payment begins"

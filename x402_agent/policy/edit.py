@@ -50,14 +50,17 @@ def tables(lines: Lines, scope: str, key: str) -> tuple[str, ...]:
 
 
 def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fd, fresh = tempfile.mkstemp(dir=path.parent, prefix=".policy-")  # 0600
+    fresh = ""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd, fresh = tempfile.mkstemp(dir=path.parent, prefix=".policy-")  # 0600
         with os.fdopen(fd, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(fresh, path)
     except OSError as why:
-        os.unlink(fresh)
-        raise SettingsError(f"policy.toml cannot be written: {why.strerror}", rule=str(path)) from None
+        if fresh:
+            os.unlink(fresh)
+        raise SettingsError(f"policy.toml cannot be written: {why.strerror}", rule=str(path),
+                            hint="another folder: export X402_AGENT_HOME=/path, or X402_AGENT_POLICY=/path/policy.toml") from None  # fmt: skip

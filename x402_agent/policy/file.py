@@ -66,7 +66,9 @@ def parse(text: str, path: str) -> Policy:
     try:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as why:
-        raise SettingsError(f"policy.toml cannot be read: {why}", rule=path) from None
+        line = re.search(r"at line ([0-9]+)", str(why))
+        raise SettingsError(f"policy.toml cannot be read: {why}", rule=f"{path}:{line[1]}" if line else path,
+                            hint='a line is  day = "5.00"  or  [budgets."host:api.example.com"]; nothing is paid until it is whole') from None  # fmt: skip
     return _Reader(path, spans(text)).policy(data)
 
 
@@ -90,7 +92,10 @@ class _Reader:
         for name, value in data.items():
             place = self.where[name] = self.place(name)
             if name not in known:
-                raise SettingsError(f"policy.toml has no rule {name!r}", rule=place, hint=", ".join(sorted(known)))
+                from difflib import get_close_matches
+
+                near = get_close_matches(name, known, 1)
+                raise SettingsError(f"policy.toml has no rule {name!r}", rule=place, hint=near[0] if near else ", ".join(sorted(known)))
             if name in ("hosts", "budgets"):
                 self.tables(name, value, budgets)
             elif name == "approval":

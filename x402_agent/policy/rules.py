@@ -90,6 +90,7 @@ class Policy:
             named = tuple(scopes.host(name, self.place(rule)) for name in getattr(self, rule))
             object.__setattr__(self, rule, named)
         self._check_networks()
+        self._check_assets()
         if not 0 < self.max_lifetime <= 3600:
             raise SettingsError("max_lifetime is 1 to 3600 seconds", rule=self.place("max_lifetime"))
         if self.drift is not None and self.drift < 1:
@@ -115,6 +116,13 @@ class Policy:
         if len(kinds) > 1 and not self.mix_networks:
             raise SettingsError("test and real networks in one policy", rule=self.place("networks"),
                                 hint="one payer for each, or mix_networks = true")  # fmt: skip
+
+    def _check_assets(self) -> None:
+        known = {name for each in assets.assets() for name in (each.symbol, each.id, each.address)} if self.assets else set()
+        for name in self.assets:
+            if name not in known:
+                raise SettingsError(f"{name[:80]!r} is no token of the table", rule=self.place("assets"),
+                                    hint="USDC, or eip155:8453/erc20:0x…, as in assets.toml")  # fmt: skip
 
     def _compile(self) -> None:
         """Budgets by scope, each scope spelt as `scopes_of` spells it. What is said of all of them is said here once."""
