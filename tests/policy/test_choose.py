@@ -154,8 +154,10 @@ def test_a_chain_that_cannot_pay_is_no_refusal_by_policy():
 
 
 def test_an_unlisted_asset_is_passed_over():
-    assert judged(Policy(assets=("EURC",)), offer()).offer is None
+    assert judged(Policy(assets=("USDT0",)), offer()).offer is None
     assert judged(Policy(assets=("USDC",)), offer()).offer is not None
+    with pytest.raises(SettingsError, match="no token of the table"):
+        Policy(assets=("USDC", "EURC"))
 
 
 def test_limits_for_the_ledger_name_their_rules():
