@@ -74,6 +74,15 @@ class Goods(Tokens):
         """Choose among what waits and what opens doors: `pick` gets both, and a way to read goods by payment."""
         return self._job(lambda store: pick(_live(store), lambda one: _waiting(store, one)), write=False)
 
+    def kept_bytes(self, agent: str) -> int:
+        """Sealed bytes of requests and goods that wait for one agent."""
+        query = " UNION ALL ".join(
+            f"SELECT COALESCE(SUM(LENGTH(k.sealed)), 0) FROM {table} k JOIN x402_payments p USING (payment_id) WHERE p.agent = ?1"
+            for table in ("x402_requests", "x402_goods")
+        )
+        found = self._job(lambda store: store.db.execute(query, (agent,)).fetchall(), write=False).run()
+        return sum(size for (size,) in found)
+
     def collected(self, payment_id: str) -> Job[None]:
         """Somebody has the goods: they leave the ledger, and their payment is delivered."""
         writer = self._writer if self._store is not None and not self._forked else None

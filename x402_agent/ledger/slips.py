@@ -80,6 +80,16 @@ class Slips(Opened):
         made: Slip = self._job(read, write=False).run()
         return made
 
+    def slip(self, slip_id: str) -> Slip | None:
+        """One slip, alive or not."""
+
+        def read(store: Store) -> Slip | None:
+            row = store.db.execute(f"{_READ} WHERE slip_id = ?", (slip_id,)).fetchone()
+            return None if row is None else _slip(store, row, store.now())
+
+        made: Slip | None = self._job(read, write=False).run()
+        return made
+
     def slips(self) -> list[Slip]:
         """All slips, newest first."""
 

@@ -25,7 +25,7 @@ __all__ = ["Live", "Token", "Tokens", "Used", "forget_expired", "plain_path"]
 
 LEASE = 3600  # seconds after which nobody waits for a use any more
 _COLUMNS = ("token_hash", "payment_id", "origin", "path", "uses_left", "expires_at", "account", "dialect", "sealed",
-            "created_at", "last_used_at")  # fmt: skip
+            "created_at", "last_used_at", "agent")  # fmt: skip
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM x402_tokens"
 _LIVE = f"{_SELECT} WHERE uses_left IS NULL OR uses_left > 0 ORDER BY created_at, rowid"
 _INSERT = (
@@ -40,7 +40,8 @@ _LEAST = "UPDATE x402_tokens SET uses_left = MIN(COALESCE(uses_left, ?1), ?1) WH
 
 
 class Token(NamedTuple):
-    """One credential as the ledger has it. Times are unix seconds; `uses_left` and `expires` None: without end."""
+    """One credential as the ledger has it. Times are unix seconds; `uses_left` and `expires` None: without end; `agent`
+    is whose it is among a signer's agents."""
 
     name: str
     payment_id: str
@@ -53,6 +54,7 @@ class Token(NamedTuple):
     sealed: bytes = b""
     created_at: int = 0
     last_used_at: int | None = None
+    agent: str = ""
     in_use: int = 0
 
     def __repr__(self) -> str:
@@ -71,13 +73,16 @@ class Live(NamedTuple):
 
 
 class Used(NamedTuple):
-    """What came of a use: `left` is what the seller says is left, None when he says nothing."""
+    """What came of a use: `left` is what the seller says is left, None when he says nothing. `agent` ("" is everybody's
+    word): by whose word, which moves no credential of another's.
+    """
 
     name: str
     lease: int = 0
     left: int | None = None
     refused: bool = False
     unsent: bool = False
+    agent: str = ""
 
 
 class Tokens(Opened):
@@ -177,7 +182,7 @@ def _changed(store: Store) -> None:
 def _keep(store: Store, token: Token) -> None:
     created = token.created_at or int(store.clock())
     store.db.execute(_INSERT, (token.name, token.payment_id, token.origin, token.path, token.uses_left, token.expires,
-                               token.account, token.dialect, token.sealed, created, token.last_used_at))  # fmt: skip
+                               token.account, token.dialect, token.sealed, created, token.last_used_at, token.agent))  # fmt: skip
     _changed(store)
 
 
@@ -194,6 +199,9 @@ def _use(store: Store, name: str) -> tuple[int, int] | None:
 
 
 def _used(store: Store, use: Used) -> None:
+    own = "SELECT 1 FROM x402_tokens WHERE token_hash = ? AND agent = ?"
+    if use.agent and store.db.execute(own, (use.name, use.agent)).fetchone() is None:
+        return
     query = "DELETE FROM x402_leases WHERE id = ? AND token_hash = ?"
     held = bool(use.lease) and store.db.execute(query, (use.lease, use.name)).rowcount == 1
     if use.refused:

@@ -12,45 +12,43 @@ from ..transport.wire import plain_headers
 from ..vault.keeping import MOST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from ..model import Hold, Repeat
     from ..payer import Payer
     from ..steps import Close, Reply, Steps
 
-__all__ = ["handed", "show"]
+__all__ = ["Again", "handed", "show", "shown"]
 
 
-class _Again(Kit):
+class Again(Kit):
     """Leads a conversation that shows one proof; a good answer is written down only once its goods are safe."""
-
-    __slots__ = ("_good", "_open")
 
     def __init__(self, payer: Payer, ask: Any, hold: Hold) -> None:
         super().__init__(payer, ask)
-        self._open = hold
-        self._good: tuple[Close, int] | None = None
+        self.open = hold
+        self.good: tuple[Close, int] | None = None
 
     def conversation(self) -> Steps[Reply]:
-        return show_again(self._open, self)
+        return show_again(self.open, self)
 
     def _close(self, step: Close, milliseconds: int) -> Any:
         if step.state != "CLAIMED":
             return super()._close(step, milliseconds)
-        self._good = step, milliseconds
+        self.good = step, milliseconds
         return None
 
     def done(self, note: str) -> None:
         """The goods are safe: now the payment is delivered."""
-        if self._good is not None:
-            super()._close(self._good[0]._replace(note=note), self._good[1]).run()
+        if self.good is not None:
+            super()._close(self.good[0]._replace(note=note), self.good[1]).run()
 
     def undone(self, note: str) -> None:
         """They are not: paid, and not delivered."""
-        if self._good is not None:
-            step = self._good[0]._replace(state="PAID_UNDELIVERED", status=0, note=note)
-            super()._close(step, self._good[1]).run()
+        if self.good is not None:
+            step = self.good[0]._replace(state="PAID_UNDELIVERED", status=0, note=note)
+            super()._close(step, self.good[1]).run()
 
 
 def show(payer: Payer, hold: Hold, output: Path | None) -> str:
@@ -62,14 +60,15 @@ def show(payer: Payer, hold: Hold, output: Path | None) -> str:
     if repeat is None and hold.ask.has_body:
         why = "is sealed with another wallet's key" if kept else "was not kept: it is larger than 1 MiB, or could be read only once"
         return f"waits until you repeat the request: its body {why}"
-    return _shown(payer, hold, repeat, output)
+    return shown(payer, hold, repeat, output, Again)
 
 
-def _shown(payer: Payer, hold: Hold, repeat: Repeat | None, output: Path | None) -> str:
-    led: list[_Again] = []
+def shown(payer: Payer, hold: Hold, repeat: Repeat | None, output: Path | None, kit: Callable[..., Again]) -> str:
+    """Make the request of an open payment again, led by a `kit` of (payer, ask, hold). -> in words what came of it."""
+    led: list[Again] = []
 
     def lead(ask: Any) -> Kit:
-        led.append(_Again(payer, ask, hold))
+        led.append(kit(payer, ask, hold))
         return led[-1]
 
     options: dict[str, Any] = {}

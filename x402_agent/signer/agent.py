@@ -8,33 +8,38 @@ costs one local round trip, and what was handed out counts there whatever become
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NoAcceptableOffer, PaymentError, SettingsError
-from ..flow import show_again
 from ..model import NO_ANCHOR, Ask, Cap, Limit
 from ..payer import Payer
 from ..payer.kit import Kit, Quote
 from ..policy import Policy, micros
 from ..recovery import Resumed
+from ..recovery.again import Again, handed, shown
+from ..secret import Secret
 from ..steps import Approve, Aside, Call, Commit, Find, Hold, Sign
 from ..tasks import Bounds, Task, refusal
+from ..vault.keeping import Bare
 from ..wallet import Wallet
 from .bought import Bought
-from .desk import Desk
+from .desk import Desk, Waits
 from .frames import Fields
 from .link import Connection, Link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from ..ledger import Sealed
     from ..model import Anchor, Challenge, Offer, Proof
     from ..model import Hold as HeldBudget
     from ..policy import Budget
     from ..settings import Settings
     from ..steps import Reply, Step, Steps
+    from ..tasks.slips import Token
 
 __all__ = ["AgentPayer", "from_settings"]
 
@@ -44,13 +49,14 @@ log = logging.getLogger("x402_agent")
 class AgentKit(Kit):
     """A conversation whose rooms are elsewhere."""
 
-    __slots__ = ("challenge", "proof")
+    __slots__ = ("challenge", "looked", "proof")
     payer: AgentPayer
 
     def __init__(self, payer: AgentPayer, ask: Ask, task: Task | None = None) -> None:
         super().__init__(payer, ask, task)
         self.challenge: Challenge | None = None
         self.proof: Proof | None = None
+        self.looked = False
 
     def choose(self, ask: Ask, challenge: Challenge) -> tuple[Offer, tuple[Limit, ...]]:
         """The service chooses; here it is only seen that there is something to choose from."""
@@ -86,8 +92,24 @@ class AgentKit(Kit):
             return step.hold  # type: ignore[union-attr]
         return super().perform(step, milliseconds)
 
-    def _request(self, hold: HeldBudget) -> None:
-        """Nothing is kept on this side: there is no key to seal it with."""
+    def conversation(self) -> Steps[Reply]:
+        """As a Kit's; where something bought earlier turns out to wait, it is fetched instead of paid for."""
+        try:
+            return (yield from super().conversation())
+        except Waits:
+            self.looked = True
+            self.payer.credentials.waits(self.ask.origin)
+            return (yield from super().conversation())
+
+    def _request(self, hold: HeldBudget) -> Sealed | None:
+        """What is to be kept of the request; one with a body went along with its question."""
+        return None if hold.ask.has_body else super()._request(hold)
+
+    def _how(self) -> dict[str, Any]:
+        """What the service is told beside Ask and offers."""
+        ends = [task.ends - time.monotonic() for task in self.standing[1] if task.ends is not None]
+        return {"looked": self.looked, "prepaid": self.prepaid and not self.asked,
+                "deadline": max(0, int(min(ends) * 1000)) if ends else None}  # fmt: skip
 
     def _pay(self) -> Steps[HeldBudget]:
         """The one question. It may wait for a person over there, which is not the seller's time."""
@@ -95,7 +117,7 @@ class AgentKit(Kit):
         assert challenge is not None
         line: list[Connection] = []
         try:
-            made: tuple[HeldBudget, Proof] = yield Call(lambda: self.payer.desk.pay(self.ask, challenge, line))
+            made: tuple[HeldBudget, Proof] = yield Call(lambda: self.payer.desk.pay(self.ask, challenge, line, **self._how()))
         except Exception:
             raise
         except BaseException:
@@ -120,6 +142,14 @@ class _QuoteKit(AgentKit):
         return None
 
 
+class _AgentAgain(Again, AgentKit):
+    """Shows a proof once more that the service gave us."""
+
+    def __init__(self, payer: AgentPayer, ask: Ask, found: tuple[HeldBudget, Proof]) -> None:
+        super().__init__(payer, ask, found[0])
+        self.proof = found[1]
+
+
 class AgentPayer(Payer):
     """A Payer without key, policy or ledger: it asks the signer service at `settings.signer` for each proof.
 
@@ -133,11 +163,14 @@ class AgentPayer(Payer):
         budget: Budget | None = None,
         trace: Callable[[Ask, Step, Any], None] | None = None,
     ) -> None:
-        super().__init__(wallet=Wallet(), policy=Policy(), settings=settings, trace=trace)
+        super().__init__(wallet=Wallet(), policy=Policy(), settings=replace(settings, slip=Secret()), trace=trace)
         assert settings.signer is not None
-        self.desk = Desk(Link(settings.signer))
-        self.credentials = Bought(self.clock)  # type: ignore[assignment]  # the same, without a ledger
+        self.desk = Desk(Link(settings.signer, self._heard))
+        self.keeping = Bare()  # type: ignore[assignment]  # the same, without a key
+        self.credentials = Bought(self.desk)  # type: ignore[assignment]  # the same, through the service
         self.bounds = _tighter(self.bounds, budget)
+        if len(settings.slip):
+            self.bounds = self.desk.purse(settings.slip)[1].within(self.bounds)
 
     @property
     def ledger(self) -> Any:
@@ -147,16 +180,32 @@ class AgentPayer(Payer):
     def _journal(self) -> Any:
         return self.desk
 
+    def _heard(self, hello: Fields) -> None:
+        """What the service's policy lets go first, for agents who remember what was asked; it is judged over there."""
+        said = hello.texts("prepay", 1024), hello.whole("prepay_age", 1 << 40), hello.whole("prepay_uses", 1 << 40)
+        if said != (self.policy.prepay, self.policy.prepay_age, self.policy.prepay_uses):
+            self.policy = Policy(prepay=said[0], prepay_age=said[1], prepay_uses=said[2], source="the signer's policy.toml")
+
     def talk(self, ask: Ask, task: Task | None = None) -> Kit:
         """The kit of one conversation."""
         return AgentKit(self, ask, task)
 
-    def slip(self, *_: object, **__: object) -> Any:
-        """Raises SettingsError: under one user a child could speak to the service itself."""
-        raise SettingsError("slips are not lent through a signer", rule="a slip binds processes of the payer's own user",
-                            hint="a user of its own for the child, and a line in [signer.agents]")  # fmt: skip
+    def slip(
+        self, budget: str, *, minutes: float = 10, hosts: Sequence[str] = (), calls: int | None = None,
+        per_call: str | None = None,
+    ) -> Token:  # fmt: skip
+        """As Payer.slip, written down by the service: it ends with this process. For processes of this same user."""
+        from ..tasks import slips
 
-    under = slip
+        def lend(outer: Bounds, seconds: float) -> Token:
+            return slips.Token(self.desk.lend(outer, budget, max(1, int(seconds)), hosts, calls, per_call))
+
+        return slips.given(self, minutes, lend)
+
+    def under(self, token: str) -> Task:
+        """As Payer.under; raises SettingsError for no slip of this agent's, PolicyDenied for a dead one."""
+        number, bounds = self.desk.purse(Secret(token))
+        return Task(self, number, bounds, kind="slip")
 
     def quote_kit(self, ask: Ask, found: list[Quote]) -> Kit:
         """The kit of a quote."""
@@ -165,41 +214,44 @@ class AgentPayer(Payer):
     def resume(self, payment_id: str | None = None, *, output: Path | None = None) -> list[Resumed]:
         """Settle what is open of this agent's: the service asks the chain, and the same proof is shown again from here.
 
-        Raises SettingsError for `output`: goods are not kept on this side.
+        Goods go to the new file `output`, else they wait over there for the next identical Ask.
         """
-        if output is not None:
-            raise SettingsError("goods are not kept through a signer", rule="--output", hint="repeat the request: the same proof is shown")
-        return [self._one(each) for each in self.desk.open_payments(payment_id or "")]
+        if output is not None and output.exists():
+            raise SettingsError(f"{output} exists and is never overwritten", rule="--output", hint="another name")
+        whole = self.desk.payment(payment_id).payment_id if payment_id else ""
+        kept = [] if output is None else handed(self, whole, output)
+        found = [each for each in self.desk.open_payments() if whole in ("", each.text("payment_id"))]
+        return [Resumed(*each) for each in kept] + [self._one(each, output) for each in found]
 
-    def _one(self, told: Fields) -> Resumed:
-        payment_id, before = told.text("payment_id"), told.text("state")
+    def _one(self, told: Fields, output: Path | None) -> Resumed:
+        payment_id, before, url = told.text("payment_id"), told.text("state"), told.text("url", 1 << 16)
+        ask = Ask(told.text("method"), url, url, told.text("host"), "", has_body=bool(told.flag("has_body")))
+        try:
+            words = self._shown(payment_id, ask, output, waits=bool(told.flag("goods")))
+        except Exception as why:  # the network's own words may quote anything: only their kind is shown
+            words = why.what if isinstance(why, PaymentError) else f"no answer: {type(why).__name__}"
+        finally:
+            self.desk.drop(payment_id)
+        return Resumed(payment_id, before, self.desk.state(payment_id), words)
 
-        def after(note: str) -> Resumed:
-            return Resumed(payment_id, before, self.desk.state(payment_id), note)
-
-        if told.flag("has_body"):
-            return after("waits until you repeat the request: its body is not kept")
-        method, url = told.text("method"), told.text("url", 1 << 16)
-        found = self.desk.again(payment_id, Ask(method, url, url, told.text("host"), ""))
+    def _shown(self, payment_id: str, ask: Ask, output: Path | None, *, waits: bool) -> str:
+        kept = self.desk.request(payment_id)
+        lost = ask.has_body and kept is None
+        found, fate = self.desk.again(payment_id, ask, only_ask=lost or waits)
+        seen = "settled on chain; " if fate == "settled" else ""
+        if fate == "dead":
+            return "never arrived; the hold is released"
+        if waits:
+            return f"{seen}its goods wait for the same request; x402-agent resume {payment_id[:8]} --output FILE writes them"
         if found is None:
-            return after("never arrived; the hold is released")
-        hold, proof = found
-
-        class Again(AgentKit):
-            __slots__ = ()
-
-            def conversation(self) -> Generator[Step, Any, Reply]:
-                self.proof = proof
-                return show_again(hold, self)
-
-        with suppress(PaymentError), self.talking(lambda ask: Again(self, ask)) as client:
-            status = client.request(method, url, follow_redirects=False).status_code
-            return after("spent, receipt found" if status < 400 else f"the seller answered {status} to the same proof")
-        return after("no answer to the same proof")
+            return f"{seen}waits until you repeat the request: its body was not kept: it is larger than 1 MiB, or could be read only once"
+        made = found
+        repeat = self.keeping.repeat(made[0], kept)
+        return seen + shown(self, made[0], repeat, output, lambda _payer, asked, _hold: _AgentAgain(self, asked, made))
 
     def close(self) -> None:
-        """End the connections."""
-        self.desk.link.close()
+        """End the connections, and with them the slips that were given."""
+        self.desk.shut()
 
     def __repr__(self) -> str:
         return f"Payer(signer {self.desk.link.path})"
@@ -219,8 +271,6 @@ def from_settings(settings: Settings, budget: Budget | None, trace: Any, approve
     if key:
         raise SettingsError("a key and a signer are both set", rule="X402_AGENT_EVM_KEY beside X402_AGENT_SIGNER",
                             hint="a key in the agent's environment is the agent's: unset one of them")  # fmt: skip
-    if len(settings.slip):
-        raise SettingsError("a slip and a signer are both set", rule="X402_AGENT_SLIP beside X402_AGENT_SIGNER", hint="unset one of them")
     if approve is not None:
         raise SettingsError("approvals are the signer's, not the agent's", rule="approve= beside X402_AGENT_SIGNER",
                             hint="configure them where `x402-agent signer run` runs")  # fmt: skip

@@ -1,70 +1,77 @@
-"""What an agent bought and may show again: in its own memory, for as long as it runs. A credential is no key of the signer's."""
+"""What an agent bought and may show again. It lies over there, sealed; from here it is asked for by the Ask that it serves."""
 
 from __future__ import annotations
 
-import threading
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..vault.credentials import canonical, covers, sound
+from ..errors import PaymentError
+from .nouns import ask_out, credential_in, credential_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..model import Ask, Credential
-    from ..steps import Return
+    from ..steps import Goods, Return
+    from .desk import Desk
 
 __all__ = ["Bought"]
 
-MOST = 256
-
 
 class Bought:
-    """As credentials.Credentials, without a ledger. Thread-safe."""
+    """As credentials.Credentials, through the service. Where there was nothing lately nobody asks: when an Ask is to be
+    paid for, the service looks before it pays (`Waits`)."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._kept: list[Credential] = []
-        self._lock = threading.Lock()
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._origins: set[str] = set()
 
     def keeps(self, origin: str) -> bool:
-        """Whether there is one for this origin."""
-        return any(each.origin == origin for each in self._kept)
+        """Whether there may be something for this origin, from memory."""
+        return origin in self._origins
 
-    def look(self, ask: Ask) -> Credential | None:
-        """The one to show for this Ask, or None: the narrowest path that covers it."""
-        now = self._clock()
-        fit = [each for each in self._kept if each.origin == ask.origin and covers(each.path, ask.path) and each.uses_left != 0
-               and (each.expires is None or now < each.expires)]  # fmt: skip
-        return max(fit, key=lambda each: len(canonical(each.path) or ()), default=None)
+    def waits(self, origin: str) -> None:
+        """Something has come for this origin: look there before anything is sent."""
+        if len(self._origins) > 1024:
+            self._origins.clear()
+        self._origins.add(origin)
+
+    def look(self, ask: Ask) -> Any:
+        """The goods that wait for this Ask, else the credential to show, one use of it taken, else None."""
+        if ask.origin not in self._origins:
+            return None
+        try:
+            message = ask_out(ask)
+        except PaymentError:  # a body that can be read only once: nothing was bought with it
+            return None
+        return self._desk.blocking(lambda: self._look(message, ask))
+
+    def _look(self, message: dict[str, Any], ask: Ask) -> Goods | Credential | None:
+        try:
+            told = self._desk.link.ask({"op": "look", **message})
+        except PaymentError:  # no service: the seller is asked as if nothing had been bought, and nothing can be paid
+            return None
+        if told.has("goods"):
+            return self._desk.waiting(told.text("goods", 64))
+        if told.has("credential"):
+            return credential_in(told.inner("credential"))
+        self._origins.discard(ask.origin)
+        return None
 
     def use(self, credential: Credential) -> Credential | None:
-        """Take one use of it, before it is sent; None when the last one went elsewhere."""
-        with self._lock:
-            left = credential.uses_left
-            if credential not in self._kept or left is None:
-                return None
-            self._kept.remove(credential)
-            taken = replace(credential, uses_left=left - 1)
-            self._kept.append(taken)
-            return replace(taken, lease=1)
+        """The use was taken when it was handed out."""
+        return credential
 
-    def returned(self, step: Return) -> None:
-        """What came of one that was shown: forgotten when it was refused, else the smaller count holds."""
-        shown = replace(step.credential, lease=0)
-        with self._lock:
-            for each in [one for one in self._kept if one.headers == shown.headers and one.origin == shown.origin]:
-                self._kept.remove(each)
-                left = each.uses_left
-                if step.unsent and left is not None:
-                    left += 1
-                if step.left is not None:
-                    left = step.left if left is None else min(left, step.left)
-                if not step.refused:
-                    self._kept.append(replace(each, uses_left=left))
+    def returned(self, step: Return) -> Any:
+        """Tell what came of one that was shown."""
+        one = step.credential
+        message = {"op": "returned", "name": one.name, "lease": one.lease, "left": step.left, "refused": step.refused,
+                   "unsent": step.unsent}  # fmt: skip
+        return self._desk.forgiving(lambda: self._desk.link.ask(message), "what became of a credential")
 
-    def keep(self, credential: Credential, ask: Ask) -> None:
-        """Remember one that was just bought; of another origin than the Ask's it is not kept (K6)."""
-        if sound(credential, ask):
-            with self._lock:
-                self._kept = [*self._kept, credential][-MOST:]
+    def keep(self, credential: Credential, ask: Ask) -> Any:
+        """Have one written down that was just bought."""
+        message = {"op": "keep", "payment_id": credential.payment_id, "credential": credential_out(credential)}
+
+        def keep() -> None:
+            if self._desk.link.ask(message).flag("kept"):
+                self.waits(ask.origin)
+
+        return self._desk.blocking(keep)

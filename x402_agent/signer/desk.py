@@ -7,23 +7,41 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PaymentError, SettingsError
-from ..ledger import Event
+from ..ledger import Event, Sealed, Waiting
 from ..ledger.refunds import Refund
 from ..ledger.reports import Left
+from ..ledger.tokens import Tokens
+from ..model import Ask
 from ..payer import Quote
+from ..secret import Secret
+from ..vault.keeping import Bare, harmless, packed
 from .frames import Malformed
 from .link import Connection, Link
-from .nouns import ask_out, challenge_out, error_in, hold_in, limits_in, payment_in, proof_in
+from .nouns import (
+    ask_out,
+    bounds_in,
+    bounds_out,
+    challenge_out,
+    error_in,
+    hold_in,
+    limits_in,
+    payment_in,
+    proof_in,
+    slips_in,
+    token_in,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from ..ledger import Payment
-    from ..model import Ask, Challenge, Limit, Proof
+    from ..ledger import Payment, Token
+    from ..model import Challenge, Limit, Proof
     from ..model import Hold as HeldBudget
+    from ..steps import Goods
+    from ..tasks import Bounds
     from .frames import Fields
 
-__all__ = ["Desk"]
+__all__ = ["Desk", "Waits"]
 
 log = logging.getLogger("x402_agent")
 
@@ -46,38 +64,51 @@ class _Told(_Blocking):
         done()
 
 
+class Waits(Exception):
+    """Something that was bought earlier serves this Ask: nothing was paid."""
+
+
 class Desk:
     """What an AgentPayer has for a ledger. Raises SigningFailed where the service does not answer."""
 
     sandbox = False
+    secret = Secret()
 
     def __init__(self, link: Link) -> None:
         self.link = link
+        self._lender: Connection | None = None  # slips live as long as this conversation
         self.spending: dict[tuple[str, str, str], int] = {}  # of the last quote: scope, window, unit -> spent
         self._held: dict[str, Connection] = {}  # payments under way, each on a connection of its own
 
-    def pay(self, ask: Ask, challenge: Challenge, line: list[Connection]) -> tuple[HeldBudget, Proof]:
-        """The one proof of this Ask, written down over there; raises what policy, budget, approver or ledger refuse.
+    def pay(self, ask: Ask, challenge: Challenge, line: list[Connection], **how: Any) -> tuple[HeldBudget, Proof]:
+        """The one proof of this Ask, written down over there; raises what policy, budget, approver or ledger refuse, and Waits.
 
         The connection stands in `line` meanwhile: hung up by another thread, the question is taken back.
         """
-        found = self._proof({"op": "pay", **ask_out(ask), **challenge_out(challenge)}, ask, line)
-        assert found is not None
+        repeat = ask.repeat() if ask.has_body else None
+        kept = packed(harmless(repeat.headers), repeat.body).raw if repeat else b""
+        found, _ = self._proof({"op": "pay", **ask_out(ask), **challenge_out(challenge), **how}, ask, line, kept)
+        if found is None:
+            raise Waits
         return found
 
-    def again(self, payment_id: str, ask: Ask) -> tuple[HeldBudget, Proof] | None:
-        """The proof of an open payment of ours once more, None when the chain shows that it can never settle."""
-        return self._proof({"op": "again", "payment_id": payment_id}, ask)
+    def again(self, payment_id: str, ask: Ask, *, only_ask: bool = False) -> tuple[tuple[HeldBudget, Proof] | None, str]:
+        """The proof of an open payment of ours once more, and what the chain says of it: settled, dead or unknown; no proof
+        for what is dead, nor with `only_ask`."""
+        return self._proof({"op": "again", "payment_id": payment_id, "ask": only_ask}, ask)
 
-    def _proof(self, message: dict[str, Any], ask: Ask, line: list[Connection] | None = None) -> tuple[HeldBudget, Proof] | None:
+    def _proof(
+        self, message: dict[str, Any], ask: Ask, line: list[Connection] | None = None, tail: bytes = b""
+    ) -> tuple[tuple[HeldBudget, Proof] | None, str]:
         connection = self.link.take()
         if line is not None:
             line.append(connection)
         try:
-            told = connection.call(message)
+            told = connection.call(message, tail=tail)
+            fate = told.text("fate", 16)
             if not told.has("hold"):
                 self.link.give(connection)
-                return None
+                return None, fate
             hold, proof = hold_in(told.inner("hold"), ask), proof_in(told.inner("proof"))
         except PaymentError:
             if line is not None:
@@ -88,25 +119,31 @@ class Desk:
             connection.close()  # over there the payment is in doubt from now on
             raise
         self._held[hold.payment_id] = connection
-        return hold, proof
+        return (hold, proof), fate
+
+    def drop(self, payment_id: str) -> None:
+        """Nothing was told of a payment whose proof we have: the end of its connection says that it is in doubt."""
+        if (connection := self._held.pop(payment_id, None)) is not None:
+            connection.close()
 
     def close(self, hold: HeldBudget, state: str, *, refused: bool = False, status: int = 0, transaction: str = "",
-              note: str = "", milliseconds: int = 0, request: None = None) -> _Blocking:  # fmt: skip
+              note: str = "", milliseconds: int = 0, request: Sealed | None = None) -> _Blocking:  # fmt: skip
         """Tell what came of it. Nobody waits for good news; until it is there the payment counts the same."""
         message = {
             "op": "close", "payment_id": hold.payment_id, "state": state, "refused": refused, "status": status,
             "transaction": transaction[:200], "note": note[:500], "milliseconds": milliseconds, "quiet": state == "CLAIMED",
         }  # fmt: skip
-        return (_Told if state == "CLAIMED" else _Blocking)(lambda: self._close(message))
+        tail = request.sealed if request else b""
+        return (_Told if state == "CLAIMED" else _Blocking)(lambda: self._close(message, tail))
 
-    def _close(self, message: dict[str, Any]) -> None:
+    def _close(self, message: dict[str, Any], tail: bytes) -> None:
         connection = self._held.pop(message["payment_id"], None)
         try:
             connection = connection or self.link.take()
             if message["quiet"]:
                 connection.tell(message)
             else:
-                connection.call(message)
+                connection.call(message, tail=tail)
         except Exception as why:
             log.error("the signer could not be told what became of %s; it stays counted: %s",  # noqa: TRY400 - no values
                       message["payment_id"], why.what if isinstance(why, PaymentError) else type(why).__name__)  # fmt: skip
@@ -130,6 +167,94 @@ class Desk:
     def counted(self, scope: str) -> int:
         """Micro-dollars that count for one of our tasks."""
         return self.link.ask({"op": "counted", "scope": scope}).whole("micros", 1 << 62)
+
+    # -- what was bought ----------------------------------------------------------------------------------------------
+
+    def blocking(self, run: Callable[[], Any]) -> Any:
+        """Work that waits for the service."""
+        return _Blocking(run)
+
+    def forgiving(self, run: Callable[[], Any], what: str) -> Any:
+        """The same where what cannot be told is only logged."""
+
+        def forgive() -> None:
+            try:
+                run()
+            except PaymentError as why:
+                log.error("the signer could not be told %s: %s", what, why.what)  # noqa: TRY400 - no values
+
+        return _Blocking(forgive)
+
+    def request(self, payment_id: str) -> Sealed | None:
+        """The request of an open payment, if it was kept."""
+        told, plain = self.link.fetch({"op": "request", "payment_id": payment_id})
+        return Sealed("", plain) if told.flag("kept") else None
+
+    def keep_goods(self, hold: HeldBudget, goods: Sealed) -> Any:
+        """Have goods written down, durably, before their payment is closed."""
+        return _Blocking(lambda: self.link.ask({"op": "stored", "payment_id": hold.payment_id}, tail=goods.sealed))
+
+    def goods(self, payment_id: str) -> Waiting | None:
+        """What a payment brought, if it waits over there."""
+        told, plain = self.link.fetch({"op": "goods", "payment_id": payment_id})
+        if not told.flag("goods"):
+            return None
+        url = told.text("url", 1 << 16)
+        hold = hold_in(told.inner("hold"), Ask(told.text("method"), url, url, told.text("host"), ""))
+        return Waiting(Sealed("", plain), hold, told.text("transaction"))
+
+    def waiting(self, payment_id: str) -> Goods | None:
+        """The same, to be handed to a caller."""
+        found = self.goods(payment_id)
+        return None if found is None else Bare().opened(found, sandbox=False)
+
+    def collected(self, payment_id: str) -> Any:
+        """Somebody has the goods."""
+        return self.forgiving(lambda: self.link.ask({"op": "collected", "payment_id": payment_id}), "that goods were collected")
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def tokens(self) -> list[Token]:
+        """Our credentials, without what they send."""
+        return [token_in(each) for each in self.link.ask({"op": "tokens"}).each("tokens", 1024)]
+
+    token = Tokens.token
+
+    def forget_token(self, name: str) -> bool:
+        """Forget one of our credentials for every process."""
+        return bool(self.link.ask({"op": "tokens", "forget": name}).flag("forgotten"))
+
+    # -- what is remembered for prepaying stays with whoever was asked ------------------------------------------------
+
+    def remembered(self, _since: float) -> list[Any]:
+        """Nothing from before."""
+        return []
+
+    def remember(self, *_: object, **__: object) -> None:
+        """Another agent must not choose for us whom we pay first, so nothing of it leaves this process."""
+
+    forget = remember
+
+    # -- slips --------------------------------------------------------------------------------------------------------
+
+    def lend(self, within: Bounds, budget: str, seconds: int, hosts: Sequence[str], calls: int | None, per_call: str | None) -> str:
+        """The token of a new slip. It ends with the connection that this goes over, so with this process."""
+        message = {"op": "lend", "within": bounds_out(within), "budget": budget, "seconds": seconds, "names": list(hosts),
+                   "calls": calls, "per_call": per_call or ""}  # fmt: skip
+        if self._lender is None or self._lender.stale:
+            self._lender = self.link.take()
+        return self._lender.call(message).text("token")
+
+    def purse(self, token: Secret) -> tuple[str, Bounds]:
+        """The number of the slip that a token opens, and what it stands for; raises what Slips.slip_of does."""
+        told = self.link.ask({"op": "purse", "token": token.text})
+        number, bounds = told.text("slip", 64), bounds_in(told)
+        return number, bounds._replace(under=bounds.under._replace(slip=",".join(slips_in(told))))
+
+    def end_slips(self, run: str) -> Any:
+        """A task of ours is over, and what was lent from under it."""
+        return _Blocking(lambda: self.link.ask({"op": "end", "run": run}))
 
     # -- what a person reads ------------------------------------------------------------------------------------------
 
@@ -158,7 +283,9 @@ class Desk:
         return 0
 
     def shut(self) -> None:
-        """End the connections."""
+        """End the connections, and with them what was lent."""
+        if self._lender is not None:
+            self._lender.close()
         self.link.close()
 
     def __getattr__(self, name: str) -> Any:

@@ -1,5 +1,6 @@
 """Messages between an agent and the signer service: one JSON object a frame, four bytes of length before it.
 
+A request's body or the goods of a payment follow their frame as they are: `tail` in it says how many bytes.
 Both sides bound what they take in bytes, depth and time before anything is parsed, and read every field by its type;
 a peer that says anything else is cut off. The other end is never trusted to keep to it.
 """
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
-__all__ = ["MAX_FRAME", "PROTOCOL", "Fields", "Malformed", "frame", "receive"]
+__all__ = ["MAX_FRAME", "MAX_TAIL", "PROTOCOL", "Fields", "Malformed", "frame", "receive", "receive_tail"]
 
 PROTOCOL = 1
 MAX_FRAME = 1 << 20  # bytes: a 402 of 64 KiB whose 32 entries each echo its resource and extensions
+MAX_TAIL = (8 << 20) + (1 << 17)  # bytes: goods, and their headers
 _PIECE = 1 << 16
 _FRAME_SECONDS = 10.0  # once it has begun, a frame arrives within this
 
@@ -29,12 +31,14 @@ class Malformed(Exception):
     """The peer's bytes are no message of this protocol. Its text quotes none of them."""
 
 
-def frame(message: Mapping[str, Any]) -> bytes:
+def frame(message: Mapping[str, Any], tail: bytes = b"") -> bytes:
     """The bytes of one message; raises Malformed when it is too large to be taken."""
-    data = strict.compact(message).encode()
+    data = strict.compact({**message, "tail": len(tail)} if tail else message).encode()
+    if len(tail) > MAX_TAIL:
+        raise Malformed(f"{len(tail)} bytes behind a message, {MAX_TAIL} are allowed")
     if len(data) > MAX_FRAME:
         raise Malformed(f"a message of {len(data)} bytes, {MAX_FRAME} are allowed")
-    return len(data).to_bytes(4, "big") + data
+    return len(data).to_bytes(4, "big") + data + tail
 
 
 def receive(sock: socket.socket, patience: float) -> Fields | None:
@@ -57,6 +61,16 @@ def receive(sock: socket.socket, patience: float) -> Fields | None:
         return Fields(strict.parse(data, rows="", limit=MAX_FRAME).fields)
     except ChallengeInvalid as why:
         raise Malformed(why.what) from None
+
+
+def receive_tail(sock: socket.socket, told: Fields, most: int, *, keep: bool = True) -> bytes:
+    """What follows a message, b"" when nothing does or it is not to be kept. Raises as `receive` does, and for more than `most` bytes."""
+    size, end = told.whole("tail", most) if told.has("tail") else 0, time.monotonic() + _FRAME_SECONDS
+    if keep:
+        return _exactly(sock, size, end)
+    while size:
+        size -= len(_exactly(sock, min(size, _PIECE), end))
+    return b""
 
 
 def _exactly(sock: socket.socket, size: int, end: float) -> bytes:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError, SigningFailed
 from ..secret import without_frames
-from .frames import PROTOCOL, Fields, Malformed, frame, receive
+from .frames import MAX_TAIL, PROTOCOL, Fields, Malformed, frame, receive, receive_tail
 from .nouns import error_in
 from .peers import peer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from .peers import Peer
@@ -49,12 +50,12 @@ class Connection:
             self.close()
             raise
 
-    def call(self, message: dict[str, Any], patience: float = 0) -> Fields:
-        """Send one message and wait for its answer."""
+    def call(self, message: dict[str, Any], patience: float = 0, *, tail: bytes = b"") -> Fields:
+        """Send one message, and bytes behind it, and wait for its answer."""
         told, broken = None, ""
         try:
             with suppress(BrokenPipeError):  # it has hung up, and may have said why
-                self.tell(message)
+                self.tell(message, tail)
             told = receive(self._sock, patience or self.patience)
         except (Malformed, OSError) as why:
             without_frames(why)  # its frames may hold a proof
@@ -69,9 +70,18 @@ class Connection:
             raise error_in(told)
         return told
 
-    def tell(self, message: dict[str, Any]) -> None:
+    def tell(self, message: dict[str, Any], tail: bytes = b"") -> None:
         """Send one message; raises OSError, Malformed."""
-        self._sock.sendall(frame(message))
+        self._sock.sendall(frame(message, tail))
+
+    def fetch(self, message: dict[str, Any]) -> tuple[Fields, bytes]:
+        """Send one message. -> its answer, and the bytes behind it."""
+        told = self.call(message)
+        try:
+            return told, receive_tail(self._sock, told, MAX_TAIL)
+        except (Malformed, OSError) as why:
+            self.close()
+            raise SigningFailed(f"the signer at {self.path} broke off: {type(why).__name__}", rule="X402_AGENT_SIGNER", hint=_HINT) from None
 
     @property
     def stale(self) -> bool:
@@ -93,12 +103,13 @@ class Connection:
 
 
 class Link:
-    """The connections of one payer. Thread-safe; a forked child begins with none."""
+    """The connections of one payer. Thread-safe; a forked child begins with none. `heard` is told what the service says of
+    itself, on each new one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, heard: Callable[[Fields], None] = lambda _: None) -> None:
         if len(os.fsencode(path)) > 103:  # sun_path of macOS; Linux has 108
             raise SettingsError(f"{path} is too long for a socket", rule="X402_AGENT_SIGNER", hint="a shorter path")
-        self.path = path
+        self.path, self._heard = path, heard
         self._idle: list[Connection] = []
         self._all: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._lock = threading.Lock()
@@ -112,6 +123,7 @@ class Link:
                 found = self._idle.pop() if self._idle else None
             if found is None:
                 found = Connection(self.path)
+                self._heard(found.hello)
                 with self._lock:
                     self._all.add(found)
                 return found
@@ -127,13 +139,21 @@ class Link:
                 return
         connection.close()
 
-    def ask(self, message: dict[str, Any]) -> Fields:
+    def ask(self, message: dict[str, Any], *, tail: bytes = b"") -> Fields:
         """One question and its answer, over whichever connection is free."""
         connection = self.take()
         try:
-            return connection.call(message)
+            return connection.call(message, tail=tail)
         finally:
             self.give(connection)  # were it broken, it is closed, and whoever takes it next sees that
+
+    def fetch(self, message: dict[str, Any]) -> tuple[Fields, bytes]:
+        """One question, its answer and the bytes behind it."""
+        connection = self.take()
+        try:
+            return connection.fetch(message)
+        finally:
+            self.give(connection)
 
     def close(self) -> None:
         """End all that is idle."""

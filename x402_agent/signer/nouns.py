@@ -8,33 +8,35 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 from .. import errors
 from ..assets import asset_by_id
 from ..errors import PaymentError, SigningFailed
-from ..ledger import Payment
-from ..model import Anchor, Ask, Cap, Challenge, Hold, Limit, Money, Offer, Proof, Terms, Under, Unit, Window
+from ..ledger import Payment, Token
+from ..model import Anchor, Ask, Cap, Challenge, Credential, Hold, Limit, Money, Offer, Proof, Terms, Under, Unit, Window
 from ..scopes import plain_path
 from ..secret import plain
+from ..tasks import Bounds
 from .frames import Fields, Malformed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ask_in", "ask_out", "challenge_in", "challenge_out", "error_in", "error_out", "hold_in", "hold_out",
-           "limits_in", "limits_out", "offer_in", "offer_out", "own_scope", "payment_in",
-           "payment_out", "proof_in", "proof_out"]  # fmt: skip
+__all__ = ["ask_in", "ask_out", "bounds_in", "bounds_out", "caps_in", "caps_out", "challenge_in", "challenge_out", "credential_in",
+           "credential_out", "error_in", "error_out", "hold_in", "hold_out", "limits_in", "limits_out", "offer_in", "offer_out",
+           "own_scope", "payment_in", "payment_out", "proof_in", "proof_out", "slips_in", "token_in", "token_out", "under_in"]  # fmt: skip
 
 MAX_OFFERS = 32
 MAX_LIMITS = 32
+MAX_HEADERS = 32
 _URL = re.compile(r"(https?://((?:\[[0-9a-f:.]{2,60}\]|[a-z0-9._-]{1,253}))(?::[0-9]{1,5})?)(/[!-~]*)")
 _METHOD = re.compile(r"[!-~]{1,32}")
 _HEX = re.compile(r"[0-9a-f]{64}")
 _WORD = re.compile(r"[ -~]{0,128}")
 _NONCE = re.compile(r"0x[0-9a-f]{64}")
-_RUN = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_RUN = re.compile(r"[A-Za-z0-9_:-]{1,64}")  # without a dot, which ends an agent's name
 _ERRORS = {name: getattr(errors, name) for name in errors.__all__}
 
 
@@ -44,8 +46,8 @@ def ask_out(ask: Ask) -> dict[str, Any]:
     return {
         "method": ask.method, "url": ask.url, "key": ask.key, "has_body": ask.has_body, "caller_key": ask.caller_key,
         "again": ask.again, "paid": ask.paid, "listed": None if ask.listed is None else str(ask.listed), "task": under.task, "tool": under.tool, "category": under.category,
-        "runs": list(under.runs), "limits": limits_out(ask.limits),
-        "caps": [{"micros": str(cap.micros), "rule": cap.rule, "hint": cap.hint} for cap in ask.caps],
+        "runs": list(under.runs), "slips": [one for one in under.slip.split(",") if one],
+        "limits": limits_out(ask.limits), "caps": caps_out(ask.caps),
     }  # fmt: skip
 
 
@@ -56,29 +58,58 @@ def ask_in(told: Fields, agent: str, group: str) -> Ask:
     if parts is None:
         raise Malformed("url is not one as requests have it")
     origin, host, target = parts.groups()
-    runs = told.texts("runs", 16, 64)
-    if not all(map(_RUN.fullmatch, runs)):
-        raise Malformed("runs are not ids")
-    under = Under(
-        agent=agent, group=group, task=told.text("task", 200, shape=_WORD), tool=told.text("tool", shape=_WORD),
-        category=told.text("category", shape=_WORD), runs=tuple(f"{agent}.{run}" for run in runs),
-    )  # fmt: skip
     mine = told.text("caller_key", 4096)
     made = Ask(
         told.text("method", shape=_METHOD), url, origin, host.strip("[]"), plain_path(target.partition("?")[0]),
         has_body=bool(told.flag("has_body")), caller_key=f"{agent}\n{mine}" if mine else "",
-        under=under, again=told.flag("again"), listed=told.whole("listed", 1 << 62) if told.has("listed") else None,
-        limits=tuple(_own(each, agent) for each in limits_in(told)),
-        caps=tuple(Cap(each.whole("micros", 1 << 62), *_words(each)) for each in told.each("caps", MAX_LIMITS)),
+        under=under_in(told, agent, group), again=told.flag("again"), listed=told.whole("listed", 1 << 62) if told.has("listed") else None,
+        limits=limits_in(told, agent), caps=caps_in(told),
     )  # fmt: skip
     made.paid = told.text("paid", 64, shape=_WORD)
     made._key = hashlib.sha256(f"{agent}\n{told.text('key', 64, shape=_HEX)}".encode()).hexdigest()
     return made
 
 
-def _own(limit: Limit, agent: str) -> Limit:
-    """A ceiling that an agent brings along binds that agent alone: its runs, or all that it pays."""
-    return Limit(own_scope(limit.scope, agent), limit.window, limit.most, limit.rule, limit.hint, limit.unit)
+def under_in(told: Fields, agent: str, group: str = "") -> Under:
+    """On whose behalf: what an agent says of task, tool, category and runs; its name and group are the socket's word."""
+    runs = told.texts("runs", 16, 64)
+    if not all(map(_RUN.fullmatch, runs)):
+        raise Malformed("runs are not ids")
+    return Under(
+        agent=agent, group=group, task=told.text("task", 200, shape=_WORD), tool=told.text("tool", shape=_WORD),
+        category=told.text("category", shape=_WORD), runs=tuple(f"{agent}.{run}" if agent else run for run in runs),
+    )  # fmt: skip
+
+
+def bounds_out(bounds: Bounds, agent: str = "") -> dict[str, Any]:
+    """What narrows payments, in an agent's own words."""
+    under = bounds.under
+    return {
+        "task": under.task, "tool": under.tool, "category": under.category,
+        "runs": [run.removeprefix(f"{agent}.") if agent else run for run in under.runs],
+        "slips": [one for one in under.slip.split(",") if one], "caps": caps_out(bounds.caps),
+        "limits": limits_out(replace(one, scope=_plain_scope(one.scope, agent)) for one in bounds.limits),
+        "hosts": [{"names": sorted(names), "rule": rule} for names, rule in bounds.hosts],
+    }  # fmt: skip
+
+
+def bounds_in(told: Fields, agent: str = "", group: str = "") -> Bounds:
+    """The same from a message; with an `agent`, as the service has them."""
+    hosts = tuple((frozenset(each.texts("names", 64)), plain(each.text("rule", 1000), 500)) for each in told.each("hosts", 16))
+    return Bounds(under_in(told, agent, group), limits_in(told, agent), caps_in(told), hosts)
+
+
+def slips_in(told: Fields) -> tuple[str, ...]:
+    """The slips that a payment stands under, by their numbers."""
+    found = told.texts("slips", 16, 64)
+    if not all(map(_RUN.fullmatch, found)):
+        raise Malformed("slips are not ids")
+    return found
+
+
+def _plain_scope(scope: str, agent: str) -> str:
+    """`own_scope` backwards."""
+    return "all" if agent and scope == f"agent:{agent}" else f"run:{scope.removeprefix(f'run:{agent}.')}" if agent else scope
 
 
 def own_scope(scope: str, agent: str) -> str:
@@ -97,15 +128,26 @@ def limits_out(limits: Iterable[Limit]) -> list[dict[str, Any]]:
              "hint": one.hint} for one in limits]  # fmt: skip
 
 
-def limits_in(told: Fields) -> tuple[Limit, ...]:
-    """Ceilings from a message."""
+def limits_in(told: Fields, agent: str = "") -> tuple[Limit, ...]:
+    """Ceilings from a message. Those that an `agent` brings along bind that agent alone: its runs, or all that it pays."""
     found = []
     for one in told.each("limits", MAX_LIMITS):
-        window, unit = one.text("window"), one.text("unit")
+        window, unit, scope = one.text("window"), one.text("unit"), one.text("scope", 4096)
         if window not in get_args(Window) or unit not in get_args(Unit):
             raise Malformed("a limit is on no window or unit")
-        found.append(Limit(one.text("scope", 4096), window, one.whole("most", 1 << 62), *_words(one), unit))  # type: ignore[arg-type]
+        scope = own_scope(scope, agent) if agent else scope
+        found.append(Limit(scope, window, one.whole("most", 1 << 62), *_words(one), unit))  # type: ignore[arg-type]
     return tuple(found)
+
+
+def caps_out(caps: Iterable[Cap]) -> list[dict[str, Any]]:
+    """Caps on one call as messages have them."""
+    return [{"micros": str(cap.micros), "rule": cap.rule, "hint": cap.hint} for cap in caps]
+
+
+def caps_in(told: Fields) -> tuple[Cap, ...]:
+    """Caps from a message."""
+    return tuple(Cap(each.whole("micros", 1 << 62), *_words(each)) for each in told.each("caps", MAX_LIMITS))
 
 
 def _words(told: Fields) -> tuple[str, str]:
@@ -211,6 +253,45 @@ def proof_in(told: Fields) -> Proof:
     """The same on the agent's side."""
     return Proof(told.raw("payload"), told.text("payer", shape=_WORD), told.text("nonce", 66, shape=_NONCE),
                  told.whole("expires", (1 << 63) - 1))  # fmt: skip
+
+
+def credential_out(credential: Credential) -> dict[str, Any]:
+    """A Credential with its values: to the agent whose payment bought it, and from it."""
+    one = credential
+    return {
+        "origin": one.origin, "path": one.path, "headers": dict(one.headers), "payment_id": one.payment_id, "uses": one.uses_left,
+        "expires": None if one.expires is None else int(one.expires), "dialect": one.dialect, "name": one.name, "lease": one.lease,
+    }  # fmt: skip
+
+
+def credential_in(told: Fields) -> Credential:
+    """The same; what no request can carry is judged by `credentials.sound`."""
+    headers = told.raw("headers")
+    if len(headers) > MAX_HEADERS or not all(isinstance(each, str) for each in headers.values()):
+        raise Malformed("headers are not text")
+    return Credential(
+        told.text("origin", 1024), told.text("path", 1024), headers, told.text("payment_id", 64, shape=_WORD),
+        told.whole("uses", (1 << 53) - 1) if told.has("uses") else None,
+        float(told.whole("expires", (1 << 40) - 1, 1)) if told.has("expires") else None,
+        told.text("dialect", 32, shape=_WORD), told.text("name", 64, shape=_WORD),
+        told.whole("lease", 1 << 62) if told.has("lease") else 0,
+    )  # fmt: skip
+
+
+def token_out(token: Token) -> dict[str, Any]:
+    """A credential as a row, without what it sends."""
+    return {**token._asdict(), "sealed": None, "account": None, "agent": None}
+
+
+def token_in(told: Fields) -> Token:
+    """The same where it is shown."""
+    most = 1 << 53
+    return Token(
+        told.text("name", 64), told.text("payment_id", 64), told.text("origin", 1024), told.text("path", 1024),
+        told.whole("uses_left", most) if told.has("uses_left") else None, told.whole("expires", most) if told.has("expires") else None,
+        dialect=told.text("dialect", 32), created_at=told.whole("created_at", most),
+        last_used_at=told.whole("last_used_at", most) if told.has("last_used_at") else None, in_use=told.whole("in_use", most),
+    )  # fmt: skip
 
 
 def error_out(why: PaymentError) -> dict[str, Any]:

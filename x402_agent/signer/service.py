@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..errors import PaymentError, PolicyDenied, SettingsError, SigningFailed
+from ..vault.credentials import Credentials
 from .frames import Malformed, frame
 from .nouns import error_out
 from .peers import peer
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ..ledger import Slip
     from ..payer import Payer
 
 __all__ = ["Service"]
 
 MAX_PEERS = 512
 MAX_PER_USER = 128
+MAX_LARGE = 4
 log = logging.getLogger("x402_agent.signer")
 
 
@@ -49,6 +52,9 @@ class Service:
             raise SettingsError("nobody may use this signer", rule="[signer.agents] in policy.toml, or --group",
                                 hint='[signer.agents] 1001 = "research" in policy.toml')  # fmt: skip
         self.paid = 0
+        self.slips: dict[str, Slip] = {}  # terms of slips that agents named
+        self._bought: dict[Agent, Credentials] = {}
+        self._large: dict[Agent, threading.Semaphore] = {}
         self._users: dict[int, int] = {}
         self._open: set[Session] = set()
         self._lock = threading.Lock()
@@ -149,6 +155,19 @@ class Service:
     def connected(self) -> int:
         """How many agents are connected."""
         return len(self._open)
+
+    def bought(self, agent: Agent) -> Credentials:
+        """What this agent bought for later requests."""
+        payer = self.payer
+        with self._lock:
+            if agent not in self._bought:
+                self._bought[agent] = Credentials(lambda: payer.ledger, payer.keeping, lambda: payer.vault, payer.clock, agent.name)
+            return self._bought[agent]
+
+    def large(self, agent: Agent) -> threading.Semaphore:
+        """How many large messages of one agent are in memory at once."""
+        with self._lock:
+            return self._large.setdefault(agent, threading.Semaphore(MAX_LARGE))
 
     def settle(self, agent: Agent) -> None:
         """Let what this agent's ended connections left be written down first."""

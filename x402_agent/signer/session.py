@@ -1,4 +1,5 @@
-"""One agent's connection to the service: its thread, what it may ask for, and what was handed out to it.
+"""One agent's connection to the service: its thread, and what was handed out to it. What may be asked is in four rooms
+beside this one: till (proofs), shelf (what was bought), purses (slips), reading (what an agent may know).
 
 A connection carries one conversation at a time, so a slow or silent agent holds up nobody else. What was handed out over
 one that ends is in doubt: it stays counted, and the same purchase gets the same proof. An agent can free nothing: of
@@ -12,24 +13,26 @@ import select
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ..errors import LedgerError, PaymentError, PolicyDenied, SettingsError, SigningFailed
-from ..flow import prove, prove_hold
+from ..errors import PaymentError, PolicyDenied, SettingsError, SigningFailed
 from ..steps import Aside, Fetch, Sleep, Walk
 from ..transport.fetch import drive, fetch
-from .frames import PROTOCOL, Fields, Malformed, frame, receive
-from .nouns import ask_in, challenge_in, error_out, hold_out, limits_out, own_scope, payment_out, proof_out
+from . import purses, reading, shelf, till
+from .frames import PROTOCOL, Fields, Malformed, frame, receive, receive_tail
+from .nouns import error_out
 from .peers import gone
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
-    from ..model import Ask, Hold, Proof
+    from ..ledger import Slip
+    from ..model import Ask, Hold
     from ..payer import Payer
     from ..payer.kit import Kit
     from ..steps import Steps
+    from ..vault.credentials import Credentials
     from .peers import Peer
 
 __all__ = ["Agent", "Session"]
@@ -37,8 +40,11 @@ __all__ = ["Agent", "Session"]
 IDLE = 3600.0  # seconds between two messages: a paid answer may take long
 HELLO = 5.0
 ANSWER = 20.0  # seconds in which an agent must take its answer
-_CLAIMS = {"CLAIMED": "CLAIMED", "PAID_UNDELIVERED": "PAID_UNDELIVERED", "UNKNOWN": "UNKNOWN", "RELEASED": "UNKNOWN"}
+LARGE = 1 << 16  # bytes behind a message that any number of an agent's connections may carry at once
+LARGE_WAIT = 5.0  # seconds until a large one has its turn
 log = logging.getLogger("x402_agent.signer")
+
+WORK = {**till.OPS, **shelf.OPS, **purses.OPS, **reading.OPS}
 
 
 class Desk(Protocol):
@@ -46,12 +52,19 @@ class Desk(Protocol):
 
     payer: Payer
     paid: int
+    slips: dict[str, Slip]
 
     def left(self, session: Session) -> None:
         """This connection has ended."""
 
     def settle(self, agent: Agent) -> None:
         """Let what this agent's ended connections left be written down first."""
+
+    def bought(self, agent: Agent) -> Credentials:
+        """What this agent bought for later requests."""
+
+    def large(self, agent: Agent) -> threading.Semaphore:
+        """How many large messages of one agent are in memory at once."""
 
     @property
     def connected(self) -> int:
@@ -71,12 +84,14 @@ class Session:
     def __init__(self, service: Desk, sock: socket.socket, who: Peer, agent: Agent) -> None:
         self.service, self.payer, self.who, self.agent = service, service.payer, who, agent
         self._sock = sock
-        self._handed: dict[str, Hold] = {}
+        self.handed: dict[str, Hold] = {}
+        self.purses: list[str] = []  # runs of the slips that end with this connection
+        self.patience = IDLE
         self.thread = threading.Thread(target=self._run, name=f"x402-signer-{who.uid}", daemon=True)
 
     def wait_if_gone(self) -> None:
         """Let its thread write down what an agent left that has hung up; at once for one that is there."""
-        if self._handed and self.thread is not threading.current_thread():
+        if self.handed and self.thread is not threading.current_thread():
             poll = select.poll()
             with suppress(OSError, ValueError):  # closed meanwhile
                 poll.register(self._sock, 0)  # hanging up is always told
@@ -98,15 +113,19 @@ class Session:
             log.error("a conversation with %s failed: %s", self.agent.name, type(why).__name__)  # noqa: TRY400 - no values
         finally:
             self._sock.close()
-            self._abandon()
-            self.service.left(self)
+            try:
+                self._abandon()
+            finally:
+                self.service.left(self)
 
     def _abandon(self) -> None:
-        """The agent is gone: what it was shown may be on its way."""
-        for hold in self._handed.values():
+        """The agent is gone: what it was shown may be on its way, and what it lent is over."""
+        for hold in self.handed.values():
             self.payer.ledger.close(hold, "UNKNOWN", note="its agent went away without a word").run()
             log.warning("in_doubt %s %s %s: its agent went away", hold.offer.money, hold.ask.host, hold.payment_id)
-        self._handed.clear()
+        self.handed.clear()
+        for run in self.purses:
+            self.payer.ledger.end_slips(run).run()
 
     def _converse(self) -> None:
         told = receive(self._sock, HELLO)
@@ -116,33 +135,55 @@ class Session:
             self._answer(error_out(SettingsError("the signer speaks another protocol", rule=f"protocol {PROTOCOL}", hint="the same release on both sides")))
             return
         self._answer(self._hello())
-        while (told := receive(self._sock, IDLE)) is not None:
-            reply = self._perform(told)
-            if reply is not None:
+        while (told := receive(self._sock, self.patience)) is not None:
+            self._serve(told)
+
+    def _serve(self, told: Fields) -> None:
+        """One message and its answer. Large ones wait for each other, so that an agent cannot fill the service's memory."""
+        op = told.text("op", 16)
+        if op not in WORK:
+            raise Malformed("an operation that does not exist")
+        most = {"pay": shelf.REQUEST, "close": shelf.REQUEST, "stored": shelf.GOODS}.get(op, 0)
+        size = told.whole("tail", most) if told.has("tail") else 0
+        with self._turn(large=size > LARGE or op in shelf.LARGE) as mine:
+            tail = receive_tail(self._sock, told, most, keep=mine)
+            if op in ("stored", *shelf.LARGE) and not mine:
+                self._answer(error_out(SigningFailed("the signer has too many large messages of yours", rule="four at once", hint="repeat it later")))
+                return
+            reply = self._perform(op, told, tail)
+            if isinstance(reply, tuple):
+                self._answer(*reply)
+            elif reply is not None:
                 self._answer(reply)
 
-    def _answer(self, message: Mapping[str, Any]) -> None:
+    @contextmanager
+    def _turn(self, *, large: bool) -> Iterator[bool]:
+        """-> whether it is our turn; a small message needs none."""
+        turns = self.service.large(self.agent)
+        mine = not large or turns.acquire(timeout=LARGE_WAIT)
+        try:
+            yield mine
+        finally:
+            if large and mine:
+                turns.release()
+
+    def _answer(self, message: dict[str, Any], tail: bytes = b"") -> None:
         self._sock.settimeout(ANSWER)
-        self._sock.sendall(frame(message))
+        self._sock.sendall(frame(message, tail))
 
     def _hello(self) -> dict[str, Any]:
-        wallet = self.payer.wallet
-        accounts = {name: found for name in self.payer.chains if (found := wallet.address(name))}
+        payer, policy = self.payer, self.payer.policy
+        accounts = {name: found for name in payer.chains if (found := payer.wallet.address(name))}
         return {"protocol": PROTOCOL, "agent": self.agent.name, "group": self.agent.group, "accounts": accounts,
-                "networks": list(self.payer.policy.networks), "paid": self.service.paid, "connected": self.service.connected,
-                "patience": int(self.payer.policy.approval.seconds + self.payer.deadline + ANSWER)}  # fmt: skip
+                "networks": list(policy.networks), "paid": self.service.paid, "connected": self.service.connected,
+                "prepay": list(policy.prepay), "prepay_age": policy.prepay_age, "prepay_uses": policy.prepay_uses,
+                "patience": int(policy.approval.seconds + payer.deadline + ANSWER)}  # fmt: skip
 
-    def _perform(self, told: Fields) -> dict[str, Any] | None:
-        op = told.text("op", 16)
-        work = {"pay": self._pay, "again": self._again, "close": self._close, "quote": self._quote,
-                "open": self._list, "state": self._state, "counted": self._counted, "receipt": self._receipt,
-                "log": self._log, "payment": self._payment, "events": self._events}.get(op)  # fmt: skip
-        if work is None:
-            raise Malformed("an operation that does not exist")
+    def _perform(self, op: str, told: Fields, tail: bytes) -> Any:
         try:
             if not self.agent.name:
                 raise PolicyDenied("the operator of a signer pays nothing through it", rule=self.payer.policy.place("signer.agents"))
-            return work(told)
+            return WORK[op](self, told, tail)
         except PaymentError as why:
             if op in ("pay", "again"):
                 log.info("refused %s %s: %s", self.agent.name, type(why).__name__, why.rule or why.what)
@@ -153,127 +194,26 @@ class Session:
             log.error("%s of %s failed: %s", op, self.agent.name, type(why).__name__)  # noqa: TRY400 - no values
             return error_out(SigningFailed(f"the signer failed ({type(why).__name__})", rule="its log says more"))
 
-    # -- what an agent may ask for --------------------------------------------------------------------------------
+    # -- what the rooms beside this one need --------------------------------------------------------------------------
 
-    def _kit(self, ask: Ask) -> Kit:
+    def kit(self, ask: Ask) -> Kit:
+        """The kit of a conversation; whose it is says the socket, not this process's environment."""
         under = ask.under
         kit = self.payer.talk(ask)
-        ask.under = under  # whose it is says the socket, not this process's environment
+        ask.under = under
         return kit
 
-    def _pay(self, told: Fields) -> dict[str, Any]:
-        ask = ask_in(told, self.agent.name, self.agent.group)
-        challenge = challenge_in(told, ask)
-        kit = self._kit(ask)
-        self.service.settle(self.agent)  # who was killed and comes back at once meets his own proof
-        hold, proof = self._drive(kit, prove(ask, challenge, kit))
-        if kit.signed:
-            self.payer.ledger.testify(hold.payment_id, "offer", kit.signed).run()
-        return self._hand_out(hold, proof)
-
-    def _again(self, told: Fields) -> dict[str, Any]:
-        hold = self._own(told)
-        if hold.state not in ("INFLIGHT", "UNKNOWN", "CONFIRMED", "PAID_UNDELIVERED"):
-            raise PolicyDenied(f"payment {hold.payment_id} is {hold.state}: there is nothing to show again", rule="open payments only")
-        kit = self._kit(hold.ask)
-        fate = "unknown" if hold.state in ("CONFIRMED", "PAID_UNDELIVERED") else drive(kit.fate(hold))
-        if fate == "dead":
-            self.payer.ledger.close(hold, "DEAD", note="unused on chain past its expiry").run()
-            return {"fate": "dead"}
-        committed = self._drive(kit, prove_hold(hold))
-        if committed is None:
-            raise PolicyDenied(f"payment {hold.payment_id} is being shown right now", rule="one proof, one conversation at a time")
-        return self._hand_out(*committed)
-
-    def _hand_out(self, hold: Hold, proof: Proof) -> dict[str, Any]:
-        self._handed[hold.payment_id] = hold
-        self.service.paid += 1
-        self.payer.facts.learn(hold)
-        log.info("%s %s %s %s %s", "again" if hold.resumed else "proof", self.agent.name, hold.offer.money, hold.ask.host, hold.payment_id)
-        return {"hold": hold_out(hold), "proof": proof_out(proof)}
-
-    def _close(self, told: Fields) -> dict[str, Any] | None:
-        state = _CLAIMS.get(told.text("state", 32))
-        payment_id, quiet = told.text("payment_id", 64), told.flag("quiet")
-        if state is None:
-            raise PolicyDenied("an agent reports CLAIMED, PAID_UNDELIVERED or UNKNOWN", rule="nothing is freed by an agent's word", payment_id=payment_id)
-        hold = self._own(told)
-        job = self.payer.ledger.close(
-            hold, state, refused=bool(told.flag("refused")), status=told.whole("status", 999),
-            transaction=told.text("transaction", 200), note=told.text("note", 500),
-            milliseconds=told.whole("milliseconds", 1 << 40),
-        )  # fmt: skip
-        job.run()
-        self._handed.pop(payment_id, None)
-        log.info("%s %s %s", state, self.agent.name, payment_id)
-        return None if quiet else {"state": state}
-
-    def _quote(self, told: Fields) -> dict[str, Any]:
-        ask = ask_in(told, self.agent.name, self.agent.group)
-        challenge = challenge_in(told, ask)
-        payer, made = self.payer, self._kit(ask).judge(ask, challenge)
-        chosen = [(made.offer, "")] if made.offer else []
-        realm = "test" if made.offer and made.offer.network.testnet else "real"
-        spent = payer.ledger.spent(made.limits, realm="sandbox" if payer.sandboxed else realm)
-        limits = [{**row, "spent": str(one.spent)} for row, one in zip(limits_out(made.limits), spent, strict=True)]
-        offers = [{"offer": challenge.offers.index(offer), "why": why} for offer, why in (*chosen, *made.passed_over)]
-        return {"offers": offers, "limits": limits, "reason": error_out(made.error) if made.error else None}
-
-    def _list(self, told: Fields) -> dict[str, Any]:
-        prefix = told.text("payment_id", 64)
-        found = [hold for hold in self.payer.ledger.of_agent(self.agent.name, prefix) if hold.state != "RESERVED"]
-        if prefix and not found:
-            raise _nothing(prefix)
-        return {"payments": [{
-            "payment_id": hold.payment_id, "state": hold.state, "method": hold.ask.method, "url": hold.ask.url,
-            "host": hold.ask.host, "has_body": hold.ask.has_body,
-        } for hold in found[:1000]]}  # fmt: skip
-
-    def _state(self, told: Fields) -> dict[str, Any]:
-        return {"state": self.payer.ledger.payment(self._own(told).payment_id).state}
-
-    def _counted(self, told: Fields) -> dict[str, Any]:
-        scope = own_scope(told.text("scope", 256), self.agent.name)
-        return {"micros": str(self.payer.ledger.counted(scope))}
-
-    def _receipt(self, told: Fields) -> None:
-        """What the seller signed for it: kept as evidence, judged when somebody looks."""
-        self.payer.ledger.testify(self._own(told).payment_id, "receipt", told.text("text", 8 * 1024)).run()
-
-    def _log(self, told: Fields) -> dict[str, Any]:
-        found = self.payer.ledger.payments(
-            agent=self.agent.name, today=bool(told.flag("today")), host=told.text("host"),
-            in_doubt=bool(told.flag("in_doubt")), limit=told.whole("limit", 500),
-        )  # fmt: skip
-        return {"payments": [payment_out(one) for one in found]}
-
-    def _payment(self, told: Fields) -> dict[str, Any]:
-        prefix = told.text("payment_id", 64)
-        found = self.payer.ledger.of_agent(self.agent.name, prefix, closed=True) if len(prefix) >= 4 else []
-        if len(found) != 1:
-            raise _nothing(prefix)
-        return {"payment": payment_out(self.payer.ledger.payment(found[0].payment_id))}
-
-    def _events(self, told: Fields) -> dict[str, Any]:
-        payment_id = self._own(told).payment_id
-        found = self.payer.ledger.events(payment_id)[-500:]
-        back = [{"transaction": one.transaction, "amount": str(one.amount), "at": one.at} for one in self.payer.ledger.refunds(payment_id)]
-        return {"events": [{"seq": one.seq, "from": one.from_state, "state": one.state, "at": one.at, "data": one.data} for one in found],
-                "refunds": back[-500:]}  # fmt: skip
-
-    def _own(self, told: Fields) -> Hold:
+    def own(self, told: Fields) -> Hold:
         """One of this agent's own payments; another's does not exist for it."""
         payment_id = told.text("payment_id", 64)
-        if payment_id in self._handed:
-            return self._handed[payment_id]
+        if payment_id in self.handed:
+            return self.handed[payment_id]
         for hold in self.payer.ledger.of_agent(self.agent.name, payment_id, closed=True):
             if hold.payment_id == payment_id:
                 return hold
-        raise _nothing(payment_id)
+        raise reading.nothing(payment_id)
 
-    # -- the conversation's own steps, performed here -------------------------------------------------------------
-
-    def _drive(self, kit: Kit, steps: Steps[Any]) -> Any:
+    def drive(self, kit: Kit, steps: Steps[Any]) -> Any:
         """Perform every step of a conversation that sends nothing; -> what it returns."""
         until = time.monotonic() + self.payer.deadline
         walk = Walk(steps)
@@ -308,8 +248,3 @@ class Session:
             except BaseException as why:
                 walk.failed = why
         return walk.result
-
-
-def _nothing(payment_id: str) -> LedgerError:
-    shown = payment_id[:16] if payment_id.isalnum() else "?"
-    return LedgerError(f"no payment of yours begins with {shown}", rule="an agent sees its own payments only")

@@ -21,12 +21,12 @@ from ..secret import Secret
 from .task import Bounds, Task, lasts, left, narrowed, over, standing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..ledger.slips import Slip
     from ..payer import Payer
 
-__all__ = ["Token", "give", "own", "under"]
+__all__ = ["Token", "bounds_of", "give", "given", "lend", "own", "under"]
 
 log = logging.getLogger("x402_agent")
 
@@ -50,35 +50,54 @@ def give(
     payer: Payer, budget: str, *, minutes: float, hosts: Sequence[str], calls: int | None, per_call: str | None
 ) -> Token:
     """What `payer.slip` gives. Raises SettingsError, PolicyDenied, LedgerError."""
+
+    def write(outer: Bounds, seconds: float) -> Token:
+        return lend(payer, outer, budget, seconds=seconds, hosts=hosts, calls=calls, per_call=per_call)[0]
+
+    return given(payer, minutes, write)
+
+
+def given(payer: Payer, minutes: float, write: Callable[[Bounds, float], Token]) -> Token:
+    """What `write` makes of the bounds here and now and the seconds that a slip may last. Raises SettingsError, PolicyDenied."""
     lasts(minutes, "minutes of a slip", "minutes", "minutes=10")
-    most = micros(budget, "budget of a slip")
     outer, lineage = standing(payer)
     if (no := over(lineage)) is not None:
         raise no
-    number = run_id(payer.clock(), secrets.token_bytes(6))
-    under = Under(runs=(number,), slip=number)
-    bounds = narrowed(f"slip {number}", "payer.slip({})", under, budget, calls, per_call, hosts).within(outer)
-    ends = [task.ends - time.monotonic() for task in lineage if task.ends is not None]
-    expires = int(payer.clock() + min([minutes * 60, *ends]))
-    room = left(payer, outer)
-    if room is not None and room < most:
-        log.warning("slip %s names %s USD, what is around it leaves %s", number, dollars(most), dollars(room))
-    token = Token(f"slip-{secrets.token_urlsafe(32)}")
-    payer.ledger.lend(number, Secret(token), bounds.under.runs, _json(bounds), most, expires).run()
+    token = write(outer, min([minutes * 60, *(task.ends - time.monotonic() for task in lineage if task.ends is not None)]))
     for task in lineage:
         task.lends = True
     return token
 
 
+def lend(
+    payer: Payer, outer: Bounds, budget: str, *, seconds: float, hosts: Sequence[str], calls: int | None,
+    per_call: str | None, whose: str = "",
+) -> tuple[Token, Bounds]:  # fmt: skip
+    """Write down a slip inside `outer`; its run's name begins with `whose`. -> its token, and what it stands for.
+
+    Raises SettingsError, LedgerError.
+    """
+    most = micros(budget, "budget of a slip")
+    number = run_id(payer.clock(), secrets.token_bytes(6))
+    under = Under(runs=(whose + number,), slip=number)
+    bounds = narrowed(f"slip {number}", "payer.slip({})", under, budget, calls, per_call, hosts).within(outer)
+    room = left(payer, outer)
+    if room is not None and room < most:
+        log.warning("slip %s names %s USD, what is around it leaves %s", number, dollars(most), dollars(room))
+    token = Token(f"slip-{secrets.token_urlsafe(32)}")
+    payer.ledger.lend(number, Secret(token), bounds.under.runs, _json(bounds), most, int(payer.clock() + seconds)).run()
+    return token, bounds
+
+
 def under(payer: Payer, token: str) -> Task:
     """What `payer.under` gives. Raises SettingsError for no slip, PolicyDenied for a dead one, LedgerError."""
     slip = payer.ledger.slip_of(Secret(token))
-    return Task(payer, slip.slip_id, _bounds(slip), kind="slip")
+    return Task(payer, slip.slip_id, bounds_of(slip), kind="slip")
 
 
 def own(payer: Payer) -> Bounds:
     """What the slip in X402_AGENT_SLIP, where there is one, says of every payment. Raises like `under`."""
-    return _bounds(payer.ledger.slip_of(payer.settings.slip))
+    return bounds_of(payer.ledger.slip_of(payer.settings.slip))
 
 
 def _json(bounds: Bounds) -> str:
@@ -87,7 +106,8 @@ def _json(bounds: Bounds) -> str:
     return json.dumps({"under": bounds.under, "limits": limits, "caps": bounds.caps, "hosts": hosts})
 
 
-def _bounds(slip: Slip) -> Bounds:
+def bounds_of(slip: Slip) -> Bounds:
+    """What a slip of the ledger stands for."""
     terms = json.loads(slip.terms)
     agent, group, task, runs, tool, category, slips = terms["under"]
     return Bounds(

@@ -65,12 +65,13 @@ def covers(path: str, asked: str) -> bool:
 
 
 class Credentials:
-    """The credentials of one payer. `ledger` gives the open ledger, or None while there is none."""
+    """The credentials of one payer, or of one `agent` of a signer. `ledger` gives the open ledger, or None while there is none."""
 
     def __init__(
         self, ledger: Callable[[], SqliteLedger | None], keeping: Keeping, vault: Callable[[], Vault],
-        clock: Callable[[], float],
+        clock: Callable[[], float], agent: str = "",
     ) -> None:  # fmt: skip
+        self.agent = agent
         self._ledger, self._keeping, self._vault, self._clock = ledger, keeping, vault, clock
         self._origins: frozenset[str] | None = None  # where there were any when memory last looked
         self._opened: dict[str, Veiled | None] = {}  # by name, which is made of the values: what it is never changes
@@ -122,7 +123,7 @@ class Credentials:
         credential = step.credential
         if step.refused:
             log.info("a credential for %s was refused and is forgotten", credential.origin)
-        return self._open_ledger().used(Used(credential.name, credential.lease, step.left, step.refused, step.unsent))
+        return self._open_ledger().used(Used(credential.name, credential.lease, step.left, step.refused, step.unsent, self.agent))
 
     def keep(self, credential: Credential, ask: Ask) -> Job[None] | None:
         """Write one down. Raises LedgerError, WalletError. What no request can carry, or is of another origin, is not kept."""
@@ -131,7 +132,7 @@ class Credentials:
             return None
         token = self._sealed(Token("", credential.payment_id, credential.origin, credential.path, credential.uses_left,
                                    None if credential.expires is None else int(credential.expires),
-                                   dialect=credential.dialect), credential.headers)  # fmt: skip
+                                   dialect=credential.dialect, agent=self.agent), credential.headers)  # fmt: skip
         self._opened[token.name] = Veiled(credential.headers)
         self.waits(token.origin)
         return self._open_ledger().keep(token)
@@ -146,7 +147,7 @@ class Credentials:
     def _fit(self, tokens: Iterable[Token], ask: Ask) -> Credential | None:
         """The live one with the narrowest path, the oldest of several."""
         now = self._clock()
-        fitting = [each for each in tokens if each.lives(now) and covers(each.path, ask.path)]
+        fitting = [each for each in tokens if each.agent == self.agent and each.lives(now) and covers(each.path, ask.path)]
         for token in sorted(fitting, key=lambda each: -len(canonical(each.path) or ())):
             headers = self._open(token)
             if headers is not None:
@@ -168,7 +169,8 @@ class Credentials:
 
     def _sealed(self, token: Token, headers: Mapping[str, str]) -> Token:
         vault, plain = self._vault(), _plain(headers)
-        name = vault.name(PURPOSE, Secret(f"{token.origin}\n{token.path}\n{plain.text}"))
+        whose = f"{token.agent}\n" if token.agent else ""
+        name = vault.name(PURPOSE, Secret(f"{whose}{token.origin}\n{token.path}\n{plain.text}"))
         account, sealed = vault.close(PURPOSE, plain, name, token.origin, token.path)
         return token._replace(name=name, account=account, sealed=sealed)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..model import Hold
     from .sealing import Vault
 
-__all__ = ["MOST", "Keeping"]
+__all__ = ["MOST", "Bare", "Keeping", "harmless", "packed", "unpacked"]
 
 MOST = 8 << 20  # bytes of goods that wait in the ledger
 REQUEST, GOODS = "request", "goods"
@@ -39,20 +39,19 @@ class Keeping:
     def request(self, hold: Hold) -> Sealed | None:
         """The request that this Hold pays for, sealed; None when there is none to keep, or nothing to seal it with."""
         try:
-            repeat = hold.ask.repeat()
-            return None if repeat is None else self._close(REQUEST, _packed(_harmless(repeat.headers), repeat.body), hold)
+            plain = _request(hold)
+            return None if plain is None else self._close(REQUEST, plain, hold)
         except PaymentError:
             return None
 
     def repeat(self, hold: Hold, kept: Sealed | None) -> Repeat | None:
         """The request of an open payment; None when it was not kept, or with another key. Raises WalletError."""
         plain = None if kept is None else self._vault().open(REQUEST, kept.account, kept.sealed, hold.payment_id)
-        return None if plain is None else Repeat(*_unpacked(plain))
+        return None if plain is None else Repeat(*unpacked(plain))
 
     def goods(self, hold: Hold, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Sealed:
         """An answer, its body decoded, sealed. Raises WalletError, SigningFailed."""
-        kept = [("status", str(status)), *((name, value) for name, value in headers if name.lower() not in _CODED)]
-        return self._close(GOODS, _packed(kept, body), hold)
+        return self._close(GOODS, _goods(status, headers, body), hold)
 
     def opened(self, waiting: Waiting, *, sandbox: bool) -> Goods | None:
         """Goods that wait, for a caller; None when they are sealed with another key, or the wallet is locked."""
@@ -63,25 +62,62 @@ class Keeping:
             return None
         if plain is None:
             return None
-        headers, body = _unpacked(plain)
-        receipt = Receipt("spent", hold.offer, hold.payment_id, waiting.transaction, sandbox=sandbox)
-        return Goods(receipt, int(headers[0][1]), headers[1:], body)
+        return _served(waiting, plain, sandbox=sandbox)
 
     def _close(self, purpose: str, plain: Secret, hold: Hold) -> Sealed:
         return Sealed(*self._vault().close(purpose, plain, hold.payment_id))
 
 
-def _harmless(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def harmless(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Headers without credentials, and without those that a client writes anew for each request."""
     return [
         (name, value) for name, value in headers
         if name.lower() not in _HOP and (name.lower() in _PLAIN or not _PRIVATE(name))
     ]  # fmt: skip
 
 
-def _packed(headers: list[tuple[str, str]], body: bytes) -> Secret:
-    return Secret(json.dumps(headers).encode() + b"\n" + body)
+def _request(hold: Hold) -> Secret | None:
+    repeat = hold.ask.repeat()
+    return None if repeat is None else packed(harmless(repeat.headers), repeat.body)
 
 
-def _unpacked(plain: Secret) -> tuple[tuple[tuple[str, str], ...], bytes]:
+def _goods(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Secret:
+    return packed([("status", str(status)), *((name, value) for name, value in headers if name.lower() not in _CODED)], body)
+
+
+def _served(waiting: Waiting, plain: Secret, *, sandbox: bool) -> Goods:
+    headers, body = unpacked(plain)
+    receipt = Receipt("spent", waiting.hold.offer, waiting.hold.payment_id, waiting.transaction, sandbox=sandbox)
+    return Goods(receipt, int(headers[0][1]), headers[1:], body)
+
+
+def packed(headers: Iterable[tuple[str, str]], body: bytes) -> Secret:
+    """Headers and body as one text of bytes."""
+    return Secret(json.dumps(list(headers)).encode() + b"\n" + body)
+
+
+def unpacked(plain: Secret) -> tuple[tuple[tuple[str, str], ...], bytes]:
+    """What `packed` made."""
     head, _, body = plain.raw.partition(b"\n")
     return tuple((name, value) for name, value in json.loads(head)), body
+
+
+class Bare:
+    """The same where there is no key to seal with: a signer's agent hands it over as it is, and the signer seals it."""
+
+    def request(self, hold: Hold) -> Sealed | None:
+        """As Keeping.request."""
+        plain = _request(hold)
+        return None if plain is None else Sealed("", plain.raw)
+
+    def repeat(self, _hold: Hold, kept: Sealed | None) -> Repeat | None:
+        """As Keeping.repeat."""
+        return None if kept is None else Repeat(*unpacked(Secret(kept.sealed)))
+
+    def goods(self, _hold: Hold, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Sealed:
+        """As Keeping.goods."""
+        return Sealed("", _goods(status, headers, body).raw)
+
+    def opened(self, waiting: Waiting, *, sandbox: bool) -> Goods:
+        """As Keeping.opened."""
+        return _served(waiting, Secret(waiting.goods.sealed), sandbox=sandbox)
