@@ -210,8 +210,8 @@ def test_a_paid_call_costs_one_question_and_one_word(running, monkeypatch):
     box = running()
     asked, told = [], []
     call, tell = Connection.call, Connection.tell
-    monkeypatch.setattr(Connection, "call", lambda self, message, patience=0: (asked.append(message["op"]), call(self, message, patience))[1])
-    monkeypatch.setattr(Connection, "tell", lambda self, message: (told.append(message["op"]), tell(self, message))[1])
+    monkeypatch.setattr(Connection, "call", lambda self, message, *rest, **more: (asked.append(message["op"]), call(self, message, *rest, **more))[1])
+    monkeypatch.setattr(Connection, "tell", lambda self, message, *rest: (told.append(message["op"]), tell(self, message, *rest))[1])
     with box.agent() as payer, payer.client() as http:
         for _ in range(3):
             assert http.get(box.payer.sandbox.url("/joke")).status_code == 200
