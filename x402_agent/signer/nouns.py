@@ -15,7 +15,22 @@ from .. import errors
 from ..assets import asset_by_id
 from ..errors import PaymentError, SigningFailed
 from ..ledger import Payment, Token
-from ..model import Anchor, Ask, Cap, Challenge, Credential, Hold, Limit, Money, Offer, Proof, Terms, Under, Unit, Window
+from ..model import (
+    Anchor,
+    Ask,
+    Cap,
+    Challenge,
+    Credential,
+    Hold,
+    Limit,
+    Money,
+    Offer,
+    Proof,
+    Terms,
+    Under,
+    Unit,
+    Window,
+)
 from ..scopes import plain_path
 from ..secret import plain
 from ..tasks import Bounds
