@@ -10,6 +10,7 @@ A helper process, which has one thread and everything imported, forks the childr
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import shutil
@@ -151,8 +152,10 @@ def plain(order: dict[str, Any]) -> Any:
         os.close(reading)
         code = 1
         try:
+            known = set(sys.modules)
+            made = {"result": WORK[order["do"]](order), "imported": [name for name in sys.modules if name not in known]}
             with os.fdopen(writing, "w") as out:
-                json.dump(WORK[order["do"]](order), out)
+                json.dump(made, out)
             code = 0
         except BaseException:
             traceback.print_exc()
@@ -162,11 +165,17 @@ def plain(order: dict[str, Any]) -> Any:
         text = told.read()
     if os.waitpid(pid, 0)[1]:
         raise RuntimeError(f"{order['do']} failed")
-    return json.loads(text)
+    made = json.loads(text)
+    for name in made["imported"]:  # the next child finds them here, and its points are the purchase's alone
+        importlib.import_module(name)
+    return made["result"]
 
 
 def helper() -> None:
-    """Forks what it is told to, a line of JSON each. Everything that a purchase needs is imported here, once."""
+    """Forks what it is told to, a line of JSON each. Everything that a purchase needs is imported here, once.
+
+    What a child that nobody watched has imported besides is imported here after it: most of a child's time was that.
+    """
     import httpx
 
     from x402_agent import recovery
