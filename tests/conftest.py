@@ -9,9 +9,12 @@ from ipaddress import ip_address
 import pytest
 from hypothesis import HealthCheck, settings
 
+import trust
+
 # A machine that is busy, or builds hypothesis's tables for the first time, is slow and not wrong.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+trust.read_once()
 INTERNET = (socket.AF_INET, socket.AF_INET6)
 _connect, _connect_ex, _sendto = socket.socket.connect, socket.socket.connect_ex, socket.socket.sendto
 _getaddrinfo = socket.getaddrinfo

@@ -27,8 +27,10 @@ from typing import Any
 import anyio
 from anyio import to_thread
 
-sys.path.insert(0, str(Path(__file__).parent))
-import watch
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+import watch  # noqa: E402
+
+import trust  # noqa: E402
 
 PRICE = 10_000
 WAYS = {  # name: path, and how it is paid
@@ -86,12 +88,12 @@ def buy(order: dict[str, Any], payer: Any, key: str = "the purchase") -> dict[st
     if order.get("loop"):
 
         async def go() -> Any:
-            async with payer.async_client(timeout=20, verify=False) as http:
+            async with payer.async_client(timeout=20) as http:
                 return await http.request(*request, **options)
 
         reply = anyio.run(go)
     else:
-        with payer.client(timeout=20, verify=False) as http:
+        with payer.client(timeout=20) as http:
             reply = http.request(*request, **options)
     return {"status": reply.status_code, "outcome": reply.extensions["payment"].outcome}
 
@@ -177,6 +179,7 @@ def helper() -> None:
     What a child that nobody watched has imported besides is imported here after it: most of a child's time was that.
     """
     import httpx
+    import httpx2
 
     from x402_agent import recovery
     from x402_agent.chains.evm import Evm
@@ -188,7 +191,10 @@ def helper() -> None:
 
     anyio.run(nothing)  # its backend is imported on first use
     assert to_thread and recovery and drivers and Evm and keccak(b"")
-    httpx.Client(verify=False).close()  # noqa: S501 - it only loads what a client needs
+    trust.read_once()
+    for library in (httpx, httpx2):  # they load what a client needs, and the authorities
+        library.Client(trust_env=False).close()
+        library.Client().close()
     for line in sys.stdin:
         order = json.loads(line)
         if "kill" in order:
