@@ -28,7 +28,15 @@ sys.addaudithook(note)
 atexit.register(lambda: open(os.environ["SEEN"], "w").write(json.dumps(seen)))
 """
 LINKER = "process '/sbin/ldconfig'"  # trio, which httpx imports where it is installed, asks ctypes for libpthread
-CLI = "from x402_agent.cli import main\nmain()"
+CLI = """
+from x402_agent.cli import main
+for words in json.loads(sys.argv[1]):
+    sys.argv[1:] = words
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, (words, end.code)
+"""
 
 
 @pytest.fixture
@@ -61,11 +69,11 @@ def test_importing_and_making_a_payer_contacts_nobody(contacted):
 
 
 def test_try_talks_to_its_own_sandbox_alone_and_the_other_verbs_to_nobody(contacted):
-    hosts = {one.rpartition(":")[0] or one for one in contacted(CLI, "try")}
-    assert hosts <= {"127.0.0.1"}
-    for words in (["log"], ["log", "--by", "host"], ["budget"], ["resume"], ["sandbox", "scenarios"], ["log", "--path"]):
-        assert contacted(CLI, *words) == set(), words
-    assert contacted(CLI, "doctor") <= {"127.0.0.1"}
+    hosts = {one.rpartition(":")[0] or one for one in contacted(CLI, json.dumps([["try"]]))}
+    assert hosts and hosts <= {"127.0.0.1"}
+    others = [["log"], ["log", "--by", "host"], ["budget"], ["resume"], ["sandbox", "scenarios"], ["log", "--path"]]
+    assert contacted(CLI, json.dumps(others)) == set()
+    assert contacted(CLI, json.dumps([["doctor"]])) <= {"127.0.0.1"}
 
 
 PAY = """
