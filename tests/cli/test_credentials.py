@@ -13,20 +13,12 @@ import pytest
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from loopback import Seller
 from meter import Counter, Meter
 from x402_agent import Payer, Policy, Settings, Wallet
 from x402_agent.cli.app import app
 
 KEY = "0x" + "5a" * 32
 NEEDLE = "needle-in-a-token"
-
-
-@pytest.fixture
-def seller():
-    made = Seller()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -12,20 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from loopback import Seller
 from needles import Records
 from x402_agent import ledger
 from x402_agent.cli.app import app
 
 LOUD = "\x1b[2J\x1b]8;;http://evil.example\x07click\x1b]8;;\x07\r\u202ekcab\u2066\x9b31m\u200b\x7f"
 KEY = "0x" + "5a" * 32
-
-
-@pytest.fixture
-def seller():
-    made = Seller()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import typer
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from loopback import Seller
 from meter import Counter, Meter
 from needles import Needles, Records
 from x402_agent import Payer
@@ -61,13 +60,6 @@ def commands():
         waiting += [((*words, name), one) for name, one in inner.items()]
         found += [" ".join(words)] if not inner else []
     return sorted(found)
-
-
-@pytest.fixture
-def seller():
-    made = Seller()
-    yield made
-    made.close()
 
 
 @pytest.fixture
