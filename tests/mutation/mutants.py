@@ -46,7 +46,7 @@ TESTS: dict[str, list[str]] = {
     "ledger/budget.py": [*LEDGER, "tests/ledger/test_windows.py", "tests/policy/test_budgets.py"],
     "ledger/freezes.py": ["tests/ledger/test_freezes.py", "tests/policy/test_stop.py", "tests/cli/test_freeze.py"],
     "ledger/moves.py": [*LEDGER, "tests/ledger/test_charges.py", "tests/ledger/test_broadcasts.py"],
-    "ledger/charges.py": ["tests/ledger/test_charges.py"],
+    "ledger/charges.py": ["tests/ledger/test_charges.py", "tests/recovery/test_receipts.py"],
     "ledger/purchase.py": ["tests/ledger/test_idempotent.py", "tests/ledger/test_find.py", "tests/ledger/test_machine.py"],
     "ledger/slips.py": ["tests/tasks"],
     "ledger/tokens.py": ["tests/ledger/test_tokens.py", "tests/transport/test_credentials.py", "tests/cli/test_credentials.py"],
