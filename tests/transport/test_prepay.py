@@ -7,11 +7,13 @@ import threading
 import time
 from dataclasses import replace
 
+import httpx
 import pytest
 
 from loopback import Seller
 from x402_agent import Payer, PaymentInDoubt, Policy, PolicyDenied
 from x402_agent.model import Limit
+from x402_agent.sandbox.messages import decode64, encode64
 from x402_agent.steps import Send
 
 
@@ -243,7 +245,7 @@ def test_a_quote_and_a_redirect_are_never_prepaid(drive, seller, prepaying):
     assert shown(seller)[-1] == "ask"
 
 
-@pytest.mark.parametrize("path", ["/joke", "/permit2"])
+@pytest.mark.parametrize("path", ["/joke", "/permit2", "/upto"])
 def test_each_prepaid_proof_settles_once_on_the_chain(path):
     with Payer.sandbox() as payer:
         payer.policy = replace(payer.policy, prepay=(payer.sandbox.origin,))
@@ -254,3 +256,52 @@ def test_each_prepaid_proof_settles_once_on_the_chain(path):
         assert [one.extensions["payment"].outcome for one in replies] == ["spent"] * 3
         assert sent == [False, True, True, True]
         assert len({one.nonce for one in payer.sandbox.settlements}) == len(payer.sandbox.settlements) == 3
+
+
+class Stale(httpx.BaseTransport):
+    """Between us and the sandbox: while it is stale, every proof is answered by a dearer 402, and goes nowhere."""
+
+    def __init__(self):
+        self.inner, self.stale, self.asked, self.proofs = httpx.HTTPTransport(), False, None, []
+
+    def handle_request(self, request):
+        proof = request.headers.get("payment-signature")
+        if proof:
+            self.proofs.append(proof)
+        if proof and self.stale:
+            document = decode64(self.asked)
+            document["accepts"][0]["amount"] = str(2 * int(document["accepts"][0]["amount"]))
+            return httpx.Response(402, headers={"payment-required": encode64(document)}, request=request)
+        reply = self.inner.handle_request(request)
+        self.asked = reply.headers.get("payment-required", self.asked)
+        return reply
+
+    def close(self):
+        self.inner.close()
+
+
+@pytest.mark.parametrize("path", ["/joke", "/upto"])
+def test_a_refused_proof_frees_its_request_once_the_chain_shows_it_dead(path):
+    with Payer.sandbox(serve=True) as payer:
+        payer.policy = replace(payer.policy, prepay=(payer.sandbox.origin,))
+        between, url, late = Stale(), payer.sandbox.url(path), [0]
+        payer.clock = lambda: time.time() + late[0]
+        with payer.client(transport=between) as http:
+            assert http.get(url).status_code == 200
+            between.stale = True
+            first = http.get(url).extensions["payment"]
+            assert first.outcome == "refused" and isinstance(first.reason, PaymentInDoubt)
+            (hold,) = payer.ledger.open_payments()
+            assert hold.terms.valid_before - time.time() <= 60
+            late[0] = 61  # our clock alone decides nothing: the chain has not got there
+            assert http.get(url).extensions["payment"].payment_id == first.payment_id
+            payer.sandbox.chain.warp(62)
+            between.stale = False
+            again = http.get(url).extensions["payment"]
+            assert again.outcome == "spent" and again.payment_id != first.payment_id
+            dead = httpx.get(url, headers={"payment-signature": between.proofs[1]}, trust_env=False)
+        payer.ledger.flush()
+        states = {one.payment_id: one.state for one in payer.ledger.payments()}
+        assert states[first.payment_id] == "DEAD" and dead.status_code == 402
+        assert len(set(between.proofs)) == 3 and len(payer.sandbox.settlements) == 2
+        assert payer.ledger.verify() == []

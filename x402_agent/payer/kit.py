@@ -18,7 +18,7 @@ from ..model import Receipt
 from ..policy import Choice, choose
 from ..steps import Approve, Aside, Close, Collect, Commit, Find, Hold, Keep, Look, Return, Sign, Use
 from . import consent
-from .prepay import same_terms
+from .prepay import LIFETIME, same_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,7 +231,8 @@ class Kit:
         payer, namespace = self.payer, offer.network.namespace
         return payer.chains[namespace].terms(
             offer, payer.wallet.address(namespace), now=int(payer.clock()), nonce=payer.nonce(),
-            max_lifetime=payer.policy.max_lifetime, anchor=anchor,
+            max_lifetime=min(payer.policy.max_lifetime, LIFETIME) if self.prepaid and not self.asked else payer.policy.max_lifetime,
+            anchor=anchor,
         )  # fmt: skip
 
     def left_of(self, hold: HeldBudget) -> tuple[str, ...]:

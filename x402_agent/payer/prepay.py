@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from ..model import Ask, Hold, Offer
     from .payer import Payer
 
-__all__ = ["REST", "Prepay", "same_terms"]
+__all__ = ["LIFETIME", "REST", "Prepay", "same_terms"]
 
+LIFETIME = 60  # seconds that a proof on the first send is good for: refused, it is dead so much sooner
 REST = 3600  # seconds that an origin is asked first after it refused a proof on the first send
 
 
@@ -56,7 +57,7 @@ class Prepay:
     def remember(self, ask: Ask, offer: Offer, seen: float) -> None:
         """The seller asked for this in a 402 at `seen` (unix seconds), and gave a receipt for it."""
         policy = self._payer.policy
-        fit = offer.scheme == "exact" and offer.flow == "authorization"
+        fit = offer.scheme in ("exact", "upto") and offer.flow == "authorization"
         if not fit or not policy.prepays(ask) or self._rests(ask.origin, seen):
             return
         known = self._all()
