@@ -8,7 +8,6 @@ before a byte leaves.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from .chains.evm import reads, transaction
@@ -26,6 +25,7 @@ from .errors import (
 )
 from .ledger import Transaction
 from .model import Money
+from .policy.fees import coins, gas_of
 from .secret import Secret
 from .steps import Sleep
 
@@ -80,11 +80,6 @@ class Plan:
         return 0 if self.enough else self.gas * self.fees.max_fee
 
 
-def coins(wei: int) -> str:
-    """An amount of the network's own coin, for people."""
-    return f"{Decimal(wei).scaleb(-18).normalize():f}"
-
-
 def node_of(payer: Payer, network: Network) -> Node:
     """The nodes that the settings name for a network; raises SettingsError when there is none."""
     where = Secret(payer.settings.nodes.get(network.id, ""))
@@ -109,7 +104,7 @@ def plan(payer: Payer, asset: Asset, spender: str, amount: int, *, max_fee: int)
     had = yield from reads.allowance(node, asset.address, owner, spender)
     kind = "approve" if amount else "revoke"
     made = Plan(kind, asset, owner, spender, amount, had, 0, reads.Fees(0, None), mark)
-    return made if made.enough else (yield from _priced(node, made, max_fee))
+    return made if made.enough else _afforded(payer, (yield from _priced(node, made, max_fee)))
 
 
 def plan_transfer(payer: Payer, asset: Asset, to: str, amount: int, *, max_fee: int) -> Steps[Plan]:
@@ -129,7 +124,13 @@ def plan_transfer(payer: Payer, asset: Asset, to: str, amount: int, *, max_fee: 
     if had < amount:
         raise SigningFailed(f"{owner} has {Money(had, asset)}, not {Money(amount, asset).text}", rule="balance on chain")
     made = Plan("transfer", asset, owner, to, amount, had, 0, reads.Fees(0, None), 0)
-    return (yield from _priced(node, made, max_fee))
+    return _afforded(payer, (yield from _priced(node, made, max_fee)))
+
+
+def _afforded(payer: Payer, made: Plan) -> Plan:
+    where = made.asset.network
+    payer.ledger.afford(where.id, made.fee_cap, gas_of(payer.policy, where, made.fee_cap))
+    return made
 
 
 def _account(payer: Payer, asset: Asset) -> str:
@@ -214,7 +215,7 @@ def _build(payer: Payer, node: Node, made: Plan) -> Steps[Transaction]:
             signed.txid, asset.network.id, made.owner, nonce, made.kind, asset.id, made.party, made.amount, made.gas,
             made.fees.max_fee, signed.raw,
         )  # fmt: skip
-        if payer.ledger.build(row, pending):
+        if payer.ledger.build(row, pending, gas_of(payer.policy, asset.network, made.fee_cap)):
             return row
     raise LedgerError("other processes take every account nonce", rule="one account nonce, one transaction (C6)")
 

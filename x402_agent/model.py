@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "FEES",
     "FOREVER",
     "NEVER",
     "NOBODY",
@@ -47,6 +48,7 @@ __all__ = [
 
 Outcome = Literal["released", "spent", "refused", "in_doubt"]
 Window = Literal["minute", "hour", "day", "month", "total"]
+FEES = ("facilitator", "priority", "network")  # kinds of fees beside a price
 Unit = Literal["micros", "payments", "units"]
 
 
@@ -63,6 +65,7 @@ class Offer:
     (on EVM EIP-3009), "permit2" by that contract; `facilitator` is the one account that may then settle, "" for any.
     `details` is what else its chain must know to make the proof (a memo, a permit's own fields), as canonical JSON that
     the dialect has checked; "" for nothing.
+    `fee_cap` is what fees may add, `fees` says which part of it is of which kind (FEES), for policy alone.
     """
 
     dialect: str
@@ -80,6 +83,7 @@ class Offer:
     facilitator: str = ""
     details: str = ""
     value: int | None = field(default=None, compare=False)
+    fees: tuple[tuple[str, int], ...] = field(default=(), compare=False)
 
     @property
     def network(self) -> Network:

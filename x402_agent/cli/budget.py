@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import Budget, Settings, SettingsError
+from .. import Budget, Settings, SettingsError, assets
 from ..policy import dollars, edit, file, load, micros, scopes
 from ..policy.budget import window as _window
+from ..policy.fees import coins
 from ..policy.replay import replay
 from .common import Json, as_json, errors, ledgers
 from .policy import yesterday
@@ -63,6 +64,23 @@ def _rows(policy: Policy, settings: Settings) -> list[dict[str, Any]]:
             most = f"{_amount(limit.most, limit.unit)}/{limit.window}"
             rows.append({"scope": scope, "key": limit.window, "unit": limit.unit, "most": most, "micros": limit.most,
                          "spent": used, "left": left, "rule": limit.rule})  # fmt: skip
+    return rows + _gas(policy, settings)
+
+
+def _gas(policy: Policy, settings: Settings) -> list[dict[str, Any]]:
+    """What our own transactions may cost, in each network's own coin; `wei` and `spent` in wei."""
+    kept = [ledger for ledger in ledgers(settings) if policy.gas and not ledger.sandbox]
+    rows: list[dict[str, Any]] = []
+    for network_id, own in policy.gas.items():
+        network = assets.network(network_id)
+        name = network.name if network else network_id
+        if own.per_call is not None:
+            rows.append({"scope": f"gas:{name}", "key": "per_call", "most": f"{coins(own.per_call)} coins a call", "wei": str(own.per_call),
+                         "left": "", "rule": policy.place(f"gas.{name}.per_call")})  # fmt: skip
+        for window, most in own.windows:
+            used = sum(ledger.fees(network_id, window) for ledger in kept)
+            rows.append({"scope": f"gas:{name}", "key": window, "most": f"{coins(most)} coins/{window}", "wei": str(most), "spent": str(used),
+                         "left": f"{coins(max(0, most - used))}", "rule": policy.place(f"gas.{name}.{window}")})  # fmt: skip
     return rows
 
 

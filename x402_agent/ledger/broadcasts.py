@@ -8,6 +8,9 @@ from . import transactions
 from .opened import Opened
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..model import Limit
     from .store import Store
     from .transactions import Transaction
 
@@ -22,12 +25,21 @@ class Broadcasts(Opened):
         found: int = self._job(lambda store: transactions.free(store, network, account, pending), write=False).run()
         return found
 
-    def build(self, made: Transaction, pending: int) -> bool:
+    def afford(self, network: str, cost: int, limits: Sequence[Limit]) -> None:
+        """Raises BudgetExceeded when `cost` wei more do not fit into what gas may cost there; `build` looks again."""
+        self._job(lambda store: transactions.afford(store, network, cost, limits), write=False).run()
+
+    def fees(self, network: str, window: str) -> int:
+        """Wei that our own transactions on a network cost in this window, or still may."""
+        found: int = self._job(lambda store: transactions.fees(store, network, window), write=False).run()
+        return found
+
+    def build(self, made: Transaction, pending: int, limits: Sequence[Limit] = ()) -> bool:
         """Write a signed transaction down, durably. False when its account nonce was taken meanwhile: sign another (C6).
 
-        `pending` is the node's count that `next_nonce` was asked with. Raises LedgerError.
+        `pending` is the node's count that `next_nonce` was asked with. Raises LedgerError, BudgetExceeded for `limits`.
         """
-        found: bool = self._job(lambda store: transactions.build(store, made, pending), write=True, full=True).run()
+        found: bool = self._job(lambda store: transactions.build(store, made, pending, limits), write=True, full=True).run()
         return found
 
     def launch(self, txid: str) -> Transaction:

@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from ..errors import LedgerError
+from ..errors import BudgetExceeded, LedgerError
 from . import states
 from .events import canonical
+from .windows import began
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from ..model import Limit
     from .store import Store
 
 __all__ = [
-    "BROADCAST_MOVES", "COLUMNS", "OPEN", "Transaction", "build", "find", "follow", "free", "launch", "problems", "release", "reseal",
+    "BROADCAST_MOVES", "COLUMNS", "OPEN", "Transaction", "afford", "build", "fees", "find", "follow", "free", "launch", "problems", "release", "reseal",
     "transaction_of",
 ]  # fmt: skip
 
@@ -95,9 +98,36 @@ def free(store: Store, network: str, account: str, pending: int) -> int:
     return pending
 
 
-def build(store: Store, made: Transaction, pending: int) -> bool:
-    """Write it down as BUILT; False when its account nonce was taken meanwhile."""
+def fees(store: Store, network: str, window: str) -> int:
+    """Wei that our transactions on a network cost in a window, or still may: fees paid, and the most of those that are open."""
+    query = (
+        "SELECT gas_limit, max_fee, fee_paid FROM x402_transactions WHERE network = ? AND state NOT IN ('RELEASED', 'DEAD') "
+        f"AND (created_at >= ? OR state IN {OPEN})"
+    )
+    since = began(store.now())[window]
+    return sum(int(paid) if paid else gas * int(most) for gas, most, paid in store.db.execute(query, (network, since)))
+
+
+def afford(store: Store, made_on: str, cost: int, limits: Sequence[Limit]) -> None:
+    """Raises BudgetExceeded when a transaction that may cost `cost` wei has no room in one of these limits."""
+    for limit in limits:
+        left = limit.most - fees(store, made_on, limit.window)
+        if cost > left:
+            raise BudgetExceeded(
+                f"it may cost {_coins(cost)} of the network's coin, {_coins(max(0, left))} of {_coins(limit.most)} "
+                f"{'in total' if limit.window == 'total' else 'a ' + limit.window} is left for gas",
+                rule=limit.rule, hint=limit.hint,
+            )  # fmt: skip
+
+
+def _coins(wei: int) -> str:
+    return f"{Decimal(wei).scaleb(-18).normalize():f}"
+
+
+def build(store: Store, made: Transaction, pending: int, limits: Sequence[Limit] = ()) -> bool:
+    """Write it down as BUILT; False when its account nonce was taken meanwhile. Raises BudgetExceeded."""
     now = store.now()
+    afford(store, made.network, made.fee_cap, limits)
     if made.account_nonce != free(store, made.network, made.account, pending):
         return False
     seq = store.journal.append(made.txid, 0, ("", "BUILT"), int(now * 1000), _facts(made))

@@ -10,6 +10,7 @@ from ..model import Limit, Money, Offer
 from .approval import Reason
 from .budget import dollars
 from .facts import NOTHING
+from .fees import over
 from .identity import is_loopback, look_alike
 from .reasons import drifted, reasons
 from .value import doubt, valued
@@ -155,11 +156,8 @@ def judged(policy: Policy, ask: Ask, offer: Offer, facts: Facts = NOTHING) -> Pa
             f"{ask.host} asks {offer.money}, the limit for one call is {dollars(cap.micros)}",
             rule=cap.rule, hint=cap.hint.replace("{amount}", dollars(asked)),
         )  # fmt: skip
-    if offer.fee_cap and asked * offer.fee_cap > policy.max_fee * offer.money.amount:
-        return PolicyDenied(
-            f"{ask.host} asks fees of {Money(offer.fee_cap, offer.asset)}, at most {dollars(policy.max_fee)} USD are paid",
-            rule=policy.place("max_fee"), hint='max_fee = "…" in policy.toml',
-        )  # fmt: skip
+    if (fees := over(policy, ask, offer, asked)) is not None:
+        return fees
     if policy.on_drift == "deny" and (drift := drifted(policy, ask, offer, facts)) is not None:
         return PolicyDenied(drift.what, rule=drift.rule, hint=drift.hint)
     return None

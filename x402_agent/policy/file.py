@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from .. import assets
 from ..errors import SettingsError
+from ..model import FEES
 from . import scopes
 from .approval import read_approval
 from .bounds import STATES, Bounds, Often
 from .budget import WINDOWS, micros, window
+from .fees import read_gas
 from .lines import Span, spans
 from .rules import Policy
 
@@ -30,7 +32,7 @@ __all__ = ["calls", "load", "parse", "units"]
 
 log = logging.getLogger("x402_agent")
 
-_MONEY = ("per_call", "day", "total", "approve_above", "max_fee")
+_MONEY = ("per_call", "day", "total", "approve_above", "max_fee", *(f"max_{kind}_fee" for kind in FEES))
 _LISTS = ("networks", "assets", "allow", "deny", "prepay")
 _FLAGS = ("loopback", "mix_networks", "ask_new_origin", "ask_new_payee")
 _WORDS = ("on_drift", "unknown_price")
@@ -103,6 +105,8 @@ class _Reader:
                 values[name] = read_approval(value, {"approval": place, **keys})
             elif name == "signer":
                 values[name] = _agents(value, self.place("signer", "agents"))
+            elif name == "gas":
+                values[name] = read_gas(value, self.place, self.where)
             elif name == "categories":
                 values[name] = self.categories(value, place)
             else:

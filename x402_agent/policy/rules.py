@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .. import assets
 from ..errors import SettingsError
-from ..model import ChainRules, Limit, Stop
+from ..model import FEES, ChainRules, Limit, Stop
 from ..scopes import scopes_of
 from . import scopes
 from .approval import Approval
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from ..model import Ask, Network, Offer
+    from .fees import Gas
 
 __all__ = ["DEFAULT", "Policy", "Verdict"]
 
@@ -37,7 +38,8 @@ class Policy:
     …). `networks` holds groups (`mainnet`, `testnet`) or names of the table; test and real money never mix unless
     `mix_networks`. `assets` empty means every token that a budget can count. `loopback` lets real money be asked for
     over plain http by a server on this machine. `allow` and `deny` hold hosts (`a.example`, `a.example:8443`) or
-    origins (`https://a.example`). `categories` sorts hosts, origins and paths. `max_fee` bounds the fees of one payment.
+    origins (`https://a.example`). `categories` sorts hosts, origins and paths. `max_fee` bounds the fees of one payment,
+    `max_facilitator_fee` and the like those of one kind; `gas` what our own transactions cost, by network id, in wei.
     `drift` is how many times dearer than the least paid in 30 days a request may become. A token without a peg is worth
     what the payer's price source says, at most `price_max_age` seconds ago and at most `price_max_spread` of it apart.
     `prepay` holds hosts or origins too, whose remembered offers are good for `prepay_age` seconds and `prepay_uses` calls;
@@ -61,6 +63,10 @@ class Policy:
     max_lifetime: int = 600
     max_fee: int = 20_000
     chains: ChainRules = field(default_factory=ChainRules)
+    max_facilitator_fee: int | None = None
+    max_priority_fee: int | None = None
+    max_network_fee: int | None = None
+    gas: Mapping[str, Gas] = field(default_factory=dict)
     approve_above: int | None = None
     approval: Approval = field(default_factory=Approval)
     ask_new_origin: bool = False
@@ -95,7 +101,7 @@ class Policy:
             raise SettingsError("max_lifetime is 1 to 3600 seconds", rule=self.place("max_lifetime"))
         if self.drift is not None and self.drift < 1:
             raise SettingsError("a drift is 1 or more times the price", rule=self.place("drift"), hint='drift = "2.0"')
-        for rule in ("max_fee", "prepay_age", "prepay_uses", "price_max_age", "rebuy_after", "stop_after"):
+        for rule in (*(f"max_{kind}_fee" for kind in FEES if getattr(self, f"max_{kind}_fee") is not None), "max_fee", "prepay_age", "prepay_uses", "price_max_age", "rebuy_after", "stop_after"):
             if getattr(self, rule) < 0:
                 raise SettingsError(f"{rule} is not below 0", rule=self.place(rule))
         if self.repeat is not None and not all(number > 0 for number in self.repeat):
