@@ -52,6 +52,7 @@ class Repeat(NamedTuple):
 
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    output: str = ""  # the file that its goods are for
 
     def __repr__(self) -> str:
         return f"Repeat({len(self.body)} bytes)"
@@ -65,7 +66,7 @@ class Ask:
     """
 
     __slots__ = ("_digest_body", "_key", "again", "caller_key", "caps", "has_body", "host", "limits", "listed", "method",
-                 "origin", "paid", "path", "repeat", "under", "url")  # fmt: skip
+                 "origin", "output", "paid", "path", "repeat", "under", "url")  # fmt: skip
 
     def __init__(
         self,
@@ -98,6 +99,7 @@ class Ask:
         self.listed = listed  # what a catalogue says it costs, in millionths of a dollar
         self.again = again
         self.paid = ""  # the payment already made on an earlier hop of this same request
+        self.output = ""  # the file that a person wants the goods in, kept with the request until they are there
         self.repeat = repeat
         self._digest_body = digest_body
         self._key = ""

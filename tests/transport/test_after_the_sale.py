@@ -115,9 +115,12 @@ def test_what_another_process_fetched_is_found_before_it_is_bought_again(drive, 
     buyer.ledger.flush()
     flaky.mended = True
     assert [one.after for one in other.resume()] == ["CLAIMED"]
+    hits = len(seller.hits)
     assert drive(buyer, "POST", url, content=BODY).content == b"the goods for " + BODY
-    assert len(seller.nonces) == 1
-    assert drive(other, "POST", url, content=BODY).status_code == 200 and len(seller.nonces) == 2
+    assert len(seller.nonces) == 1 and len(seller.hits) == hits, "nothing was sent"
+    drive(buyer, "POST", url, content=b"another one")
+    assert not buyer.credentials.keeps("http://another.example"), "memory is exact again: no request looks for nothing"
+    assert drive(other, "POST", url, content=BODY).status_code == 200 and len(seller.nonces) == 3
 
 
 def test_a_prepaying_client_looks_before_its_proof_leaves(drive, seller, till, buyer):

@@ -5,17 +5,21 @@ from __future__ import annotations
 import base64
 import codecs
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .. import Payer, Settings, SettingsError
 from ..policy import micros
+from ..recovery import delivered
 from ..secret import plain
 from .common import Exit, as_json, asked, errors, sandbox_payer, say
 from .secrets import payer as own_payer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .. import Quote, Receipt
 
 __all__ = ["run"]
@@ -37,12 +41,16 @@ def run(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show offers and decision; sign nothing.")] = False,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Pay the sandbox that `sandbox up` runs.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write what comes to this new file, 0600, whole or not at all.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="--output may take the place of a file.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for each read.")] = 60.0,
     json: Annotated[bool, typer.Option("--json", help="One JSON document: status, headers, body, payment.")] = False,
 ) -> None:
     """Fetch a URL and pay for it if policy allows. The body goes to stdout, the payment to stderr.
 
     A terminal is shown the body's control characters as escapes; a file or pipe gets every byte as it came.
+    With --output the payment counts as delivered once the file is durable; until then the same command, or `x402-agent resume`,
+    shows the same proof again and writes it. An answer other than 2xx makes no file.
     """
     with errors(json):
         options: dict[str, Any] = {"headers": _headers(header), "content": _body(data), "timeout": timeout}
@@ -60,7 +68,8 @@ def run(
             else:
                 asked = {"max": maximum or None, "key": key or None, "again": again}
                 payment = {name: value for name, value in asked.items() if value is not None}
-                code = _fetch(payer, verb, url, {**options, "extensions": {"payment": payment}}, json)
+                options["extensions"] = {"payment": payment}
+                code = _save(payer, verb, url, options, output, json=json, overwrite=overwrite) if output else _fetch(payer, verb, url, options, json)
     raise typer.Exit(code)
 
 
@@ -85,7 +94,7 @@ def _body(data: str | None) -> bytes | None:
 
 
 def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], json: bool) -> int:
-    shown = None if json or not sys.stdout.isatty() else codecs.getincrementaldecoder("utf-8")("replace")
+    show = _shown()
     with payer.client() as http, http.stream(verb, url, **options) as reply:
         body = bytearray()
         for chunk in reply.iter_bytes():
@@ -95,14 +104,33 @@ def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], json: boo
                     break
                 continue
             body[:] = chunk or body
-            _write(chunk if shown is None else _harmless(shown.decode(chunk)).encode(), reply.extensions.get("payment"))
+            show(chunk, reply.extensions.get("payment"))
     if not json and body and not body.endswith(b"\n") and sys.stdout.isatty():
         say("")
+    return _told(reply, _content(bytes(body)) if json else {}, json)
+
+
+def _save(payer: Payer, verb: str, url: str, options: dict[str, Any], output: Path, *, json: bool, overwrite: bool) -> int:
+    """Into a file; what is no goods goes where it always goes."""
+    said = bytearray()
+
+    def kept(chunk: bytes) -> None:
+        said.extend(chunk[: _MOST + 1 - len(said)])
+
+    reply, size = delivered(payer, verb, url, output, overwrite=overwrite, other=kept if json else _shown(), **options)
+    good = 200 <= reply.status_code < 300
+    code = _told(reply, {"output": str(output.absolute()), "bytes": size} if good else _content(bytes(said)), json)
+    if good and not json:
+        say(f"{size} bytes in {output}")
+    return code
+
+
+def _told(reply: Any, content: dict[str, Any], json: bool) -> int:
+    """What came of it, for people or as one document. -> the exit code."""
     receipt: Receipt | None = reply.extensions.get("payment")
     code = _code(reply.status_code, receipt)
     if json:
-        as_json({"status": reply.status_code, "headers": dict(reply.headers), **_content(bytes(body)),
-                 "payment": _payment(receipt), "exit": code})  # fmt: skip
+        as_json({"status": reply.status_code, "headers": dict(reply.headers), **content, "payment": _payment(receipt), "exit": code})
     elif receipt is not None:
         say(f"{receipt.outcome}  {asked(receipt.offer)}  payment {receipt.payment_id}  {receipt.milliseconds} ms")
     elif code == Exit.NOTHING:
@@ -114,6 +142,16 @@ def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], json: boo
     if code == Exit.IN_DOUBT and receipt is not None:
         say(f"the money stays counted; try  x402-agent resume {receipt.payment_id[:8]}")
     return code
+
+
+def _shown() -> Callable[..., None]:
+    """Writes a body to stdout as it comes."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace") if sys.stdout.isatty() else None
+
+    def show(chunk: bytes, receipt: Receipt | None = None) -> None:
+        _write(chunk if decoder is None else _harmless(decoder.decode(chunk)).encode(), receipt)
+
+    return show
 
 
 def _harmless(text: str) -> str:

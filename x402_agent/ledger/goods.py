@@ -61,9 +61,13 @@ class Goods(Tokens):
         def write(store: Store) -> None:
             now = int(store.clock())
             store.db.execute(_GOODS, (hold.payment_id, hold.ask.key, hold.ask.origin, *goods, now))
-            store.cache.live = None
+            store.cache.live, store.brought = None, True
 
         return self._job(write, write=True, full=True)
+
+    def brought(self) -> int:
+        """A number that changes when any process brings goods, from eight bytes of a file; -1: look in the ledger."""
+        return -1 if self._store is None or self._forked else self._store.brought_at()
 
     def goods(self, payment_id: str) -> Waiting | None:
         """What a payment brought, if it waits here."""
@@ -111,7 +115,7 @@ def with_request(store: Store, hold: Hold, request: Sealed | None) -> None:
     """In the transaction of a Commit or Close: keep the request while its payment is open, forget it afterwards."""
     if request is not None:
         store.db.execute(_REQUEST, (hold.payment_id, *request, int(store.clock())))
-    if request is not None or hold.ask.has_body or hold.resumed:
+    if request is not None or hold.ask.has_body or hold.ask.output or hold.resumed:
         store.db.execute(f"DELETE FROM x402_requests WHERE payment_id = ? AND {_CLOSED}", (hold.payment_id,))
 
 

@@ -77,6 +77,7 @@ class Store:
         self.note: Note | None = None  # where the head is written down a second time
         self._synchronous = ""
         self._fresh_until = 0.0
+        self.brought = False  # whether the batch under way brings goods that wait
         self._full = False  # whether the batch under way must reach the disk
         self._open_files()
 
@@ -158,12 +159,16 @@ class Store:
         if seq and self.journal.hash_at(seq) != digest:
             self.broken = f"{self.path} is older than its own last commit (entry {seq} is missing or changed)"
 
-    # -- the lock file's 80 bytes -------------------------------------------------------------------------------
+    # -- the lock file's 88 bytes -------------------------------------------------------------------------------
 
     def generation(self) -> int:
         """The number of the last batch that any process began."""
         raw = read_at_start(self.fd, 8)
         return int.from_bytes(raw, "little") if len(raw) == 8 else 0
+
+    def brought_at(self) -> int:
+        """The number of the last batch, of any process, that brought goods; 0 for none."""
+        return int.from_bytes(read_at_start(self.fd, _HEAD.size + 8)[_HEAD.size :], "little")
 
     def current(self) -> bool:
         """Whether what memory knows is exactly what the file holds."""
@@ -245,6 +250,9 @@ class Store:
     def _commit(self, _: Sequence[Job[Any]]) -> None:
         try:
             self.db.execute("COMMIT")
+            if self.brought:  # told once they can be read, and not before
+                write_at(self.fd, self.cache.generation.to_bytes(8, "little"), _HEAD.size)
+                self.brought = False
             if self._full:
                 stamp(self.fd, self.cache.generation, self.journal)
                 if self.note is not None:
@@ -256,6 +264,7 @@ class Store:
         lock.unlock(self.fd)
 
     def _undo(self, cause: BaseException) -> None:
+        self.brought = False
         self.cache.forget()
         self.journal.forget()
         with suppress(sqlite3.Error):

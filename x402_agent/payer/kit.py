@@ -195,7 +195,7 @@ class Kit:
 
     def _commit(self, step: Commit) -> Any:
         hold, ledger = step.hold, self.payer.ledger
-        if not hold.ask.has_body or hold.resumed:
+        if not (hold.ask.has_body or hold.ask.output) or hold.resumed:
             return ledger.commit(hold, digest(step.proof))
         return ledger.commit(hold, digest(step.proof), self._request(hold))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError
@@ -10,45 +11,28 @@ from ..flow import show_again
 from ..payer.kit import Kit
 from ..transport.wire import plain_headers
 from ..vault.keeping import MOST
+from .delivery import Held
+from .outfile import OutFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from ..model import Hold, Repeat
     from ..payer import Payer
-    from ..steps import Close, Reply, Steps
+    from ..steps import Reply, Steps
 
 __all__ = ["Again", "handed", "show", "shown"]
 
 
 class Again(Kit):
-    """Leads a conversation that shows one proof; a good answer is written down only once its goods are safe."""
+    """Leads a conversation that shows one proof."""
 
     def __init__(self, payer: Payer, ask: Any, hold: Hold) -> None:
         super().__init__(payer, ask)
         self.open = hold
-        self.good: tuple[Close, int] | None = None
 
     def conversation(self) -> Steps[Reply]:
         return show_again(self.open, self)
-
-    def _close(self, step: Close, milliseconds: int) -> Any:
-        if step.state != "CLAIMED":
-            return super()._close(step, milliseconds)
-        self.good = step, milliseconds
-        return None
-
-    def done(self, note: str) -> None:
-        """The goods are safe: now the payment is delivered."""
-        if self.good is not None:
-            super()._close(self.good[0]._replace(note=note), self.good[1]).run()
-
-    def undone(self, note: str) -> None:
-        """They are not: paid, and not delivered."""
-        if self.good is not None:
-            step = self.good[0]._replace(state="PAID_UNDELIVERED", status=0, note=note)
-            super()._close(step, self.good[1]).run()
 
 
 def show(payer: Payer, hold: Hold, output: Path | None) -> str:
@@ -65,10 +49,24 @@ def show(payer: Payer, hold: Hold, output: Path | None) -> str:
 
 def shown(payer: Payer, hold: Hold, repeat: Repeat | None, output: Path | None, kit: Callable[..., Again]) -> str:
     """Make the request of an open payment again, led by a `kit` of (payer, ask, hold). -> in words what came of it."""
-    led: list[Again] = []
+    with _target(output, repeat) as file:
+        return _shown(payer, hold, repeat, file, kit)
 
-    def lead(ask: Any) -> Kit:
-        led.append(kit(payer, ask, hold))
+
+def _target(output: Path | None, repeat: Repeat | None) -> Any:
+    """The new file that goods are for: the one that is named now, or was when it was bought, where it can be made."""
+    if output is not None:
+        return OutFile(output)
+    with suppress(SettingsError):
+        return OutFile(Path(repeat.output)) if repeat is not None and repeat.output else nullcontext()
+    return nullcontext()
+
+
+def _shown(payer: Payer, hold: Hold, repeat: Repeat | None, file: OutFile | None, kit: Callable[..., Again]) -> str:
+    led: list[Held] = []
+
+    def lead(ask: Any) -> Any:
+        led.append(Held(kit(payer, ask, hold)))
         return led[-1]
 
     options: dict[str, Any] = {}
@@ -82,7 +80,7 @@ def shown(payer: Payer, hold: Hold, repeat: Repeat | None, output: Path | None, 
         if reply.status_code >= 400:
             return f"the seller answered {reply.status_code} to the same proof"
         try:
-            note = _to_file(output, reply.iter_bytes()) if output else _to_ledger(payer, hold, reply)
+            note = _to_file(file, reply.iter_bytes()) if file else _to_ledger(payer, hold, reply)
         except Exception:
             led[-1].undone("its goods could not be written")
             raise
@@ -105,20 +103,11 @@ def _to_ledger(payer: Payer, hold: Hold, reply: Any) -> str:
     return "its goods wait for the same request"
 
 
-def _to_file(path: Path, chunks: Iterable[bytes]) -> str:
-    """Write a new file, whole or not at all; raises SettingsError when there is one already."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with open(part, "xb") as file:
-            file.writelines(chunks)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(part, path)
-    except FileExistsError:
-        raise SettingsError(f"{path} exists and is never overwritten", rule="--output", hint="another name") from None
-    finally:
-        part.unlink(missing_ok=True)
-    return f"its goods are in {path}"
+def _to_file(file: OutFile, chunks: Iterable[bytes]) -> str:
+    for chunk in chunks:
+        file.write(chunk)
+    file.keep()
+    return f"its goods are in {file.path}"
 
 
 def handed(payer: Payer, payment_id: str, output: Path) -> list[tuple[str, str, str, str]]:
@@ -127,7 +116,8 @@ def handed(payer: Payer, payment_id: str, output: Path) -> list[tuple[str, str, 
     goods = None if waiting is None else payer.keeping.opened(waiting, sandbox=payer.ledger.sandbox)
     if waiting is None or goods is None:
         return []
-    words = _to_file(output, [goods.body])
+    with OutFile(output) as file:
+        words = _to_file(file, [goods.body])
     payer.ledger.collected(payment_id).run()
     payer.ledger.flush()
     return [(payment_id, waiting.hold.state, payer.ledger.payment(payment_id).state, words)]

@@ -74,18 +74,22 @@ class Credentials:
         self.agent = agent
         self._ledger, self._keeping, self._vault, self._clock = ledger, keeping, vault, clock
         self._origins: frozenset[str] | None = None  # where there were any when memory last looked
+        self._brought = -1  # the ledger's word when memory last looked: another one, and there may be goods
         self._opened: dict[str, Veiled | None] = {}  # by name, which is made of the values: what it is never changes
 
     def keeps(self, origin: str) -> bool:
-        """Whether there may be one for this origin, or goods that wait, from memory; reads the ledger once."""
+        """Whether there may be one for this origin, or goods that wait, from memory and eight bytes; reads the ledger once."""
+        ledger = self._ledger()
+        if ledger is None:
+            return False
         if self._origins is None:
-            ledger = self._ledger()
-            if ledger is None:
-                return False
             self._move(ledger)
-            live = ledger.live().run()
-            self._origins = frozenset((*live.tokens, *live.goods))
-        return origin in self._origins
+            brought = ledger.brought()
+            self._seen(ledger.live().run(), brought)
+        return origin in (self._origins or ()) or ledger.brought() != self._brought
+
+    def _seen(self, live: Live, brought: int) -> None:
+        self._origins, self._brought = frozenset((*live.tokens, *live.goods)), brought
 
     def waits(self, origin: str) -> None:
         """Something has come for this origin: look there before anything is sent."""
@@ -97,14 +101,19 @@ class Credentials:
         ledger = self._ledger()
         if ledger is None:
             return None
+        brought = ledger.brought()  # asked before anything is read
         known = ledger.known_live()
+        if known is not None and brought != self._brought:
+            self._seen(known, brought)
         if known is not None and ask.origin not in known.goods:
             return self._fit(known.tokens.get(ask.origin, ()), ask)
         key = _key(ask)
-        return ledger.look(lambda live, read: self._pick(live, read, ask, key))
+        return ledger.look(lambda live, read: self._pick(live, read, ask, key, brought))
 
-    def _pick(self, live: Live, read: Callable[[str], Waiting | None], ask: Ask, key: str) -> Goods | Credential | None:
-        self._origins = frozenset((*live.tokens, *live.goods))
+    def _pick(
+        self, live: Live, read: Callable[[str], Waiting | None], ask: Ask, key: str, brought: int
+    ) -> Goods | Credential | None:
+        self._seen(live, brought)
         bought = live.goods.get(ask.origin, {}).get(key, "")
         waiting = read(bought) if bought and ask.again is not True else None
         goods = None if waiting is None else self._keeping.opened(waiting, sandbox=self._open_ledger().sandbox)

@@ -27,6 +27,7 @@ REQUEST, GOODS = "request", "goods"
 _PRIVATE = re.compile(r"auth|cookie|token|secret|key|session|passw|signature|credential|csrf|payment", re.IGNORECASE).search
 _PLAIN = frozenset({"idempotency-key", "sec-websocket-key"})
 _HOP = frozenset({"host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect"})
+_OUTPUT = ":output"  # no name of a header begins so
 _CODED = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection", "set-cookie", "keep-alive", "trailer"})
 
 
@@ -47,7 +48,7 @@ class Keeping:
     def repeat(self, hold: Hold, kept: Sealed | None) -> Repeat | None:
         """The request of an open payment; None when it was not kept, or with another key. Raises WalletError."""
         plain = None if kept is None else self._vault().open(REQUEST, kept.account, kept.sealed, hold.payment_id)
-        return None if plain is None else Repeat(*unpacked(plain))
+        return None if plain is None else _repeat(plain)
 
     def goods(self, hold: Hold, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Sealed:
         """An answer, its body decoded, sealed. Raises WalletError, SigningFailed."""
@@ -78,7 +79,16 @@ def harmless(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _request(hold: Hold) -> Secret | None:
     repeat = hold.ask.repeat()
-    return None if repeat is None else packed(harmless(repeat.headers), repeat.body)
+    if repeat is None:
+        return None
+    output = [(_OUTPUT, hold.ask.output)] if hold.ask.output else []
+    return packed(output + harmless(repeat.headers), repeat.body)
+
+
+def _repeat(plain: Secret) -> Repeat:
+    headers, body = unpacked(plain)
+    first = headers[0] if headers else ("", "")
+    return Repeat(headers[1:], body, first[1]) if first[0] == _OUTPUT else Repeat(headers, body)
 
 
 def _goods(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Secret:
