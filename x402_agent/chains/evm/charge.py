@@ -12,10 +12,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...errors import NodeError, SettingsError
+from ..rpc import alike
 from . import permit2
 from .eip3009 import address_bytes
 from .fate import is_used
-from .reads import TRANSFER, TXID, alike, called, settled
+from .reads import TRANSFER, TXID, called, settled
 from .rpc import Node
 
 if TYPE_CHECKING:

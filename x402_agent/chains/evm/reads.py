@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import NodeError
 from .eip3009 import address_bytes
 from .rpc import data, quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from ...steps import Steps
     from .rpc import Node
 
@@ -28,7 +26,6 @@ __all__ = [
     "Log",
     "Mined",
     "Transfer",
-    "alike",
     "allowance",
     "authorization_state",
     "balance",
@@ -53,9 +50,6 @@ TXID = re.compile(r"0x[0-9a-fA-F]{64}").fullmatch
 _LOGS = 256 * 1024
 _TIME = re.compile(rb'"timestamp"\s*:\s*"0x([0-9a-fA-F]{1,16})"').findall
 _NUMBER = re.compile(rb'"number"\s*:\s*"(0x[0-9a-fA-F]{1,16})"').findall
-
-
-T = TypeVar("T")
 
 
 class Fees(NamedTuple):
@@ -98,21 +92,12 @@ def _word(address: str) -> str:
     return address_bytes(address).hex().rjust(64, "0")
 
 
-def _read(node: Node, convert: Callable[[Any], Any], method: str, *params: object, **options: Any) -> Steps[Any]:
-    """A call whose result must convert; what does not is as good as no answer."""
-    try:
-        return convert((yield from node.ask(method, *params, **options)))
-    except (ValueError, LookupError, TypeError, AttributeError):
-        pass  # outside of this block nothing of what the node said is in an error's frames
-    raise NodeError(f"{node!r} gave {method} no readable answer", rule="execution-apis", hint="ask another node")
-
-
 def _word_of(value: object) -> int:
     return int.from_bytes(data(value, 32))
 
 
 def _call(node: Node, to: str, call: str, block: str = "latest") -> Steps[int]:
-    found: int = yield from _read(node, _word_of, "eth_call", {"to": to, "data": call}, block)
+    found: int = yield from node.read(_word_of, "eth_call", {"to": to, "data": call}, block)
     return found
 
 
@@ -146,25 +131,25 @@ def permit2_nonce(node: Node, contract: str, payer: str, used: str, block: str =
 
 def native(node: Node, owner: str) -> Steps[int]:
     """The balance in the network's own coin, in wei."""
-    found: int = yield from _read(node, quantity, "eth_getBalance", owner, "latest")
+    found: int = yield from node.read(quantity, "eth_getBalance", owner, "latest")
     return found
 
 
 def nonce(node: Node, owner: str, block: str = "pending") -> Steps[int]:
     """How many transactions this account has sent: the next account nonce."""
-    found: int = yield from _read(node, quantity, "eth_getTransactionCount", owner, block)
+    found: int = yield from node.read(quantity, "eth_getTransactionCount", owner, block)
     return found
 
 
 def height(node: Node) -> Steps[int]:
     """The number of the newest block."""
-    found: int = yield from _read(node, quantity, "eth_blockNumber")
+    found: int = yield from node.read(quantity, "eth_blockNumber")
     return found
 
 
 def code(node: Node, address: str) -> Steps[bool]:
     """Whether there is a contract at this address."""
-    found: bytes = yield from _read(node, data, "eth_getCode", address, "latest")
+    found: bytes = yield from node.read(data, "eth_getCode", address, "latest")
     return bool(found)
 
 
@@ -178,9 +163,9 @@ def fees(node: Node) -> Steps[Fees]:
         return Fees(2 * base + tip, tip)
 
     try:
-        made: Fees = yield from _read(node, modern, "eth_feeHistory", "0x5", "latest", [50])
+        made: Fees = yield from node.read(modern, "eth_feeHistory", "0x5", "latest", [50])
     except NodeError:
-        price: int = yield from _read(node, quantity, "eth_gasPrice")
+        price: int = yield from node.read(quantity, "eth_gasPrice")
         return Fees(price, None)
     return made
 
@@ -188,7 +173,7 @@ def fees(node: Node) -> Steps[Fees]:
 def estimate(node: Node, sender: str, to: str, call: bytes) -> Steps[int]:
     """The gas that a call would use now; raises NodeError with the node's words when it would revert."""
     what = {"from": sender, "to": to, "data": "0x" + call.hex()}
-    found: int = yield from _read(node, quantity, "eth_estimateGas", what)
+    found: int = yield from node.read(quantity, "eth_estimateGas", what)
     return found
 
 
@@ -209,16 +194,8 @@ def receipt(node: Node, txid: str) -> Steps[Mined | None]:
         fee = used * quantity(found.get("effectiveGasPrice", "0x0")) + quantity(found.get("l1Fee") or "0x0")
         return Mined(txid, quantity(found["blockNumber"]), status == 1, fee, tuple(map(_log, found["logs"])))
 
-    made: Mined | None = yield from _read(node, mined, "eth_getTransactionReceipt", txid)
+    made: Mined | None = yield from node.read(mined, "eth_getTransactionReceipt", txid)
     return made
-
-
-def alike(words: Iterable[Steps[T | None]]) -> Steps[T | None]:
-    """What every node says, None when they differ: what frees or credits money needs the word of all (C2)."""
-    found = set()
-    for each in words:
-        found.add((yield from each))
-    return found.pop() if len(found) == 1 else None
 
 
 def settled(node: Node, txid: str) -> Steps[tuple[Mined, str] | None]:
@@ -241,7 +218,7 @@ def called(node: Node, txid: str) -> Steps[tuple[str, bytes]]:
             raise ValueError("another transaction")
         return "" if found["to"] is None else "0x" + data(found["to"], 20).hex(), data(found["input"])
 
-    made: tuple[str, bytes] = yield from _read(node, sent, "eth_getTransactionByHash", txid)
+    made: tuple[str, bytes] = yield from node.read(sent, "eth_getTransactionByHash", txid)
     return made
 
 
@@ -260,8 +237,8 @@ def transfer_logs(
     topics = [TRANSFER, "0x" + _word(sender) if sender else None, "0x" + _word(to) if to else None]
     end = last if isinstance(last, str) else hex(last)
     where = {"address": token, "topics": topics, "fromBlock": hex(first), "toBlock": end}
-    found: list[Transfer] = yield from _read(
-        node, lambda logs: [_transfer(each, token, topics) for each in logs], "eth_getLogs", where, limit=_LOGS
+    found: list[Transfer] = yield from node.read(
+        lambda logs: [_transfer(each, token, topics) for each in logs], "eth_getLogs", where, limit=_LOGS
     )
     return found
 

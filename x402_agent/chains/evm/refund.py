@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...errors import NodeError, SettingsError
+from ..rpc import alike
 from .eip3009 import address_bytes
-from .reads import TRANSFER, TXID, alike, settled
+from .reads import TRANSFER, TXID, settled
 from .rpc import Node
 
 if TYPE_CHECKING:
