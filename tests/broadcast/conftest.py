@@ -60,7 +60,7 @@ class World:
         self.url = step.url
         lie = self.lies.get(method)
         if lie is None or callable(lie):
-            honest = answer_rpc(self.box.chain, sent)
+            honest = answer_rpc(self.box.ground.chain, sent)
             if lie is None:
                 return Fetched(200, {}, json.dumps(honest).encode())
             lie = lie(params, honest.get("result"))

@@ -37,16 +37,16 @@ def approve(world, payer, amount, *, max_fee=ETHER, patience=60.0):
 
 
 def on_chain(world):
-    return world.box.allowance
+    return world.box.ground.allowance
 
 
 def test_approve_moves_the_allowance_and_both_books_say_the_same(world):
     payer = world.payer()
-    wei = world.box.chain.wei(raw_address(world.box.payer_address))
+    wei = world.box.ground.chain.wei(raw_address(world.box.payer_address))
     row = approve(world, payer, START + 5)
     assert (row.state, row.kind, row.amount, row.party) == ("CONFIRMED", "approve", START + 5, PERMIT2)
     assert on_chain(world) == world.left(payer) == START + 5
-    spent = wei - world.box.chain.wei(raw_address(world.box.payer_address))
+    spent = wei - world.box.ground.chain.wei(raw_address(world.box.payer_address))
     assert row.fee_paid == spent > 0 and row.fee_paid <= row.fee_cap
     assert world.box.transaction(row.txid).status == 1 and world.sent() == ["0x" + row.raw.hex()]
     assert payer.ledger.verify() == []
@@ -281,7 +281,7 @@ def test_C2_one_node_of_two_ends_nothing(fate, world):
 def test_C6_two_payers_of_one_account_take_two_nonces(world):
     one, two = world.payer(), world.payer()
     plans = [world.drive(plan(payer, USDC, PERMIT2, START + n, max_fee=ETHER)) for n, payer in enumerate((one, two), 1)]
-    world.lies["eth_getTransactionCount"] = hex(world.box.chain.nonce(world.box.payer_address))  # as before the first
+    world.lies["eth_getTransactionCount"] = hex(world.box.ground.chain.nonce(world.box.payer_address))  # as before the first
     rows = [world.drive(send(payer, made, say=world.say.append)) for payer, made in zip((one, two), plans, strict=True)]
     assert rows[1].account_nonce == rows[0].account_nonce + 1
     assert on_chain(world) == world.left(one) == world.left(two) == START + 2
@@ -291,7 +291,7 @@ def test_C7_a_gap_below_a_live_one_is_filled_by_the_next(world):
     """One process wrote its transaction down and died; another's, with the next account nonce, waits for it in the mempool."""
     dead, alive = world.payer(), world.payer()
     first, second = (world.drive(plan(each, USDC, PERMIT2, START + n, max_fee=ETHER)) for n, each in ((1, dead), (2, alive)))
-    pending = world.box.chain.nonce(world.box.payer_address)
+    pending = world.box.ground.chain.nonce(world.box.payer_address)
     built = world.drive(broadcast._build(dead, Node(USDC.network, NODE), first))
     with pytest.raises(PaymentInDoubt):
         world.drive(send(alive, second, patience=2, say=world.say.append))

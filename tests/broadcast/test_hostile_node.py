@@ -109,11 +109,11 @@ def test_a_lying_node_costs_seconds_and_nothing_else(lie, box, tmp_path):
 
 @pytest.mark.parametrize("lie", [each if each in ("1 GB", "redirect") else pytest.param(each, marks=pytest.mark.full) for each in LIES])
 def test_a_broadcast_that_is_answered_with_a_lie_has_arrived_all_the_same(lie, box, tmp_path):
-    before = box.chain.nonce(box.payer_address)
-    box.token.approve(box._payer, bytes.fromhex("000000000022d473030f116ddee9f6b43ac78ba3"), 1)
+    before = box.ground.chain.nonce(box.payer_address)
+    box.ground.token.approve(box.ground.payer, bytes.fromhex("000000000022d473030f116ddee9f6b43ac78ba3"), 1)
 
     def honest_but_once(handler, call):
-        answer = json.dumps(answer_rpc(box.chain, call)).encode()
+        answer = json.dumps(answer_rpc(box.ground.chain, call)).encode()
         if call["method"] == "eth_sendRawTransaction":
             LIES[lie](handler, call)
         else:
@@ -125,4 +125,4 @@ def test_a_broadcast_that_is_answered_with_a_lie_has_arrived_all_the_same(lie, b
         assert seconds < 20 and node.seen.count("eth_sendRawTransaction") == 1 and node.other.seen == []
         node.shutdown()
         node.other.shutdown()
-    assert box.allowance == 2_000_000_000 and box.chain.nonce(box.payer_address) == before + 2
+    assert box.ground.allowance == 2_000_000_000 and box.ground.chain.nonce(box.payer_address) == before + 2

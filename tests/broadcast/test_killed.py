@@ -80,8 +80,8 @@ def box():
 
 @pytest.mark.parametrize("point", POINTS)
 def test_killed(point, box, tmp_path):
-    path, amount = tmp_path / "ledger.db", box.allowance + 1
-    before = box.chain.nonce(box.payer_address)
+    path, amount = tmp_path / "ledger.db", box.ground.allowance + 1
+    before = box.ground.chain.nonce(box.payer_address)
     done = subprocess.run(
         [sys.executable, "-c", CHILD, point, str(path), box.rpc_url, str(amount)],
         input=box.payer_key.hex(), text=True, capture_output=True, timeout=60,
@@ -89,7 +89,7 @@ def test_killed(point, box, tmp_path):
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr
     state, arrived = POINTS[point]
-    assert (box.allowance == amount) is arrived
+    assert (box.ground.allowance == amount) is arrived
     settings = replace(Settings.load(), nodes={NETWORK: box.rpc_url})
     with Payer(wallet=Wallet.from_key(box.payer_key), policy=Policy(networks=("base-sepolia",)), settings=settings,
                ledger=SqliteLedger(path, sandbox=True)) as payer:  # fmt: skip
@@ -99,10 +99,10 @@ def test_killed(point, box, tmp_path):
             drive(resume(payer))
         wanted = state in ("INFLIGHT", "CONFIRMED")
         assert [each.state for each in payer.ledger.transactions(open_only=True)] == []
-        assert box.chain.nonce(box.payer_address) - before == (1 if wanted else 0)
+        assert box.ground.chain.nonce(box.payer_address) - before == (1 if wanted else 0)
         left = payer.ledger.allowance(NETWORK, USDC.address, box.payer_address, PERMIT2)
-        assert left == (amount if wanted else 0) and (box.allowance == amount) is wanted
+        assert left == (amount if wanted else 0) and (box.ground.allowance == amount) is wanted
         assert payer.ledger.verify() == []
         if wanted:
-            sent = box.chain.transaction(rows[0].txid)
+            sent = box.ground.chain.transaction(rows[0].txid)
             assert sent.nonce == before and "0x" + rows[0].raw.hex() == "0x" + sent.raw.hex()

@@ -43,7 +43,7 @@ def test_try_shows_the_conversation_in_its_order_and_reads_the_transaction_back(
     marks = ["sandbox  http://127.0.0.1:", "--> GET  /joke", "<-- 402  asks 0.0100 USDC  (x402 v2, exact, eip155:84532",
              "policy   allowed   0.0100 <= 0.10 per call", "of 5.00 today", "hold     0.0100", "proof    ",
              "written down, then sent", "--> GET  /joke   + PAYMENT-SIGNATURE", "<-- 200  settled   tx 0x",
-             "read back from the VM", "now in Python", "next: x402-agent log"]  # fmt: skip
+             "read back from the EVM", "now in Python", "next: x402-agent log"]  # fmt: skip
     places = [done.output.index(mark) for mark in marks]
     assert places == sorted(places)
     assert time.monotonic() - start < 20

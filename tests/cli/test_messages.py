@@ -70,7 +70,7 @@ def test_what_was_paid_and_cannot_be_written_is_named(monkeypatch):
 def test_an_encoding_without_our_letters_ends_no_payment(encoding):
     done = subprocess.run([sys.executable, "-c", "from x402_agent.cli import main; main()", "try"], capture_output=True, timeout=60,
                           env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}, check=False)  # fmt: skip
-    assert done.returncode == 0 and b"read back from the VM" in done.stdout and done.stderr == b""
+    assert done.returncode == 0 and b"read back from the EVM" in done.stdout and done.stderr == b""
 
 
 def test_bytes_that_are_no_text_are_refused_before_anything_is_done():

@@ -55,13 +55,13 @@ def test_approve_then_again_then_revoke(run, box):
     for said in ("allow     permit2 (0x000000000022D473030F116dDEE9F6B43aC78BA3)", "1020.5000 USDC (base-sepolia)", box.payer_address,
                  "gas       at most 0.0", "written down: 0x", "in block", "confirmed"):  # fmt: skip
         assert said in first.output
-    assert box.allowance == 1_020_500_000
+    assert box.ground.allowance == 1_020_500_000
     again = json.loads(run("USDC", "--amount", "1020.5", "--yes", "--json").output)
     assert (again["transaction"], again["left"]) == ("", "1020500000")
     gone = run("USDC", "--revoke", "--yes", "--json", "--network", "base-sepolia")
     assert "to take no USDC any more" in gone.stderr
     facts = json.loads(gone.stdout)
-    assert (facts["state"], facts["left"], facts["amount"], box.allowance) == ("CONFIRMED", "0", "0", 0)
+    assert (facts["state"], facts["left"], facts["amount"], box.ground.allowance) == ("CONFIRMED", "0", "0", 0)
     assert facts["explorer"].endswith(facts["transaction"]) and int(facts["fee"]) > 0
     assert [row.kind for row in ledger().transactions()] == ["approve", "revoke"]
 
@@ -75,13 +75,13 @@ def test_the_command_that_a_refusal_names_is_all_it_takes(run, box):
     hint = json.loads(before.stdout or before.stderr)["hint"]
     assert hint == "x402-agent wallet approve USDC --for permit2 --amount 1 --network base-sepolia"
     assert run(*hint.split()[3:], "--yes").exit_code == 0
-    assert box.allowance == 1_000_000
+    assert box.ground.allowance == 1_000_000
     moved = len(box.settlements)
     assert get().exit_code == 0
     assert [one.amount for one in box.settlements[moved:]] == [12_000]
     assert CliRunner().invoke(app, ["resume"]).exit_code == 0
-    assert box.allowance == 1_000_000 - 12_000
-    assert [(row[3], row[4]) for row in ledger().allowances()] == [(PERMIT2.lower(), box.allowance)]
+    assert box.ground.allowance == 1_000_000 - 12_000
+    assert [(row[3], row[4]) for row in ledger().allowances()] == [(PERMIT2.lower(), box.ground.allowance)]
     assert run("USDC", "--revoke", "--yes").exit_code == 0
     assert get().exit_code == 6
 
@@ -100,10 +100,10 @@ def test_the_command_that_a_refusal_names_is_all_it_takes(run, box):
       ("0", "-1", "1e9", "unlimited", "0.0000001", "１０", "1_000", "", "0x10", " 1", "9" * 40, "9" * 30, "1000001")),
 ])  # fmt: skip
 def test_what_is_refused_before_anything_is_signed(words, code, said, run, box):
-    nonce = box.chain.nonce(box.payer_address)
+    nonce = box.ground.chain.nonce(box.payer_address)
     done = run(*words)
     assert done.exit_code == code and said in done.output, done.output
-    assert box.chain.nonce(box.payer_address) == nonce
+    assert box.ground.chain.nonce(box.payer_address) == nonce
     as_json = run(*words, "--json")
     assert as_json.exit_code == code and json.loads(as_json.stdout)["exit"] == code
 
@@ -141,7 +141,7 @@ def test_in_doubt_then_resume(run, box, monkeypatch, tmp_path):
     assert after.exit_code == 0, after.output
     (facts,) = json.loads(after.output)
     assert (facts["payment_id"], facts["before"], facts["after"]) == (row.txid, "INFLIGHT", "CONFIRMED")
-    assert box.allowance == 1_500_000_000
+    assert box.ground.allowance == 1_500_000_000
 
 
 def at_a_terminal(answer, words, env):
@@ -167,12 +167,12 @@ def at_a_terminal(answer, words, env):
 
 @pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 3), (b"\n", 3)])
 def test_a_person_is_asked_at_a_terminal(answer, code, box, tmp_path):
-    amount = box.allowance + 1_000_000
+    amount = box.ground.allowance + 1_000_000
     env = {**os.environ, "X402_AGENT_EVM_KEY": box.payer_key.hex(), "X402_AGENT_NODES": f"base-sepolia={box.rpc_url}"}
     done, shown = at_a_terminal(answer, ["wallet", "approve", "USDC", "--amount", str(amount // 10**6)], env)
     assert done == code, shown
     assert "send it? [y/N]" in shown and box.payer_key.hex() not in shown
-    assert (box.allowance >= amount // 10**6 * 10**6) is (code == 0)
+    assert (box.ground.allowance >= amount // 10**6 * 10**6) is (code == 0)
 
 
 def test_nobody_at_a_pipe_is_kept_waiting(box):
@@ -204,7 +204,7 @@ def test_in_the_running_sandbox(tmp_path):
 
 def test_transactions_are_listed_with_their_fees_and_what_is_left(run, box):
     assert "none yet" in CliRunner().invoke(app, ["wallet", "transactions"]).output
-    amount = box.allowance // 10**6 + 1
+    amount = box.ground.allowance // 10**6 + 1
     sent = json.loads(run("USDC", "--amount", str(amount), "--yes", "--json").stdout)
     shown = CliRunner().invoke(app, ["wallet", "transactions"]).output
     assert f"CONFIRMED  approve {amount}.0000 USDC (base-sepolia)  fee 0.0" in shown and sent["transaction"] in shown

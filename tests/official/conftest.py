@@ -56,5 +56,5 @@ def box():
 def payer(box, tmp_path):
     ledger = SqliteLedger(tmp_path / "ledger.db", sandbox=True)
     with Payer(wallet=Wallet.from_key(box.payer_key), policy=Policy(networks=("testnet",)), ledger=ledger) as one:
-        ledger.allow(*box.allowed).run()
+        ledger.allow(*box.ground.allowances[0]).run()
         yield one

@@ -47,7 +47,7 @@ class Desk:
                 "amount": str(amount), "payTo": self.box.pay_to, "maxTimeoutSeconds": 60, "extra": extra}  # fmt: skip
 
     def payload(self, way, signer=None, until=60, amount=PRICE, to=None, facilitator=None, payer=None):
-        now, nonce, to = self.box.chain.now(), secrets.token_bytes(32), to or self.box.pay_to
+        now, nonce, to = self.box.ground.chain.now(), secrets.token_bytes(32), to or self.box.pay_to
         payer, key = payer or self.key.address, signer or self.key
         if way == "eip3009":
             signed = Authorization(raw(payer), raw(to), amount, 0, now + until, nonce)
@@ -55,7 +55,7 @@ class Desk:
             body = keccak(keccak(kind.encode()) + signed.words())
             fields = {"from": payer, "to": to, "value": str(amount), "validAfter": "0",
                       "validBefore": str(now + until), "nonce": "0x" + nonce.hex()}  # fmt: skip
-            made = key.sign(keccak(b"\x19\x01" + self.box.token.domain_separator() + body))
+            made = key.sign(keccak(b"\x19\x01" + self.box.ground.token.domain_separator() + body))
             return {"signature": "0x" + made.hex(), "authorization": fields}
         facilitator = (facilitator or self.address) if way == "upto" else ""
         spender = UPTO_PROXY if way == "upto" else EXACT_PROXY
@@ -88,7 +88,7 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def facilitator(box, official):
-    box.chain.endow(raw(EvmKey(KEY).address), 10**18)
+    box.ground.chain.endow(raw(EvmKey(KEY).address), 10**18)
     with official("facilitator.py", box.rpc_url, stdin=KEY.hex() + "\n") as origin:
         yield origin
 
@@ -109,20 +109,20 @@ def selling(facilitator, official, box):
 def poor(desk):
     """The payer has no tokens until the test ends."""
     box, saved = desk.box, desk.box.balance(desk.box.payer_address)
-    box.token.transfer(desk.key, raw(STRANGER.address), saved)
+    box.ground.token.transfer(desk.key, raw(STRANGER.address), saved)
     yield desk
-    box.token.transfer(STRANGER, raw(box.payer_address), saved)
+    box.ground.token.transfer(STRANGER, raw(box.payer_address), saved)
 
 
 @ways
 def test_it_verifies_and_settles_for_real(desk, way):
     box, body = desk.box, desk.request(way)
-    before = box.balance(box.payer_address), box.balance(box.pay_to), box.allowance
+    before = box.balance(box.payer_address), box.balance(box.pay_to), box.ground.allowance
     assert desk.post("/verify", body) == {"isValid": True, "payer": box.payer_address}
     done = desk.post("/settle", body)
     assert (done["success"], done["payer"], done["network"]) == (True, box.payer_address, "eip155:84532")
     assert done.get("amount") == (str(PRICE) if way == "upto" else None)
-    after = box.balance(box.payer_address), box.balance(box.pay_to), box.allowance
+    after = box.balance(box.payer_address), box.balance(box.pay_to), box.ground.allowance
     assert after == (before[0] - PRICE, before[1] + PRICE, before[2] - (PRICE if way != "eip3009" else 0))
     mined = box.transaction(done["transaction"])
     assert (mined.status, mined.sender, mined.value) == (1, desk.address, PRICE)
@@ -193,10 +193,10 @@ def test_a_settlement_that_reverts_moves_nothing_and_says_so(desk, way):
 
 @pytest.mark.parametrize("way", ["permit2", "upto"])
 def test_it_sees_a_missing_allowance(desk, way):
-    box, left = desk.box, desk.box.allowance
-    box.token.approve(desk.key, PERMIT2, PRICE - 1)
+    box, left = desk.box, desk.box.ground.allowance
+    box.ground.token.approve(desk.key, PERMIT2, PRICE - 1)
     assert desk.post("/verify", desk.request(way))["invalidReason"] == "permit2_allowance_required"
-    box.token.approve(desk.key, PERMIT2, left)
+    box.ground.token.approve(desk.key, PERMIT2, left)
     assert desk.post("/verify", desk.request(way))["isValid"]
 
 
@@ -229,8 +229,8 @@ def test_web3_reads_our_blocks_receipts_logs_and_fees(desk):
     assert (seen["tags"], seen["logs"], seen["bloom"]) == ([True] * 4, len(mined.logs), True)
     assert seen["fees"] == [[1_000_000] * 3, 2_000_000, 1_000_000, 2_000_000]
     assert seen["gas"][0] == mined.gas and 21_000 < seen["gas"][1] < 200_000
-    assert seen["counts"] == [box.chain.nonce(box.payer_address)] * 2
-    assert (seen["wei"], seen["code"]) == (box.chain.wei(raw(box.payer_address)), len(box.chain.code(raw(USDC))))
+    assert seen["counts"] == [box.ground.chain.nonce(box.payer_address)] * 2
+    assert (seen["wei"], seen["code"]) == (box.ground.chain.wei(raw(box.payer_address)), len(box.ground.chain.code(raw(USDC))))
     assert seen["refusal"].startswith("ContractLogicError") and "exceeds balance" in seen["refusal"]
 
 
@@ -273,8 +273,8 @@ def test_a_contract_wallet_is_asked_on_the_chain(desk, wallet, way, refusal):
     box = desk.box
     account = EvmKey(secrets.token_bytes(32))
     box.fund(account.address, PRICE)
-    box.token.approve(account, PERMIT2, PRICE)
-    box.chain.install(raw(account.address), bytes.fromhex(WALLETS[wallet]))
+    box.ground.token.approve(account, PERMIT2, PRICE)
+    box.ground.chain.install(raw(account.address), bytes.fromhex(WALLETS[wallet]))
     body = desk.request(way, payer=account.address)
     verdict = desk.post("/verify", body)
     if wallet == "agrees":
@@ -288,7 +288,7 @@ def test_a_contract_wallet_is_asked_on_the_chain(desk, wallet, way, refusal):
 def test_the_other_evm_does_as_well(official):
     with Sandbox(backend="py-evm") as box:
         box.serve()
-        box.chain.endow(raw(EvmKey(KEY).address), 10**18)
+        box.ground.chain.endow(raw(EvmKey(KEY).address), 10**18)
         with (
             official("facilitator.py", box.rpc_url, stdin=KEY.hex() + "\n") as origin,
             httpx2.Client(base_url=origin, timeout=30, trust_env=False) as http,

@@ -226,7 +226,7 @@ class Bench:
     def tell(self, do: str, home: Path, way: dict[str, Any], **more: Any) -> Any:
         assert self.process.stdin is not None and self.process.stdout is not None
         facts = {"do": do, "home": str(home), "origin": self.box.origin, "key": self.box.payer_key.hex(),
-                 "allowed": self.box.allowed, "node": self.box.rpc_url}  # fmt: skip
+                 "allowed": self.box.ground.allowances[0], "node": self.box.rpc_url}  # fmt: skip
         self.process.stdin.write(json.dumps({**facts, **way, **more}) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())

@@ -26,11 +26,11 @@ def payer():
 @pytest.fixture
 def allow(payer):
     """What the ledger knows of the allowance from now on."""
-    return lambda amount: payer.ledger.allow(*payer.sandbox.allowed[:4], amount).run()
+    return lambda amount: payer.ledger.allow(*payer.sandbox.ground.allowances[0][:4], amount).run()
 
 
 def left(payer):
-    return payer.ledger.allowance(*payer.sandbox.allowed[:4])
+    return payer.ledger.allowance(*payer.sandbox.ground.allowances[0][:4])
 
 
 def counted(payer):
@@ -60,7 +60,7 @@ def test_D3_through_attach_the_untouched_402_comes_back(payer, allow):
 def test_of_two_ways_at_one_price_the_one_without_an_allowance_is_taken(payer):
     with payer.client() as http:
         http.get(payer.sandbox.url("/either"))
-    assert payer.sandbox.allowance == left(payer) == 1_000_000_000
+    assert payer.sandbox.ground.allowance == left(payer) == 1_000_000_000
 
 
 @libraries
@@ -71,7 +71,7 @@ def test_exact_by_permit2_settles_on_the_chain(payer, library):
     assert (reply.status_code, receipt.outcome, receipt.money.amount) == (200, "spent", 10_000)
     (settled,) = payer.sandbox.settlements
     assert (settled.tx, settled.amount) == (receipt.transaction, 10_000)
-    assert payer.sandbox.allowance == left(payer) == 1_000_000_000 - 10_000
+    assert payer.sandbox.ground.allowance == left(payer) == 1_000_000_000 - 10_000
     (payment,) = payer.ledger.payments()
     assert int(payment.nonce, 16) == int.from_bytes(bytes.fromhex(settled.nonce.removeprefix("0x")))
 
@@ -183,7 +183,7 @@ def test_V7_resume_gives_back_what_the_chain_shows_was_not_charged(served, buy):
     assert (found.before, found.after) == ("CLAIMED", "CONFIRMED")
     assert found.note == "charged 0.0120 of at most 0.0500 USDC (base-sepolia), found on chain"
     assert counted(served) == 12_000
-    assert left(served) == served.sandbox.allowance == 1_000_000_000 - 12_000
+    assert left(served) == served.sandbox.ground.allowance == 1_000_000_000 - 12_000
     assert served.ledger.payment(receipt.payment_id).charged == 12_000
     assert served.resume() == [] and counted(served) == 12_000
     assert served.ledger.verify() == []

@@ -59,8 +59,8 @@ def test_V11_money_from_somebody_else_is_no_refund(payer):
     _, bought = buy(payer, "/joke")
     box = payer.sandbox
     stranger = EvmKey(bytes([7] * 32))
-    box.token.mint(bytes.fromhex(stranger.address[2:]), 10_000)
-    sent = box.token.transfer(stranger, bytes.fromhex(payer.wallet.address("eip155")[2:]), 10_000).hash
+    box.ground.token.mint(bytes.fromhex(stranger.address[2:]), 10_000)
+    sent = box.ground.token.transfer(stranger, bytes.fromhex(payer.wallet.address("eip155")[2:]), 10_000).hash
     with pytest.raises(NodeError):
         refund(payer, bought, sent)
 

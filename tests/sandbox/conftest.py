@@ -64,7 +64,7 @@ class Buyer:
 
     def payload(self, *, separator: bytes | None = None, signer: EvmKey | None = None, **change: Any) -> dict[str, Any]:
         """`payload` of the scheme exact, 0.01 USDC to the seller; `change` replaces signed fields."""
-        now = self.box.chain.now()
+        now = self.box.ground.chain.now()
         fields = {
             "from": self.key.address,
             "to": self.box.pay_to,
@@ -80,7 +80,7 @@ class Buyer:
 
     def permit(self, scheme: str = "exact", *, signer: EvmKey | None = None, **change: Any) -> dict[str, Any]:
         """`payload` by Permit2, 0.01 USDC or up to it to the seller; `change` replaces signed fields."""
-        now = self.box.chain.now()
+        now = self.box.ground.chain.now()
         witness = {"to": self.box.pay_to, "validAfter": "0"}
         if scheme == "upto":
             witness["facilitator"] = self.box.facilitator_address
@@ -182,7 +182,7 @@ class Wallet:
         self.address = self.account.address
 
     def rpc(self, method, *params):
-        answer = answer_rpc(self.box.chain, {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)})
+        answer = answer_rpc(self.box.ground.chain, {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)})
         assert (answer["jsonrpc"], answer["id"]) == ("2.0", 1)
         return answer["result"] if "result" in answer else answer["error"]
 

@@ -52,13 +52,13 @@ def test_a_transaction_is_read_back_with_what_it_moved(both, buyer_of):
     (moved,) = mined.transfers
     assert (moved.sender, moved.to, moved.value) == (both.payer_address, both.pay_to, 10000)
     assert (mined.status, mined.value, mined.to) == (1, 10000, moved.token)
-    assert both.chain.block(mined.block).transactions == (mined.hash,)
+    assert both.ground.chain.block(mined.block).transactions == (mined.hash,)
     assert both.transaction("0x" + "00" * 32) is None
 
 
 def test_a_reverted_transaction_is_mined_with_its_reason(both):
     stranger = EvmKey(b"\x44" * 32)
-    done = both.token.transfer(stranger, b"\x05" * 20, 1)
+    done = both.ground.token.transfer(stranger, b"\x05" * 20, 1)
     assert (done.status, done.reason, done.transfers) == (0, "ERC20: transfer amount exceeds balance", ())
     assert both.transaction(done.hash) == done
 
@@ -133,10 +133,10 @@ def test_an_evm_leaves_the_recursion_limit_alone(backend):
 
 
 def test_native_balances_and_code(both):
-    assert both.chain.wei(b"\x09" * 20) == 0
-    both.chain.endow(b"\x09" * 20, 10**18)
-    assert both.chain.wei(b"\x09" * 20) == 10**18
-    assert both.chain.code(b"\x09" * 20) == b""
+    assert both.ground.chain.wei(b"\x09" * 20) == 0
+    both.ground.chain.endow(b"\x09" * 20, 10**18)
+    assert both.ground.chain.wei(b"\x09" * 20) == 10**18
+    assert both.ground.chain.code(b"\x09" * 20) == b""
 
 
 @pytest.mark.parametrize("backend", ["pyrevm", "py-evm"])
@@ -189,7 +189,7 @@ def test_the_node_names_its_chain_and_blocks(rpc, shop):
     assert rpc("eth_chainId") == "0x14a34"
     head = rpc("eth_getBlockByNumber", "latest", False)
     assert head == rpc("eth_getBlockByNumber", head["number"], False)
-    assert int(head["timestamp"], 16) <= shop.box.chain.now()
+    assert int(head["timestamp"], 16) <= shop.box.ground.chain.now()
     shop.box.warp(1000)
     final = rpc("eth_getBlockByNumber", "finalized", False)
     assert int(final["timestamp"], 16) >= int(head["timestamp"], 16) + 1000

@@ -58,14 +58,14 @@ def test_a_payment_settles_once(box, buyer, version):
 )
 def test_what_the_payer_signed_is_held_against_the_offer(box, buyer, version, change, code, refused):
     change = {
-        key: str(box.chain.now() + int(value)) if str(value)[:1] in "+-" else value for key, value in change.items()
+        key: str(box.ground.chain.now() + int(value)) if str(value)[:1] in "+-" else value for key, value in change.items()
     }
     ending = "_mismatch" if code.endswith("_value") and version == 2 else ""
     assert refused(box, buyer.request(version, **change)) == code + ending
 
 
 def test_six_seconds_of_validity_are_enough(box, buyer):
-    body = buyer.request(validBefore=str(box.chain.now() + 7))
+    body = buyer.request(validBefore=str(box.ground.chain.now() + 7))
     assert box.facilitator.verify_json(body)["isValid"]
 
 
@@ -118,7 +118,7 @@ def test_an_empty_purse_is_refused(box, buyer, refused):
 
 def test_a_payer_whose_account_is_frozen_fails_the_rehearsal(box, buyer, refused):
     payer = bytes.fromhex(box.payer_address[2:])
-    assert box.token.send(box._operator, "blacklist(address)", payer.rjust(32, b"\0")).status
+    assert box.ground.token.send(box.ground.operator, "blacklist(address)", payer.rjust(32, b"\0")).status
     assert refused(box, buyer.request()) == f"{E}transaction_simulation_failed"
 
 
@@ -134,7 +134,7 @@ def test_a_long_signature_of_a_plain_account_is_an_undeployed_wallet(box, buyer,
 )  # the last reverts with the magic
 def test_a_contract_wallet_signs_in_its_own_way(both, buyer_of, code, good, refused):
     wallet = "0x" + "77" * 20
-    both.chain.install(bytes.fromhex("77" * 20), bytes.fromhex(code))
+    both.ground.chain.install(bytes.fromhex("77" * 20), bytes.fromhex(code))
     both.fund(wallet, 10000)
     body = buyer_of(both).request(from_=wallet)
     body["paymentPayload"]["payload"]["signature"] = "0x" + "ab" * 100

@@ -31,7 +31,7 @@ def test_a_permit_is_verified_and_settled_for_real(both, buyer_of, scheme):
         "payer": both.payer_address,
     } | ({"amount": "10000"} if scheme == "upto" else {})
     assert both.balance(both.pay_to) == 10_000
-    assert both.allowance == 1_000_000_000 - 10_000
+    assert both.ground.allowance == 1_000_000_000 - 10_000
     (row,) = both.settlements
     assert (row.tx, row.payer, row.amount) == (done["transaction"], both.payer_address, 10_000)
     assert int(row.nonce, 16) == int(body["paymentPayload"]["payload"]["permit2Authorization"]["nonce"])
@@ -60,7 +60,7 @@ def test_a_permit_is_verified_and_settled_for_real(both, buyer_of, scheme):
 )
 def test_what_a_permit_says_is_held_against_the_offer(box, buyer, scheme, change, code, refused):
     change = {
-        key: str(box.chain.now() + int(value)) if str(value)[:1] == "+" or key == "deadline" else value
+        key: str(box.ground.chain.now() + int(value)) if str(value)[:1] == "+" or key == "deadline" else value
         for key, value in change.items()
     }
     if code == "invalid_payload":
@@ -110,11 +110,11 @@ def test_a_wrong_requirement_for_a_permit_is_refused(box, buyer, scheme, change,
 
 @schemes
 def test_without_an_allowance_permit2_moves_nothing(box, buyer, scheme, refused):
-    box.token.approve(buyer.key, PERMIT2, 9_999)
+    box.ground.token.approve(buyer.key, PERMIT2, 9_999)
     assert refused(box, buyer.permit_request(scheme)) == "permit2_allowance_required"
-    box.token.approve(buyer.key, PERMIT2, 10_000)
+    box.ground.token.approve(buyer.key, PERMIT2, 10_000)
     assert box.facilitator.settle_json(buyer.permit_request(scheme))["success"]
-    assert box.allowance == 0
+    assert box.ground.allowance == 0
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_an_empty_purse_with_an_allowance_is_refused(box, buyer, scheme, code, r
 @schemes
 def test_a_frozen_account_fails_the_rehearsal_of_its_permit(box, buyer, scheme, refused):
     payer = bytes.fromhex(box.payer_address[2:])
-    assert box.token.send(box._operator, "blacklist(address)", payer.rjust(32, b"\0")).status
+    assert box.ground.token.send(box.ground.operator, "blacklist(address)", payer.rjust(32, b"\0")).status
     code = {"exact": f"{E}transaction_simulation_failed", "upto": "invalid_upto_evm_transaction_failed"}[scheme]
     assert refused(box, buyer.permit_request(scheme)) == code
 
@@ -212,7 +212,7 @@ def test_what_was_true_in_the_rehearsal_may_be_false_in_the_block(box, buyer, wa
     again = box.facilitator.settle_json(body)
     assert (again["errorReason"], again["transaction"], again["payer"]) == (USED[way], "", box.payer_address)
     payer = bytes.fromhex(box.payer_address[2:])
-    assert box.token.send(box._operator, "blacklist(address)", payer.rjust(32, b"\0")).status
+    assert box.ground.token.send(box.ground.operator, "blacklist(address)", payer.rjust(32, b"\0")).status
     body = buyer.request() if way == "eip3009" else buyer.permit_request(way)
     assert box.facilitator.settle_json(body)["errorReason"] == FAILED[way]
     assert len(box.settlements) == 1
@@ -223,7 +223,7 @@ def test_a_token_that_moves_another_amount_is_noticed(box, buyer, monkeypatch):
     fields = other["authorization"]
     numbers = (int(fields[name]) for name in ("value", "validAfter", "validBefore"))
     sender, to, nonce = (bytes.fromhex(fields[name][2:]) for name in ("from", "to", "nonce"))
-    data = box.token.call_data(Authorization(sender, to, *numbers, nonce), bytes.fromhex(other["signature"][2:]))
+    data = box.ground.token.call_data(Authorization(sender, to, *numbers, nonce), bytes.fromhex(other["signature"][2:]))
     monkeypatch.setattr(box.facilitator._token, "call_data", lambda *_: data)
     assert box.facilitator.settle_json(buyer.request())["errorReason"] == f"{E}transfer_event_mismatch"
     assert box.settlements == []

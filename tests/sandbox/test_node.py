@@ -69,9 +69,9 @@ def test_an_estimate_leaves_room_for_what_a_call_holds_back(on_both):
     """A caller keeps a 64th of its gas (EIP-150): what was used would not be enough."""
     wallet = on_both
     outer, inner = b"\x08" * 20, b"\x09" * 20
-    wallet.box.chain.install(inner, b"".join(bytes((0x60, 1, 0x60, slot, 0x55)) for slot in range(5)))  # five SSTORE
+    wallet.box.ground.chain.install(inner, b"".join(bytes((0x60, 1, 0x60, slot, 0x55)) for slot in range(5)))  # five SSTORE
     code = b"\x5f" * 5 + b"\x73" + inner + bytes.fromhex("5af115602157005b5f5ffd")  # call it, revert when it fails
-    wallet.box.chain.install(outer, code)
+    wallet.box.ground.chain.install(outer, code)
     to = "0x" + outer.hex()
     gas = wallet.number("eth_estimateGas", {"from": wallet.address, "to": to})
     receipt = wallet.rpc("eth_getTransactionReceipt", wallet.send(to=to, gas=gas))
@@ -222,12 +222,12 @@ def test_a_search_for_logs_is_bounded(wallet, monkeypatch):
 
 def test_batches(wallet):
     call = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
-    assert answer_rpc(wallet.box.chain, [call, 5, call | {"id": "x", "method": 7}]) == [
+    assert answer_rpc(wallet.box.ground.chain, [call, 5, call | {"id": "x", "method": 7}]) == [
         {"jsonrpc": "2.0", "id": 1, "result": "0x14a34"},
         {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "invalid request"}},
         {"jsonrpc": "2.0", "id": "x", "error": {"code": -32600, "message": "invalid request"}},
     ]
-    assert answer_rpc(wallet.box.chain, [])["error"]["code"] == -32600
-    assert answer_rpc(wallet.box.chain, [call] * 1001)["error"]["message"] == "batch too large"
-    assert answer_rpc(wallet.box.chain, call | {"params": {}})["result"] == "0x14a34"
-    assert answer_rpc(wallet.box.chain, call | {"params": {"a": 1}})["error"]["code"] == -32602
+    assert answer_rpc(wallet.box.ground.chain, [])["error"]["code"] == -32600
+    assert answer_rpc(wallet.box.ground.chain, [call] * 1001)["error"]["message"] == "batch too large"
+    assert answer_rpc(wallet.box.ground.chain, call | {"params": {}})["result"] == "0x14a34"
+    assert answer_rpc(wallet.box.ground.chain, call | {"params": {"a": 1}})["error"]["code"] == -32602

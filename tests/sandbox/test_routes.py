@@ -8,12 +8,13 @@ import pytest
 
 from x402_agent.dialects import builtin
 from x402_agent.model import Ask
-from x402_agent.primitives import EvmKey
-from x402_agent.sandbox import ROUTES, Route
-from x402_agent.sandbox.challenge import Seller, requirements
+from x402_agent.sandbox import Route
+from x402_agent.sandbox.challenge import requirements
+from x402_agent.sandbox.evm_ground import EvmGround
 from x402_agent.sandbox.messages import Request
 from x402_agent.steps import Reply
 
+ROUTES = EvmGround.routes
 OK = [each for each in ROUTES.values() if each.price and not each.path.endswith("-500")]
 
 
@@ -138,7 +139,7 @@ def test_a_permit2_and_an_upto_offer_word_for_word(shop, tools):
 def test_either_way_is_taken_and_only_as_accepted(shop, buyer, buy, tools, index):
     asked, paid, _ = buy(shop, "/either", index=index)
     assert paid.status_code == 200
-    assert shop.box.allowance == 1_000_000_000 - 10_000 * index
+    assert shop.box.ground.allowance == 1_000_000_000 - 10_000 * index
     entry = tools.decode(asked.headers["payment-required"])["accepts"][index]
     other = buyer.payload() if index else buyer.permit()
     sent = {"PAYMENT-SIGNATURE": tools.encode({"x402Version": 2, "accepted": entry, "payload": other})}
@@ -161,7 +162,7 @@ def test_an_upto_request_costs_what_the_handler_says(shop, buy, tools):
 
 def test_what_is_free_asks_for_nothing(shop):
     assert shop.get("/free").json() == {"free": True}
-    assert {each["path"] for each in shop.get("/").json()["routes"]} == set(ROUTES)
+    assert {each["path"] for each in shop.get("/").json()["routes"]} == {"/", *ROUTES}
     assert shop.get("/nowhere").status_code == 404
 
 
@@ -292,10 +293,9 @@ def test_a_payload_that_answers_nothing_that_was_asked(shop, buyer, tools, path,
     assert shop.box.settlements == []
 
 
-def test_version_1_is_offered_what_it_knows():
+def test_version_1_is_offered_what_it_knows(box):
     route = Route("/x", 5, ROUTES["/joke"].handler, "", wire="both", ways=("permit2", "eip3009", "upto"))
-    seller = Seller(EvmKey(bytes([1] * 32)), "0x" + "22" * 20)
-    one, two = (requirements(route, Request("GET", "http://x", "/x"), version, seller, 1) for version in (1, 2))
+    one, two = (requirements(route, Request("GET", "http://x", "/x"), version, box.ground, 1) for version in (1, 2))
     assert [each["extra"].get("assetTransferMethod") for each in one] == [None]
     assert [(each["scheme"], "facilitatorAddress" in each["extra"]) for each in two] == [
         ("exact", False),
@@ -353,5 +353,5 @@ def test_another_process_may_change_scenario_and_time(shop):
     body = {"name": "slow_settlement", "parameters": {"seconds": 0.1}}
     assert shop.post("/sandbox/scenario", json=body).json() == {"scenario": "slow_settlement"}
     assert shop.box.scenario.seconds == 0.1
-    before = shop.box.chain.now()
+    before = shop.box.ground.chain.now()
     assert shop.post("/sandbox/warp", json={"seconds": 60}).json()["now"] >= before + 60

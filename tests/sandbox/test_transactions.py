@@ -108,8 +108,8 @@ def test_what_a_node_refuses(wallet):
     assert wallet.refused(value=ETHER).startswith("insufficient funds for gas * price + value: balance ")
     assert wallet.refused(maxFeePerGas=1, maxPriorityFeePerGas=2).startswith("max priority fee per gas higher than")
     assert wallet.refused(to=None, data=b"\x00").startswith("contract creation is not supported")
-    wallet.box.chain.install(bytes.fromhex(wallet.address[2:]), b"\x00")
-    wallet.box.chain.endow(bytes.fromhex(wallet.address[2:]), ETHER)
+    wallet.box.ground.chain.install(bytes.fromhex(wallet.address[2:]), b"\x00")
+    wallet.box.ground.chain.endow(bytes.fromhex(wallet.address[2:]), ETHER)
     assert wallet.refused().startswith("sender not an eoa")
 
 

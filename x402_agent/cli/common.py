@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from ..ledger import Payment, SqliteLedger
     from ..model import Offer
 
-__all__ = ["Exit", "Json", "as_json", "asked", "colored", "errors", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
+__all__ = ["Chain", "Exit", "Json", "as_json", "asked", "colored", "errors", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
 
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+Chain = Annotated[str, typer.Option(help="The chain it stands on: evm, or another that the sandbox has.")]
 _OPTION = re.compile(r'extensions=\{"payment": \{"max": "([0-9.]+)"\}\}')  # what a program writes; here it is an option
 
 
@@ -164,7 +165,9 @@ def sandbox_payer(settings: Settings, trace: Callable[[Any, Any, Any], None] | N
     if not path.exists():
         raise SettingsError("no sandbox is running", rule=str(path), hint="x402-agent sandbox up")
     facts = json.loads(path.read_text("utf-8"))
-    settings = replace(settings, nodes={"eip155:84532": facts["node"]})
-    policy = Policy(networks=("base-sepolia",), source="the sandbox default")
+    network = facts["network"]
+    settings = replace(settings, nodes={network: facts["node"]})
+    policy = Policy(networks=(network,), source="the sandbox default")
     ledger = SqliteLedger(settings.sandbox_ledger, sandbox=True)
-    return Payer(wallet=Wallet.from_key(facts["key"]), policy=policy, settings=settings, ledger=ledger, trace=trace)
+    wallet = Wallet.from_key(facts["key"], network.partition(":")[0])
+    return Payer(wallet=wallet, policy=policy, settings=settings, ledger=ledger, trace=trace)

@@ -1,4 +1,4 @@
-"""`x402-agent sandbox`: pretend sellers on a real EVM, on this machine."""
+"""`x402-agent sandbox`: pretend sellers on chains of their own, on this machine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import typer
 
 from .. import Settings, SettingsError
 from ..ledger import SqliteLedger
-from ..sandbox import ROUTES, Sandbox, scenarios
-from .common import Json, as_json, errors
+from ..sandbox import Sandbox, scenarios
+from .common import Chain, Json, as_json, errors
 
 __all__ = ["app"]
 
@@ -37,6 +37,7 @@ def list_(json: Json = False) -> None:
 def up(
     scenario: Annotated[str, typer.Option(help="What the sellers do; see `sandbox scenarios`.")] = "honest",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 picks a free one.")] = 0,
+    chain: Chain = "evm",
     json: Annotated[bool, typer.Option("--json", help='A line per seller, then {"ready": true}.')] = False,
 ) -> None:
     """Run the sandbox until ^C. Pay it with `x402-agent get --sandbox URL`, or with any x402 client."""
@@ -44,13 +45,14 @@ def up(
         if scenario not in scenarios():
             raise SettingsError(f"no scenario is called {scenario!r}", rule="--scenario", hint=", ".join(scenarios()))
         settings = Settings.load()
-        with Sandbox(scenario) as box:
+        with Sandbox(scenario, chain=chain) as box:
             box.serve(port=port)
             path = settings.data_dir / "sandbox" / "payer.json"
-            _leave_key(path, {"key": box.payer_key.hex(), "node": box.rpc_url, "url": box.url("")})
+            _leave_key(path, {"key": box.payer_key.hex(), "node": box.rpc_url, "url": box.url(""), "network": box.network})
             kept = SqliteLedger(settings.sandbox_ledger, sandbox=True)
             kept.unpin(box.origin)  # another sandbox may have had this port
-            kept.allow(*box.allowed).run()
+            for allowed in box.ground.allowances:
+                kept.allow(*allowed).run()
             kept.shut()
             try:
                 _announce(box, scenario, json)
@@ -69,16 +71,16 @@ def _leave_key(path: Any, facts: dict[str, str]) -> None:
 
 def _announce(box: Sandbox, scenario: str, json: bool) -> None:
     if json:
-        for path, route in ROUTES.items():
+        for path, route in box.routes.items():
             if not route.price:
                 continue
-            as_json({"url": box.url(path), "dialect": "x402", "chain": "eip155:84532", "scenario": scenario,
+            as_json({"url": box.url(path), "dialect": "x402", "chain": box.network, "scenario": scenario,
                      "price": str(route.price), "wire": route.wire, "flow": route.flow, "pay_to": box.pay_to, "faucet": box.url("/sandbox/fund"), "facilitator": box.url("/facilitator"),
                      "node": box.rpc_url})  # fmt: skip
         as_json({"ready": True})
     else:
         print(f"sandbox  {box.url('')}    scenario {scenario}; test money; nothing leaves this machine")
-        print(f"routes   {'  '.join(ROUTES)}")
+        print(f"routes   {'  '.join(box.routes)}")
         print(f"pay it   x402-agent get --sandbox {box.url('/joke')}")
         print("Ready! (^C to quit)")
     sys.stdout.flush()

@@ -12,7 +12,7 @@ import typer
 
 from .. import Payer, Settings
 from .arrows import Arrows
-from .common import as_json, errors, row
+from .common import Chain, as_json, errors, row
 
 if TYPE_CHECKING:
     import httpx
@@ -31,9 +31,10 @@ next: x402-agent log · x402-agent sandbox up --scenario settles_then_500 · x40
 
 def run(
     scenario: Annotated[str, typer.Option(help="What the pretend seller does; `sandbox scenarios` lists them.")] = "honest",
+    chain: Chain = "evm",
     json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the transcript.")] = False,
 ) -> None:
-    """Make a first paid request: a real signature, a real EVM, test money, no account, no internet."""
+    """Make a first paid request: a real signature, a machine of the chain's own, test money, no account, no internet."""
     with errors(json):
         settings = Settings.load()
 
@@ -41,15 +42,15 @@ def run(
             if not json:
                 sys.stdout.write(text + "\n")
 
-        with Payer.sandbox(scenario, ledger=settings.sandbox_ledger, serve=True, settings=settings) as payer:
+        with Payer.sandbox(scenario, chain=chain, ledger=settings.sandbox_ledger, serve=True, settings=settings) as payer:
             box = payer.box
             assert box is not None
             write(f"sandbox  {box.url('')}    test money; nothing leaves this machine")
             arrows = Arrows(
                 write, ledger=_short(settings.sandbox_ledger), per_call=payer.policy.per_call,
-                label=" in the sandbox's EVM",
+                label=f" in the sandbox's {box.ground.machine}",
                 spent=lambda limits: payer.ledger.spent(limits, realm="sandbox")[0].spent,
-                settled=lambda tx: "read back from the VM" if box.transaction(tx) is not None else "NOT in the VM",
+                settled=lambda tx: f"read back from the {box.ground.machine}" if box.transaction(tx) is not None else f"NOT in the {box.ground.machine}",
             )  # fmt: skip
             payer.trace = arrows
             with payer.client(timeout=40) as http:

@@ -133,16 +133,18 @@ class Payer:
         cls,
         scenario: str = "honest",
         *,
+        chain: str = "evm",
         ledger: Path | None = None,
         budget: Budget | None = None,
         serve: bool = False,
         settings: Settings | None = None,
         trace: Callable[[Ask, Step, Any], None] | None = None,
     ) -> Payer:
-        """The same object on test money: `payer.sandbox` is a pretend seller on a real EVM, in this process.
+        """The same object on test money: `payer.sandbox` is a pretend seller on a chain in this process.
 
-        With `serve` it listens on loopback; otherwise `payer.client()` reaches it without a socket. Without a
-        `ledger` path the journal lives in a temporary folder and goes with the payer.
+        `chain` is evm or another of sandbox.GROUNDS. With `serve`, and where a node must be asked before paying, it listens
+        on loopback; otherwise `payer.client()` reaches it without a socket. Without a `ledger` path the journal lives in a
+        temporary folder and goes with the payer. Raises SettingsError for a chain that the sandbox has not.
         """
         import tempfile
         from dataclasses import replace
@@ -153,17 +155,19 @@ class Payer:
         settings = settings or Settings.load()
         if ledger is None:
             settings = replace(settings, slip=Secret())  # a slip of another ledger is nothing to this one
-        box = Sandbox(scenario)
-        if serve:
+        box = Sandbox(scenario, chain=chain)
+        where = box.ground.asset.network
+        if serve or box.ground.asks_node:
             box.serve()
-            settings = replace(settings, nodes={"eip155:84532": box.rpc_url})
-        policy = Policy(networks=("base-sepolia",), source="the sandbox default")
+            settings = replace(settings, nodes={where.id: box.rpc_url})
+        policy = Policy(networks=(where.name,), source="the sandbox default")
         folder = None if ledger else tempfile.TemporaryDirectory(prefix="x402-agent-")
         journal = SqliteLedger(ledger or Path(folder.name if folder else ".") / "sandbox.db", sandbox=True)
         journal.unpin(box.origin)  # another sandbox may have had this port
-        journal.allow(*box.allowed).run()
+        for allowed in box.ground.allowances:
+            journal.allow(*allowed).run()
         made = cls(
-            wallet=Wallet.from_key(box.payer_key),
+            wallet=Wallet.from_key(box.payer_key, where.namespace),
             policy=policy.with_budget(budget) if budget else policy,
             settings=settings,
             ledger=journal,

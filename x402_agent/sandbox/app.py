@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError
 from .messages import Answer, Request, json_answer
-from .node import answer_rpc
 from .scenario import scenario
-from .token import raw_address
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,28 +32,27 @@ class App:
             "GET /facilitator/supported": lambda _: self._sandbox.facilitator.supported(),
             "POST /facilitator/verify": lambda r: self._sandbox.facilitator.verify_json(r.json()),
             "POST /facilitator/settle": lambda r: self._sandbox.facilitator.settle_json(r.json()),
-            "POST /rpc": lambda r: answer_rpc(self._sandbox.chain, r.json()),
             "GET /sandbox/state": lambda _: self._state(),
             "POST /sandbox/fund": lambda r: self._fund(r.json()),
             "POST /sandbox/warp": lambda r: self._warp(r.json()),
             "POST /sandbox/scenario": lambda r: self._scenario(r.json()),
         }
         control = controls.get(f"{request.method} {request.path}")
-        if control is None:
-            return self._sandbox.paywall.handle(request)
         try:
-            return json_answer(200, control(request))
+            if control is not None:
+                return json_answer(200, control(request))
+            answer = self._sandbox.ground.answer(request)
         except (ValueError, LookupError, TypeError, SettingsError) as cause:
             return json_answer(400, {"error": str(cause)[:300]})
+        return self._sandbox.paywall.handle(request) if answer is None else answer
 
     def _fund(self, body: Any) -> object:
         address, amount = body["address"], int(body["amount"])
-        raw_address(address)
         return {"transaction": self._sandbox.fund(address, amount), "balance": str(self._sandbox.balance(address))}
 
     def _warp(self, body: Any) -> object:
         self._sandbox.warp(int(body["seconds"]))
-        return {"now": self._sandbox.chain.now()}
+        return {"now": self._sandbox.ground.now()}
 
     def _scenario(self, body: Any) -> object:
         self._sandbox.scenario = scenario(body["name"]).with_(**body.get("parameters", {}))
@@ -103,7 +100,7 @@ class App:
 def _request(scope: Any, body: bytes) -> Request:
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     origin = f"{scope.get('scheme', 'http')}://{headers.get('host', 'sandbox.localhost')}"
-    return Request(scope["method"], origin, scope["path"], headers, body)
+    return Request(scope["method"], origin, scope["path"], headers, body, scope.get("query_string", b"").decode("latin-1"))
 
 
 async def _body(receive: Callable[[], Awaitable[Any]]) -> bytes | None:

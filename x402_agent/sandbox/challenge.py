@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from . import signing
-from .evm import NETWORK, NETWORK_V1
 from .messages import Answer, encode64, json_answer
-from .payments import AMOUNTS, Refused
-from .token import usdc
+from .refusals import AMOUNTS, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..primitives import EvmKey
+    from .ground import Ground
     from .messages import Request
     from .routes import Route
 
-__all__ = ["HEADERS", "RECEIPTS", "Seller", "extensions", "matching", "payment_required", "requirements"]
+__all__ = ["HEADERS", "RECEIPTS", "extensions", "matching", "payment_required", "requirements"]
 
 HEADERS = {2: "payment-signature", 1: "x-payment"}
 RECEIPTS = {2: "PAYMENT-RESPONSE", 1: "X-PAYMENT-RESPONSE"}
@@ -34,44 +31,18 @@ _SCHEMA = {
 }
 
 
-class Seller(NamedTuple):
-    """Who is paid, and who may settle `upto` payments: EIP-55 addresses. `key` is the payee's own, to sign offers."""
-
-    key: EvmKey
-    facilitator: str
-
-    @property
-    def pay_to(self) -> str:
-        """Who is paid."""
-        return self.key.address
-
-
-def requirements(route: Route, request: Request, version: int, seller: Seller, factor: int) -> list[dict[str, Any]]:
-    """`accepts` of a route; prices are multiplied by `factor`. Version 1 knows EIP-3009 only."""
-    token = usdc()
-    name, domain_version = token.eip712 or ("", "")
-    rows = [(each.network, each.asset, each.name, each.price, "eip3009") for each in route.before]
-    rows += [(NETWORK, token.address, name, route.price, way) for way in route.ways]
-    rows += [(each.network, each.asset, each.name, each.price, "eip3009") for each in route.after]
+def requirements(route: Route, request: Request, version: int, ground: Ground, factor: int) -> list[dict[str, Any]]:
+    """`accepts` of a route; prices are multiplied by `factor`."""
     made = []
-    for network, asset, domain, price, way in rows:
-        if version == 1 and way != "eip3009":
-            continue
-        extra: dict[str, Any] = {"name": domain, "version": domain_version}
-        if way != "eip3009":
-            extra["assetTransferMethod"] = "permit2"
-        if way == "upto":
-            extra["facilitatorAddress"] = seller.facilitator
-        if route.flow != "authorization":
-            extra["paymentFlow"] = route.flow
+    for scheme, network, asset, price, extra in ground.offers(route, version):
         entry: dict[str, Any] = {
-            "scheme": "upto" if way == "upto" else "exact",
-            "network": NETWORK_V1 if version == 1 else network,
+            "scheme": scheme,
+            "network": network,
             AMOUNTS[version]: str(price * factor),
             "asset": asset,
-            "payTo": seller.pay_to,
+            "payTo": ground.pay_to,
             "maxTimeoutSeconds": LIFETIME,
-            "extra": extra,
+            "extra": extra | ({"paymentFlow": route.flow} if route.flow != "authorization" else {}),
         }
         if version == 1:
             about = {"resource": request.url, "description": route.description, "mimeType": "application/json"}
@@ -87,12 +58,12 @@ def extensions(route: Route) -> dict[str, Any]:
     return {IDENTIFIER: {"info": {"required": route.identifier == "required"}, "schema": _SCHEMA}}
 
 
-def payment_required(route: Route, request: Request, seller: Seller, factor: int, error: str) -> Answer:
+def payment_required(route: Route, request: Request, ground: Ground, factor: int, error: str) -> Answer:
     """The 402 of a route, in the header, in the body, or in both."""
 
     def document(version: int) -> dict[str, Any]:
-        accepts = requirements(route, request, version, seller, factor)
-        signed = signing.offers(route, seller.key, request.url, accepts) if route.signed else {}
+        accepts = requirements(route, request, version, ground, factor)
+        signed = ground.signed_offers(route, request.url, accepts) if route.signed else {}
         if version == 1:
             return {"x402Version": 1, "error": error, "accepts": accepts} | ({"extensions": signed} if signed else {})
         resource = {"url": request.url, "description": route.description, "mimeType": "application/json"}

@@ -6,25 +6,26 @@ A refusal is an answer with a code, never an exception. Codes and the order of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..primitives import checksum, keccak, recover
 from .evm import CHAIN_ID, NETWORK
-from .payments import AMOUNTS, NETWORKS, Payment, Refused, asked, named_network, read, refusal, request
+from .ground import Facilitator, Settled, Settlement
+from .payments import NETWORKS, Payment, read
 from .permit2 import EXACT_PROXY, PERMIT2, UPTO_PROXY, Permit
+from .refusals import AMOUNTS, Refused, asked
 from .reverts import revert_reason
 from .token import Authorization, word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from ..primitives import EvmKey
     from .evm import Chain
     from .token import Token
     from .transactions import Transaction
 
-__all__ = ["Facilitator", "Settled"]
+__all__ = ["EvmFacilitator"]
 
 LEAD = 6  # seconds that an authorisation must still be valid
 _DOMAIN = keccak(b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
@@ -55,33 +56,14 @@ _REVERTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A payment on the chain: who paid, the `amount` charged, the transaction that did it (None when nothing was)."""
+class EvmFacilitator(Facilitator):
+    """`exact` by EIP-3009 and Permit2, `upto` by Permit2."""
 
-    payment: Payment
-    transaction: Transaction | None
-    amount: int
-
-    def response(self) -> dict[str, Any]:
-        """The SettleResponse that a facilitator gives and a seller passes on as its receipt."""
-        answer = {
-            "success": True,
-            "transaction": self.transaction.hash if self.transaction else "",
-            "network": self.payment.network,
-            "payer": self.payment.payer,
-        }
-        return answer | ({"amount": str(self.amount)} if self.payment.upto else {})
-
-
-class Facilitator:
-    """`settled` is called once for every settlement. Thread-safe: the chain decides who was first."""
-
-    def __init__(self, chain: Chain, token: Token, key: EvmKey, settled: Callable[[Settled], None]) -> None:
+    def __init__(self, chain: Chain, token: Token, key: EvmKey) -> None:
+        super().__init__(NETWORKS)
         self._chain = chain
         self._token = token
         self._key = key
-        self._settled = settled
 
     @property
     def address(self) -> str:
@@ -119,29 +101,15 @@ class Facilitator:
             free = payment.upto and not amount
             self._check(payment, payload, requirement, None if free else amount)
             if free:
-                return Settled(payment, None, 0)
-            settled = Settled(payment, self._send(payment, amount), amount)
+                return Settled(payment.payer, payment.network, 0, None, {"amount": "0"})
+            mined = self._send(payment, amount)
         except Refused as refused:
             raise Refused(refused.code, refused.words, payment.payer) from None
-        self._settled(settled)
-        return settled
-
-    def verify_json(self, body: object) -> dict[str, Any]:
-        """POST /verify: a VerifyResponse for a decoded request body."""
-        try:
-            payment = self.verify(*request(body))
-        except Refused as refused:
-            answer: dict[str, Any] = {"isValid": False, "invalidReason": refused.code}
-            answer |= {"invalidMessage": refused.words} if refused.words else {}
-            return answer | ({"payer": refused.payer} if refused.payer else {})
-        return {"isValid": True, "payer": payment.payer}
-
-    def settle_json(self, body: object) -> dict[str, Any]:
-        """POST /settle: a SettleResponse for a decoded request body."""
-        try:
-            return self.settle(*request(body)).response()
-        except Refused as refused:
-            return refusal(refused, named_network(body))
+        moved = mined.transfers[0]
+        row = Settlement(mined.hash, moved.sender, moved.to, moved.value, payment.nonce, mined.block)
+        self.settlements.append(row)
+        extra = {"amount": str(amount)} if payment.upto else {}
+        return Settled(payment.payer, payment.network, amount, row, extra)
 
     # -- what is checked ----------------------------------------------------------------------------------------------
 

@@ -94,7 +94,7 @@ def _request(request: Any, body: bytes) -> Request:
     url = request.url
     port = f":{url.port}" if url.port else ""
     headers = {name.lower(): value for name, value in request.headers.items()}
-    return Request(request.method, f"{url.scheme}://{url.host}{port}", url.path, headers, body)
+    return Request(request.method, f"{url.scheme}://{url.host}{port}", url.path, headers, body, url.query.decode("ascii"))
 
 
 def _patience(request: Any, answer: Answer) -> tuple[float, bool]:

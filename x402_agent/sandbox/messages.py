@@ -23,6 +23,7 @@ class Request:
     path: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
+    query: str = ""  # what stood behind the question mark, still encoded
 
     @property
     def url(self) -> str:

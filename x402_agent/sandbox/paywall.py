@@ -14,20 +14,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from . import signing
-from .challenge import HEADERS, IDENTIFIER, RECEIPTS, Seller, extensions, matching, payment_required, requirements
-from .evm import NETWORK
+from .challenge import HEADERS, IDENTIFIER, RECEIPTS, extensions, matching, payment_required, requirements
 from .messages import Answer, decode64, encode64, json_answer
-from .payments import NETWORKS, Refused, refusal
-from .routes import OVERRIDES, ROUTES
+from .refusals import Refused, refusal
+from .routes import OVERRIDES, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from ..primitives import EvmKey
-    from .facilitator import Facilitator, Settled
+    from .ground import Ground, Settled
     from .messages import Request
-    from .routes import Route
     from .scenario import Scenario
 
 __all__ = ["Paywall", "Visit"]
@@ -66,16 +62,14 @@ class _Bid:
 
 
 class Paywall:
-    """The priced routes. `refund` sends tokens back from the seller's key and returns the transaction id."""
+    """The priced routes of the shop that stands on a ground."""
 
-    def __init__(
-        self, facilitator: Facilitator, key: EvmKey, refund: Callable[[str, int], str], scenario: Scenario
-    ) -> None:
+    def __init__(self, ground: Ground, scenario: Scenario) -> None:
         self.scenario = scenario
         self.visits: list[Visit] = []
-        self._facilitator = facilitator
-        self._seller = Seller(key, facilitator.address)
-        self._refund = refund
+        self.routes = {"/": Route("/", 0, self._index, "this list"), **ground.routes}
+        self._ground = ground
+        self._facilitator = ground.facilitator
         self._lock = threading.Lock()
         self._asked: dict[str, int] = {}
         self._remembered: dict[tuple[str, str], _Remembered] = {}
@@ -83,9 +77,9 @@ class Paywall:
 
     def handle(self, request: Request) -> Answer:
         """What happens to a request. Decides and settles at once; the door does the waiting."""
-        route = ROUTES.get(request.path)
+        route = self.routes.get(request.path)
         if route is None:
-            return json_answer(404, {"error": "no such path", "paths": list(ROUTES)})
+            return json_answer(404, {"error": "no such path", "paths": list(self.routes)})
         proof = next(((v, request.headers[HEADERS[v]]) for v in route.versions if HEADERS[v] in request.headers), None)
         digest = hashlib.sha256(proof[1].encode()).hexdigest() if proof else ""
         with self._lock:
@@ -112,16 +106,16 @@ class Paywall:
         except ValueError:
             return self._ask(route, request, factor, "invalid_payload")
         try:
-            offered = requirements(route, request, version, self._seller, factor)
+            offered = requirements(route, request, version, self._ground, factor)
             requirement = matching(payload, version, offered, extensions(route))
             bid = _Bid(route, request, version, factor, digest, payload, requirement)
             return self._identify(bid)
         except Refused as refused:
-            receipt = refusal(refused, NETWORKS[version])
+            receipt = refusal(refused, self._ground.networks[version])
             return self._ask(route, request, factor, refused.code).plus((RECEIPTS[version], encode64(receipt)))
 
     def _ask(self, route: Route, request: Request, factor: int, error: str) -> Answer:
-        return payment_required(route, request, self._seller, factor, error)
+        return payment_required(route, request, self._ground, factor, error)
 
     def _identify(self, bid: _Bid) -> Answer:
         """The payment-identifier extension: the same id with the same payload is answered from memory."""
@@ -146,6 +140,13 @@ class Paywall:
             self._identified[bid.route.path, identifier] = (bid.digest, answer)
         return answer
 
+    def _index(self, _request: Request) -> Answer:
+        fields = ("path", "wire", "flow", "ways", "description")
+        rows = [
+            {name: getattr(each, name) for name in fields} | {"price": str(each.price)} for each in self.routes.values()
+        ]
+        return json_answer(200, {"sandbox": True, "network": self._ground.networks[2], "routes": rows})
+
     # -- the scenario -------------------------------------------------------------------------------------------------
 
     def _misbehave(self, bid: _Bid) -> Answer:
@@ -168,7 +169,7 @@ class Paywall:
         """The answer that the scenario gives instead of an honest one."""
         scene = self.scenario
         if scene.answer == "content":
-            receipt = settled.response() if settled else {"success": True, "transaction": "", "network": NETWORK}
+            receipt = settled.response() if settled else self._claimed()
             return replace(self._deliver(bid, receipt), delay=scene.seconds)
         if scene.answer in ("hang", "drop"):
             return Answer(503, delay=scene.seconds, ending="drop")
@@ -181,6 +182,10 @@ class Paywall:
         if scene.receipt and settled is not None:
             answer = answer.plus((RECEIPTS[bid.version], encode64(settled.response())))
         return replace(answer, delay=scene.seconds)
+
+    def _claimed(self) -> dict[str, Any]:
+        """A receipt for nothing."""
+        return {"success": True, "transaction": "", "network": self._ground.networks[2]}
 
     def _elsewhere(self, request: Request) -> str:
         """Where the scenario redirects to: a path, or the same server under another name."""
@@ -223,11 +228,10 @@ class Paywall:
     def _cancel(self, settled: Settled) -> dict[str, Any]:
         """Pay the deposit back, and say so in the receipt."""
         deposit = settled.response()
-        amount = settled.payment.authorization.value
         extra = {
             "depositTransaction": deposit["transaction"],
-            "depositAmount": str(amount),
-            "refundTransaction": self._refund(settled.payment.payer, amount),
+            "depositAmount": str(settled.amount),
+            "refundTransaction": self._ground.refund(settled.payer, settled.amount),
         }
         return {**deposit, "success": False, "errorReason": "handler_failed", "transaction": "", "extra": extra}
 
@@ -238,5 +242,5 @@ class Paywall:
         """The answer with the receipt; a paid answer is private to whoever paid, what it cost is the seller's affair."""
         answer = replace(answer, headers=tuple(line for line in answer.headers if line[0] != OVERRIDES))
         if bid.route.signed and receipt["success"]:
-            receipt = {**receipt, "extensions": signing.receipt(bid.route, self._seller.key, bid.request.url, receipt)}
+            receipt = {**receipt, "extensions": self._ground.signed_receipt(bid.route, bid.request.url, receipt)}
         return answer.plus(("cache-control", "private"), (RECEIPTS[bid.version], encode64(receipt)))

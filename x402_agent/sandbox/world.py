@@ -1,117 +1,94 @@
 """One pretend world: a chain, a token, a facilitator and a shop with keys of their own. Its money is worth nothing.
 
-The keys are random and made here: a person's wallet never comes in, because what is signed for this chain would be
-valid on Base Sepolia too.
+The keys are random and made here: a person's wallet never comes in, because what is signed here would be valid
+on the test network that the chain pretends to be, too.
 """
 
 from __future__ import annotations
 
 import secrets
-import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..primitives import EvmKey, checksum
 from .app import App
-from .evm import NETWORK, Chain
-from .facilitator import Facilitator
+from .ground import ground
 from .paywall import Paywall
-from .permit2 import PERMIT2, Permit2
 from .scenario import Scenario, scenario
-from .token import Token, raw_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from .facilitator import Settled
+    from .ground import Facilitator, Settlement
     from .inprocess import InProcess
-    from .machines import Backend
     from .paywall import Visit
+    from .routes import Route
     from .server import LoopbackServer
-    from .transactions import Transaction
 
-__all__ = ["Sandbox", "Settlement"]
+__all__ = ["Sandbox"]
 
 ORIGIN = "http://{}.sandbox.localhost"  # RFC 6761: never leaves this machine
-PURSE = 100_000_000  # 100 USDC
-ALLOWANCE = 1_000_000_000  # 1,000 USDC that Permit2 may move for the payer
-ETHER = 10**18
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """Money that moved for a request: `amount` in atomic units of USDC, `tx` and `nonce` as 0x-hex, `block` a number.
-
-    `nonce` is what was signed: EIP-3009's 32 bytes, or Permit2's number as 32 bytes.
-    """
-
-    tx: str
-    payer: str
-    pay_to: str
-    amount: int
-    nonce: str
-    block: int
 
 
 class Sandbox:
     """A seller to practise on. `with Sandbox() as box: httpx.Client(transport=box.transport())`, or `box.serve()`.
 
-    `scenario` is a name or a Scenario; `clock` gives unix seconds; `backend` is pyrevm or py-evm, None for the best
-    there is; `sleep` is how the sync in-process door waits. Raises SettingsError when no EVM is installed.
+    `scenario` is a name or a Scenario; `clock` gives unix seconds; `chain` is one of ground.GROUNDS; `backend` is what
+    runs below it (EVM: pyrevm or py-evm), None for the best there is; `sleep` is how the sync in-process door waits.
+    Raises SettingsError when there is no such chain, or nothing installed to run it on.
     """
-
-    network = NETWORK
 
     def __init__(
         self,
         scenario: str | Scenario = "honest",
         clock: Callable[[], float] = time.time,
-        backend: Backend | None = None,
+        backend: str | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        chain: str = "evm",
     ) -> None:
         self._origin = ORIGIN.format(secrets.token_hex(4))
-        self._payer_key = secrets.token_bytes(32)
-        self._payer = EvmKey(self._payer_key)
-        self._seller = EvmKey(secrets.token_bytes(32))
-        self._operator = EvmKey(secrets.token_bytes(32))
         self._sleep = sleep
-        self._lock = threading.Lock()
-        self._settlements: list[Settlement] = []
         self._server: LoopbackServer | None = None
-        self.chain = Chain(clock, backend)
-        for each in (self._payer, self._seller, self._operator):
-            self.chain.endow(raw_address(each.address), ETHER)
-        self.token = Token(self.chain, self._operator)
-        self.permit2 = Permit2(self.chain)
-        self.facilitator = Facilitator(self.chain, self.token, self._operator, self._settled)
-        self.paywall = Paywall(self.facilitator, self._seller, self._refund, _named(scenario))
+        self.ground = ground(chain, clock, backend)
+        self.paywall = Paywall(self.ground, _named(scenario))
         self.app = App(self)
-        self.fund(self._payer.address, PURSE)
-        self.token.approve(self._payer, PERMIT2, ALLOWANCE)
 
     # -- who and what -------------------------------------------------------------------------------------------------
 
     @property
+    def network(self) -> str:
+        """The network as CAIP-2."""
+        return self.ground.networks[2]
+
+    @property
+    def facilitator(self) -> Facilitator:
+        """Who checks and settles."""
+        return self.ground.facilitator
+
+    @property
+    def routes(self) -> Mapping[str, Route]:
+        """What the shop sells, by path."""
+        return self.paywall.routes
+
+    @property
     def payer_key(self) -> bytes:
         """The private key of the payer who holds the test money, 32 bytes."""
-        return self._payer_key
+        return self.ground.payer_key
 
     @property
     def payer_address(self) -> str:
-        """The payer's EIP-55 address."""
-        return self._payer.address
+        """The payer's address."""
+        return self.ground.payer_address
 
     @property
     def pay_to(self) -> str:
-        """The seller's EIP-55 address."""
-        return self._seller.address
+        """The seller's address."""
+        return self.ground.pay_to
 
     @property
     def facilitator_address(self) -> str:
-        """The EIP-55 address that sends the transactions, and mints."""
-        return self._operator.address
+        """The address that sends the transactions."""
+        return self.ground.facilitator.address
 
     @property
     def scenario(self) -> Scenario:
@@ -123,15 +100,14 @@ class Sandbox:
         self.paywall.scenario = _named(which)
 
     @property
-    def backend(self) -> Backend:
-        """Which EVM runs below."""
-        return self.chain.backend
+    def backend(self) -> str:
+        """What runs below."""
+        return self.ground.backend
 
     @property
     def settlements(self) -> list[Settlement]:
         """Every payment that moved money, in order."""
-        with self._lock:
-            return list(self._settlements)
+        return list(self.facilitator.settlements)
 
     @property
     def requests(self) -> list[Visit]:
@@ -141,47 +117,22 @@ class Sandbox:
     # -- money and time -----------------------------------------------------------------------------------------------
 
     def balance(self, address: str) -> int:
-        """USDC of an address in atomic units; raises ValueError for what is not an address."""
-        return self.token.balance(raw_address(address))
-
-    @property
-    def allowance(self) -> int:
-        """Atomic units of USDC that Permit2 may still move for the payer; 1,000 USDC at first."""
-        return self.token.allowance(raw_address(self.payer_address), PERMIT2)
-
-    @property
-    def allowed(self) -> tuple[str, str, str, str, int]:
-        """The same as a ledger notes it: network (CAIP-2), token, owner, spender, atomic units."""
-        usdc = self.token.asset
-        return usdc.network.id, usdc.address, self.payer_address, checksum("0x" + PERMIT2.hex()), self.allowance
+        """What an address holds of the sandbox's asset, in atomic units; raises ValueError for what is not an address."""
+        return self.ground.balance(address)
 
     def fund(self, address: str, amount: int) -> str:
-        """Mint `amount` atomic units of test USDC for an address; the transaction id. Raises ValueError."""
-        if not 0 < amount <= 10**15:
-            raise ValueError("the amount is above zero and at most 10**15 atomic units")
-        return self.token.mint(raw_address(address), amount).hash
+        """Mint `amount` atomic units of test money for an address; the transaction id. Raises ValueError."""
+        return self.ground.fund(address, amount)
 
-    def transaction(self, tx: str) -> Transaction | None:
+    def transaction(self, tx: str) -> object | None:
         """A transaction read back from the chain, None when it was never mined."""
-        return self.chain.transaction(tx)
+        return self.ground.transaction(tx)
 
     def warp(self, seconds: int) -> None:
         """Let time pass on the chain; raises ValueError when it would run backwards."""
         if seconds < 0:
             raise ValueError("time runs forward")
-        self.chain.warp(seconds)
-
-    def _settled(self, settled: Settled) -> None:
-        mined = settled.transaction
-        if mined is None:
-            return
-        moved = mined.transfers[0]
-        row = Settlement(mined.hash, moved.sender, moved.to, moved.value, settled.payment.nonce, mined.block)
-        with self._lock:
-            self._settlements.append(row)
-
-    def _refund(self, to: str, amount: int) -> str:
-        return self.token.transfer(self._seller, raw_address(to), amount).hash
+        self.ground.warp(seconds)
 
     # -- doors --------------------------------------------------------------------------------------------------------
 
@@ -197,8 +148,8 @@ class Sandbox:
 
     @property
     def rpc_url(self) -> str:
-        """The chain's JSON-RPC node."""
-        return self.url("/rpc")
+        """The chain's node: JSON-RPC, or the root of its REST API."""
+        return self.url(self.ground.node_path)
 
     @property
     def facilitator_url(self) -> str:
@@ -243,7 +194,7 @@ class Sandbox:
         self.stop()
 
     def __repr__(self) -> str:
-        return f"Sandbox({self.scenario.name}, {self.backend}, {self.origin})"
+        return f"Sandbox({self.scenario.name}, {self.ground.name}, {self.backend}, {self.origin})"
 
     def __getstate__(self) -> Any:
         raise TypeError("a sandbox holds keys and is not copied")
