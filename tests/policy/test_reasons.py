@@ -11,6 +11,7 @@ from x402_agent import assets
 from x402_agent.errors import BudgetExceeded, NoAcceptableOffer, PolicyDenied, SettingsError
 from x402_agent.model import Ask, Cap, Challenge, Offer
 from x402_agent.policy import Bounds, Policy, Price, choose
+from x402_agent.policy.facts import Nothing
 from x402_agent.policy.file import parse
 from x402_agent.policy.reasons import level
 
@@ -19,7 +20,7 @@ COIN = replace(USDC, id=USDC.id[:-4] + "beef", address="0x" + "ee" * 20, symbol=
 NOW = 1_800_000_000
 
 
-class Facts:
+class Facts(Nothing):
     def __init__(self, paid=(), origins=(), payees=(), price=None):
         self.days, self.origins, self.payees, self.quoted, self.asked = tuple(paid), origins, payees, price, 0
 

@@ -35,7 +35,11 @@ class Signer(Protocol):
 
 
 class Chain(Protocol):
-    """One family of chains. Pure: it does no I/O but by yielding steps; the only secret it touches is a Signer."""
+    """One family of chains. Pure: it does no I/O but by yielding steps; the only secret it touches is a Signer.
+
+    It may have `balance(asset, account, node) -> Steps[int]` (atomic units; raises NodeError), and, where the payer pays its
+    network, `fee(offer, rules) -> Money`: from memory, the most that this takes beside the price, in its own coin.
+    """
 
     namespace: str
 

@@ -20,7 +20,7 @@ from .secrets import payer as own_payer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .. import Quote, Receipt
+    from .. import Offer, Quote, Receipt
 
 __all__ = ["run"]
 
@@ -211,13 +211,16 @@ def _quote(quote: Quote, payer: Payer, json: bool) -> int:
     left = _left(payer, quote)
     if json:
         offers = [{"amount": str(o.amount), "money": str(o.money), "network": o.network.id, "asset": o.asset.id,
-                   "pay_to": o.pay_to, "scheme": o.scheme, "method": o.method,
-                   "chosen": o is quote.chosen, "passed_over": why} for o, why in quote.offers]  # fmt: skip
+                   "pay_to": o.pay_to, "scheme": o.scheme, "method": o.method, "cost_usd": cost or None,
+                   "chosen": o is quote.chosen, "passed_over": why} for o, why, cost in _rows(quote)]  # fmt: skip
         as_json({"status": quote.status, "understood": quote.understood, "offers": offers, "unread": list(quote.unread),
                  "reason": str(quote.reason) if quote.reason else "", "left": left, "signed": False, "asks": [each.what for each in quote.asks], "exit": code})  # fmt: skip
         return code
-    for offer, why in quote.offers:
-        say(f"  {'*' if offer is quote.chosen else '-'} {asked(offer)} to {offer.pay_to}{' by ' + offer.method if offer.method else ''}{'   ' + why if why else ''}")
+    width = max((len(asked(offer)) for offer, _ in quote.offers), default=0)
+    for offer, why, cost in _rows(quote):
+        by = f" by {offer.method}" if offer.method else ""
+        say(f"  {'*' if offer is quote.chosen else '-'} {asked(offer):{width}}  {cost or '?':>8} USD  to {offer.pay_to}{by}"
+            f"{'   ' + plain(why, 300) if why else ''}")  # fmt: skip
     for why in quote.unread:
         say(f"  - {why}")
     if quote.chosen is not None:
@@ -231,6 +234,14 @@ def _quote(quote: Quote, payer: Payer, json: bool) -> int:
     else:
         say(f"answered {quote.status} without asking for money")
     return code
+
+
+def _rows(quote: Quote) -> list[tuple[Offer, str, str]]:
+    """Each offer, why it is not the one, and what it costs all told in dollars, "" where nobody knows."""
+    from ..policy import dollars
+
+    costs = quote.costs or tuple(offer.micros for offer, _ in quote.offers)
+    return [(offer, why, "" if cost is None else dollars(cost)) for (offer, why), cost in zip(quote.offers, costs, strict=True)]
 
 
 def _left(payer: Payer, quote: Quote) -> str:

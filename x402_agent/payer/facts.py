@@ -6,11 +6,11 @@ Remembered for a minute, since another process may pay too; our own payments are
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..ledger import SqliteLedger
-    from ..model import Ask, Asset, Hold, Offer
+    from ..model import Ask, Asset, Hold, Money, Offer
     from ..policy import Price
     from .payer import Payer
 
@@ -36,6 +36,14 @@ class Known:
     def price(self, asset: Asset) -> Price | None:
         source = self._payer.prices
         return None if source is None else source.price(asset)
+
+    def fee(self, offer: Offer) -> Money | None:
+        chain: Any = self._payer.chains.get(offer.network.namespace)
+        found: Money | None = chain.fee(offer, self._payer.policy.chains) if hasattr(chain, "fee") else None
+        return found
+
+    def balance(self, offer: Offer) -> int | None:
+        return self._payer.balances.known(offer)
 
     def paid(self, ask: Ask) -> tuple[tuple[str, int], ...]:
         what, now = (ask.method, ask.origin, ask.path), time.monotonic()

@@ -16,7 +16,7 @@ from ..ledger.purchase import Rebuy
 from ..ledger.states import outcome
 from ..model import Receipt
 from ..policy import Choice, choose
-from ..steps import Approve, Aside, Close, Collect, Commit, Find, Hold, Keep, Look, Return, Sign, Use
+from ..steps import Approve, Aside, Close, Collect, Commit, Find, Hold, Keep, Look, Return, Send, Sign, Use
 from . import consent
 from .prepay import LIFETIME, same_terms
 
@@ -44,7 +44,8 @@ MAX_TEXT = 8 * 1024  # of a signed receipt
 class Quote:
     """What a URL asks and what policy makes of it. Nothing was signed or held.
 
-    `understood` is False for a 402 that no dialect reads; `status` is the answer to the unpaid request.
+    `understood` is False for a 402 that no dialect reads; `status` is the answer to the unpaid request. `costs` stands beside
+    `offers`: what each costs all told, in millionths of a dollar, None where nobody knows; empty where a signer was asked.
     """
 
     status: int
@@ -55,6 +56,7 @@ class Quote:
     reason: PaymentError | None = None
     limits: tuple[Limit, ...] = ()
     asks: tuple[Reason, ...] = ()
+    costs: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -261,6 +263,7 @@ class Kit:
             log.info("%s %s %s %s", receipt.outcome, hold.offer.money, hold.ask.host, hold.payment_id)
         if step.state != "RELEASED":
             self.payer.facts.learn(hold)
+            self.payer.balances.learn(hold)
         return self.payer.ledger.close(
             hold, step.state, refused=step.refused, status=step.status, milliseconds=milliseconds,
             request=self._request(hold) if step.state in ("UNKNOWN", "PAID_UNDELIVERED") else None,
@@ -286,25 +289,20 @@ class QuoteKit(Kit):
         super().__init__(payer, ask)
         self.found = found
 
-    def keeps(self, ask: Ask) -> bool:
-        return False
+    def conversation(self) -> Steps[Reply]:
+        reply: Reply = yield Send()
+        if reply.status == 402 and (challenge := self.read(reply, self.ask)) is not None:
+            yield from self.payer.balances.ask(challenge.offers)
+            self.found.append(self._quote(challenge))
+        return reply
 
-    def _look(self, step: Look) -> Any:
-        return None
-
-    def remembered(self, ask: Ask) -> Challenge | None:
-        return None
-
-    def read(self, reply: Reply, ask: Ask) -> Challenge | None:
-        challenge = super().read(reply, ask)
-        if challenge is not None:
-            made = self.judge(ask, challenge)
-            chosen = ((made.offer, ""),) if made.offer else ()
-            over = chosen + made.passed_over
-            if made.offer:
-                _signed(challenge, ask, made.offer, self.payer.clock())
-            self.found.append(Quote(402, True, made.offer, over, made.unread, made.error, made.limits, made.asks))
-        return None
+    def _quote(self, challenge: Challenge) -> Quote:
+        made = self.judge(self.ask, challenge)
+        over = (((made.offer, ""),) if made.offer else ()) + made.passed_over
+        if made.offer:
+            _signed(challenge, self.ask, made.offer, self.payer.clock())
+        return Quote(402, True, made.offer, over, made.unread, made.error, made.limits, made.asks,
+                     tuple(made.micros(offer) for offer, _ in over))  # fmt: skip
 
 
 def _signed(challenge: Challenge, ask: Ask, offer: Offer, now: float) -> str:

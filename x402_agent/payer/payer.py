@@ -20,6 +20,7 @@ from ..secret import Env, Secret
 from ..settings import Settings
 from ..vault import Credentials, Keeping, Vault
 from ..wallet import EVM_KEY, Wallet
+from .balances import Balances
 from .facts import Known
 from .kit import Kit, Quote, QuoteKit
 from .prepay import Prepay
@@ -81,6 +82,7 @@ class Payer:
         self.nonce = nonce
         self.prices = prices
         self.facts = Known(self)
+        self.balances = Balances(self)
         self.deadline = self.settings.deadline
         self.answer_timeout = self.settings.answer_timeout
         self.box = sandbox

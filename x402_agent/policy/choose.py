@@ -1,4 +1,4 @@
-"""The cheapest offer that every rule allows, never the first; and why each other one was passed over."""
+"""The cheapest offer that every rule allows, on whatever chain, never the first; and why each other one was passed over."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .budget import dollars
 from .facts import NOTHING
 from .fees import over
 from .identity import is_loopback, look_alike
+from .ranking import Turn, cheapest_first, preferred_first, why_not
 from .reasons import drifted, reasons
 from .value import doubt, valued
 
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Choice", "choose", "refusal"]
 
+_HAS = "the account has only"
+
 
 @dataclass(frozen=True)
 class Choice:
-    """What policy makes of a challenge: allow, ask or deny. `error` says why nothing was chosen; `asks`, why a person must agree."""
+    """What policy makes of a challenge: allow, ask or deny. `error` says why nothing was chosen; `asks`, why a person must agree;
+    `turns` holds what each offer costs, the cheapest first."""  # fmt: skip
 
     offer: Offer | None
     limits: tuple[Limit, ...]
@@ -36,6 +40,11 @@ class Choice:
     unread: tuple[str, ...] = ()
     error: PaymentError | None = None
     asks: tuple[Reason, ...] = ()
+    turns: tuple[Turn, ...] = ()
+
+    def micros(self, offer: Offer) -> int | None:
+        """What an offer costs all told, in millionths of a dollar; None where nobody knows."""
+        return next((turn.micros for turn in self.turns if turn.offer is offer), None)
 
 
 def choose(
@@ -51,32 +60,40 @@ def choose(
 
     `lacks` says what only the wallet's owner can still provide for an offer that is otherwise allowed: an allowance.
     `door` is why nobody is paid just now, whoever asks: the task at hand is over. `facts` is what rules need to know.
-    What nobody must be asked about comes before what is cheaper.
+    What nobody must be asked about comes before what is cheaper; what a person prefers, before what is a little cheaper.
     """
     policy.sort(ask)
     door = door or _door(policy, ask)
     over: list[tuple[Offer, str]] = []
     denied: list[tuple[Offer, PaymentError]] = []
-    fit: list[tuple[Offer, tuple[Reason, ...]]] = []
-    lacking: Offer | None = None
-    for offer in sorted([valued(policy, each, facts) for each in challenge.offers], key=_price):
-        unfit = _unfit(policy, offer, facts) or refuses(offer)
-        if unfit:
+    payable: list[Turn] = []
+    turns = cheapest_first([valued(policy, each, facts) for each in challenge.offers], facts)
+    for turn in turns:
+        offer = turn.offer
+        if unfit := _unfit(policy, offer, facts) or refuses(offer):
             over.append((offer, unfit))
         elif (error := door or judged(policy, ask, offer, facts)) is not None:
             denied.append((offer, error))
             over.append((offer, error.what))
-        elif not (fit and not fit[-1][1]) and (lack := lacks(offer)):
-            lacking = lacking or offer
-            over.append((offer, lack))
+        elif short := _short(offer, facts):
+            over.append((offer, short))
         else:
-            fit.append((offer, reasons(policy, ask, offer, facts) if not fit or fit[-1][1] else ()))
+            payable.append(turn)
+    fit: list[tuple[Turn, tuple[Reason, ...]]] = []
+    lacking: Offer | None = None
+    for turn in preferred_first(policy, payable):
+        if not (fit and not fit[-1][1]) and (lack := lacks(turn.offer)):
+            lacking = lacking or turn.offer
+            over.append((turn.offer, lack))
+        else:
+            fit.append((turn, reasons(policy, ask, turn.offer, facts) if not fit or fit[-1][1] else ()))
     if fit:
         chosen, asks = next((each for each in fit if not each[1]), fit[0])
-        over += [(each, "dearer, or not better, than the one chosen") for each, _ in fit if each is not chosen]
-        return Choice(chosen, policy.limits(ask, chosen), tuple(over), challenge.passed_over, asks=asks)
+        over += [(turn.offer, f"a person would be asked: {own[0].what}" if own and not asks else why_not(policy, turn, chosen))
+                 for turn, own in fit if turn is not chosen]  # fmt: skip
+        return Choice(chosen.offer, policy.limits(ask, chosen.offer), tuple(over), challenge.passed_over, asks=asks, turns=tuple(turns))
     error = denied[0][1] if denied and lacking is None else _nothing(policy, ask, challenge, over, lacking)
-    return Choice(None, (), tuple(over), challenge.passed_over, error)
+    return Choice(None, (), tuple(over), challenge.passed_over, error, turns=tuple(turns))
 
 
 def refusal(policy: Policy, ask: Ask, offer: Offer, facts: Facts) -> PaymentError | None:
@@ -87,13 +104,12 @@ def refusal(policy: Policy, ask: Ask, offer: Offer, facts: Facts) -> PaymentErro
     return _door(policy, ask) or judged(policy, ask, offer, facts)
 
 
-def _price(offer: Offer) -> tuple[int, bool, bool]:
-    """Value in 10^-18 dollars, then flows in which a failing handler costs nothing, then what needs no allowance."""
-    if offer.value is not None:
-        value = offer.value * 10**12
-    else:
-        value = offer.money.amount * 10 ** (18 - min(18, offer.asset.decimals)) if offer.asset.peg == "USD" else 2**512
-    return value, offer.flow != "authorization", offer.method != ""
+def _short(offer: Offer, facts: Facts) -> str:
+    """Why the account's money on that chain is too little for it, as far as a node has said so."""
+    have = facts.balance(offer)
+    if have is None or have >= offer.money.amount:
+        return ""
+    return f"{_HAS} {Money(have, offer.asset)}"
 
 
 def _unfit(policy: Policy, offer: Offer, facts: Facts) -> str:
@@ -195,6 +211,9 @@ def _nothing(
         hint = f"X402_AGENT_NETWORKS={names[0]} if you mean to pay there"
     elif any("no key" in why for _, why in over):
         hint = "x402-agent wallet new, or export X402_AGENT_EVM_KEY=0x…"
+    elif any(why.startswith(_HAS) for _, why in over):
+        rule, hint = "balance on chain", "x402-agent wallet show names the accounts to send it to"
     listed = "".join(f"\n    - {reason}" for reason in reasons[:10])
-    return NoAcceptableOffer(f"none of {ask.host}'s offers can be paid from here{listed}",
-                             rule=rule, hint=hint)  # fmt: skip
+    taken = list(dict.fromkeys(f"{offer.asset.symbol} on {offer.network.name}" for offer, _ in over))
+    swap = f": it takes {' or '.join(taken[:6])}, and nothing is ever swapped" if taken else ""
+    return NoAcceptableOffer(f"none of {ask.host}'s offers can be paid from here{swap}{listed}", rule=rule, hint=hint)

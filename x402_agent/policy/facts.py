@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from ..model import Ask, Asset, Offer
+    from ..model import Ask, Asset, Money, Offer
 
 __all__ = ["NOTHING", "Facts", "Nothing", "Price", "PriceSource"]
 
@@ -52,6 +52,12 @@ class Facts(Protocol):
     def price(self, asset: Asset) -> Price | None:
         """What its price source says."""
 
+    def fee(self, offer: Offer) -> Money | None:
+        """What its network takes of us beside the price, at most, in its own coin; None where others pay that."""
+
+    def balance(self, offer: Offer) -> int | None:
+        """What the payer has of the offer's asset, in atomic units, if a node said so a moment ago; else None."""
+
 
 class Nothing:
     """Nothing was ever paid, at no time in particular."""
@@ -72,6 +78,12 @@ class Nothing:
         return 0
 
     def price(self, asset: Asset) -> Price | None:
+        return None
+
+    def fee(self, offer: Offer) -> Money | None:
+        return None
+
+    def balance(self, offer: Offer) -> int | None:
         return None
 
 

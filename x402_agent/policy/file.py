@@ -33,10 +33,10 @@ __all__ = ["calls", "load", "parse", "units"]
 log = logging.getLogger("x402_agent")
 
 _MONEY = ("per_call", "day", "total", "approve_above", "max_fee", *(f"max_{kind}_fee" for kind in FEES))
-_LISTS = ("networks", "assets", "allow", "deny", "prepay")
+_LISTS = ("networks", "prefer", "assets", "allow", "deny", "prepay")
 _FLAGS = ("loopback", "mix_networks", "ask_new_origin", "ask_new_payee")
 _WORDS = ("on_drift", "unknown_price")
-_RATIOS = ("drift", "price_max_spread")
+_RATIOS = ("drift", "price_max_spread", "prefer_within")
 _NOT_KEYS = ("where", "source", "_rules", "_each", "_sorted")
 _TOP = ("per_call", "day", "total")
 _BOUNDS = ("per_call", *WINDOWS)

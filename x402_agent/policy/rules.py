@@ -36,7 +36,8 @@ class Policy:
 
     `per_call`, `day` and `total` bound all payments together, `budgets` any scope (`host:…`, `agent:…`, `each:payee`,
     …). `networks` holds groups (`mainnet`, `testnet`) or names of the table; test and real money never mix unless
-    `mix_networks`. `assets` empty means every token that a budget can count. `loopback` lets real money be asked for
+    `mix_networks`. Networks of `prefer`, in that order, are taken before the cheapest while they cost at most `prefer_within`
+    times as much. `assets` empty means every token that a budget can count. `loopback` lets real money be asked for
     over plain http by a server on this machine. `allow` and `deny` hold hosts (`a.example`, `a.example:8443`) or
     origins (`https://a.example`). `categories` sorts hosts, origins and paths. `max_fee` bounds the fees of one payment,
     `max_facilitator_fee` and the like those of one kind; `gas` what our own transactions cost, by network id, in wei.
@@ -56,6 +57,8 @@ class Policy:
     total: int | None = None
     budgets: Mapping[str, Bounds] = field(default_factory=dict)
     networks: tuple[str, ...] = ("mainnet",)
+    prefer: tuple[str, ...] = ()
+    prefer_within: Fraction = Fraction(11, 10)
     assets: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
@@ -119,6 +122,11 @@ class Policy:
                 raise SettingsError(f"{name!r} is no network of the table", rule=self.place("networks"),
                                     hint="mainnet, testnet, base, base-sepolia, …")  # fmt: skip
             kinds.add(name == "testnet" or (found is not None and found.testnet))
+        for name in self.prefer:
+            if assets.network(name) is None:
+                raise SettingsError(f"{name[:80]!r} is no network of the table", rule=self.place("prefer"), hint='prefer = ["base", "solana"]')
+        if self.prefer_within < 1:
+            raise SettingsError("prefer_within is 1 or more times the cheapest", rule=self.place("prefer_within"), hint='prefer_within = "1.1"')
         if len(kinds) > 1 and not self.mix_networks:
             raise SettingsError("test and real networks in one policy", rule=self.place("networks"),
                                 hint="one payer for each, or mix_networks = true")  # fmt: skip
@@ -198,6 +206,11 @@ class Policy:
         group = "testnet" if network.testnet else "mainnet"
         named = (network.id, network.name, *network.aliases, group)
         return any(name in named for name in self.networks)
+
+    def liking(self, network: Network) -> int | None:
+        """The place of a network among the preferred ones, None when it is not there."""
+        named = (network.id, network.name, *network.aliases)
+        return next((at for at, name in enumerate(self.prefer) if name in named), None)
 
     def prepays(self, ask: Ask) -> bool:
         """Whether a proof may go on the first send to this origin."""

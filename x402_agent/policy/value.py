@@ -13,17 +13,24 @@ if TYPE_CHECKING:
     from .facts import Facts
     from .rules import Policy
 
-__all__ = ["doubt", "ratio", "valued"]
+__all__ = ["doubt", "ratio", "valued", "worth"]
 
 _MOST = 2**53
 
 
 def valued(policy: Policy, offer: Offer, facts: Facts) -> Offer:
     """The offer with the value that budgets count: the upper side of the spread, rounded up. Unchanged without a price."""
-    if offer.asset.peg == "USD" or (found := _price(facts, offer.asset)) is None:
+    if offer.asset.peg == "USD" or (value := worth(facts, offer.asset, offer.amount + offer.fee_cap)) is None:
         return offer
-    units = offer.amount + offer.fee_cap
-    return replace(offer, value=-(-units * (found.micros + found.spread) // 10**offer.asset.decimals))
+    return replace(offer, value=value)
+
+
+def worth(facts: Facts, asset: Asset, units: int) -> int | None:
+    """Millionths of a dollar that so many atomic units are worth at most, rounded up; None without peg and price."""
+    if asset.peg == "USD":
+        return asset.micros(units)
+    found = _price(facts, asset)
+    return None if found is None else -(-units * (found.micros + found.spread) // 10**asset.decimals)
 
 
 def doubt(policy: Policy, offer: Offer, facts: Facts) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from . import eip3009, permit2
 from .eip3009 import address_bytes
 
 if TYPE_CHECKING:
-    from ...model import Anchor, ChainRules, Offer
+    from ...model import Anchor, Asset, ChainRules, Offer
     from ...steps import Steps
     from .. import Signer
 
@@ -98,6 +98,13 @@ class Evm:
         from .fate import fate  # a payment that goes well asks no node: none of this is loaded for it
 
         return fate(offer, terms, node)
+
+    def balance(self, asset: Asset, account: str, node: str) -> Steps[int]:
+        """What an account has of a token, in atomic units; raises NodeError, SettingsError."""
+        from . import reads
+        from .rpc import Node
+
+        return (yield from reads.balance(Node(asset.network, node), asset.address, account))
 
     def charged(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
         """What this transaction moved for an `upto` payment, in atomic units; None in doubt (see charge.py)."""

@@ -1,0 +1,57 @@
+"""What the wallet's accounts have, as far as a node said so a moment ago. No payment waits for this: quotes and plans ask."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..errors import NodeError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..model import Hold, Offer
+    from ..steps import Steps
+    from .payer import Payer
+
+__all__ = ["Balances"]
+
+_FRESH = 30.0  # seconds: who is told that money is missing sends some, and tries again
+
+
+class Balances:
+    """Balances of one payer in atomic units, by asset and account, less what was signed away since they were read."""
+
+    def __init__(self, payer: Payer) -> None:
+        self._payer = payer
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def known(self, offer: Offer) -> int | None:
+        """What the paying account has of the offer's asset; None where no node has said so lately."""
+        if not self._seen:
+            return None
+        found = self._seen.get(self._key(offer))
+        return found[1] if found is not None and found[0] > time.monotonic() else None
+
+    def learn(self, hold: Hold) -> None:
+        """A proof for this has left."""
+        key = (hold.offer.asset.id, hold.terms.payer)
+        if self._seen and (found := self._seen.get(key)) is not None:
+            self._seen[key] = found[0], found[1] - hold.offer.money.amount
+
+    def ask(self, offers: Iterable[Offer]) -> Steps[None]:
+        """Ask nodes about the asset of each offer where one is set. What no node answers is unknown, and hinders nothing."""
+        for offer in {each.asset.id: each for each in offers}.values():
+            where = offer.network
+            chain: Any = self._payer.chains.get(where.namespace)
+            account, node = self._key(offer)[1], self._payer.settings.nodes.get(where.id, "")
+            if not node or not account or not hasattr(chain, "balance") or self.known(offer) is not None:
+                continue
+            try:
+                found: int = yield from chain.balance(offer.asset, account, node)
+            except (NodeError, SettingsError):
+                continue
+            self._seen[offer.asset.id, account] = time.monotonic() + _FRESH, found
+
+    def _key(self, offer: Offer) -> tuple[str, str]:
+        return offer.asset.id, self._payer.wallet.address(offer.network.namespace)

@@ -1,0 +1,79 @@
+"""What offers cost on whatever chain, in one currency, and whose turn it is among those that may be paid. Nothing is swapped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from .budget import dollars
+from .value import worth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..model import Offer
+    from .facts import Facts
+    from .rules import Policy
+
+__all__ = ["Turn", "cheapest_first", "preferred_first", "why_not"]
+
+_MICRO = 10**12
+_UNKNOWN = 1 << 512
+
+
+class Turn(NamedTuple):
+    """An offer and what it costs all told, in 10^-18 dollars: price, fees in its token, the network's fee; None when a part has no price."""
+
+    offer: Offer
+    cost: int | None
+
+    @property
+    def micros(self) -> int | None:
+        """The same in millionths of a dollar, rounded up."""
+        return None if self.cost is None else -(-self.cost // _MICRO)
+
+
+def cheapest_first(offers: Iterable[Offer], facts: Facts) -> list[Turn]:
+    """By cost, then flows in which a failing handler costs nothing, then what needs no allowance, then by name: whatever
+    order a seller lists them in, the same one comes first."""  # fmt: skip
+    return sorted((Turn(offer, _cost(offer, facts)) for offer in offers), key=_place)
+
+
+def _place(turn: Turn) -> tuple[int, bool, bool, str, str, str]:
+    offer = turn.offer
+    cost = _UNKNOWN if turn.cost is None else turn.cost
+    return cost, offer.flow != "authorization", offer.method != "", offer.asset.id, offer.pay_to, offer.method
+
+
+def _cost(offer: Offer, facts: Facts) -> int | None:
+    if offer.value is not None:
+        price = offer.value * _MICRO
+    elif offer.asset.peg == "USD":
+        price = offer.money.amount * 10 ** (18 - min(18, offer.asset.decimals))
+    else:
+        return None
+    fee = facts.fee(offer)
+    if fee is None or not fee.amount:
+        return price
+    more = worth(facts, fee.asset, fee.amount)
+    return None if more is None else price + more * _MICRO
+
+
+def preferred_first(policy: Policy, turns: list[Turn]) -> list[Turn]:
+    """What a person prefers comes first while it costs at most `prefer_within` times the cheapest; `turns` are sorted."""
+    if not policy.prefer or len(turns) < 2:
+        return turns
+    least = turns[0].cost
+    liked = [turn for turn in turns if policy.liking(turn.offer.network) is not None
+             and (least is None or (turn.cost is not None and turn.cost <= least * policy.prefer_within))]  # fmt: skip
+    liked.sort(key=lambda turn: policy.liking(turn.offer.network) or 0)
+    return liked + [turn for turn in turns if turn not in liked]
+
+
+def why_not(policy: Policy, turn: Turn, chosen: Turn) -> str:
+    """Why an offer that may be paid is not the one that is."""
+    if turn.cost is None or chosen.cost is None:
+        return "no cheaper" if turn.cost == chosen.cost else "nobody knows what its network's fee is worth in dollars"
+    more = turn.cost - chosen.cost
+    if more < 0:
+        return f"{chosen.offer.network.name} is preferred ({policy.place('prefer')})"
+    return f"costs {dollars(-(-more // _MICRO))} USD more" if more else "no cheaper"
