@@ -7,7 +7,10 @@ const path = require("path");
 const solc = require("solc");
 
 const VERSION = "0.8.37";
-const CONTRACTS = ["SandboxUSDC", "SandboxPermit2", "SandboxExactProxy", "SandboxUptoProxy", "SandboxMulticall3"];
+const CONTRACTS = [
+  "SandboxUSDC", "SandboxPermit2", "SandboxExactProxy", "SandboxUptoProxy", "SandboxMulticall3",
+  "SandboxTetherTRC20", "SandboxPaymentPermit", "SandboxTronExactProxy",
+];
 const source = path.join(__dirname, "..", "x402_agent", "sandbox", "contracts");
 const target = process.argv[2] || source;
 

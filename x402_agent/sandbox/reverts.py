@@ -1,4 +1,4 @@
-"""What a contract said when it refused, in words: reasons, panics, and the named errors of Permit2 and the proxies."""
+"""What a contract said when it refused, in words: reasons, panics, and the named errors of Permit2, the proxies and PaymentPermit."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ _NAMED = (
     "PaymentTooEarly()",
     "UnauthorizedFacilitator()",
     "AmountExceedsPermitted()",
+    "InvalidKind()",
+    "InvalidCaller()",
+    "InvalidTimestamp()",
+    "TransferFailed()",
 )
 
 

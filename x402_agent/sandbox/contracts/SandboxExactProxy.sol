@@ -29,10 +29,13 @@ contract SandboxExactProxy {
     error InvalidDestination();
     error PaymentTooEarly();
 
-    IPermit2 public constant PERMIT2 = IPermit2(0x000000000022D473030F116dDEE9F6B43aC78BA3);
     string public constant WITNESS_TYPE_STRING =
         "Witness witness)TokenPermissions(address token,uint256 amount)Witness(address to,uint256 validAfter)";
     bytes32 public constant WITNESS_TYPEHASH = keccak256("Witness(address to,uint256 validAfter)");
+
+    function PERMIT2() public pure virtual returns (IPermit2) {
+        return IPermit2(0x000000000022D473030F116dDEE9F6B43aC78BA3);
+    }
 
     function settle(
         PermitTransferFrom calldata permit,
@@ -44,7 +47,7 @@ contract SandboxExactProxy {
         if (owner == address(0)) revert InvalidOwner();
         if (witness.to == address(0)) revert InvalidDestination();
         if (block.timestamp < witness.validAfter) revert PaymentTooEarly();
-        PERMIT2.permitWitnessTransferFrom(
+        PERMIT2().permitWitnessTransferFrom(
             permit,
             SignatureTransferDetails(witness.to, permit.permitted.amount),
             owner,
