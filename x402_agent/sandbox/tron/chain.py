@@ -30,7 +30,8 @@ __all__ = ["BANDWIDTH_PRICE", "CHAIN_ID", "ENERGY_PRICE", "FREE_BANDWIDTH", "NET
 
 CHAIN_ID = 3448148188
 NETWORK = f"tron:{CHAIN_ID:#x}"
-GENESIS = 60_000_000  # Nile is about there: nobody should rely on small block numbers
+FIRST = 60_000_000  # Nile is about there: nobody should rely on small block numbers
+ORIGIN = bytes.fromhex("0000000000000000d698d4192c56cb6be724a558448e2684802de4d6cd8690dc")  # Nile's block 0: its end is the chain id
 SLOT = 3_000
 SOLID = 19  # blocks behind the head that nothing can undo any more
 ENERGY_PRICE = 210  # sun
@@ -140,9 +141,11 @@ class Chain:
             return self._blocks[max(0, len(self._blocks) - 1 - SOLID)]
 
     def block(self, number: int) -> Block | None:
-        """The block with this number, None when there is none."""
+        """The block with this number, None when there is none. Of the blocks before the first one here block 0 alone is known."""
+        if number == 0:
+            return Block(0, 0, ORIGIN, bytes(32))
         with self._lock:
-            index = number - GENESIS
+            index = number - FIRST
             return self._blocks[index] if 0 <= index < len(self._blocks) else None
 
     def _advance(self) -> None:
@@ -158,7 +161,7 @@ class Chain:
                 self._execute(tx)
 
     def _mine(self, stamp: int, transactions: tuple[str, ...] = ()) -> Block:
-        number = GENESIS + len(self._blocks)
+        number = FIRST + len(self._blocks)
         parent = self._blocks[-1].id if self._blocks else bytes(32)
         stamp = max(stamp, self._blocks[-1].timestamp if self._blocks else 0)
         digest = sha256(f"{number} {stamp} {parent.hex()} {transactions}".encode()).digest()
