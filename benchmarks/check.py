@@ -162,10 +162,12 @@ def _holds_of_tasks() -> list[Row]:
 
 
 def _holds_of_processes() -> list[Row]:
-    """The p99 of both loops comes and goes with the disk: 20 to 600 ms for the bare one. Ours take turns, the bare ones do not."""
+    """Both figures come and go with the disk: 0.45 to 1.2 of the bare rate on one machine in one hour, a p99 of 20 to 600 ms for
+    the bare loop. So they fail at gross bounds alone. Ours take turns, the bare ones do not.
+    """
     rate, p99 = shares_of_holds(four_processes(rounds=4))
     what = "hold and commit, three limits, 4 processes of 8 threads"
-    return [Row(f"{what}: seconds x a bare loop", 1 / rate, 2.0), Row(f"{what}: p99 x a bare loop", p99, 1.5, GROSS)]
+    return [Row(f"{what}: seconds x a bare loop", 1 / rate, 2.0, 2.0), Row(f"{what}: p99 x a bare loop", p99, 1.5, GROSS)]
 
 
 def _large() -> list[Row]:
