@@ -199,8 +199,8 @@ def obey_their_lifetime(monkeypatch):
     """An authorisation lives as long as the seller likes."""
     real = Evm.terms
 
-    def terms(self, offer, payer, *, now, nonce, max_lifetime):
-        made = real(self, offer, payer, now=now, nonce=nonce, max_lifetime=max_lifetime)
+    def terms(self, offer, payer, *, now, nonce, max_lifetime, **known):
+        made = real(self, offer, payer, now=now, nonce=nonce, max_lifetime=max_lifetime, **known)
         return Terms(made.payer, made.nonce, made.valid_after, now + offer.lifetime)
 
     monkeypatch.setattr(Evm, "terms", terms)
