@@ -49,6 +49,7 @@ class Opened:
     ) -> None:
         self.path, self.sandbox, self.clock, self.agent = path, sandbox, clock, agent
         self._durable, self._notes = journal == "full", notes
+        self._child = False  # forked children mostly end by os._exit, which runs no exit handler: nothing of theirs may wait
         self._open()
         _LEDGERS.add(self)
 
@@ -112,7 +113,7 @@ class Opened:
         if self._store is not None and not self._forked:
             self._store.forked()
             self._note.close()
-            self._forked = True
+            self._forked = self._child = True
 
 
 @atexit.register

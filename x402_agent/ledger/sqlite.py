@@ -131,7 +131,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
         if state != "CLAIMED" and self._store is not None:
             self._store.cache.loud(hold.ask.key, hold.payment_id)
         writer = self._writer if self._store is not None and not self._forked else None
-        kind = Late if state == "CLAIMED" else Forgiving
+        kind = Late if state == "CLAIMED" and not self._child else Forgiving
         return kind(writer, lambda store: self._close(store, hold, state, answer, request), write=True, full=False)
 
     # -- inside the transaction -----------------------------------------------------------------------------------
