@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -207,19 +208,17 @@ def test_T11_a_machine_that_sleeps_in_flight_wakes_in_doubt_and_shows_the_same_p
 
 def stalling(listener):
     """Accept, and never shake hands."""
-    kept = []
-    while True:
-        try:
-            kept.append(listener.accept())
-        except OSError:
-            return
+    with contextlib.ExitStack() as kept, contextlib.suppress(OSError):
+        while True:
+            kept.enter_context(listener.accept()[0])
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # asyncio: the library's half-made TLS
 @pytest.mark.parametrize("world", ["sync", "asyncio", "trio"])
 def test_T12_a_tls_handshake_that_never_comes_ends_at_the_deadline(arena, world):
     listener = socket.create_server(("127.0.0.1", 0))
-    threading.Thread(target=stalling, args=(listener,), daemon=True).start()
+    stalled = threading.Thread(target=stalling, args=(listener,), daemon=True)
+    stalled.start()
     url = f"https://127.0.0.1:{listener.getsockname()[1]}/paid"
     payer = arena.till.payer(deadline=0.6, answer_timeout=0.3)
     patient, start = httpx.Timeout(None, read=0.3), time.monotonic()
@@ -235,7 +234,9 @@ def test_T12_a_tls_handshake_that_never_comes_ends_at_the_deadline(arena, world)
         with pytest.raises(httpx.TimeoutException):
             anyio.run(go, backend=world)
     assert time.monotonic() - start < 4
+    listener.shutdown(socket.SHUT_RDWR)  # close alone wakes nobody out of accept
     listener.close()
+    stalled.join(5)
     gc.collect()
 
 
