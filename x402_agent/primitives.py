@@ -266,9 +266,11 @@ def _ed25519_signer(key: Secret) -> Callable[[bytes], bytes]:
     return lambda message: bytes(pair.sign_message(message))
 
 
-def public_key(key: Secret) -> bytes:
-    """The compressed secp256k1 public key of a private one: 33 bytes (SEC 1)."""
+def public_key(key: Secret, *, compressed: bool = True) -> bytes:
+    """The secp256k1 public key of a private one: 33 bytes, or 65 uncompressed (SEC 1)."""
     point = _curve().public(key.raw)
+    if not compressed:
+        return point
     return bytes((2 + (point[64] & 1),)) + point[1:33]
 
 

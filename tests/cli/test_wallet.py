@@ -272,3 +272,20 @@ def _fund(url):
     origin = url.removesuffix("/joke")
     body = {"address": "0x1563915e194D8CfBA1943570603F7606A3115508", "amount": "1000000"}
     assert httpx.post(f"{origin}/sandbox/fund", json=body, trust_env=False).status_code == 200
+
+
+def test_keys_of_other_chains_come_in_and_show_their_address(phrase):
+    done = run("import", "--chain", "tron", "--name", "shop", "--json", stdin="22" * 32)
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["accounts"] == [{"kind": "key", "name": "shop", "tron": "TBvJUBXorwBPzqvV38vjDgegj5Eh6g2Tsq"}]
+    done = run("import", stdin="33" * 32 + "01")
+    assert done.exit_code == 0 and "SP" in done.stdout and "uncompressed" in done.stderr and "3333" not in done.output
+    assert "T" in run("show", "--json").stdout
+    done = run("import", "--name", "shop", stdin="44" * 32)
+    assert done.exit_code == 1 and "the name shop is in" in done.stderr
+
+
+def test_a_bare_key_says_what_else_it_could_be(phrase):
+    done = run("import", stdin="22" * 32)
+    assert done.exit_code == 0 and "TBvJUBXorwBPzqvV38vjDgegj5Eh6g2Tsq (TRON)" in done.stderr
+    assert "TRON" not in run("import", "--chain", "evm", stdin="33" * 32).stderr

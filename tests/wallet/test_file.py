@@ -130,8 +130,8 @@ def test_no_wallet_file_at_all(path, text):
 
 
 def test_a_newer_version_says_so(wallet, path):
-    seal_again(path, lambda facts: facts.update(version=2))
-    assert "version 2" in refused(path)
+    seal_again(path, lambda facts: facts.update(version=3))
+    assert "version 3" in refused(path)
 
 
 @pytest.mark.parametrize("change", [

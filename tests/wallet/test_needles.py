@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from x402_agent import Payer, Settings, Wallet
+from x402_agent.encodings import base58
 from x402_agent.errors import PaymentError, SettingsError
+from x402_agent.primitives import ed25519_public
 from x402_agent.secret import Secret
 from x402_agent.wallet import hd, intake, keystore, unlock
 from x402_agent.wallet.file import Entry, WalletFile
@@ -32,7 +34,9 @@ NODE = "key-of-a-node-0451"
 @pytest.fixture
 def needles():
     words = Secret(WORDS)
-    return Needles(key=KEY, node=NODE, words=WORDS, passphrase=PASS, seed=hd.seed(words).raw,
+    pair = KEY + ed25519_public(Secret(KEY))
+    forms = {"base58": base58(KEY), "base58 pair": base58(pair), "array": json.dumps(list(pair)), "pair": pair, "stacks": KEY.hex() + "01"}
+    return Needles(key=KEY, node=NODE, **forms, words=WORDS, passphrase=PASS, seed=hd.seed(words).raw,
                    derived=hd.key(hd.seed(words), "eip155").raw, solana=hd.key(hd.seed(words), "solana").raw)  # fmt: skip
 
 
@@ -106,6 +110,14 @@ def failures(path, monkeypatch):
     yield "two words swapped", raises(hd.checked, Secret(" ".join(reversed(WORDS.split()))))
     yield "words misspelt", raises(intake.entry, Secret(WORDS + " swapp"), opens=lambda: Secret(PASS))
     yield "key misspelt", raises(intake.entry, Secret(text + "c"), opens=lambda: Secret(PASS))
+    pair = KEY + ed25519_public(Secret(KEY))
+    for form in (base58(pair)[:-1], base58(KEY), json.dumps([*pair[:63], 300]), json.dumps([*pair[:63], pair[63] ^ 1]), pair.hex() + "0", text + "02"):
+        for chain in ("", "solana", "stacks", "tron"):
+            yield f"{form[:4]} as {chain}", raises(intake.entry, Secret(form + "!" * (chain in ("", "solana") and form == base58(KEY))), opens=lambda: Secret(PASS), chain=chain)
+        for name in ("SOLANA", "STACKS", "TRON"):
+            monkeypatch.setenv(f"X402_AGENT_{name}_KEY", form + "!")
+            yield f"{name} key", raises(Wallet.from_env)
+            monkeypatch.delenv(f"X402_AGENT_{name}_KEY")
     stored = keystore.write(Secret(KEY), Secret(PASS), n=4096)
     yield "keystore", raises(keystore.read, stored, Secret(PASS + "x"))
     yield (
@@ -122,7 +134,7 @@ def interrupted(path, monkeypatch):
         raise KeyboardInterrupt
 
     places = [(hashlib, "scrypt"), (hashlib, "pbkdf2_hmac"), (primitives, "_crypto"), (primitives, "_curve"), (primitives, "_hasher"),
-              (hd, "_hmac"), (hd, "secp256k1"), (hd, "ed25519"), (hd, "addresses"), (hd, "ripemd160"), (hd, "base58check")]  # fmt: skip
+              (hd, "_hmac"), (hd, "secp256k1"), (hd, "ed25519"), (hd, "keys"), (hd, "address"), (hd, "ripemd160"), (hd, "base58check")]  # fmt: skip
     for module, name in places:
         with monkeypatch.context() as patch:
             patch.setattr(module, name, stop)

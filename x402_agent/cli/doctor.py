@@ -71,10 +71,10 @@ def _key(settings: Settings) -> Check:
         wallet = Wallet.from_env(None, settings.wallet_path)
     except PaymentError as why:
         return "key", False, f"{why.what}{'; try: ' + why.hint if why.hint else ''}"
-    address = wallet.address("eip155")
+    address = wallet.address("eip155") or wallet.account
     if not address:
         return "key", None, "none; x402-agent wallet new, or export X402_AGENT_EVM_KEY=0x…"
-    kind = type(wallet.signer("eip155")).__name__
+    kind = type(wallet.signers[0]).__name__
     where = "; the wallet file is readable and locked: no passphrase in the environment" if kind == "LockedSigner" else ""
     return "key", True, f"pays from {address}{where}"
 

@@ -17,14 +17,14 @@ from .. import Payer, PaymentError, Policy, Settings, SettingsError, SigningFail
 from ..policy import load
 from ..secret import Env
 from ..signer import Link, Service, refuse_open, refuse_unsafe
-from ..wallet import LockedSigner, file_at
+from ..wallet import KEYS, LockedSigner, file_at
 from .common import Exit, as_json, errors, say
 from .secrets import payer as own_payer
 
 __all__ = ["app"]
 
 SOCKET = "/run/x402-agent/signer.sock"
-_UNLOCK = ("X402_AGENT_PASSPHRASE_FILE", "X402_AGENT_PASSPHRASE", "X402_AGENT_KEYRING", "X402_AGENT_EVM_KEY")
+_UNLOCK = ("X402_AGENT_PASSPHRASE_FILE", "X402_AGENT_PASSPHRASE", "X402_AGENT_KEYRING", *KEYS.values())
 _Json = Annotated[bool, typer.Option("--json", help="JSON: one document, or a line for each event of `run`.")]
 _Socket = Annotated[str, typer.Option(help=f"Path of the socket; X402_AGENT_SIGNER, else {SOCKET}.")]
 
@@ -176,7 +176,7 @@ def _checks(settings: Settings, socket: Path) -> list[Check]:
     files = [("key", wallet, False), ("ledger", settings.ledger_path, False), ("policy", settings.policy_path, True)]
     files += [("secret", Path(passphrase), True)] if passphrase else []
     found = [_check(name, path, shared=shared) for name, path, shared in files]
-    if not wallet.exists() and not (os.environ.get("X402_AGENT_EVM_KEY") or os.environ.get("X402_AGENT_KEYRING")):
+    if not wallet.exists() and not any(os.environ.get(name) for name in ("X402_AGENT_KEYRING", *KEYS.values())):
         found[0] = ("key", False, f"there is no {wallet}; try: x402-agent wallet new, as this user")
     elif wallet.exists() and not any(os.environ.get(name) for name in _UNLOCK):
         found.append(("secret", None, "X402_AGENT_PASSPHRASE_FILE is not set: a person must unlock the wallet at each start"))

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import Settings, SettingsError, Wallet, WalletError
+from .. import Settings, SettingsError, Wallet, WalletError, chains
 from ..secret import Env, Secret
-from ..wallet import FAMILIES, Entry, WalletFile, file_at, generate, intake, keystore, private
+from ..wallet import FAMILIES, KEYS, Entry, WalletFile, file_at, generate, intake, keystore, private
 from .common import as_json, errors, say
 from .secrets import ask, new_passphrase, no_dumps, passphrase_of
 
@@ -19,7 +19,8 @@ __all__ = ["app"]
 app = typer.Typer(
     help="Make, fill and show the encrypted wallet file.\n\n"
     "Its passphrase: X402_AGENT_PASSPHRASE_FILE, X402_AGENT_PASSPHRASE, or typed at the terminal. Its place: "
-    "X402_AGENT_WALLET, else the data folder. X402_AGENT_EVM_KEY, when set, pays instead of the file.\n\n"
+    "X402_AGENT_WALLET, else the data folder. Keys in X402_AGENT_EVM_KEY, _SOLANA_KEY, _STACKS_KEY and _TRON_KEY pay instead of the file."
+    "\n\n"
     "Start with: x402-agent wallet new, write the words down on paper, send little money to the address.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -57,6 +58,8 @@ def import_(
     source: Annotated[
         list[str] | None, typer.Argument(metavar="[FILE]", help="A file; nothing or - for stdin.")
     ] = None,
+    chain: Annotated[str, typer.Option("--chain", help="Of a single key: evm, solana, stacks or tron.")] = "",
+    name: Annotated[str, typer.Option("--name", help="What policies call this account.")] = "",
     first: Annotated[bool, typer.Option("--first", help="Let it pay before what the wallet has.")] = False,
     keystore_passphrase_file: Annotated[str, typer.Option(help="For a keystore file, where nobody can be asked.")] = "",
     mnemonic_passphrase_file: Annotated[
@@ -64,8 +67,10 @@ def import_(
     ] = "",
     json: PlainJson = False,
 ) -> None:
-    """Put a key (64 hex digits), a mnemonic or a keystore v3 file into the wallet; the file is made if there is none.
+    """Put a key, a mnemonic or a keystore v3 file into the wallet; the file is made if there is none.
 
+    A key as its chain's tools write it: 64 hex digits (EVM unless --chain says TRON, Stacks or Solana), 66 that end in 01 (Stacks),
+    base58 or a JSON array of 64 numbers (Solana). Its address is shown: if it is not yours, --chain was another.
     Never on the command line: that is visible to others and kept in the shell's history.
     """
     with errors(json):
@@ -80,13 +85,16 @@ def import_(
                 else ask("Passphrase of the keystore file: ", hint="--keystore-passphrase-file FILE, or run the command in a terminal")
             )
 
-        entry = intake.entry(data, opens=opens, passphrase=extra)
+        entry = intake.entry(data, opens=opens, passphrase=extra, chain=chain, name=name)
         path = _path()
         if path.exists():
             file = WalletFile.add(path, entry, passphrase_of(path), first=first)
         else:
             file = WalletFile.create(path, [entry], new_passphrase(path))
         _told(file, json, None)
+        if not chain:
+            for other, address in intake.others(entry).items():
+                say(f"of the same key: {address} ({other}); nothing is paid from it")
 
 
 @app.command("show", short_help="Addresses, the file, and who pays.")
@@ -97,21 +105,22 @@ def show(
     """Addresses on all four families of chains, the file, and which account pays. Needs no passphrase."""
     with errors(json):
         path, env = _path(), Env()
-        own = Wallet.from_env({"X402_AGENT_EVM_KEY": env.get("X402_AGENT_EVM_KEY", "")}).address("eip155")
+        variables = [name for name in KEYS.values() if env.get(name)]
+        own = Wallet.from_env({name: env[name] for name in variables}).account
         if own and not path.exists():
-            _paying(own, "X402_AGENT_EVM_KEY", json, {})
+            _paying(own, variables[0], json, {})
             return
         file = WalletFile.read(path)
         if check:
             no_dumps()
             file.unlock(passphrase_of(path))
-        pays = own or file.accounts[0]["eip155"]
+        pays = own or next(file.accounts[0][each] for each in FAMILIES if each in file.accounts[0])
         if not json:
             _listed(file)
             if check:
                 print("checked   every address, derived again from what is in the file")
         facts = {"file": str(path), "accounts": list(file.accounts), "checked": check}
-        _paying(pays, "X402_AGENT_EVM_KEY" if own else "file", json, facts)
+        _paying(pays, variables[0] if own else "file", json, facts)
 
 
 @app.command("export", short_help="Write a keystore file, or print the words.")
@@ -138,7 +147,7 @@ def export(
             entry = _chosen(file, entries, account)
             own = _line_of(keystore_passphrase_file) if keystore_passphrase_file else phrase
             target = Path(to).expanduser()
-            private.write_new(target, keystore.write(entry.key("eip155"), own), hint="--keystore with the name of a new file")
+            private.write_new(target, keystore.write(entry.keys()["eip155"], own), hint="--keystore with the name of a new file")
             facts |= {"keystore": to, "address": entry.addresses()["eip155"]}
         if print_mnemonic:
             facts["mnemonic"] = _words(entries)
@@ -188,9 +197,9 @@ def _line_of(name: str) -> Secret:
 
 def _chosen(file: WalletFile, entries: tuple[Entry, ...], account: str) -> Entry:
     for known, entry in zip(file.accounts, entries, strict=True):
-        if account.lower() in ("", known["eip155"].lower()):
+        if "eip155" in known and account.lower() in ("", known["eip155"].lower(), known.get("name")):
             return entry
-    raise SettingsError(f"{account!r} is no account of this wallet", rule="--account", hint="x402-agent wallet show")
+    raise SettingsError(f"{account!r} is no EVM account of this wallet", rule="--account", hint="x402-agent wallet show")
 
 
 def _words(entries: tuple[Entry, ...]) -> str:
@@ -212,12 +221,13 @@ def _told(file: WalletFile, json: bool, words: Secret | None) -> None:
 
 
 def _listed(file: WalletFile) -> None:
+    paid = {chain.namespace for chain in chains.builtin()}
     print(f"wallet    {file.path}")
     for known in file.accounts:
-        print(f"  {known['kind']}")
+        print(f"  {known['kind']}{' ' + known['name'] if 'name' in known else ''}")
         for namespace, family in FAMILIES.items():
             if namespace in known:
-                later = "" if namespace == "eip155" else "   (shown; this release pays on EVM)"
+                later = "" if namespace in paid else f"   (shown; this release does not pay on {family})"
                 print(f"    {family:7} {known[namespace]}{later}")
 
 
@@ -225,4 +235,4 @@ def _paying(address: str, why: str, json: bool, facts: dict[str, Any]) -> None:
     if json:
         as_json({**facts, "pays": address, "from": why})
     else:
-        print(f"pays from {address}{'   (X402_AGENT_EVM_KEY wins over the file)' if why != 'file' and facts else ''}")
+        print(f"pays from {address}{'   ({why} wins over the file)' if why != 'file' and facts else ''}")

@@ -19,7 +19,7 @@ from ..policy import Budget, Live, Policy
 from ..secret import Env, Secret
 from ..settings import Settings
 from ..vault import Credentials, Keeping, Vault
-from ..wallet import EVM_KEY, Wallet
+from ..wallet import KEYS, Wallet
 from .balances import Balances
 from .facts import Known
 from .kit import Kit, Quote, QuoteKit
@@ -112,7 +112,7 @@ class Payer:
         approve: Callable[..., Any] | Approver | None = None,
         unlock: Callable[[Path], str] | None = None,
     ) -> Payer:
-        """Key from X402_AGENT_EVM_KEY or the wallet file, rules from policy.toml, networks from X402_AGENT_NETWORKS.
+        """Keys from X402_AGENT_EVM_KEY and the like or the wallet file, rules from policy.toml, networks from X402_AGENT_NETWORKS.
 
         A `budget` given here replaces those of the file, which is read again when it changes. `unlock` is asked for the passphrase of a wallet file when
         the environment has none. Raises SettingsError naming variable, or file and line; WalletError.
@@ -122,7 +122,7 @@ class Payer:
         if settings.signer is not None:
             from ..signer import from_settings
 
-            return from_settings(settings, budget, trace, approve, key=bool(env.get(EVM_KEY)))
+            return from_settings(settings, budget, trace, approve, key=next((name for name in KEYS.values() if env.get(name)), ""))
         live = Live(settings.policy_path, lambda: settings.policy(budget))
         policy = settings.policy(budget)
         wallet = Wallet.from_env(env, settings.wallet_path, ask=unlock)

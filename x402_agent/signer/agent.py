@@ -266,10 +266,10 @@ def _tighter(bounds: Bounds, own: Budget | None) -> Bounds:
     return Bounds(limits=(Limit("all", own.window, own.micros, where, hint),), caps=caps).within(bounds)
 
 
-def from_settings(settings: Settings, budget: Budget | None, trace: Any, approve: object, *, key: bool) -> AgentPayer:
+def from_settings(settings: Settings, budget: Budget | None, trace: Any, approve: object, *, key: str) -> AgentPayer:
     """What `Payer.from_env` makes where X402_AGENT_SIGNER is set; raises SettingsError for what would undo the boundary."""
     if key:
-        raise SettingsError("a key and a signer are both set", rule="X402_AGENT_EVM_KEY beside X402_AGENT_SIGNER",
+        raise SettingsError("a key and a signer are both set", rule=f"{key} beside X402_AGENT_SIGNER",
                             hint="a key in the agent's environment is the agent's: unset one of them")  # fmt: skip
     if approve is not None:
         raise SettingsError("approvals are the signer's, not the agent's", rule="approve= beside X402_AGENT_SIGNER",

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .adapters import AccountSigner
-from .keys import EVM_KEY, KeySigner, LockedSigner, Signer, Wallet
+from .keys import EVM_KEY, KEYS, KeySigner, LockedSigner, Signer, Wallet
 
 if TYPE_CHECKING:
     from . import intake, keystore, oskeyring, private
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EVM_KEY",
     "FAMILIES",
+    "KEYS",
     "AccountSigner",
     "Entry",
     "KeySigner",

@@ -1,4 +1,4 @@
-"""One encrypted file: a mnemonic and single keys under one passphrase (scrypt, AES-256-GCM).
+"""One encrypted file: accounts of a mnemonic and single keys under one passphrase (scrypt, AES-256-GCM).
 
 Its addresses stand beside the ciphertext, so that showing them needs no passphrase; they, the parameters and the
 version are authenticated with it, and the addresses are derived again at every unlock. The file is at most 64 KiB.
@@ -8,51 +8,53 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import WalletError
-from ..primitives import evm_address, scrypt_beyond, seal, unseal
+from ..primitives import scrypt_beyond, seal, unseal
 from ..secret import Secret
 from . import hd, private
 
 __all__ = ["Entry", "WalletFile", "scrypt", "usable"]
 
-FORMAT, VERSION = "x402-agent wallet", 1
+FORMAT, VERSION = "x402-agent wallet", 2  # 1 had one account of a mnemonic, and keys of EVM alone
 COST = 1 << 17  # 128 MiB and about half a second: OWASP's first choice for scrypt (r 8, p 1)
 LEAST_COST, MOST_MEMORY, MOST_WORK = 1 << 12, 512 << 20, 1 << 23
 LEAST_LETTERS = 8
+MOST_ACCOUNTS = 64
+_NAME = re.compile(r"(?:[a-z0-9](?:[a-z0-9._-]{0,30}[a-z0-9])?)?").fullmatch
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One secret of a wallet: `kind` is "mnemonic" (`secret` its words, `passphrase` that of BIP-39) or "key"."""
+    """One account of a wallet: `kind` is "mnemonic" (`secret` its words, `passphrase` that of BIP-39) or "key".
+
+    An account of the mnemonic has one key on each family of chains, those of its `index` (the first is 0); a single key is
+    one of `namespace` alone. `name` is what people and policies call it, "" for the one that is not named.
+    """
 
     kind: str
     secret: Secret
     passphrase: Secret = field(default_factory=Secret)
+    namespace: str = "eip155"
+    name: str = ""
+    index: int = 0
+
+    def keys(self) -> dict[str, Secret]:
+        """Its private keys by CAIP-2 namespace."""
+        if self.kind == "mnemonic":
+            return hd.keys(hd.seed(self.secret, self.passphrase), self.index)
+        return {self.namespace: self.secret}
 
     def addresses(self) -> dict[str, str]:
-        """Its accounts by CAIP-2 namespace: four of a mnemonic, the EVM one of a key."""
-        if self.kind == "mnemonic":
-            return hd.addresses(self._seed())
-        return {"eip155": evm_address(self.secret)}
-
-    @property
-    def namespaces(self) -> tuple[str, ...]:
-        """The families of chains on which it has an account."""
-        return tuple(hd.PATHS) if self.kind == "mnemonic" else ("eip155",)
-
-    def key(self, namespace: str) -> Secret:
-        """The private key of its account on a namespace of `addresses()`."""
-        return hd.key(self._seed(), namespace) if self.kind == "mnemonic" else self.secret
-
-    def _seed(self) -> Secret:
-        return hd.seed(self.secret, self.passphrase)
+        """Its addresses by CAIP-2 namespace: four of a mnemonic's account, one of a key."""
+        return {namespace: hd.address(key, namespace) for namespace, key in self.keys().items()}
 
 
 def scrypt(passphrase: Secret, salt: bytes, n: Any, r: Any, p: Any) -> Secret:
@@ -107,8 +109,8 @@ class WalletFile:
         data = private.read(path).raw  # encrypted: nothing secret in it
         try:
             facts = json.loads(data)
-            if facts["format"] == FORMAT and facts["version"] != VERSION:
-                raise WalletError(f"{path} has version {facts['version']!r:.20}; this release reads {VERSION}",
+            if facts["format"] == FORMAT and facts["version"] not in range(1, VERSION + 1):
+                raise WalletError(f"{path} has version {facts['version']!r:.20}; this release reads 1 to {VERSION}",
                                   rule="version", hint="uv add -U x402-agent-sdk")  # fmt: skip
             sealed, digest = bytes.fromhex(facts.pop("sealed")), facts.pop("sha256")
             whole = digest == hashlib.sha256(_canonical(facts) + sealed).hexdigest() and len(sealed) >= 16
@@ -137,38 +139,65 @@ class WalletFile:
     @classmethod
     def create(cls, path: Path, entries: Sequence[Entry], passphrase: Secret, *, n: int = COST) -> WalletFile:
         """Write a new file, never over another one; raises WalletError."""
+        _distinct(path, entries)
         private.write_new(path, _sealed(entries, usable(passphrase), n))
+        return cls.read(path)
+
+    @classmethod
+    def change(cls, path: Path, passphrase: Secret, how: Callable[[tuple[Entry, ...]], Sequence[Entry]]) -> WalletFile:
+        """Put what `how` makes of the accounts in their place, at once and durably, alone among processes.
+
+        Raises WalletError for an account that would stand twice, two of one name, or too many.
+        """
+        with private.alone(path):
+            old = cls.read(path)
+            made = tuple(how(old.unlock(passphrase)))
+            _distinct(path, made)
+            private.replace(path, _sealed(made, passphrase, old._header["kdf"]["n"]))
         return cls.read(path)
 
     @classmethod
     def add(cls, path: Path, entry: Entry, passphrase: Secret, *, first: bool = False) -> WalletFile:
         """Put one more secret into a wallet, at the end or `first`; raises WalletError when it is there already."""
-        with private.alone(path):
-            old = cls.read(path)
-            entries = old.unlock(passphrase)
-            account = entry.addresses()
-            if any(known["eip155"] == account["eip155"] for known in old.accounts):
-                raise WalletError(f"{account['eip155']} is in {path} already", rule="one key, once")
+
+        def together(entries: tuple[Entry, ...]) -> Sequence[Entry]:
             if entry.kind == "mnemonic" and any(known.kind == "mnemonic" for known in entries):
                 raise WalletError(f"{path} holds a mnemonic already", rule="one wallet, one mnemonic",
                                   hint="another file: X402_AGENT_WALLET=/path/other.json")  # fmt: skip
-            together = (entry, *entries) if first else (*entries, entry)
-            private.replace(path, _sealed(together, passphrase, old._header["kdf"]["n"]))
-        return cls.read(path)
+            return (entry, *entries) if first else (*entries, entry)
+
+        return cls.change(path, passphrase, together)
 
     def __repr__(self) -> str:
         return f"WalletFile({self.path})"
 
 
+def _distinct(path: Path, entries: Sequence[Entry]) -> None:
+    """Raises WalletError where two accounts have one key, or one name."""
+    if len(entries) > MOST_ACCOUNTS:
+        raise WalletError(f"{path} would have {len(entries)} accounts", rule=f"at most {MOST_ACCOUNTS} in one wallet")
+    seen: set[str] = set()
+    for entry in entries:
+        if not _NAME(entry.name):
+            raise WalletError(f"no account is called {entry.name[:40]!r}", rule="small letters, digits, dots and dashes",
+                              hint="research, or team-2")  # fmt: skip
+        for each in (f"the name {entry.name}" if entry.name else "", *entry.addresses().values()):
+            if each and each in seen:
+                raise WalletError(f"{each} is in {path} already", rule="one key, once; one name, once")
+            seen.add(each)
+
+
 def _account(entry: Entry) -> dict[str, str]:
-    return {"kind": entry.kind, **entry.addresses()}
+    named = {"name": entry.name} if entry.name else {}
+    return {"kind": entry.kind, **named, **({"index": str(entry.index)} if entry.index else {}), **entry.addresses()}
 
 
-def _entry(facts: Mapping[str, str]) -> Entry:
+def _entry(facts: Mapping[str, Any]) -> Entry:
     key = facts["kind"] == "key"
     return Entry(
-        facts["kind"], Secret(bytes.fromhex(facts["secret"]) if key else facts["secret"]), Secret(facts["passphrase"])
-    )
+        facts["kind"], Secret(bytes.fromhex(facts["secret"]) if key else facts["secret"]), Secret(facts["passphrase"]),
+        facts.get("chain", "eip155"), facts.get("name", ""), facts.get("index", 0),
+    )  # fmt: skip
 
 
 def _canonical(header: Mapping[str, Any]) -> bytes:
@@ -179,7 +208,8 @@ def _canonical(header: Mapping[str, Any]) -> bytes:
 def _shaped(facts: Mapping[str, Any]) -> bool:
     kdf, accounts = facts["kdf"], facts["accounts"]
     salt, nonce = bytes.fromhex(kdf["salt"]), bytes.fromhex(facts["nonce"])
-    texts = all(isinstance(value, str) for account in accounts for value in (account["eip155"], *account.values()))
+    texts = all(isinstance(value, str) for account in accounts for value in (account["kind"], *account.values()))
+    texts = texts and all(set(account) & set(hd.PATHS) for account in accounts)
     return (
         kdf["name"] == "scrypt" and facts["cipher"] == "aes-256-gcm" and len(salt) == 32 and len(nonce) == 12 and texts
     )
@@ -203,5 +233,5 @@ def _sealed(entries: Sequence[Entry], passphrase: Secret, n: int) -> bytes:
 def _plain(entries: Sequence[Entry]) -> Secret:
     return Secret(json.dumps(
         [{"kind": e.kind, "secret": e.secret.raw.hex() if e.kind == "key" else e.secret.text,
-          "passphrase": e.passphrase.text} for e in entries]
+          "passphrase": e.passphrase.text, "chain": e.namespace, "name": e.name, "index": e.index} for e in entries]
     ))  # fmt: skip

@@ -1,6 +1,6 @@
 """One mnemonic, one account on each family of chains: BIP-39 words, BIP-32 secp256k1, SLIP-0010 Ed25519.
 
-Paths (SLIP-0044 coin types), as MetaMask, Phantom, Leather and TronLink use them for their first account. English
+Paths (SLIP-0044 coin types), as MetaMask, Phantom, Leather and TronLink use them for their accounts. English
 words only: english.txt is BIP-39's list, unchanged. Nothing here is constant-time beyond what the curve libraries are:
 keys are derived in one's own process.
 """
@@ -20,13 +20,13 @@ from ..errors import WalletError
 from ..primitives import ORDER, ed25519_public, evm_address, public_key, ripemd160
 from ..secret import Secret
 
-__all__ = ["FAMILIES", "PATHS", "address", "addresses", "checked", "ed25519", "generate", "key", "secp256k1", "seed"]
+__all__ = ["FAMILIES", "PATHS", "address", "addresses", "checked", "ed25519", "generate", "key", "keys", "secp256k1", "seed", "uncompressed"]
 
 PATHS: Mapping[str, str] = {
-    "eip155": "m/44'/60'/0'/0/0",
-    "solana": "m/44'/501'/0'/0'",
-    "stacks": "m/44'/5757'/0'/0/0",
-    "tron": "m/44'/195'/0'/0/0",
+    "eip155": "m/44'/60'/0'/0/{}",
+    "solana": "m/44'/501'/{}'/0'",
+    "stacks": "m/44'/5757'/0'/0/{}",
+    "tron": "m/44'/195'/{}'/0/0",
 }
 FAMILIES: Mapping[str, str] = {"eip155": "EVM", "solana": "Solana", "stacks": "Stacks", "tron": "TRON"}
 HARD = 1 << 31
@@ -124,10 +124,15 @@ def ed25519(seed_: Secret, path: str) -> tuple[Secret, Secret]:
     return own, chain
 
 
-def key(seed_: Secret, namespace: str) -> Secret:
-    """The private key of the first account on a family of chains: 32 bytes."""
+def key(seed_: Secret, namespace: str, index: int = 0) -> Secret:
+    """The private key of one account on a family of chains: 32 bytes; the first account has index 0."""
     derive = ed25519 if namespace == "solana" else secp256k1
-    return derive(seed_, PATHS[namespace])[0]
+    return derive(seed_, PATHS[namespace].format(index))[0]
+
+
+def uncompressed(own: Secret) -> str:
+    """The other Stacks address of a private key, of its uncompressed public key: stacks.js's for a key of 32 bytes."""
+    return c32_address(22, ripemd160(hashlib.sha256(public_key(own, compressed=False)).digest()))
 
 
 def address(own: Secret, namespace: str) -> str:
@@ -141,6 +146,11 @@ def address(own: Secret, namespace: str) -> str:
     return evm_address(own)
 
 
-def addresses(seed_: Secret) -> dict[str, str]:
-    """The first account on each family, by CAIP-2 namespace."""
-    return {namespace: address(key(seed_, namespace), namespace) for namespace in PATHS}
+def keys(seed_: Secret, index: int = 0) -> dict[str, Secret]:
+    """The private keys of one account on each family, by CAIP-2 namespace."""
+    return {namespace: key(seed_, namespace, index) for namespace in PATHS}
+
+
+def addresses(seed_: Secret, index: int = 0) -> dict[str, str]:
+    """The addresses of one account on each family, by CAIP-2 namespace."""
+    return {namespace: address(own, namespace) for namespace, own in keys(seed_, index).items()}

@@ -13,18 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["EVM_KEY", "KeySigner", "LockedSigner", "Signer", "Wallet"]
+__all__ = ["EVM_KEY", "KEYS", "KeySigner", "LockedSigner", "Signer", "Wallet"]
 
 EVM_KEY = "X402_AGENT_EVM_KEY"
+KEYS = {"eip155": EVM_KEY, "solana": "X402_AGENT_SOLANA_KEY", "stacks": "X402_AGENT_STACKS_KEY", "tron": "X402_AGENT_TRON_KEY"}
 KEYRING = "X402_AGENT_KEYRING"
-NAMESPACES = ("eip155", "solana", "stacks", "tron")
+NAMESPACES = tuple(KEYS)
 
 
 @runtime_checkable
 class Signer(Protocol):
     """Where one key lives. `local` says that signing is quick, in this process, and gives the same bytes again.
 
-    A signer may also have `secret(purpose) -> Secret`: 32 bytes that only its key gives, the same each time.
+    A signer may also have `secret(purpose) -> Secret`: 32 bytes that only its key gives, the same each time; and `name`,
+    what a policy calls its account.
     """
 
     local: bool
@@ -46,12 +48,12 @@ class KeySigner:
     """
 
     local = True
-    __slots__ = ("_address", "_key", "_namespace")
+    __slots__ = ("_address", "_key", "_namespace", "name")
 
-    def __init__(self, key: bytes | str | Secret, namespace: str = "eip155") -> None:
+    def __init__(self, key: bytes | str | Secret, namespace: str = "eip155", name: str = "") -> None:
         digits, key = isinstance(key, str), Secret(key)  # from here on no name holds it bare
         key = _from_hex(key) if digits else key
-        self._namespace = namespace
+        self._namespace, self.name = namespace, name
         self._key: EvmKey | SolanaKey = SolanaKey(key) if namespace == "solana" else EvmKey(key)
         self._address = self._key.address
         if namespace in ("stacks", "tron"):
@@ -90,10 +92,11 @@ class LockedSigner:
     """The accounts of one secret of a wallet file that nobody has unlocked: they are known, and cannot sign."""
 
     local = True
-    __slots__ = ("_accounts", "_path")
+    __slots__ = ("_accounts", "_path", "name")
 
     def __init__(self, accounts: Mapping[str, str], path: Path) -> None:
         self._accounts, self._path = accounts, path
+        self.name = accounts.get("name", "")
 
     def address(self, namespace: str) -> str:
         """The account on a namespace, as the file says it, or ""."""
@@ -129,11 +132,27 @@ def _from_hex(text: Secret) -> Secret:
     raise SigningFailed("a private key is 64 hex digits", rule="the text given as key", hint=f"export {EVM_KEY}=0x…")
 
 
+def _from_variable(env: Env, namespace: str) -> KeySigner:
+    """The key in the variable of a family; raises SettingsError, which quotes nothing of it."""
+    name = KEYS[namespace]
+    try:
+        if namespace == "eip155":
+            return KeySigner(_from_hex(Secret(env[name])))
+        from . import intake
+
+        return KeySigner(intake.key(Secret(env[name]), namespace), namespace)
+    except (SigningFailed, WalletError) as why:
+        if why.rule.startswith("extra"):
+            raise
+    raise SettingsError(f"{name} is not a private key", rule=name, hint=f"export {name}={'0x…' if namespace == 'eip155' else '…'}")
+
+
 class Wallet:
     """The signers of one payer, asked in order. Its repr shows addresses and nothing else."""
 
     def __init__(self, *signers: Signer) -> None:
         self.signers = signers
+        self._named: dict[str, Wallet] = {}
 
     @classmethod
     def from_key(cls, key: bytes | str | Secret, namespace: str = "eip155") -> Wallet:
@@ -156,22 +175,17 @@ class Wallet:
     def from_env(
         cls, env: Mapping[str, str] | None = None, path: Path | None = None, *, ask: Callable[[Path], str] | None = None
     ) -> Wallet:
-        """The key in X402_AGENT_EVM_KEY or X402_AGENT_KEYRING's entry, else the wallet file at X402_AGENT_WALLET or `path`, else an empty wallet.
+        """The keys in X402_AGENT_EVM_KEY, X402_AGENT_SOLANA_KEY, X402_AGENT_STACKS_KEY and X402_AGENT_TRON_KEY, or the entry of
+        X402_AGENT_KEYRING, else the wallet file at X402_AGENT_WALLET or `path`, else an empty wallet.
 
         The file's passphrase is X402_AGENT_PASSPHRASE, or in the file X402_AGENT_PASSPHRASE_FILE or the keyring's entry, or
         what `ask` returns; without one the wallet knows its accounts and cannot sign. Raises SettingsError when the text is no
         key, and WalletError as `from_file` does. `env` is this process's own unless given.
         """
         env = Env(env)
-        if env.get(EVM_KEY):
-            try:
-                return cls(KeySigner(_from_hex(Secret(env[EVM_KEY]))))
-            except SigningFailed as why:
-                if why.rule.startswith("extra"):
-                    raise
-                raise SettingsError(
-                    f"{EVM_KEY} is not a private key", rule=EVM_KEY, hint=f"export {EVM_KEY}=0x…"
-                ) from None
+        given = tuple(_from_variable(env, namespace) for namespace in NAMESPACES if env.get(KEYS[namespace]))
+        if given:
+            return cls(*given)
         if env.get(KEYRING):
             from . import oskeyring
 
@@ -187,9 +201,18 @@ class Wallet:
         """A fresh random key: for sandboxes, never for money."""
         return cls.from_key(secrets.token_bytes(32))
 
-    def signer(self, namespace: str) -> Signer | None:
-        """The first signer that has an account on this namespace."""
-        return next((s for s in self.signers if s.address(namespace)), None)
+    def signer(self, namespace: str, account: str = "") -> Signer | None:
+        """The first signer that has an account on this namespace, or has this `account` there."""
+        return next((s for s in self.signers if (own := s.address(namespace)) and account in ("", own)), None)
+
+    def named(self, name: str) -> Wallet:
+        """The same wallet with the account of this name alone; empty when it has none. "" is the whole wallet."""
+        if not name:
+            return self
+        found = self._named.get(name)
+        if found is None:
+            found = self._named[name] = Wallet(*(each for each in self.signers if getattr(each, "name", "") == name))
+        return found
 
     def address(self, namespace: str) -> str:
         """The paying account on a CAIP-2 namespace, or ""."""

@@ -39,7 +39,7 @@ def unlocked(path: str | Path, passphrase: Secret | None) -> tuple[KeySigner, ..
         return signers
     given = hashlib.blake2b(passphrase.raw, key=_SALT).digest()
     if mark != given:
-        signers = tuple(KeySigner(entry.key(each), each) for entry in file.unlock(passphrase) for each in entry.namespaces)
+        signers = tuple(KeySigner(key, each, entry.name) for entry in file.unlock(passphrase) for each, key in entry.keys().items())
         _UNLOCKED[file.identity] = given, signers
     return signers
 
