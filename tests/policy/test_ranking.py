@@ -157,10 +157,10 @@ def test_a_quote_asks_the_node_and_what_it_said_holds_for_the_payment():
         url = rich.sandbox.url("/joke")
         rich.ledger.flush()
         before = rich.sandbox.balance(rich.wallet.address("eip155"))
-        assert rich.quote(url).costs == (10_000,) and rich.balances.known(rich.quote(url).chosen) == before
+        assert rich.quote(url).costs == (10_000,) and rich.balances.known(rich.quote(url).chosen, rich.wallet.address("eip155")) == before
         with rich.client() as http:
             assert http.get(url).status_code == 200
-        assert rich.balances.known(rich.quote(url).chosen) == before - 10_000  # what was signed away is not there any more
+        assert rich.balances.known(rich.quote(url).chosen, rich.wallet.address("eip155")) == before - 10_000  # what was signed away is not there any more
         poor = Payer(wallet=Wallet.generated(), policy=rich.policy, settings=rich.settings, ledger=rich.ledger)
         assert isinstance(poor.quote(url).reason, NoAcceptableOffer)
         with poor.client() as http, pytest.raises(NoAcceptableOffer, match=r"only 0\.0000 USDC"):
@@ -172,4 +172,4 @@ def test_without_an_answer_of_a_node_nothing_is_known_and_nothing_hindered():
     with Payer.sandbox(serve=True) as payer:
         payer.settings = dataclasses.replace(payer.settings, nodes={"eip155:84532": "http://127.0.0.1:9"})
         quote = payer.quote(payer.sandbox.url("/joke"))
-        assert quote.chosen is not None and payer.balances.known(quote.chosen) is None
+        assert quote.chosen is not None and payer.balances.known(quote.chosen, payer.wallet.address("eip155")) is None

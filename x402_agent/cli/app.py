@@ -27,6 +27,7 @@ from . import (
     slip,
     try_,
     wallet,
+    wallet_account,
     wallet_approve,
     wallet_keyring,
     wallet_transactions,
@@ -101,6 +102,8 @@ app.add_typer(slip.app, name="slip")
 wallet.app.command("approve", short_help="Let Permit2 take an exact amount.")(wallet_approve.run)
 wallet.app.command("transactions", short_help="Approvals, and allowances left.")(wallet_transactions.run)
 wallet.app.command("keyring", short_help="A key or passphrase in the system's keyring.")(wallet_keyring.run)
+wallet.app.command("rotate", short_help="A fresh account in the place of an old one.")(wallet_account.rotate)
+wallet.app.add_typer(wallet_account.app, name="account")
 app.add_typer(wallet.app, name="wallet")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(signer.app, name="signer")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from ..model import Hold, Offer
     from ..steps import Steps
+    from ..wallet import Wallet
     from .payer import Payer
 
 __all__ = ["Balances"]
@@ -26,11 +27,11 @@ class Balances:
         self._payer = payer
         self._seen: dict[tuple[str, str], tuple[float, int]] = {}
 
-    def known(self, offer: Offer) -> int | None:
-        """What the paying account has of the offer's asset; None where no node has said so lately."""
+    def known(self, offer: Offer, account: str) -> int | None:
+        """What an account has of the offer's asset; None where no node has said so lately."""
         if not self._seen:
             return None
-        found = self._seen.get(self._key(offer))
+        found = self._seen.get((offer.asset.id, account))
         return found[1] if found is not None and found[0] > time.monotonic() else None
 
     def learn(self, hold: Hold) -> None:
@@ -39,19 +40,16 @@ class Balances:
         if self._seen and (found := self._seen.get(key)) is not None:
             self._seen[key] = found[0], found[1] - hold.offer.money.amount
 
-    def ask(self, offers: Iterable[Offer]) -> Steps[None]:
+    def ask(self, offers: Iterable[Offer], wallet: Wallet) -> Steps[None]:
         """Ask nodes about the asset of each offer where one is set. What no node answers is unknown, and hinders nothing."""
         for offer in {each.asset.id: each for each in offers}.values():
             where = offer.network
             chain: Any = self._payer.chains.get(where.namespace)
-            account, node = self._key(offer)[1], self._payer.settings.nodes.get(where.id, "")
-            if not node or not account or not hasattr(chain, "balance") or self.known(offer) is not None:
+            account, node = wallet.address(where.namespace), self._payer.settings.nodes.get(where.id, "")
+            if not node or not account or not hasattr(chain, "balance") or self.known(offer, account) is not None:
                 continue
             try:
                 found: int = yield from chain.balance(offer.asset, account, node)
             except (NodeError, SettingsError):
                 continue
             self._seen[offer.asset.id, account] = time.monotonic() + _FRESH, found
-
-    def _key(self, offer: Offer) -> tuple[str, str]:
-        return offer.asset.id, self._payer.wallet.address(offer.network.namespace)

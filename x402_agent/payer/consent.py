@@ -69,8 +69,8 @@ def _again(kit: Kit, hold: Hold) -> Choice:
         door = payer.live.door(payer) or door
     kit.rules = payer.policy
     challenge = Challenge(hold.offer.dialect, (hold.offer,))
-    facts: Any = _Besides(payer.facts)
-    return choose(kit.rules, ask, challenge, payer.refuses, door=door, facts=facts)
+    facts: Any = _Besides(kit.paying.facts)
+    return choose(kit.rules, ask, challenge, kit.paying.refuses, door=door, facts=facts)
 
 
 def _under(kit: Kit, hold: Hold, choice: Choice) -> Hold:

@@ -6,12 +6,14 @@ Remembered for a minute, since another process may pay too; our own payments are
 from __future__ import annotations
 
 import time
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..ledger import SqliteLedger
     from ..model import Ask, Asset, Hold, Money, Offer
     from ..policy import Price
+    from ..wallet import Wallet
     from .payer import Payer
 
 __all__ = ["Known"]
@@ -27,8 +29,15 @@ class Known:
 
     def __init__(self, payer: Payer) -> None:
         self._payer = payer
+        self._wallet: Wallet | None = None
         self._paid: dict[Purchase, tuple[float, tuple[tuple[str, int], ...]]] = {}
         self._known: dict[tuple[str, str], float] = {}
+
+    def of(self, wallet: Wallet) -> Known:
+        """The same where other accounts of the wallet pay."""
+        made = copy(self)
+        made._wallet = wallet
+        return made
 
     def now(self) -> float:
         return self._payer.clock()
@@ -43,7 +52,7 @@ class Known:
         return found
 
     def balance(self, offer: Offer) -> int | None:
-        return self._payer.balances.known(offer)
+        return self._payer.balances.known(offer, (self._wallet or self._payer.wallet).address(offer.network.namespace))
 
     def paid(self, ask: Ask) -> tuple[tuple[str, int], ...]:
         what, now = (ask.method, ask.origin, ask.path), time.monotonic()

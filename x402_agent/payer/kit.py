@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .. import recovery, tasks
-from ..errors import NoAcceptableOffer, PaymentError, PolicyDenied, SigningFailed
+from ..errors import NoAcceptableOffer, PaymentError, PolicyDenied
 from ..flow import pay
 from ..ledger.budget import left_words
 from ..ledger.purchase import Rebuy
@@ -18,6 +18,7 @@ from ..model import Receipt
 from ..policy import Choice, choose
 from ..steps import Approve, Aside, Close, Collect, Commit, Find, Hold, Keep, Look, Return, Send, Sign, Use
 from . import consent
+from .paying import Paying
 from .prepay import LIFETIME, same_terms
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class _Blocking:
 class Kit:
     """One conversation's view of the rooms (flow.Kit), and who performs its steps."""
 
-    __slots__ = ("ask", "asked", "asks", "payer", "prepaid", "rules", "signed", "stale", "standing")
+    __slots__ = ("ask", "asked", "asks", "payer", "paying", "prepaid", "rules", "signed", "stale", "standing")
 
     def __init__(self, payer: Payer, ask: Ask, task: Task | None = None) -> None:
         self.payer = payer
@@ -79,6 +80,7 @@ class Kit:
         self.signed = ""  # the offer that we take, as its seller signed it
         self.asks: tuple[Reason, ...] = ()
         self.rules = payer.policy  # by which the offer was judged
+        self.paying: Paying  # for whom the offer was judged
         self.asked = 0.0  # when the seller said what it asks, in this conversation
         self.prepaid = self.stale = False
 
@@ -146,8 +148,8 @@ class Kit:
         payer, door = self.payer, tasks.refusal(ask, *self.standing)
         if payer.live is not None:
             door = payer.live.door(payer) or door
-        self.rules = payer.policy
-        return choose(self.rules, ask, challenge, payer.refuses, payer.lacks, door, payer.facts)
+        self.rules, self.paying = payer.policy, Paying(payer, ask)
+        return choose(self.rules, ask, challenge, self.paying.refuses, self.paying.lacks, door, self.paying.facts)
 
     def dialect(self, name: str) -> Dialect:
         return next(d for d in self.payer.dialects if d.name == name)
@@ -155,7 +157,7 @@ class Kit:
     def anchor(self, offer: Offer) -> Steps[Anchor]:
         payer, namespace = self.payer, offer.network.namespace
         node = payer.settings.nodes.get(offer.network.id, "")
-        return (yield from payer.chains[namespace].prepare(offer, payer.wallet.address(namespace), node, payer.policy.chains))
+        return (yield from payer.chains[namespace].prepare(offer, self.paying.address(offer), node, payer.policy.chains))
 
     def fate(self, hold: HeldBudget) -> Steps[str]:
         return recovery.fate(self.payer, hold)
@@ -223,7 +225,7 @@ class Kit:
         return self.payer.ledger.find(self.ask, rebuy=rebuy)
 
     def _hold(self, step: Hold) -> Any:
-        signer = self.payer.signer(step.offer.network.namespace)
+        signer = self.payer.signer(step.offer.network.namespace, self.paying.address(step.offer))
         reserve = bool(self.asks) or step.anchor.number >= 0 or not signer.local
         return self.payer.ledger.hold(step.ask, step.offer, self.terms(step.offer, step.anchor), step.limits, reserve=reserve,
                                       stop=self.payer.policy.stop)  # fmt: skip
@@ -232,7 +234,7 @@ class Kit:
         """Payer, nonce and lifetime of our own for an offer, from now on."""
         payer, namespace = self.payer, offer.network.namespace
         return payer.chains[namespace].terms(
-            offer, payer.wallet.address(namespace), now=int(payer.clock()), nonce=payer.nonce(),
+            offer, self.paying.address(offer), now=int(payer.clock()), nonce=payer.nonce(),
             max_lifetime=min(payer.policy.max_lifetime, LIFETIME) if self.prepaid and not self.asked else payer.policy.max_lifetime,
             anchor=anchor,
         )  # fmt: skip
@@ -246,10 +248,7 @@ class Kit:
     def _sign(self, step: Sign) -> Any:
         hold, payer = step.hold, self.payer
         namespace = hold.offer.network.namespace
-        signer = payer.signer(namespace)
-        if signer.address(namespace) != hold.terms.payer:
-            raise SigningFailed("the open payment was signed by another account of yours",
-                                rule=hold.terms.payer, hint="use the wallet that signed it")  # fmt: skip
+        signer = payer.signer(namespace, hold.terms.payer)  # the account in its row: another may pay what is new by now
         chain = payer.chains[namespace]
         if signer.local:
             return chain.prove(hold.offer, hold.terms, signer)
@@ -292,7 +291,7 @@ class QuoteKit(Kit):
     def conversation(self) -> Steps[Reply]:
         reply: Reply = yield Send()
         if reply.status == 402 and (challenge := self.read(reply, self.ask)) is not None:
-            yield from self.payer.balances.ask(challenge.offers)
+            yield from self.payer.balances.ask(challenge.offers, Paying(self.payer, self.ask).wallet)
             self.found.append(self._quote(challenge))
         return reply
 

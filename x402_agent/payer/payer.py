@@ -14,7 +14,6 @@ from .. import dialects as dialect_room
 from .. import recovery, tasks
 from ..errors import PaymentError, SettingsError, SigningFailed
 from ..ledger import SqliteLedger
-from ..model import Money
 from ..policy import Budget, Live, Policy
 from ..secret import Env, Secret
 from ..settings import Settings
@@ -313,40 +312,21 @@ class Payer:
         """The kit of a conversation that only asks for the price."""
         return QuoteKit(self, ask, found)
 
-    def signer(self, namespace: str) -> Any:
-        """The signer for a CAIP-2 namespace; raises SigningFailed when the wallet has none."""
-        found = self.wallet.signer(namespace)
+    def signer(self, namespace: str, account: str = "") -> Any:
+        """The signer for a CAIP-2 namespace, or for this account there; raises SigningFailed when the wallet has none."""
+        found = self.wallet.signer(namespace, account)
+        if found is None and account:
+            raise SigningFailed("the open payment was signed by another account of yours", rule=account, hint="use the wallet that signed it")
         if found is None:
             raise SigningFailed(f"no key for {namespace}", rule="wallet", hint="x402-agent wallet new, or export X402_AGENT_EVM_KEY=0x…")
         return found
-
-    def refuses(self, offer: Offer) -> str:
-        """Why this payer cannot pay an offer at all, or ""."""
-        namespace = offer.network.namespace
-        chain = self.chains.get(namespace)
-        if chain is None:
-            return f"no chain here pays on {offer.network.name}"
-        account = self.wallet.address(namespace)
-        return chain.refuses(offer, account) if account else f"no key for {offer.network.name}"
 
     @property
     def sandboxed(self) -> bool:
         """Whether it pays in the sandbox: test money, and a ledger of its own."""
         return "ledger" in self.__dict__ and self.ledger.sandbox
 
-    def lacks(self, offer: Offer) -> str:
-        """Which allowance this payer must be given before it can pay an offer, or "". Nobody but its owner gives it (D3)."""
-        namespace = offer.network.namespace
-        spender = self.chains[namespace].spender(offer) if offer.method else ""
-        if not spender:
-            return ""
-        left = self._allowance(offer, self.wallet.address(namespace), spender)
-        if left >= offer.amount:
-            return ""
-        have = f"only {Money(left, offer.asset).text}" if left else "no"
-        return f"{offer.method} has been allowed to move {have} {offer.asset.symbol} of yours on {offer.network.name}"
-
-    def _allowance(self, offer: Offer, owner: str, spender: str) -> int:
+    def allowance(self, offer: Offer, owner: str, spender: str) -> int:
         """Atomic units, by the ledger alone: what was approved, less what was promised since; 0 where nothing is known."""
         ledger = self._journal()
         return 0 if ledger is None else ledger.allowance(offer.network.id, offer.asset.address, owner, spender)

@@ -105,6 +105,8 @@ class _Reader:
                 values[name] = read_approval(value, {"approval": place, **keys})
             elif name == "signer":
                 values[name] = _agents(value, self.place("signer", "agents"))
+            elif name == "wallet":
+                values[name] = self.accounts(value)
             elif name == "gas":
                 values[name] = read_gas(value, self.place, self.where)
             elif name == "categories":
@@ -137,6 +139,20 @@ class _Reader:
                     raise SettingsError(f"{key} of {scope} stands twice", rule=f"{self.where[f'{scope}.{key}']} and {line}")
                 made[field] = (*made.get("units", ()), *bound) if field == "units" else bound
                 self.where[f"{scope}.{key}" if scope != "all" else key] = line
+
+    def accounts(self, value: Any) -> dict[str, str]:
+        """`[wallet] "agent:research" = "research"`: which account pays for an agent, a group, or all."""
+        if not isinstance(value, dict):
+            raise SettingsError("wallet is a table", rule=self.place("wallet"), hint='[wallet] "agent:research" = "research"')
+        made: dict[str, str] = {}
+        for name, account in value.items():
+            line = self.place("wallet", name)
+            scope = scopes.scope(name, line)
+            if scope.partition(":")[0] not in ("agent", "group", "all") or not isinstance(account, str) or not _AGENT(account):
+                raise SettingsError(f"{name[:80]!r} = {account!r:.40} says of no agent which account is its", rule=line,
+                                    hint='"agent:research" = "research", "group:team" = …, all = …')  # fmt: skip
+            self.where[f"wallet.{scope}"], made[scope] = line, account
+        return made
 
     def categories(self, value: Any, place: str) -> dict[str, tuple[str, ...]]:
         """`[categories] weather = ["api.example.com", "https://x.example/v1"]`."""

@@ -47,7 +47,8 @@ class Policy:
     `rebuy_after` is for how many seconds a delivered purchase is not bought again. After `stop_after` payments in a row
     that are in doubt or undelivered nothing new is paid to that origin or recipient; 0 never stops. `repeat` is how often
     the same purchase is made in how many seconds before a person is asked.
-    `signer` says which user of this machine is which agent of a signer (`team/research`).
+    `signer` says which user of this machine is which agent of a signer (`team/research`), `wallet` which account of the wallet
+    pays for an agent, a group or all (`agent:research`).
 
     Raises SettingsError for what could apply to no payment: such a rule is no rule.
     """
@@ -82,6 +83,7 @@ class Policy:
     loopback: bool = False
     mix_networks: bool = False
     signer: Mapping[str, str] = field(default_factory=dict)
+    wallet: Mapping[str, str] = field(default_factory=dict)
     prepay: tuple[str, ...] = ()
     prepay_age: int = 300
     prepay_uses: int = 100
@@ -193,6 +195,13 @@ class Policy:
         if budget.per_call is None:
             return made
         return replace(made, per_call=micros(budget.per_call, "Budget"), where={**where, "per_call": _CODE})
+
+    def account(self, agent: str, group: str) -> tuple[str, str]:
+        """The name of the account that pays for an agent of a group, and the rule that says so; "" where no rule does."""
+        if not self.wallet:
+            return "", ""
+        named = next((scope for scope in (f"agent:{agent}", f"group:{group}", "all") if scope in self.wallet), "")
+        return self.wallet.get(named, ""), self.place(f"wallet.{named}")
 
     @property
     def stop(self) -> Stop:

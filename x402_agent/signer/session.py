@@ -173,7 +173,8 @@ class Session:
 
     def _hello(self) -> dict[str, Any]:
         payer, policy = self.payer, self.payer.policy
-        accounts = {name: found for name in payer.chains if (found := payer.wallet.address(name))}
+        wallet = payer.wallet.named(policy.account(self.agent.name, self.agent.group)[0])
+        accounts = {name: found for name in payer.chains if (found := wallet.address(name))}
         return {"protocol": PROTOCOL, "agent": self.agent.name, "group": self.agent.group, "accounts": accounts,
                 "networks": list(policy.networks), "paid": self.service.paid, "connected": self.service.connected,
                 "prepay": list(policy.prepay), "prepay_age": policy.prepay_age, "prepay_uses": policy.prepay_uses,
