@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         WalletError,
     )
     from .model import Asset, Money, Offer, Receipt
-    from .payer import Payer, Quote, attach
+    from .payer import Payer, Plan, Quote, attach
     from .policy import Bounds, Budget, Policy, Price
     from .settings import Settings
     from .tasks import Task
@@ -56,6 +56,7 @@ __all__ = [
     "PaymentInDoubt",
     "PaymentRefused",
     "PaymentTransport",
+    "Plan",
     "Policy",
     "PolicyDenied",
     "Price",
@@ -75,7 +76,7 @@ _HOMES = {
     "errors": "BudgetExceeded ChallengeInvalid LedgerError NoAcceptableOffer NodeError NotReplayable PaymentError"
     " PaymentInDoubt PaymentRefused PolicyDenied SettingsError SigningFailed WalletError",
     "model": "Asset Money Offer Receipt",
-    "payer": "Payer Quote attach",
+    "payer": "Payer Plan Quote attach",
     "policy": "Bounds Budget Policy Price",
     "settings": "Settings",
     "tasks": "Task",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .model import Limit
+    from .model import Limit, Offer
 
 __all__ = ["NOBODY", "Ask", "Cap", "Repeat", "Under", "run_id"]
 
@@ -66,7 +66,7 @@ class Ask:
     """
 
     __slots__ = ("_digest_body", "_key", "again", "caller_key", "caps", "has_body", "host", "limits", "listed", "method",
-                 "origin", "output", "paid", "path", "repeat", "under", "url")  # fmt: skip
+                 "offer", "origin", "output", "paid", "path", "repeat", "under", "url")  # fmt: skip
 
     def __init__(
         self,
@@ -83,6 +83,7 @@ class Ask:
         limits: tuple[Limit, ...] = (),
         caps: tuple[Cap, ...] = (),
         listed: int | None = None,
+        offer: Offer | None = None,
         again: bool | None = None,
         repeat: Callable[[], Repeat | None] = lambda: None,
     ) -> None:
@@ -97,6 +98,7 @@ class Ask:
         self.limits = limits  # of the tasks and slips it is made under, beside those of policy
         self.caps = caps  # likewise, for one call
         self.listed = listed  # what a catalogue says it costs, in millionths of a dollar
+        self.offer = offer  # the only one that may be paid, where a quote or plan has locked it
         self.again = again
         self.paid = ""  # the payment already made on an earlier hop of this same request
         self.output = ""  # the file that a person wants the goods in, kept with the request until they are there

@@ -34,7 +34,7 @@ secret_env = "MY_HOOK"
 """
 WAITS = {"sandbox up", "signer run"}  # they serve until they are stopped: tests/signer and test_cli.py look at them
 WORDS_OF = {
-    "try": [], "get": ["URL"], "log": ["--by", "host"], "why": ["ID"], "receipt": ["ID"], "claim": ["ID"], "refund": ["ID", "0x" + "12" * 32],
+    "try": [], "get": ["URL"], "plan": ["JOB"], "log": ["--by", "host"], "why": ["ID"], "receipt": ["ID"], "claim": ["ID"], "refund": ["ID", "0x" + "12" * 32],
     "resume": [], "doctor": [], "freeze": ["--host", "b.example"], "unfreeze": ["--host", "b.example"], "pins": [],
     "pin": ["https://c.example", "0x" + "77" * 20, "--network", "base-sepolia"], "unpin": ["https://c.example"],
     "approve list": [], "approve show": ["abcd"], "approve yes": ["abcd"], "approve no": ["abcd"],
@@ -94,8 +94,9 @@ def world(monkeypatch, tmp_path, seller):
     bare = tmp_path / "key.hex"
     bare.write_text("0x" + bytes.fromhex("b1c9" * 16).hex())
     bare.chmod(0o600)
+    (job := tmp_path / "job.txt").write_text(seller.url("/dear"))
     stand = {"URL": seller.url("/dear"), "ID": payer.ledger.payments()[0].payment_id, "SLIP": payer.ledger.slips()[0].slip_id,
-             "CREDENTIAL": payer.ledger.tokens()[0].name, "FILE": str(bare), "KEYSTORE": str(tmp_path / "keystore.json")}  # fmt: skip
+             "CREDENTIAL": payer.ledger.tokens()[0].name, "FILE": str(bare), "JOB": str(job), "KEYSTORE": str(tmp_path / "keystore.json")}  # fmt: skip
     needles.add("imported", bytes.fromhex("b1c9" * 16))
     yield needles, stand
     payer.close()

@@ -39,7 +39,7 @@ def test_an_ask_arrives_whole_and_says_nothing_of_who_asks():
     assert got.limits == (replace(LIMIT, scope="run:research.7"),) and got.caps == (Cap(5, "r", "h"),)
     assert (got.method, got.has_body, got.again, got.listed, got.paid) == ("POST", True, False, 9, "0123")
     assert got.caller_key == "research\nk" and got.key != ask().key
-    known = {"_digest_body", "_key", "again", "caller_key", "caps", "has_body", "host", "limits", "listed", "method", "origin",
+    known = {"_digest_body", "_key", "again", "caller_key", "caps", "has_body", "host", "limits", "listed", "method", "offer", "origin",
              "output", "paid", "path", "repeat", "under", "url"}  # fmt: skip
     assert set(Ask.__slots__) == known, "a new field of an Ask: does it travel?"
 

@@ -246,3 +246,22 @@ def test_the_command_line_reads_through_it(running, monkeypatch):
     gone = run.invoke(app, ["signer", "status", "--json"])
     assert gone.exit_code == 1 and json.loads(gone.stdout)["running"] is False
     box.start()
+
+
+def test_a_plan_holds_its_terms_through_the_service(running):
+    box = running()
+    with box.agent() as payer:
+        urls = [box.payer.sandbox.url(path) for path in ("/joke", "/report", "/dear")]
+        plan, other = payer.plan(urls), payer.plan(urls[:1])
+        assert plan.total == "0.04" and isinstance(plan.rows[2].error, BudgetExceeded)
+        assert [each.response.status_code if each.response else 0 for each in plan.run()] == [200, 200, 0]
+        box.payer.sandbox.scenario = "price_flips"
+        for _ in range(2):  # one of two prices is the locked one
+            payer.quote(urls[0])
+        dearer = [payer.quote(urls[0]).chosen.amount for _ in range(4)]
+        assert len(set(dearer)) > 1
+        row = other.rows[0]
+        box.payer.sandbox.scenario = "honest"
+        with payer.client() as http, pytest.raises(PolicyDenied, match="other terms"):
+            http.get(box.payer.sandbox.url("/report"), extensions={"payment": {"offer": row.offer}})
+    assert len(box.payments()) == 2

@@ -19,6 +19,7 @@ from . import (
     ledger,
     log,
     pins,
+    plan,
     policy,
     receipt,
     resume,
@@ -81,6 +82,7 @@ def _root(
 
 app.command("try", short_help="A first paid request on test money.")(try_.run)
 app.command("get", short_help="Fetch a URL, and pay if policy allows.")(get.run)
+app.command("plan", short_help="Price a whole job; pay on those terms.")(plan.run)
 app.command("log", short_help="List payments.")(log.run)
 app.command("why", short_help="One payment, move by move.")(why.run)
 app.command("receipt", short_help="What a seller signed for a payment.")(receipt.receipt)

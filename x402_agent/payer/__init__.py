@@ -6,5 +6,6 @@ from __future__ import annotations
 
 from .kit import Quote
 from .payer import Payer, attach
+from .plan import Plan
 
-__all__ = ["Payer", "Quote", "attach"]
+__all__ = ["Payer", "Plan", "Quote", "attach"]

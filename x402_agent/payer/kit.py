@@ -15,7 +15,7 @@ from ..ledger.budget import left_words
 from ..ledger.purchase import Rebuy
 from ..ledger.states import outcome
 from ..model import Receipt
-from ..policy import Choice, choose
+from ..policy import Choice, choose, locked
 from ..steps import Approve, Aside, Close, Collect, Commit, Find, Hold, Keep, Look, Return, Send, Sign, Use
 from . import consent
 from .paying import Paying
@@ -149,7 +149,8 @@ class Kit:
         if payer.live is not None:
             door = payer.live.door(payer) or door
         self.rules, self.paying = payer.policy, Paying(payer, ask)
-        return choose(self.rules, ask, challenge, self.paying.refuses, self.paying.lacks, door, self.paying.facts)
+        fixed = locked(ask, challenge, payer.facts)
+        return choose(self.rules, ask, fixed, self.paying.refuses, self.paying.lacks, door, self.paying.facts)
 
     def dialect(self, name: str) -> Dialect:
         return next(d for d in self.payer.dialects if d.name == name)

@@ -19,13 +19,14 @@ from ..secret import Env, Secret
 from ..settings import Settings
 from ..vault import Credentials, Keeping, Vault
 from ..wallet import KEYS, Wallet
+from . import plan
 from .balances import Balances
 from .facts import Known
 from .kit import Kit, Quote, QuoteKit
 from .prepay import Prepay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import httpx
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ..sandbox import Sandbox
     from ..steps import Step
     from ..tasks.slips import Token
+    from .plan import Plan
 
 __all__ = ["Payer", "Quote", "attach"]
 
@@ -262,6 +264,14 @@ class Payer:
             except PaymentError as why:
                 return Quote(402, understood=True, reason=why)
         return found[0] if found else Quote(reply.status_code)
+
+    def plan(self, requests: Iterable[Any], *, workers: int = 8) -> Plan:
+        """URLs or requests, priced as a whole (see plan.py): `plan.run()` pays on these terms alone. Nothing is signed yet."""
+        return plan.made(self, requests, workers)
+
+    async def plan_async(self, requests: Iterable[Any], *, workers: int = 8) -> Plan:
+        """The same on asyncio and trio."""
+        return await plan.made_async(self, requests, workers)
 
     def talking(self, talk: Callable[[Ask], Kit]) -> httpx.Client:
         """A client whose conversations are led by another kit: quotes, and proofs shown again."""

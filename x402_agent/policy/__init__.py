@@ -10,9 +10,10 @@ from .facts import Facts, Price, PriceSource
 from .file import load
 from .identity import is_loopback
 from .live import Live
+from .locked import locked
 from .rules import DEFAULT, Policy
 
 __all__ = [
     "DEFAULT", "Approval", "Bounds", "Budget", "Choice", "Facts", "Live", "Policy", "Price", "PriceSource", "Reason", "choose", "dollars",
-    "is_loopback", "load", "micros",
+    "is_loopback", "load", "locked", "micros",
 ]  # fmt: skip

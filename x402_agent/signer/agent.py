@@ -16,7 +16,7 @@ from ..errors import NoAcceptableOffer, PaymentError, SettingsError
 from ..model import NO_ANCHOR, Ask, Cap, Limit
 from ..payer import Payer
 from ..payer.kit import Kit, Quote
-from ..policy import Policy, micros
+from ..policy import Policy, locked, micros
 from ..recovery import Resumed
 from ..recovery.again import Again, handed, shown
 from ..secret import Secret
@@ -63,7 +63,7 @@ class AgentKit(Kit):
         if (no := refusal(ask, *self.standing)) is not None:
             raise no
         ask.key  # noqa: B018 - a one-shot body is refused here
-        self.challenge = challenge
+        self.challenge = challenge = locked(ask, challenge, self.payer.facts)
         if not challenge.offers:
             listed = "".join(f"\n    - {reason}" for reason in challenge.passed_over[:10])
             raise NoAcceptableOffer(f"none of {ask.host}'s offers can be paid from here{listed}", rule="the closed table")

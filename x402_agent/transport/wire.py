@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NotReplayable, SettingsError
-from ..model import NOBODY, Ask, Cap, Repeat, Under
+from ..model import NOBODY, Ask, Cap, Offer, Repeat, Under
 from ..policy.budget import micros
 from ..scopes import plain_path
 from ..steps import MAX_BODY, Goods, Reply
@@ -21,7 +21,7 @@ __all__ = ["DRAIN", "OPTIONS", "PAID", "add_cookies", "ask", "copy", "full", "pl
 
 PAID = "x402_agent.paid"
 START = "x402_agent.start"
-OPTIONS = frozenset({"max", "listed", "key", "task", "tool", "again", "body_factory"})
+OPTIONS = frozenset({"max", "listed", "key", "offer", "task", "tool", "again", "body_factory"})
 _MAX = "max of this request", 'extensions={"payment": {"max": "{amount}"}}'
 DRAIN = 0.25  # seconds that the rest of a 402 may take before a new connection is quicker
 SLOWEST = 1024  # bytes a second that a paid body must make on average, after a minute's grace
@@ -58,6 +58,7 @@ def ask(request: Any, lib: Any) -> Ask:
         has_body=request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers,
         caller_key=_key(options.get("key")),
         listed=micros(options["listed"], 'extensions={"payment": {"listed": …}}') if "listed" in options else None,
+        offer=_offer(options["offer"]) if "offer" in options else None,
         caps=(Cap(micros(options["max"], 'extensions={"payment": {"max": …}}'), *_MAX),) if "max" in options else (),
         under=_under(options) if "task" in options or "tool" in options else NOBODY,
         again=again,
@@ -75,6 +76,13 @@ def _key(given: object) -> str:
     if not key:
         raise SettingsError("a key is some letters or a number", rule='extensions={"payment": {"key": …}}', hint="leave it out for none")
     return key
+
+
+def _offer(given: object) -> Offer:
+    """The only offer that may be paid; raises SettingsError for what is none: a lock that holds nothing is no lock."""
+    if not isinstance(given, Offer):
+        raise SettingsError("an offer is one of a quote's or a plan's", rule='extensions={"payment": {"offer": …}}', hint="payer.quote(url).chosen")
+    return given
 
 
 def _under(options: Mapping[str, Any]) -> Under:
