@@ -21,8 +21,6 @@ from .kit import Quote
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    import httpx
-
     from ..model import Offer, Receipt
     from ..tasks import Task
     from .payer import Payer
@@ -77,10 +75,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Done:
-    """What came of one row: an answer, or the error that a client would have raised."""
+    """What came of one row: an answer (a response of httpx), or the error that a client would have raised."""
 
     row: Row
-    response: httpx.Response | None = None
+    response: Any = None
     error: Exception | None = None
 
     @property
