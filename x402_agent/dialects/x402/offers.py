@@ -139,4 +139,5 @@ def offer(
         method=way.method,
         facilitator=way.facilitator,
         details=way.details,
+        fees=way.fees,
     )

@@ -3,45 +3,26 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from .passed import Passed, broken, show
+from .told import Told, Way
+from .tron import tron
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ...model import Asset
-
 __all__ = ["FAMILIES", "SCHEMES", "Told", "Way"]
 
-SCHEMES = {1: frozenset({"exact"}), 2: frozenset({"exact", "upto"})}  # of any family; each says which are its own
+SCHEMES = {1: frozenset({"exact"}), 2: frozenset({"exact", "exact_permit", "upto"})}  # of any family; each says which are its own
 _METHODS = {"exact": {None: "", "eip3009": "", "permit2": "permit2"}, "upto": {None: "permit2", "permit2": "permit2"}}
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}").fullmatch
-
-
-class Told(NamedTuple):
-    """An entry as far as it is read: its scheme, the protocol's version, `extra`, the challenge's extensions, the asset."""
-
-    scheme: str
-    version: int
-    extra: Mapping[str, Any]
-    extensions: Mapping[str, Any]
-    asset: Asset
-
-
-class Way(NamedTuple):
-    """What model.Offer calls `method`, `facilitator`, `fee_cap` and `details`."""
-
-    method: str = ""
-    facilitator: str = ""
-    fee: int = 0
-    details: str = ""
 
 
 def _evm(told: Told) -> Way:
     """EIP-3009 or Permit2; raises Passed for any other way, and for Permit2 in version 1."""
     method = told.extra.get("assetTransferMethod")
-    found = _METHODS[told.scheme].get(method) if method is None or isinstance(method, str) else None
+    found = _METHODS.get(told.scheme, {}).get(method) if method is None or isinstance(method, str) else None
     if found is None or (found and told.version == 1):
         raise Passed(f"assetTransferMethod {show(method)} is not one we sign for {told.scheme} (A7)", broken=False)
     return Way(found, _facilitator(told))
@@ -57,4 +38,4 @@ def _facilitator(told: Told) -> str:
     return found
 
 
-FAMILIES: Mapping[str, Callable[[Told], Way]] = {"eip155": _evm}
+FAMILIES: Mapping[str, Callable[[Told], Way]] = {"eip155": _evm, "tron": tron}

@@ -1,0 +1,158 @@
+"""The chain door of TRON: may it be paid, on which terms, with which proof, and what became of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from ... import assets
+from ...errors import SigningFailed
+from ...model import NO_ANCHOR, Proof, Terms
+from ..evm.chain import MAX_LIFETIME, SKEW
+from . import permit, permit2
+from .addresses import ZERO, address_bytes, evm_form
+
+if TYPE_CHECKING:
+    from ...model import Anchor, ChainRules, Offer
+    from ...steps import Steps
+    from .. import Signer
+
+__all__ = ["Tron", "authorization"]
+
+_PRECOMPILES = (1 << 32).to_bytes(20, "big")  # TVM's own contracts lie below: 1 to 0x1000015
+_NONCE = re.compile(r"0x[0-9a-f]{64}").fullmatch
+_WAYS = {("exact_permit", permit.METHOD): permit.CONTRACTS, ("exact", permit2.METHOD): permit2.CONTRACTS}
+_OURS = frozenset({*permit.CONTRACTS.values(), *permit2.CONTRACTS.values(), *permit2.PROXIES.values()})
+_HALF_ORDER = bytes.fromhex("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0")
+
+
+class Tron:
+    """PaymentPermit and Permit2 on every `tron` network of the table. Stateless: one instance serves every thread."""
+
+    namespace = "tron"
+
+    def refuses(self, offer: Offer, payer: str) -> str:
+        """Why this offer cannot be paid from `payer`, in words, or "" (rows A1, A7, P2, R1, R2)."""
+        asset = offer.asset
+        if assets.asset_by_id(asset.id) != asset or asset.network.namespace != self.namespace:
+            return f"{asset.symbol} on {asset.network.id} is not a token of the table (A1)"
+        if (offer.scheme, offer.method) not in _WAYS:
+            if offer.scheme == "exact" and not offer.method:
+                return f"{asset.symbol} on {asset.network.name} has no EIP-3009: such a signature never settles (A7)"
+            return f"scheme {offer.scheme} is not one we sign on TRON{f' by {offer.method}' if offer.method else ''} (A7)"
+        if not 0 < offer.amount < 1 << 256 or not 0 <= offer.fee_cap < (1 << 256) - offer.amount:
+            return "the amount is outside uint256 (P2)"
+        try:
+            address_bytes(payer)
+        except ValueError as why:
+            return f"our own account {why}"
+        return _recipient("payTo", offer.pay_to, offer, payer) or _fee(offer, payer)
+
+    def spender(self, offer: Offer) -> str:
+        """The contract that the payer must have allowed to move this token: PaymentPermit or Permit2 (row D4)."""
+        found = _WAYS.get((offer.scheme, offer.method))
+        return found[offer.network.id] if found else ""
+
+    def prepare(self, offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anchor]:
+        """Nothing: a permit is signed without a node."""
+        return NO_ANCHOR
+        yield
+
+    def terms(self, offer: Offer, payer: str, *, now: int, nonce: bytes, max_lifetime: int, anchor: Anchor = NO_ANCHOR) -> Terms:
+        """Valid from `now` - 600 s until the shortest of what the seller asks, `max_lifetime` and one hour (D5, D8).
+
+        `nonce` is 32 fresh random bytes (D13); raises SigningFailed for another length or an empty window.
+        """
+        seconds = min(offer.lifetime, max_lifetime, MAX_LIFETIME)
+        if len(nonce) != 32 or seconds <= 0 or now < SKEW:
+            raise SigningFailed("a permit needs a nonce of 32 bytes and a lifetime", rule="lifetime above 0 s (D6)")
+        return Terms(payer, "0x" + nonce.hex(), now - SKEW, now + seconds)
+
+    def prove(self, offer: Offer, terms: Terms, signer: Signer) -> Proof:
+        """The signed permit, payload as x402 has it on TRON.
+
+        Raises SigningFailed when the offer cannot be paid on these terms or the signer's answer is no signature.
+        """
+        if reason := self.refuses(offer, terms.payer):
+            raise SigningFailed(f"nothing was signed: {reason}", rule="what is signed on TRON")
+        if not 0 <= terms.valid_after < terms.valid_before <= terms.valid_after + SKEW + MAX_LIFETIME:
+            raise SigningFailed("the terms are valid for longer than an hour", rule="lifetime at most 3600 s (D5)")
+        if not _NONCE(terms.nonce):
+            raise SigningFailed("the nonce of the terms is not 32 bytes", rule="own nonce (D13)")
+        name, made, message = authorization(offer, terms)
+        signature = signer.sign_digest(self.namespace, message)
+        if len(signature) != 65 or signature[64] not in (27, 28) or signature[32:64] > _HALF_ORDER:
+            raise SigningFailed("the signer did not answer with r, s, v and a low s", rule="65 bytes, v 27 or 28")
+        return Proof({"signature": "0x" + signature.hex(), name: made}, terms.payer, terms.nonce, terms.valid_before)
+
+
+def authorization(offer: Offer, terms: Terms) -> tuple[str, dict[str, Any], bytes]:
+    """The payload's name for what is signed, that itself, and its 32 bytes. Raises SigningFailed for broken details."""
+    where, nonce = offer.network.id, str(int(terms.nonce, 16))
+    if offer.method == permit2.METHOD:
+        made = {
+            "from": evm_form(terms.payer),
+            "permitted": {"token": evm_form(offer.asset.address), "amount": str(offer.amount)},
+            "spender": evm_form(permit2.PROXIES[where]),
+            "nonce": nonce,
+            "deadline": str(terms.valid_before),
+            "witness": {"to": evm_form(offer.pay_to), "validAfter": str(terms.valid_after)},
+        }
+        return "permit2Authorization", made, permit2.digest(where, made)
+    told = _told(offer)
+    meta = {
+        "kind": permit.KIND, "paymentId": told["paymentId"], "nonce": nonce,
+        "validAfter": terms.valid_after, "validBefore": terms.valid_before,
+    }  # fmt: skip
+    made = {
+        "meta": meta,
+        "buyer": terms.payer,
+        "caller": offer.facilitator or ZERO,
+        "payment": {"payToken": offer.asset.address, "payAmount": str(offer.amount), "payTo": offer.pay_to},
+        "fee": {"feeTo": told["feeTo"], "feeAmount": str(offer.fee_cap)},
+    }
+    return "paymentPermit", made, permit.digest(where, made)
+
+
+def _told(offer: Offer) -> dict[str, str]:
+    """What the dialect read of a permit: `feeTo` and `paymentId`."""
+    try:
+        told = json.loads(offer.details)
+        found = {"feeTo": str(told["feeTo"]), "paymentId": str(told["paymentId"])}
+        if len(bytes.fromhex(found["paymentId"].removeprefix("0x"))) != 16:
+            raise ValueError
+        address_bytes(found["feeTo"])
+    except (ValueError, LookupError, TypeError):
+        raise SigningFailed("the offer does not say whom the fee goes to", rule="feeTo and paymentId (R2)") from None
+    return found
+
+
+def _recipient(name: str, whom: str, offer: Offer, payer: str) -> str:
+    """Why nothing is ever sent to this address, or "" (rows R1, R2)."""
+    try:
+        raw = address_bytes(whom)
+    except ValueError as why:
+        return f"{name} {why}"
+    if raw < _PRECOMPILES:
+        return f"{name} is the zero address or one of TVM's own (R1)"
+    if whom == offer.asset.address:
+        return f"{name} is the token contract (R1)"
+    if whom in _OURS:
+        return f"{name} is a contract that keeps nothing for anybody (R1)"
+    return f"{name} is our own account (R1)" if whom == payer else ""
+
+
+def _fee(offer: Offer, payer: str) -> str:
+    """Why this fee is not paid, or who may settle is nobody (rows P17, R1, R2)."""
+    if offer.method == permit2.METHOD:
+        return "a Permit2 signature has no fee and names no facilitator (P17)" if offer.fee_cap or offer.facilitator else ""
+    try:
+        told = _told(offer)
+        if offer.facilitator:
+            address_bytes(offer.facilitator)
+    except SigningFailed as why:
+        return why.what
+    except ValueError as why:
+        return f"the fee's caller {why}"
+    return _recipient("feeTo", told["feeTo"], offer, payer) if offer.fee_cap else ""
