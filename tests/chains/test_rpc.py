@@ -277,9 +277,9 @@ def test_settings_name_several_nodes_and_take_no_other_url():
 def test_S5_a_deep_answer_does_not_end_a_thread_with_a_small_stack():
     """Whatever other libraries made of the recursion limit: 2,000 levels need more than 256 KiB of stack."""
     code = (
-        "import sys, threading; from x402_agent.chains.rpc import _result; from x402_agent.steps import Fetched\n"
+        "import sys, threading; from x402_agent.chains.rpc import _document; from x402_agent.steps import Fetched\n"
         "def read():\n"
-        "    try: _result(Fetched(200, {}, b'{\"result\":' + b'[' * 2000 + b']' * 2000 + b'}'), 256 * 1024)\n"
+        "    try: _document(Fetched(200, {}, b'{\"result\":' + b'[' * 2000 + b']' * 2000 + b'}'), 256 * 1024)\n"
         "    except Exception as why: print(why)\n"
         "sys.setrecursionlimit(100_000); threading.stack_size(256 * 1024)\n"
         "thread = threading.Thread(target=read); thread.start(); thread.join()"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..errors import SettingsError
 from .evm import Evm
+from .tron import Tron
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ..model import Anchor, ChainRules, Offer, Proof, Terms
     from ..steps import Steps
 
-__all__ = ["Chain", "Evm", "Signer", "builtin", "load"]
+__all__ = ["Chain", "Evm", "Signer", "Tron", "builtin", "load"]
 
 GROUP = "x402_agent.chains"
 
@@ -78,7 +79,7 @@ class Chain(Protocol):
 
 def builtin() -> tuple[Chain, ...]:
     """Our own chains."""
-    return (Evm(),)
+    return (Evm(), Tron())
 
 
 def load(names: Iterable[str]) -> tuple[Chain, ...]:

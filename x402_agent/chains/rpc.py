@@ -1,6 +1,7 @@
-"""JSON-RPC to the nodes of one network, sans-IO: a node is asked for its chain before a word of it is believed (C3).
+"""The nodes of one network, sans-IO: a node is asked for its chain before a word of it is believed (C3).
 
-Each family of chains has a Node of its own, which says by which call a node names its chain. Several URLs fail over in turn. Answers are bounded, redirects are not followed, only https or this machine is asked
+Each family of chains has a Node of its own, which says by which call a node names its chain, and how it is asked where that
+is not JSON-RPC. Several URLs fail over in turn. Answers are bounded, redirects are not followed, only https or this machine is asked
 (C20). A URL may hold a key in its path, query or userinfo, so nothing ever shows more than scheme and host (C19), and
 what a node says is data: escaped, cut, and cleaned of the URL that it may quote.
 """
@@ -23,18 +24,18 @@ if TYPE_CHECKING:
     from ..model import Network
     from ..steps import Steps
 
-__all__ = ["Node", "alike", "shown"]
+__all__ = ["HEADERS", "Node", "Odd", "alike", "parsed", "shown"]
 
 T = TypeVar("T")
 
-_HEADERS = {"content-type": "application/json", "accept": "application/json"}
+HEADERS = {"content-type": "application/json", "accept": "application/json"}
 _SAID = 200
 _DEEPEST = 64  # a receipt nests five levels; a thread's stack ends somewhere beyond a thousand
 _BRACKETS = re.compile(r"[\[\]{}]").findall
 _HINT = "x402-agent doctor; X402_AGENT_NODES='name=https://one|https://another' names several"
 
 
-class _Odd(Exception):
+class Odd(ValueError):
     """One node's answer is no answer; the next one is asked."""
 
 
@@ -59,7 +60,8 @@ class Node:
     """
 
     __slots__ = ("_right", "_wrong", "network", "urls")
-    asks = ""  # the call by which a node names its chain
+    asks: tuple[object, ...] = ("",)  # the call by which a node names its chain, and its parameters
+    named_in = 4096  # bytes that its answer has at most
     spec = ""  # what says how its answers look
 
     def __init__(self, network: Network, where: str | Secret) -> None:
@@ -93,7 +95,7 @@ class Node:
         for url in list(self.urls):
             try:
                 result = yield from self._one(url, method, params, retries, limit, raw)
-            except _Odd as why:
+            except Odd as why:
                 said.append(f"{shown(url)}: {_clean(str(why), url)}")
                 continue
             self.urls = [url, *(each for each in self.urls if each is not url)]  # whoever answers is asked first from now on
@@ -114,8 +116,24 @@ class Node:
         self, url: Secret, method: str, params: tuple[object, ...], retries: int, limit: int, raw: bool
     ) -> Steps[Any]:
         yield from self._know(url)
-        got: Fetched = yield _post(url, method, params, retries, limit)
-        return _whole(got) if raw else _result(got, limit)
+        got: Fetched = yield self.question(url, method, params, retries, limit)
+        return _whole(got) if raw else self.result(_document(got, limit))
+
+    def question(self, url: Secret, method: str, params: tuple[object, ...], retries: int, limit: int) -> Fetch:
+        """How a node is asked: by JSON-RPC."""
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        content = json.dumps(body, separators=(",", ":")).encode()
+        return Fetch("POST", url.text, content, HEADERS, retries=retries, limit=limit)
+
+    def result(self, answer: dict[str, Any]) -> Any:
+        """What an answer holds; raises Odd for one that holds nothing."""
+        error = answer.get("error")
+        if error is not None:
+            words = error.get("message") if isinstance(error, dict) else None
+            raise Odd(f"error: {words}" if isinstance(words, str) else "an error without a message")
+        if "result" not in answer:
+            raise Odd("an answer without a result")
+        return answer["result"]
 
     def each(self) -> list[Self]:
         """One Node for each URL: to hear them all where one's word is not enough (C2)."""
@@ -128,16 +146,18 @@ class Node:
     def _know(self, url: Secret) -> Steps[None]:
         """Ask once which chain this node is on."""
         if url in self._wrong:
-            raise _Odd("another chain")
+            raise Odd("another chain")
         if url not in self._right:
-            got: Fetched = yield _post(url, self.asks, (), 2, 4096)
+            method, *params = self.asks
+            got: Fetched = yield self.question(url, str(method), tuple(params), 2, self.named_in)
+            answer = self.result(_document(got, self.named_in))
             try:
-                chain = self.named(_result(got, 4096))
+                chain = self.named(answer)
             except ValueError:
-                raise _Odd("no chain id") from None
+                raise Odd("no chain id") from None
             if chain != self._chain:
                 self._wrong.add(url)
-                raise _Odd(f"it is on chain {chain}, not on {self._chain} (C3)")
+                raise Odd(f"it is on chain {chain}, not on {self._chain} (C3)")
             self._right.add(url)
 
 
@@ -164,40 +184,33 @@ def _is_here(host: str) -> bool:
         return host == "localhost"
 
 
-def _post(url: Secret, method: str, params: tuple[object, ...], retries: int, limit: int) -> Fetch:
-    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-    content = json.dumps(body, separators=(",", ":")).encode()
-    return Fetch("POST", url.text, content, _HEADERS, retries=retries, limit=limit)
-
-
 def _whole(got: Fetched) -> bytes:
     if got.status != 200:
-        raise _Odd(f"HTTP {got.status}" if got.status else "no answer")
+        raise Odd(f"HTTP {got.status}" if got.status else "no answer")
     return got.content
 
 
-def _result(got: Fetched, limit: int) -> Any:
-    """What a JSON-RPC answer holds; raises _Odd for anything else."""
+def _document(got: Fetched, limit: int) -> dict[str, Any]:
+    """The JSON object of an answer; raises Odd for anything else."""
     content = _whole(got)
     if len(content) >= limit:
-        raise _Odd(f"an answer of more than {limit} bytes")
+        raise Odd(f"an answer of more than {limit} bytes")
+    return parsed(content)
+
+
+def parsed(content: bytes) -> dict[str, Any]:
+    """A node's JSON object, read without exhausting a thread's stack; raises Odd."""
     try:
         text = content.decode("utf-8")
         deep = _depth(text) > _DEEPEST
         answer = None if deep else json.loads(text)
     except (ValueError, RecursionError):
-        raise _Odd("an answer that is not JSON") from None
+        raise Odd("an answer that is not JSON") from None
     if deep:
-        raise _Odd("an answer too deep to read")
+        raise Odd("an answer too deep to read")
     if not isinstance(answer, dict):
-        raise _Odd("an answer that is not JSON-RPC")
-    error = answer.get("error")
-    if error is not None:
-        words = error.get("message") if isinstance(error, dict) else None
-        raise _Odd(f"error: {words}" if isinstance(words, str) else "an error without a message")
-    if "result" not in answer:
-        raise _Odd("an answer without a result")
-    return answer["result"]
+        raise Odd("an answer that is no object of JSON")
+    return answer
 
 
 def _depth(text: str) -> int:

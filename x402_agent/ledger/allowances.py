@@ -26,7 +26,7 @@ _THROUGH = (
     "FROM x402_payments p JOIN x402_offers o ON o.offer_digest = p.offer_digest "
     "WHERE o.method <> '' AND p.asset = ? AND p.from_address = ? COLLATE NOCASE AND p.id > ?"
 )
-_USED = f"SELECT CASE p.charged WHEN '' THEN p.amount ELSE p.charged END {_THROUGH} AND p.state NOT IN {states.listed(states.FREED)}"
+_USED = f"SELECT CASE p.charged WHEN '' THEN p.amount ELSE p.charged END, p.fee_cap {_THROUGH} AND p.state NOT IN {states.listed(states.FREED)}"
 _FIRST = f"SELECT MIN(p.id) {_THROUGH} AND p.state IN {_IN_DOUBT}"
 _READ = "SELECT amount, since FROM x402_allowances WHERE network = ? AND token = ? AND owner = ? AND spender = ?"
 _SPENDERS = "SELECT network, token, owner, spender FROM x402_allowances WHERE network = ? AND token = ? AND owner = ?"
@@ -34,7 +34,11 @@ _PUT = "INSERT OR REPLACE INTO x402_allowances VALUES (?,?,?,?,?,?,?,?)"
 
 
 def _key(network_id: str, token: str, owner: str, spender: str) -> tuple[str, str, str, str]:
-    return network_id, token.rpartition(":")[2].lower(), owner.lower(), spender.lower()
+    """Addresses of EVM are equal whatever their case; those of other chains are not."""
+    token = token.rpartition(":")[2]
+    if not network_id.startswith("eip155:"):
+        return network_id, token, owner, spender
+    return network_id, token.lower(), owner.lower(), spender.lower()
 
 
 class Allowances(Opened):
@@ -73,7 +77,7 @@ class Allowances(Opened):
         return self._job(lambda store: _record(store, key, amount, txid, mark), write=True, full=True)
 
     def allowances(self) -> list[tuple[str, str, str, str, int]]:
-        """(network, token, owner, spender, left in atomic units), addresses in lower case."""
+        """(network, token, owner, spender, left in atomic units), EVM addresses in lower case."""
 
         def read(store: Store) -> list[tuple[str, str, str, str, int]]:
             keys = store.db.execute("SELECT network, token, owner, spender FROM x402_allowances ORDER BY 1, 2, 3, 4")
@@ -94,7 +98,7 @@ def _left(store: Store, key: tuple[str, str, str, str]) -> int:
     left = 0
     if row is not None:
         used = store.db.execute(_USED, (_asset_id(key), key[2], row[1])).fetchall()
-        left = int(row[0]) - sum(int(amount) for (amount,) in used)
+        left = int(row[0]) - sum(int(amount) + int(fee) for amount, fee in used)
     if known and store.current():  # nobody wrote between
         store.cache.allowances[key] = left
     return left
@@ -117,12 +121,12 @@ def enough(store: Store, hold: Hold) -> None:
     offer = hold.offer
     if not offer.method:
         return
-    where = offer.network.id, offer.asset.address.lower(), hold.terms.payer.lower()
+    where = _key(offer.network.id, offer.asset.address, hold.terms.payer, "")[:3]
     for row in store.db.execute(_SPENDERS, where).fetchall():
         key: tuple[str, str, str, str] = tuple(row)
         left = store.cache.allowances.get(key)
         left = _left(store, key) if left is None else left
-        if left < offer.amount:
+        if left < offer.money.amount:
             raise NoAcceptableOffer(
                 f"{hold.ask.host} asks {offer.money}, and payments under way have taken what {offer.method} was allowed: "
                 f"{Money(max(0, left), offer.asset).text} {offer.asset.symbol} are left",
@@ -134,7 +138,7 @@ def enough(store: Store, hold: Hold) -> None:
 def took(store: Store, hold: Hold) -> None:
     """A payment through a spender was written: keep memory in step."""
     if hold.offer.method:
-        token, owner = hold.offer.asset.address.lower(), hold.terms.payer.lower()
-        held = store.cache.allowances
-        for key in [key for key in held if key[:3] == (hold.offer.asset.network.id, token, owner)]:
-            held[key] -= hold.offer.amount
+        offer, held = hold.offer, store.cache.allowances
+        where = _key(offer.network.id, offer.asset.address, hold.terms.payer, "")[:3]
+        for key in [key for key in held if key[:3] == where]:
+            held[key] -= offer.money.amount

@@ -46,7 +46,7 @@ class Paying:
         if not spender:
             return ""
         left = self._payer.allowance(offer, self.address(offer), spender)
-        if left >= offer.amount:
+        if left >= offer.money.amount:  # a fee is taken through it, too
             return ""
         have = f"only {Money(left, offer.asset).text}" if left else "no"
         return f"{offer.method} has been allowed to move {have} {offer.asset.symbol} of yours on {offer.network.name}"

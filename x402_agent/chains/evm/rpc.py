@@ -33,7 +33,7 @@ class Node(rpc.Node):
     """The nodes of one EVM network: `eth_chainId` names it."""
 
     __slots__ = ()
-    asks = "eth_chainId"
+    asks = ("eth_chainId",)
     spec = "execution-apis"
 
     def named(self, answer: object) -> str:

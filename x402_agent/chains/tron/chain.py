@@ -86,6 +86,29 @@ class Tron:
             raise SigningFailed("the signer did not answer with r, s, v and a low s", rule="65 bytes, v 27 or 28")
         return Proof({"signature": "0x" + signature.hex(), name: made}, terms.payer, terms.nonce, terms.valid_before)
 
+    def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
+        """`settled`, `dead` or `unknown`, by the nodes at these URLs (see fate.py)."""
+        from .fate import fate  # a payment that goes well asks no node: none of this is loaded for it
+
+        return fate(offer, terms, node)
+
+    def charged(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
+        """None: nothing that is signed here is a ceiling."""
+        return None
+        yield
+
+    def lookup(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[str]:
+        """What the transaction that a seller names shows: `paid` or why not (see fate.py)."""
+        from .fate import lookup
+
+        return lookup(offer, terms, transaction, node)
+
+    def returned(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
+        """What this transaction brought back from the payee, in atomic units (see fate.py)."""
+        from .fate import returned
+
+        return returned(offer, terms, transaction, node)
+
 
 def authorization(offer: Offer, terms: Terms) -> tuple[str, dict[str, Any], bytes]:
     """The payload's name for what is signed, that itself, and its 32 bytes. Raises SigningFailed for broken details."""
@@ -152,7 +175,7 @@ def _fee(offer: Offer, payer: str) -> str:
         if offer.facilitator:
             address_bytes(offer.facilitator)
     except SigningFailed as why:
-        return why.what
+        return f"{why.what} (R2)"
     except ValueError as why:
         return f"the fee's caller {why}"
     return _recipient("feeTo", told["feeTo"], offer, payer) if offer.fee_cap else ""
