@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from .chains.evm import reads, transaction
 from .chains.evm.eip3009 import address_bytes
-from .chains.evm.permit2 import PERMIT2
 from .chains.evm.rpc import Node
 from .errors import (
     LedgerError,
@@ -37,9 +36,8 @@ if TYPE_CHECKING:
     from .payer import Payer
     from .steps import Steps
 
-__all__ = ["SPENDERS", "Plan", "coins", "node_of", "plan", "plan_transfer", "resume", "send"]
+__all__ = ["Plan", "coins", "node_of", "plan", "plan_transfer", "resume", "send"]
 
-SPENDERS = {"permit2": PERMIT2}
 PATIENCE = 120.0  # seconds that a command follows its own transaction
 _AGAIN = 15.0  # seconds after which the same bytes are handed to a node once more
 _BEHIND = 900.0  # seconds that a node may lag behind itself: counts from one of its machines, receipts from another

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from x402_agent import assets, broadcast
-from x402_agent.broadcast import SPENDERS, coins, plan, plan_transfer, resume, send
+from x402_agent.broadcast import coins, plan, plan_transfer, resume, send
 from x402_agent.chains.evm.permit2 import PERMIT2
 from x402_agent.chains.evm.rpc import Node
 from x402_agent.errors import (
@@ -411,4 +411,3 @@ def test_more_than_the_account_has_is_not_sent(world):
 
 def test_coins_are_for_people():
     assert (coins(10**18), coins(1), coins(0)) == ("1", "0.000000000000000001", "0")
-    assert SPENDERS == {"permit2": PERMIT2}

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import Asset, Money, PaymentInDoubt, PolicyDenied, Settings, SettingsError, assets
-from ..broadcast import SPENDERS, Plan, coins, plan, send
+from ..broadcast import Plan, coins, plan, send
+from ..payer.allowances import seen, spenders
 from ..transport.fetch import drive
 from .common import Json, as_json, errors, sandbox_payer, say
 from .secrets import payer as own_payer
 
 if TYPE_CHECKING:
     from ..ledger import Transaction
+    from ..model import Network
+    from ..payer import Payer
 
 __all__ = ["run"]
 
@@ -25,7 +28,7 @@ _NUMBER = re.compile(r"[0-9]{1,30}(\.[0-9]{1,18})?", re.ASCII).fullmatch
 
 def run(
     token: Annotated[str, typer.Argument(help="USDC, or another token of the table.")],
-    whom: Annotated[str, typer.Option("--for", help="Who may take it: permit2.")] = "permit2",
+    whom: Annotated[str, typer.Option("--for", help="Who may take it: permit2; on TRON payment-permit, too.")] = "permit2",
     amount: Annotated[str, typer.Option(help="Exactly this much, in whole tokens: 20 or 0.5.")] = "",
     network: Annotated[str, typer.Option(help="base, polygon, …; not needed where one node is set.")] = "",
     revoke: Annotated[bool, typer.Option("--revoke", help="Take the allowance back.")] = False,
@@ -39,20 +42,21 @@ def run(
 
     It costs gas, which is shown first and capped by --max-fee. The amount is never "unlimited"; --revoke takes it back.
     Needs a node: export X402_AGENT_NODES=base=https://…   If it ends in doubt: x402-agent resume.
+    On TRON nothing is sent: approve in a wallet of your own, then this command looks, and counts on what the chain shows.
     """
     with errors(json):
         settings = Settings.load()
         if not 0 <= wait <= 86_400:
             raise SettingsError("a wait is from 0 to a day", rule="--wait", hint="--wait 120")
-        if whom not in SPENDERS:
-            raise SettingsError(f"nobody is known as {whom[:40]!r}", rule="--for", hint=f"--for {', '.join(SPENDERS)}")
         if revoke == bool(amount):
             raise SettingsError("an amount, or --revoke", rule="exact amounts only", hint=f"--amount 20, in {token[:20]}")
         asset = _asset(token, network or _network(settings, sandbox=sandbox))
         units = 0 if revoke else _units(amount, asset.decimals, "--amount", "20")
-        limit = _units(max_fee, 18, "--max-fee", "0.001")
+        limit, spender = _units(max_fee, 18, "--max-fee", "0.001"), _spender(asset.network, whom)
         with sandbox_payer(settings) if sandbox else own_payer() as payer:
-            made = drive(plan(payer, asset, SPENDERS[whom], units, max_fee=limit))
+            if asset.network.namespace == "tron":
+                return _look(payer, asset, whom, units, json)
+            made = drive(plan(payer, asset, spender, units, max_fee=limit))
             if not made.enough:
                 _show(made, whom)
                 _ask(yes)
@@ -62,6 +66,29 @@ def run(
                 raise PaymentInDoubt("interrupted; what was written down may be under way", hint="x402-agent resume") from None
             left = payer.ledger.allowance(asset.network.id, asset.address, made.owner, made.party)
             _tell(made, sent, left, json, sandbox=payer.ledger.sandbox)
+    return None
+
+
+def _spender(network: Network, whom: str) -> str:
+    known = spenders(network)
+    if whom not in known:
+        what = f"nobody is known as {whom[:40]!r} on {network.name}"
+        raise SettingsError(what, rule="--for", hint=f"--for {' or '.join(known)}" if known else "a network of EVM or TRON")
+    return known[whom]
+
+
+def _look(payer: Payer, asset: Asset, whom: str, units: int, json: bool) -> None:
+    """TRON: nothing is sent, what the chain shows is written down."""
+    had, where = drive(seen(payer, asset, whom, units)), asset.network
+    owner, spender = payer.wallet.address(where.namespace), spenders(where)[whom]
+    left = payer.ledger.allowance(where.id, asset.address, owner, spender)
+    if json:
+        as_json({
+            "network": where.id, "asset": asset.id, "owner": owner, "spender": spender, "amount": str(units), "left": str(left),
+            "on_chain_before": str(had), "transaction": "", "state": "", "fee": "0", "explorer": "",
+        })  # fmt: skip
+        return
+    print(f"on chain {Money(had, asset).text} is allowed; {Money(left, asset)} of it is what payments here count on")
 
 
 def _network(settings: Settings, *, sandbox: bool) -> str:

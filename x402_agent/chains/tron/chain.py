@@ -14,7 +14,7 @@ from . import permit, permit2
 from .addresses import ZERO, address_bytes, evm_form
 
 if TYPE_CHECKING:
-    from ...model import Anchor, ChainRules, Offer
+    from ...model import Anchor, Asset, ChainRules, Offer
     from ...steps import Steps
     from .. import Signer
 
@@ -85,6 +85,14 @@ class Tron:
         if len(signature) != 65 or signature[64] not in (27, 28) or signature[32:64] > _HALF_ORDER:
             raise SigningFailed("the signer did not answer with r, s, v and a low s", rule="65 bytes, v 27 or 28")
         return Proof({"signature": "0x" + signature.hex(), name: made}, terms.payer, terms.nonce, terms.valid_before)
+
+    def balance(self, asset: Asset, account: str, node: str) -> Steps[int]:
+        """What an account has of a token, in atomic units (sun of TRX); raises NodeError, SettingsError."""
+        from . import reads
+        from .rpc import Node
+
+        asked = Node(asset.network, node)
+        return reads.native(asked, account) if asset.native else reads.balance(asked, asset.address, account)
 
     def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
         """`settled`, `dead` or `unknown`, by the nodes at these URLs (see fate.py)."""
