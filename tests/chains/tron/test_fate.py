@@ -7,11 +7,11 @@ import json
 import pytest
 
 from x402_agent import Settings
+from x402_agent.chains.evm.reads import TRANSFER
 from x402_agent.chains.tron import fate as fates
 from x402_agent.chains.tron import permit, permit2, reads
 from x402_agent.chains.tron.addresses import address_bytes
 from x402_agent.chains.tron.rpc import Node as Asked
-from x402_agent.chains.evm.reads import TRANSFER
 from x402_agent.errors import NodeError
 from x402_agent.model import Terms
 from x402_agent.primitives import keccak

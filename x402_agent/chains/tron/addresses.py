@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 
 from ...encodings import base58check, unbase58check
@@ -11,14 +10,12 @@ __all__ = ["PREFIX", "ZERO", "address", "address_bytes", "any_form", "evm_form"]
 
 PREFIX = b"\x41"
 ZERO = "T9yD14Nj9j7xAB4dbGeiX9h8unkKHxuWwb"  # twenty zero bytes
-_ADDRESS = re.compile("T[1-9A-HJ-NP-Za-km-z]{33}").fullmatch
-_EVM = re.compile("0x[0-9a-fA-F]{40}").fullmatch
 
 
 @lru_cache(maxsize=4096)
 def address_bytes(text: str) -> bytes:
     """The 20 bytes of an address in base58check; raises ValueError, with words that end a sentence, for anything else."""
-    if not _ADDRESS(text):
+    if len(text) != 34 or text[0] != "T":
         raise ValueError("is not T and 33 letters of base58 (R2)")
     try:
         raw = unbase58check(text)
@@ -43,4 +40,9 @@ def evm_form(text: str) -> str:
 
 def any_form(text: str) -> bytes:
     """The 20 bytes of an address in either form, in what we or the sandbox sign; raises ValueError."""
-    return bytes.fromhex(text[2:]) if _EVM(text) else address_bytes(text)
+    if not text.startswith("0x"):
+        return address_bytes(text)
+    raw = bytes.fromhex(text[2:])
+    if len(raw) != 20 or len(text) != 42:
+        raise ValueError("is not 0x and 40 hex digits")
+    return raw

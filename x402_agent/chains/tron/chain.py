@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from ... import assets
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["Tron", "authorization"]
 
 _PRECOMPILES = (1 << 32).to_bytes(20, "big")  # TVM's own contracts lie below: 1 to 0x1000015
-_NONCE = re.compile(r"0x[0-9a-f]{64}").fullmatch
 _WAYS = {("exact_permit", permit.METHOD): permit.CONTRACTS, ("exact", permit2.METHOD): permit2.CONTRACTS}
 _OURS = frozenset({*permit.CONTRACTS.values(), *permit2.CONTRACTS.values(), *permit2.PROXIES.values()})
 _HALF_ORDER = bytes.fromhex("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0")
@@ -78,7 +76,7 @@ class Tron:
             raise SigningFailed(f"nothing was signed: {reason}", rule="what is signed on TRON")
         if not 0 <= terms.valid_after < terms.valid_before <= terms.valid_after + SKEW + MAX_LIFETIME:
             raise SigningFailed("the terms are valid for longer than an hour", rule="lifetime at most 3600 s (D5)")
-        if not _NONCE(terms.nonce):
+        if not _is_nonce(terms.nonce):
             raise SigningFailed("the nonce of the terms is not 32 bytes", rule="own nonce (D13)")
         name, made, message = authorization(offer, terms)
         signature = signer.sign_digest(self.namespace, message)
@@ -144,6 +142,13 @@ def authorization(offer: Offer, terms: Terms) -> tuple[str, dict[str, Any], byte
         "fee": {"feeTo": told["feeTo"], "feeAmount": str(offer.fee_cap)},
     }
     return "paymentPermit", made, permit.digest(where, made)
+
+
+def _is_nonce(text: str) -> bool:
+    try:
+        return len(text) == 66 and "0x" + bytes.fromhex(text[2:]).hex() == text
+    except ValueError:
+        return False
 
 
 def _told(offer: Offer) -> dict[str, str]:

@@ -5,9 +5,8 @@ Source: TIP-712; EIP-712 "Definition of hashStruct". Types are put down once, as
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...primitives import keccak
 from .addresses import any_form
@@ -18,12 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["Struct", "digest"]
 
 
-@dataclass(frozen=True, slots=True)
-class Struct:
+class Struct(NamedTuple):
     """A type by its name and its members: (type, name), where a type is a word of Solidity or another Struct."""
 
     name: str
-    members: tuple[tuple[str | Struct, str], ...]
+    members: tuple[tuple[Any, str], ...]
 
 
 _NAME, _VERSION = ("string", "name"), ("string", "version")

@@ -7,7 +7,6 @@ facilitators do not compare; ours are signed (D7, D8, D13).
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from .passed import Passed, broken, show
@@ -15,9 +14,6 @@ from .told import Told, Way
 
 __all__ = ["tron"]
 
-_ADDRESS = re.compile("T[1-9A-HJ-NP-Za-km-z]{33}").fullmatch
-_PAYMENT_ID = re.compile("0x[0-9a-fA-F]{32}").fullmatch
-_DIGITS = re.compile("[0-9]{1,78}").fullmatch
 _ZERO = "T9yD14Nj9j7xAB4dbGeiX9h8unkKHxuWwb"
 
 
@@ -45,7 +41,7 @@ def _permit(told: Told) -> Way:
     kind, payment_id = meta.get("kind"), meta.get("paymentId")
     if kind != "PAYMENT_ONLY":
         raise Passed(f"a permit of kind {show(kind)} is not one we sign (A7)", broken=False)
-    if not isinstance(payment_id, str) or not _PAYMENT_ID(payment_id):
+    if not isinstance(payment_id, str) or not _is_id(payment_id):
         raise broken(f"paymentId {show(payment_id)} is not 16 bytes of hex (W4)")
     fee = told.extra.get("fee")
     if fee is not None and not isinstance(fee, dict):
@@ -57,9 +53,18 @@ def _permit(told: Told) -> Way:
     return Way("payment-permit", "" if caller == _ZERO else caller, amount, json.dumps(details, separators=(",", ":")), fees)
 
 
+def _is_id(text: str) -> bool:
+    digits = text[2:].lower()
+    return text[:2] == "0x" and len(digits) == 32 and not digits.strip("0123456789abcdef")
+
+
+def _are_digits(text: str) -> bool:
+    return 0 < len(text) <= 78 and text.isascii() and text.isdigit()
+
+
 def _amount(value: object) -> int:
     """Atomic units, 0 allowed; raises Passed (rows P2 to P7)."""
-    made = value if type(value) is int else int(value) if isinstance(value, str) and _DIGITS(value) else -1
+    made = value if type(value) is int else int(value) if isinstance(value, str) and _are_digits(value) else -1
     if not 0 <= made < 1 << 256:
         raise broken(f"feeAmount {show(value)} is not a whole number of atomic units (P4)")
     return made
@@ -70,6 +75,6 @@ def _address(fee: dict[str, Any], field: str) -> str:
     found = fee.get(field)
     if found is None or found == "":
         return ""
-    if not isinstance(found, str) or not _ADDRESS(found):
+    if not isinstance(found, str) or len(found) != 34 or not found.isascii() or not found.isalnum():
         raise broken(f"{field} {show(found)} is not an address (R2)")
     return found
