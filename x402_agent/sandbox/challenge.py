@@ -68,7 +68,7 @@ def payment_required(route: Route, request: Request, ground: Ground, factor: int
             return {"x402Version": 1, "error": error, "accepts": accepts} | ({"extensions": signed} if signed else {})
         resource = {"url": request.url, "description": route.description, "mimeType": "application/json"}
         found: dict[str, Any] = {"x402Version": 2, "error": error, "resource": resource, "accepts": accepts}
-        advertised = extensions(route) | signed
+        advertised = extensions(route) | ground.advertised(route) | signed
         return found | ({"extensions": advertised} if advertised else {})
 
     body: dict[str, Any] = {}

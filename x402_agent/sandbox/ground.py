@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GROUNDS", "Asked", "Facilitator", "Ground", "Settled", "Settlement", "ground"]
 
-GROUNDS: Mapping[str, str] = {"evm": "evm_ground:EvmGround"}  # what --chain says: module of this room, class
+GROUNDS: Mapping[str, str] = {"evm": "evm_ground:EvmGround", "tron": "tron.ground:TronGround"}  # what --chain says: module of this room, class
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +162,14 @@ class Ground(ABC):
     def offers(self, route: Route, version: int) -> list[Asked]:
         """The ways a route may be paid, in order."""
         return [Asked("exact", self.networks[version], self.asset.address, route.price, {})]
+
+    def advertised(self, _route: Route) -> dict[str, Any]:
+        """Extensions of a 402 that the chain's proofs need, made anew for each: nothing where they need none."""
+        return {}
+
+    def refused(self, _route: Route, _refused: Refused) -> Answer | None:
+        """What a seller on this chain answers to a proof that was not taken, where that is not another 402."""
+        return None
 
     def signed_offers(self, _route: Route, _url: str, _accepts: list[dict[str, Any]]) -> dict[str, Any]:
         """The extension of a 402 in which the payee signs what is asked, nothing where the chain has no such thing."""

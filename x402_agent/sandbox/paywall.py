@@ -111,6 +111,8 @@ class Paywall:
             bid = _Bid(route, request, version, factor, digest, payload, requirement)
             return self._identify(bid)
         except Refused as refused:
+            if (answer := self._ground.refused(route, refused)) is not None:
+                return answer
             receipt = refusal(refused, self._ground.networks[version])
             return self._ask(route, request, factor, refused.code).plus((RECEIPTS[version], encode64(receipt)))
 
