@@ -46,6 +46,11 @@ build/stacks/.ok: Makefile
 	@mkdir -p build/stacks && npm install --silent --no-audit --no-fund --prefix build/stacks @stacks/transactions@7.6.0 @stacks/clarinet-sdk@3.21.0
 	@touch $@
 
+build/tronweb/.ok: Makefile
+	@npm --version >/dev/null 2>&1 || { echo "make test-all judges the pretend TRON: it needs Node and npm"; exit 1; }
+	@mkdir -p build/tronweb && npm install --silent --no-audit --no-fund --prefix build/tronweb tronweb@6.5.1
+	@touch $@
+
 demo: $(VENV)/.demo.ok
 	@$(BIN)/x402-agent try
 
@@ -56,10 +61,10 @@ lint: $(VENV)/.dev.ok
 test: $(VENV)/.dev.ok lint
 	@$(BIN)/python -m pytest -q -n $(JOBS) -m "not full"
 
-test-all: $(VENV)/.dev.ok .venv-official/.ok build/solc/.ok build/stacks/.ok lint
+test-all: $(VENV)/.dev.ok .venv-official/.ok build/solc/.ok build/stacks/.ok build/tronweb/.ok lint
 	@set -e; for file in examples/*.py; do echo "$$file"; home=$$(mktemp -d); X402_AGENT_HOME=$$home $(BIN)/python $$file >/dev/null; rm -rf $$home; done
 	@$(OFFICIAL) $(BIN)/python benchmarks/check.py
-	@SOLC_DIR=$(CURDIR)/build/solc STACKS_DIR=$(CURDIR)/build/stacks $(OFFICIAL) $(BIN)/python -m pytest -q -n $(JOBS)
+	@SOLC_DIR=$(CURDIR)/build/solc STACKS_DIR=$(CURDIR)/build/stacks TRONWEB_DIR=$(CURDIR)/build/tronweb $(OFFICIAL) $(BIN)/python -m pytest -q -n $(JOBS)
 
 bench: $(VENV)/.dev.ok .venv-official/.ok
 	@$(OFFICIAL) $(BIN)/python benchmarks/paid_request.py

@@ -345,7 +345,7 @@ def test_a_seller_of_permit2_asks_again(client, buyer):
 
 def test_scenarios_are_the_same_on_every_chain(box, buyer, client):
     box.scenario = scenarios()["settles_then_500"]
-    answer, sent = pay(client, buyer)
+    answer, _ = pay(client, buyer)
     assert (answer.status_code, box.balance(box.pay_to)) == (500, 10_000)
     box.scenario = scenarios()["answer_lost"]
     with pytest.raises(httpx2.RemoteProtocolError):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ...encodings import base58check
 from ...primitives import recover
 from ..machines import GAS, intrinsic, machine
-from .envelope import CALL, Malformed, decode, signed
+from .envelope import CALL, Malformed, decode, whole, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,7 +211,8 @@ class Chain:
             self._stamp = max(self._stamp + 1, self._time())  # two equal calls within a millisecond are two transactions
             block = self.head().id
             limit = FEE_LIMIT if data else 0
-            tx = self.submit(signed(key, to, data, block, self._stamp, value=value, fee_limit=limit))
+            raw = written(bytes.fromhex(key.address[2:]), to, data, block, self._stamp, value=value, fee_limit=limit)
+            tx = self.submit(whole(raw, key.sign(sha256(raw).digest())))
             return self._mined[tx.txid]
 
     def _check_signature(self, tx: Envelope) -> None:

@@ -11,9 +11,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ...primitives import EvmKey
+    from collections.abc import Callable
 
-__all__ = ["CALL", "TRANSFER", "Envelope", "Malformed", "decode", "signed", "transaction_view"]
+__all__ = ["CALL", "TRANSFER", "Envelope", "Malformed", "decode", "transaction_view", "whole", "written"]
 
 TRANSFER, CALL = 1, 31  # TransferContract and TriggerSmartContract
 _NAMES = {TRANSFER: "TransferContract", CALL: "TriggerSmartContract"}
@@ -61,7 +61,7 @@ class Envelope:
     @property
     def wire(self) -> bytes:
         """Transaction{raw_data, signature}, as it travels and as bandwidth counts it."""
-        return _field(1, self.raw) + b"".join(_field(2, each) for each in self.signatures)
+        return whole(self.raw, *self.signatures)
 
     def __repr__(self) -> str:
         return f"Envelope({self.txid})"
@@ -166,25 +166,28 @@ def _field(tag: int, value: int | bytes) -> bytes:
     return _number(tag << 3 | _BYTES) + _number(len(value)) + value if value else b""
 
 
-def signed(key: EvmKey, to: bytes, data: bytes, block: bytes, now: int, *, value: int = 0, fee_limit: int = 0) -> bytes:
-    """A transaction of the sandbox's own, as it travels: a call, or without `data` a transfer of `value` sun.
+def written(owner: bytes, to: bytes, data: bytes, block: bytes, now: int, *, value: int = 0, fee_limit: int = 0) -> bytes:
+    """The raw_data of a call, or without `data` of a transfer of `value` sun.
 
     `block` is the id of a recent block, `now` unix milliseconds; it lives for a minute.
     """
-    owner = bytes.fromhex(key.address[2:])
     kind = CALL if data else TRANSFER
     inner = _field(1, _PREFIX + owner) + _field(2, _PREFIX + to) + _field(3, value) + _field(4, data)
     parameter = _field(1, (_URL + _NAMES[kind]).encode()) + _field(2, inner)
     contract = _field(1, kind) + _field(2, parameter)
     tapos = _field(1, block[6:8]) + _field(4, block[8:16])
-    raw = tapos + _field(8, now + 60_000) + _field(11, contract) + _field(14, now) + _field(18, fee_limit)
-    return _field(1, raw) + _field(2, key.sign(sha256(raw).digest()))
+    return tapos + _field(8, now + 60_000) + _field(11, contract) + _field(14, now) + _field(18, fee_limit)
+
+
+def whole(raw: bytes, *signatures: bytes) -> bytes:
+    """Transaction{raw_data, signature}, as it travels."""
+    return _field(1, raw) + b"".join(_field(2, each) for each in signatures)
 
 
 # -- as JSON -----------------------------------------------------------------------------------------------------------
 
 
-def transaction_view(tx: Envelope, show: Any) -> dict[str, Any]:
+def transaction_view(tx: Envelope, show: Callable[[bytes], str]) -> dict[str, Any]:
     """The transaction as nodes show it; `show` writes 20 bytes as the address that was asked for."""
     value: dict[str, Any] = {"owner_address": show(tx.owner)}
     if tx.kind == CALL:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..token import selector
 from .chain import BANDWIDTH_PRICE, ENERGY_PRICE, FREE_BANDWIDTH, MEMO, Rejected, show
 from .contracts import raw_address
-from .envelope import CALL, Malformed, decode, transaction_view
+from .envelope import CALL, Malformed, decode, transaction_view, whole, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -89,6 +89,18 @@ def _block(asked: _Asked, block: Block) -> dict[str, Any]:
     return shown | ({"transactions": [_shown(asked, each) for each in found if each]} if found else {})
 
 
+def _header(asked: _Asked) -> object:
+    """A block by number or id, the newest without either; its transactions only where `detail` is set."""
+    which = asked.body.get("id_or_num")
+    newest = asked.chain.solid() if asked.solid else asked.chain.head()
+    number = newest.number if which is None else int(str(which)[:16], 16) if len(str(which)) == 64 else int(which)
+    found = asked.chain.block(number)
+    if found is None or found.number > newest.number or (len(str(which)) == 64 and found.id.hex() != which):
+        return {}
+    shown = _block(asked, found)
+    return shown if asked.body.get("detail") in (True, "true") else {k: v for k, v in shown.items() if k != "transactions"}
+
+
 def _now(asked: _Asked) -> object:
     return _block(asked, asked.chain.solid() if asked.solid else asked.chain.head())
 
@@ -104,7 +116,7 @@ def _numbered(asked: _Asked) -> object:
 
 def _broadcast(asked: _Asked, wire: bytes) -> dict[str, Any]:
     try:
-        return {"result": True, "code": "SUCCESS", "txid": asked.chain.submit(wire).txid}
+        return {"result": True, "txid": asked.chain.submit(wire).txid}
     except Rejected as refused:
         try:
             txid = {"txid": decode(wire).txid}
@@ -121,7 +133,7 @@ def _broadcast_json(asked: _Asked) -> object:
     """The bytes decide; a node rebuilds them of `raw_data`, so a document whose halves differ is signed by nobody."""
     raw = bytes.fromhex(str(asked.body.get("raw_data_hex", "")))
     signatures = [bytes.fromhex(each) for each in asked.body.get("signature") or []]
-    wire = _length(10, raw) + b"".join(_length(18, each) for each in signatures)
+    wire = whole(raw, *signatures)
     try:
         shown = transaction_view(decode(wire), asked.show)
     except Malformed:
@@ -130,15 +142,6 @@ def _broadcast_json(asked: _Asked) -> object:
         words = "Validate signature error: raw_data and raw_data_hex differ"
         return {"code": "SIGERROR", "txid": shown["txID"], "message": words.encode().hex()}
     return _broadcast(asked, wire)
-
-
-def _length(head: int, value: bytes) -> bytes:
-    """A protobuf field of bytes with a head of one byte."""
-    size, made = len(value), bytearray((head,))
-    while size > 127:
-        made.append(size & 127 | 128)
-        size >>= 7
-    return bytes((*made, size)) + value
 
 
 def _shown(asked: _Asked, mined: Mined) -> dict[str, Any]:
@@ -195,14 +198,30 @@ def _trigger(asked: _Asked) -> dict[str, Any]:
     if not asked.chain.code(contract):
         words = b"Smart contract is not exist."
         return {"result": {"code": "CONTRACT_VALIDATE_ERROR", "message": words.hex()}}
-    name = asked.body.get("function_selector")
-    data = bytes.fromhex(str(asked.body.get("parameter" if name else "data") or ""))
-    data = (selector(str(name)) if name else b"") + data
-    ran, energy = asked.chain.call(contract, data, asked.address("owner_address"), value=asked.number("call_value"))
+    ran, energy = asked.chain.call(contract, _calldata(asked), asked.address("owner_address"), value=asked.number("call_value"))
     answer: dict[str, Any] = {"result": {"result": True}, "energy_used": energy, "constant_result": [ran.output.hex()]}
     if not ran.ok:
         answer["result"]["message"] = _words("REVERT" if not ran.halt else ran.halt).encode().hex()
     return answer | {"transaction": {"ret": [{} if ran.ok else {"ret": "FAILED"}]}}
+
+
+def _build(asked: _Asked) -> dict[str, Any]:
+    """The call as a transaction to sign, when it would go through: whoever signs it should look at it first."""
+    ran = _trigger(asked)
+    if "constant_result" not in ran:
+        return ran
+    to, owner = asked.address("contract_address"), asked.address("owner_address")
+    head = asked.chain.head()
+    money = {"value": asked.number("call_value"), "fee_limit": asked.number("fee_limit")}
+    tx = decode(whole(written(owner, to, _calldata(asked), head.id, head.timestamp, **money)))
+    shown = {name: value for name, value in transaction_view(tx, asked.show).items() if name != "signature"}
+    return {"result": {"result": True}, "transaction": {"visible": asked.visible, **shown}}
+
+
+def _calldata(asked: _Asked) -> bytes:
+    name = asked.body.get("function_selector")
+    data = bytes.fromhex(str(asked.body.get("parameter" if name else "data") or ""))
+    return (selector(str(name)) if name else b"") + data
 
 
 def _estimate(asked: _Asked) -> object:
@@ -244,12 +263,14 @@ def _parameters(_: _Asked) -> object:
 
 _METHODS: Mapping[str, Callable[[_Asked], object]] = {
     "getnowblock": _now,
+    "getblock": _header,
     "getblockbynum": _numbered,
     "broadcasthex": _broadcast_hex,
     "broadcasttransaction": _broadcast_json,
     "gettransactionbyid": _transaction,
     "gettransactioninfobyid": _info,
     "triggerconstantcontract": _trigger,
+    "triggersmartcontract": _build,
     "estimateenergy": _estimate,
     "getaccount": _account,
     "getaccountresource": _resource,
