@@ -46,6 +46,7 @@ class TronGround(Ground):
     machine = "TRON double"
     networks = {2: NETWORK}  # noqa: RUF012 - a class variable of the base
     node_path = "/tron"
+    asks_node = False
 
     def __init__(self, clock: Callable[[], float], backend: str | None) -> None:
         self.payer_key = secrets.token_bytes(32)
