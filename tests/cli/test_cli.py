@@ -248,3 +248,11 @@ def test_doctor_says_whether_the_wallet_can_be_read(monkeypatch, tmp_path):
     assert said()["ok"] is False and "does not open" in said()["said"] and "incorrect" not in said()["said"]
     path.chmod(0o644)
     assert "chmod 600" in said()["said"]
+
+
+def test_a_first_payment_on_the_pretend_tron(run):
+    done = run("try", "--chain", "tron")
+    assert done.exit_code == 0, done.output
+    assert "asks 0.0101 USDT" in done.output, "price and fee"
+    assert "read back from the TRON double" in done.output
+    assert json.loads(run("try", "--chain", "tron", "--json").output)["payment"]["outcome"] == "spent"

@@ -63,7 +63,8 @@ def test_every_priced_route_asks_in_the_chains_own_words(world):
     for path, route in world.routes.items():
         for version in route.versions if route.price else ():
             entries = world.ground.offers(route, version)
-            assert any((e.network, e.asset) == (world.ground.networks[version], world.ground.asset.address) for e in entries), path
+            own = network(world.ground.networks[version]), world.ground.asset.address
+            assert any((network(e.network), e.asset) == own for e in entries), path
 
 
 def test_the_facilitator_says_what_it_settles(world):
