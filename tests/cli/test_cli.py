@@ -250,7 +250,7 @@ def test_doctor_says_whether_the_wallet_can_be_read(monkeypatch, tmp_path):
     assert "chmod 600" in said()["said"]
 
 
-def test_a_first_payment_on_the_pretend_tron(run):
+def test_a_first_payment_on_the_pretend_tron():
     done = run("try", "--chain", "tron")
     assert done.exit_code == 0, done.output
     assert "asks 0.0101 USDT" in done.output, "price and fee"
