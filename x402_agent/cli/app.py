@@ -31,6 +31,7 @@ from . import (
     wallet_account,
     wallet_approve,
     wallet_keyring,
+    wallet_money,
     wallet_transactions,
     why,
 )
@@ -104,6 +105,8 @@ app.add_typer(slip.app, name="slip")
 wallet.app.command("approve", short_help="Let Permit2 take an exact amount.")(wallet_approve.run)
 wallet.app.command("transactions", short_help="Approvals, and allowances left.")(wallet_transactions.run)
 wallet.app.command("keyring", short_help="A key or passphrase in the system's keyring.")(wallet_keyring.run)
+wallet.app.command("fund", short_help="Where to send money, and how much at least.")(wallet_money.fund)
+wallet.app.command("sweep", short_help="Send all of a token elsewhere, by a person.")(wallet_money.sweep)
 wallet.app.command("rotate", short_help="A fresh account in the place of an old one.")(wallet_account.rotate)
 wallet.app.add_typer(wallet_account.app, name="account")
 app.add_typer(wallet.app, name="wallet")

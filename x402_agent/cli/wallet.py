@@ -13,6 +13,7 @@ from ..secret import Env, Secret
 from ..wallet import FAMILIES, KEYS, Entry, WalletFile, file_at, generate, intake, keystore, private
 from .common import as_json, errors, say
 from .secrets import ask, new_passphrase, no_dumps, passphrase_of
+from .wallet_held import balances
 
 __all__ = ["app"]
 
@@ -102,9 +103,12 @@ def show(
     check: Annotated[bool, typer.Option("--check", help="Unlock, and derive the addresses again.")] = False,
     json: PlainJson = False,
 ) -> None:
-    """Addresses on all four families of chains, the file, and which account pays. Needs no passphrase."""
+    """Addresses on all four families of chains, the file, and which account pays; what they have where a node is set.
+
+    Needs no passphrase.
+    """
     with errors(json):
-        path, env = _path(), Env()
+        path, env, settings = _path(), Env(), Settings.load()
         variables = [name for name in KEYS.values() if env.get(name)]
         own = Wallet.from_env({name: env[name] for name in variables}).account
         if own and not path.exists():
@@ -116,10 +120,12 @@ def show(
             file.unlock(passphrase_of(path))
         pays = own or next(file.accounts[0][each] for each in FAMILIES if each in file.accounts[0])
         if not json:
-            _listed(file)
+            _listed(file, settings)
             if check:
                 print("checked   every address, derived again from what is in the file")
         facts = {"file": str(path), "accounts": list(file.accounts), "checked": check}
+        if json and settings.nodes:
+            facts["balances"] = [{each: balances(settings, known[each], each) for each in FAMILIES if each in known} for known in file.accounts]
         _paying(pays, variables[0] if own else "file", json, facts)
 
 
@@ -220,7 +226,7 @@ def _told(file: WalletFile, json: bool, words: Secret | None) -> None:
     _listed(file)
 
 
-def _listed(file: WalletFile) -> None:
+def _listed(file: WalletFile, settings: Settings | None = None) -> None:
     paid = {chain.namespace for chain in chains.builtin()}
     print(f"wallet    {file.path}")
     for known in file.accounts:
@@ -229,6 +235,9 @@ def _listed(file: WalletFile) -> None:
             if namespace in known:
                 later = "" if namespace in paid else f"   (shown; this release does not pay on {family})"
                 print(f"    {family:7} {known[namespace]}{later}")
+                has = balances(settings, known[namespace], namespace) if settings else {}
+                for name, each in has.items():
+                    print(f"            {name}: {', '.join(f'{amount} {symbol}' for symbol, amount in each.items())}")
 
 
 def _paying(address: str, why: str, json: bool, facts: dict[str, Any]) -> None:

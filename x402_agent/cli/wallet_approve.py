@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..model import Network
     from ..payer import Payer
 
-__all__ = ["run"]
+__all__ = ["ask_person", "asset_of", "network_of", "run", "units_of"]
 
 _MOST = 1_000_000  # whole tokens: more is "unlimited" by another name
 _NUMBER = re.compile(r"[0-9]{1,30}(\.[0-9]{1,18})?", re.ASCII).fullmatch
@@ -35,6 +35,7 @@ def run(
     max_fee: Annotated[str, typer.Option("--max-fee", help="The most that gas may cost, in the network's own coin.")] = "0.001",
     wait: Annotated[float, typer.Option(help="Seconds to wait for its block.")] = 120.0,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    account: Annotated[str, typer.Option(help="Which named account of the wallet; the one that pays if not given.")] = "",
     sandbox: Annotated[bool, typer.Option("--sandbox", help="In the sandbox that `sandbox up` runs.")] = False,
     json: Json = False,
 ) -> None:
@@ -50,16 +51,17 @@ def run(
             raise SettingsError("a wait is from 0 to a day", rule="--wait", hint="--wait 120")
         if revoke == bool(amount):
             raise SettingsError("an amount, or --revoke", rule="exact amounts only", hint=f"--amount 20, in {token[:20]}")
-        asset = _asset(token, network or _network(settings, sandbox=sandbox))
-        units = 0 if revoke else _units(amount, asset.decimals, "--amount", "20")
-        limit, spender = _units(max_fee, 18, "--max-fee", "0.001"), _spender(asset.network, whom)
+        asset = asset_of(token, network or network_of(settings, sandbox=sandbox))
+        units = 0 if revoke else units_of(amount, asset.decimals, "--amount", "20")
+        limit, spender = units_of(max_fee, 18, "--max-fee", "0.001"), _spender(asset.network, whom)
         with sandbox_payer(settings) if sandbox else own_payer() as payer:
+            payer.wallet = payer.wallet.named(account)
             if asset.network.namespace == "tron":
                 return _look(payer, asset, whom, units, json)
             made = drive(plan(payer, asset, spender, units, max_fee=limit))
             if not made.enough:
                 _show(made, whom)
-                _ask(yes)
+                ask_person(yes)
             try:
                 sent = drive(send(payer, made, patience=wait, say=lambda text: say(f"  {text}")))
             except KeyboardInterrupt:
@@ -91,7 +93,8 @@ def _look(payer: Payer, asset: Asset, whom: str, units: int, json: bool) -> None
     print(f"on chain {Money(had, asset).text} is allowed; {Money(left, asset)} of it is what payments here count on")
 
 
-def _network(settings: Settings, *, sandbox: bool) -> str:
+def network_of(settings: Settings, *, sandbox: bool) -> str:
+    """The one network that a node is set for; raises SettingsError."""
     known = ["eip155:84532"] if sandbox else list(settings.nodes)
     if len(known) != 1:
         names = ", ".join(where.name for name in known if (where := assets.network(name)))
@@ -102,7 +105,8 @@ def _network(settings: Settings, *, sandbox: bool) -> str:
     return known[0]
 
 
-def _asset(token: str, network: str) -> Asset:
+def asset_of(token: str, network: str) -> Asset:
+    """The token of the table that a person means; raises SettingsError."""
     where = assets.network(network)
     if where is None:
         raise SettingsError(f"{network[:40]!r} is no network of the table", rule="--network", hint="--network base")
@@ -112,7 +116,7 @@ def _asset(token: str, network: str) -> Asset:
     raise SettingsError(f"{token[:50]!r} is no token of {where.name} here", rule="assets.toml", hint="USDC")
 
 
-def _units(text: str, decimals: int, option: str, sample: str) -> int:
+def units_of(text: str, decimals: int, option: str, sample: str) -> int:
     """Whole tokens to atomic units, digit by digit; raises SettingsError for what is no plain number above zero."""
     whole, _, part = text.partition(".")
     if not _NUMBER(text) or len(part) > decimals or not int(whole + part) or int(whole) > _MOST:
@@ -128,7 +132,7 @@ def _show(made: Plan, whom: str) -> None:
     say(f"  gas       at most {coins(made.fee_cap)} of the coin of {where} ({made.gas} gas)")
 
 
-def _ask(yes: bool) -> None:
+def ask_person(yes: bool) -> None:
     """A person says yes, here or by --yes; a program without a terminal is never left waiting."""
     if yes:
         return

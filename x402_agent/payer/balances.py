@@ -1,8 +1,10 @@
-"""What the wallet's accounts have, as far as a node said so a moment ago. No payment waits for this: quotes and plans ask."""
+"""What the wallet's accounts have, as far as a node said so a moment ago: quotes and plans ask, and a payment before its Hold,
+unless policy's `know_balance` is off. A node is asked once in half a minute for an asset and account, whether it answers or not."""
 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NodeError, SettingsError
@@ -25,7 +27,7 @@ class Balances:
 
     def __init__(self, payer: Payer) -> None:
         self._payer = payer
-        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+        self._seen: dict[tuple[str, str], tuple[float, int | None]] = {}
 
     def known(self, offer: Offer, account: str) -> int | None:
         """What an account has of the offer's asset; None where no node has said so lately."""
@@ -37,7 +39,7 @@ class Balances:
     def learn(self, hold: Hold) -> None:
         """A proof for this has left."""
         key = (hold.offer.asset.id, hold.terms.payer)
-        if self._seen and (found := self._seen.get(key)) is not None:
+        if self._seen and (found := self._seen.get(key)) is not None and found[1] is not None:
             self._seen[key] = found[0], found[1] - hold.offer.money.amount
 
     def ask(self, offers: Iterable[Offer], wallet: Wallet) -> Steps[None]:
@@ -46,10 +48,9 @@ class Balances:
             where = offer.network
             chain: Any = self._payer.chains.get(where.namespace)
             account, node = wallet.address(where.namespace), self._payer.settings.nodes.get(where.id, "")
-            if not node or not account or not hasattr(chain, "balance") or self.known(offer, account) is not None:
+            key, found = (offer.asset.id, account), None
+            if not node or not account or not hasattr(chain, "balance") or self._seen.get(key, (0.0, None))[0] > time.monotonic():
                 continue
-            try:
-                found: int = yield from chain.balance(offer.asset, account, node)
-            except (NodeError, SettingsError):
-                continue
-            self._seen[offer.asset.id, account] = time.monotonic() + _FRESH, found
+            with suppress(NodeError, SettingsError):
+                found = yield from chain.balance(offer.asset, account, node)
+            self._seen[key] = time.monotonic() + _FRESH, found

@@ -14,7 +14,7 @@ from ..flow import pay
 from ..ledger.budget import left_words
 from ..ledger.purchase import Rebuy
 from ..ledger.states import outcome
-from ..model import Receipt
+from ..model import Money, Receipt
 from ..policy import Choice, choose, locked
 from ..steps import Approve, Aside, Close, Collect, Commit, Find, Hold, Keep, Look, Return, Send, Sign, Use
 from . import consent
@@ -158,6 +158,13 @@ class Kit:
     def anchor(self, offer: Offer) -> Steps[Anchor]:
         payer, namespace = self.payer, offer.network.namespace
         node = payer.settings.nodes.get(offer.network.id, "")
+        if node and payer.policy.know_balance:
+            yield from payer.balances.ask((offer,), self.paying.wallet)
+            if (have := self.paying.facts.balance(offer)) is not None and have < offer.money.amount:
+                raise NoAcceptableOffer(
+                    f"{self.ask.host} asks {offer.money}, and {self.paying.address(offer)} has only {Money(have, offer.asset).text}",
+                    rule=f"balance on chain; {payer.policy.place('know_balance')}", hint="x402-agent wallet fund",
+                )  # fmt: skip
         return (yield from payer.chains[namespace].prepare(offer, self.paying.address(offer), node, payer.policy.chains))
 
     def fate(self, hold: HeldBudget) -> Steps[str]:

@@ -34,7 +34,7 @@ log = logging.getLogger("x402_agent")
 
 _MONEY = ("per_call", "day", "total", "approve_above", "max_fee", *(f"max_{kind}_fee" for kind in FEES))
 _LISTS = ("networks", "prefer", "assets", "allow", "deny", "prepay")
-_FLAGS = ("loopback", "mix_networks", "ask_new_origin", "ask_new_payee")
+_FLAGS = ("loopback", "mix_networks", "ask_new_origin", "ask_new_payee", "know_balance")
 _WORDS = ("on_drift", "unknown_price")
 _RATIOS = ("drift", "price_max_spread", "prefer_within")
 _NOT_KEYS = ("where", "source", "_rules", "_each", "_sorted")

@@ -47,6 +47,7 @@ class Policy:
     `rebuy_after` is for how many seconds a delivered purchase is not bought again. After `stop_after` payments in a row
     that are in doubt or undelivered nothing new is paid to that origin or recipient; 0 never stops. `repeat` is how often
     the same purchase is made in how many seconds before a person is asked.
+    With `know_balance` an account's balance is read before a Hold, where a node is set.
     `signer` says which user of this machine is which agent of a signer (`team/research`), `wallet` which account of the wallet
     pays for an agent, a group or all (`agent:research`).
 
@@ -81,6 +82,7 @@ class Policy:
     price_max_age: int = 300
     price_max_spread: Fraction = Fraction(2, 100)
     loopback: bool = False
+    know_balance: bool = True
     mix_networks: bool = False
     signer: Mapping[str, str] = field(default_factory=dict)
     wallet: Mapping[str, str] = field(default_factory=dict)

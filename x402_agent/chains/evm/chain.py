@@ -13,7 +13,7 @@ from . import eip3009, permit2
 from .eip3009 import address_bytes
 
 if TYPE_CHECKING:
-    from ...model import Anchor, Asset, ChainRules, Offer
+    from ...model import Anchor, Asset, ChainRules, Network, Offer
     from ...steps import Steps
     from .. import Signer
 
@@ -105,6 +105,13 @@ class Evm:
         from .rpc import Node
 
         return (yield from reads.balance(Node(asset.network, node), asset.address, account))
+
+    def coin(self, network: Network, account: str, node: str) -> Steps[int]:
+        """What an account has of the network's own coin, in wei; raises NodeError, SettingsError."""
+        from . import reads
+        from .rpc import Node
+
+        return (yield from reads.native(Node(network, node), account))
 
     def charged(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
         """What this transaction moved for an `upto` payment, in atomic units; None in doubt (see charge.py)."""

@@ -1,0 +1,156 @@
+"""`x402-agent wallet fund` and `wallet sweep`: where money goes in, how much is needed at least, and how it comes out again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import Money, PaymentInDoubt, PolicyDenied, Settings, SettingsError, WalletError, assets, chains
+from ..broadcast import Plan, coins, plan_transfer, send
+from ..transport.fetch import drive
+from ..wallet import FAMILIES
+from .common import Json, as_json, errors, sandbox_payer, say
+from .secrets import payer as own_payer
+from .wallet_approve import ask_person, asset_of, network_of, units_of
+from .wallet_held import accounts_of, held
+
+if TYPE_CHECKING:
+    from .. import Asset, Payer, Policy
+    from ..model import Network
+
+__all__ = ["fund", "sweep"]
+
+# What an account needs of its network's own coin, for people: the price comes on top of it, in the token that is asked.
+COINS = {
+    "eip155": "no coin: whoever settles pays the gas. One `wallet approve` for Permit2 takes about 60000 gas",
+    "solana": "no SOL: the seller's facilitator pays the fee. The account of a token costs 0.00203928 SOL once, paid by who sends first",
+    "stacks": "STX for the fee of each payment, about 0.01 unless the seller sponsors it",
+    "tron": "no TRX to sign. One approve takes about 100000 energy, some 10 TRX if none is staked",
+}
+
+
+def fund(
+    account: Annotated[str, typer.Option(help="Which named account; the one that pays if not given.")] = "",
+    network: Annotated[str, typer.Option(help="Only this network.")] = "",
+    json: Json = False,
+) -> None:
+    """Show where to send money: the address on each network that policy pays on, and the least that is of use there.
+
+    At least one call at your limit; what a day may cost lasts for a day. Needs no passphrase.
+    """
+    with errors(json):
+        settings = Settings.load()
+        policy, known = settings.policy(), accounts_of(settings, account)
+        found = [each for where in _networks(policy, network) if (each := _needs(policy, settings, where, known))]
+        if not found:
+            raise SettingsError("this account pays on none of the networks of your policy", rule=policy.place("networks"),
+                                hint="x402-agent wallet show, or X402_AGENT_NETWORKS=…")  # fmt: skip
+        if json:
+            as_json({"account": account, "fund": found})
+            return
+        for each in found:
+            print(f"{each['network_name']:16} {each['address']}")
+            for token in each["tokens"]:
+                print(f"    {token['symbol']:8} at least {token['least']}, {token['day']}{'; has ' + token['has'] if token['has'] else ''}")
+            print(f"    gas      {each['gas']}{'; has ' + each['coins'] if each['coins'] else ''}")
+
+
+def _networks(policy: Policy, named: str) -> list[Network]:
+    where = assets.network(named) if named else None
+    if named and where is None:
+        raise SettingsError(f"{named[:40]!r} is no network of the table", rule="--network", hint="--network base")
+    paid = {chain.namespace for chain in chains.builtin()}
+    wanted = [where] if where else [each for each in assets.networks() if policy.pays_on(each)]
+    return [each for each in wanted if each.namespace in paid]
+
+
+def _needs(policy: Policy, settings: Settings, where: Network, known: dict[str, str]) -> dict[str, Any]:
+    address = known.get(where.namespace, "")
+    tokens = [each for each in assets.assets() if each.network is where and _counted(policy, each)]
+    if not address or not tokens:
+        return {}
+    has, own = held(settings, where, address)
+    rows = [{"symbol": each.symbol, "asset": each.id, "least": _of(policy.per_call, each), "has": has.get(each.id, ""),
+             "day": f"{_of(policy.day, each)} is a day's" if policy.day else "no limit for a day"} for each in tokens]  # fmt: skip
+    return {"network": where.id, "network_name": where.name, "family": FAMILIES[where.namespace], "address": address,
+            "tokens": rows, "gas": COINS[where.namespace], "coins": own}  # fmt: skip
+
+
+def _counted(policy: Policy, asset: Asset) -> bool:
+    named = policy.assets
+    return asset.peg == "USD" and (not named or bool({asset.symbol, asset.id, asset.address} & set(named)))
+
+
+def _of(micros: int, asset: Asset) -> str:
+    """So many dollars of a token that is worth one: `0.1000`."""
+    return Money(micros * 10**asset.decimals // 1_000_000, asset).text
+
+
+def sweep(
+    to: Annotated[str, typer.Option("--to", help="The address that gets it: another wallet of yours.")],
+    token: Annotated[str, typer.Option(help="USDC, or another token of the table.")] = "USDC",
+    network: Annotated[str, typer.Option(help="base, polygon, …; not needed where one node is set.")] = "",
+    account: Annotated[str, typer.Option(help="Which named account of the wallet; the one that pays if not given.")] = "",
+    max_fee: Annotated[str, typer.Option("--max-fee", help="The most that gas may cost, in the network's own coin.")] = "0.001",
+    wait: Annotated[float, typer.Option(help="Seconds to wait for its block.")] = 120.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="In the sandbox that `sandbox up` runs.")] = False,
+    json: Json = False,
+) -> None:
+    """Send all of a token from an account of yours to an address, by a person: agents and programs have no such call.
+
+    What payments in doubt may still take stays behind. EVM only; it costs gas, shown first and capped by --max-fee. Needs a node.
+    If it ends in doubt: x402-agent resume.
+    """
+    with errors(json):
+        settings = Settings.load()
+        if settings.signer is not None or len(settings.slip):
+            raise SettingsError("whoever pays from a purse or through a signer does not empty the wallet", rule="a person sweeps",
+                                hint="as the wallet's own user, without X402_AGENT_SIGNER and X402_AGENT_SLIP")  # fmt: skip
+        asset = asset_of(token, network or network_of(settings, sandbox=sandbox))
+        if asset.network.namespace != "eip155":
+            raise SettingsError(f"this release sends nothing on {asset.network.name} by itself", rule="wallet sweep is for EVM",
+                                hint="open the account in a wallet of that chain, with the same words")  # fmt: skip
+        limit = units_of(max_fee, 18, "--max-fee", "0.001")
+        with sandbox_payer(settings) if sandbox else own_payer() as payer:
+            payer.wallet = payer.wallet.named(account)
+            if not payer.wallet.address(asset.network.namespace):
+                what = "is no EVM account" if payer.wallet.signers else "no account is called so"
+                raise WalletError(f"{account[:40]!r}: {what}", rule="--account", hint="x402-agent wallet account list")
+            made, kept = _planned(payer, asset, to, limit)
+            _show(made, kept)
+            ask_person(yes)
+            try:
+                sent = drive(send(payer, made, patience=wait, say=lambda text: say(f"  {text}")))
+            except KeyboardInterrupt:
+                raise PaymentInDoubt("interrupted; what was written down may be under way", hint="x402-agent resume") from None
+            facts = {"network": asset.network.id, "asset": asset.id, "from": made.owner, "to": made.party, "amount": str(made.amount),
+                     "kept": str(kept), "transaction": sent.txid if sent else "", "state": sent.state if sent else ""}  # fmt: skip
+            if json:
+                as_json(facts)
+            else:
+                print(f"{facts['state'].lower()}  {Money(made.amount, asset)} to {made.party}  {facts['transaction']}")
+
+
+def _planned(payer: Payer, asset: Asset, to: str, limit: int) -> tuple[Plan, int]:
+    """The transfer of all that no open payment may still take, and how much that keeps back; raises PolicyDenied for nothing."""
+    where, owner = asset.network, payer.wallet.address(asset.network.namespace)
+    kept = sum(hold.offer.money.amount for hold in payer.ledger.open_payments()
+               if hold.terms.payer == owner and hold.offer.asset.id == asset.id)  # fmt: skip
+    chain: Any = payer.chains[where.namespace]
+    if not payer.settings.nodes.get(where.id):
+        raise SettingsError(f"no node of {where.name} is known", rule="X402_AGENT_NODES", hint=f"export X402_AGENT_NODES={where.name}=https://…")
+    have: int = drive(chain.balance(asset, owner, payer.settings.nodes[where.id]))
+    if have <= kept:
+        raise PolicyDenied(f"{owner} has {Money(have, asset)}, and payments in doubt may take {Money(kept, asset).text} of it",
+                           rule="nothing is left to send", hint="x402-agent resume")  # fmt: skip
+    return drive(plan_transfer(payer, asset, to, have - kept, max_fee=limit)), kept
+
+
+def _show(made: Plan, kept: int) -> None:
+    say(f"  send      {Money(made.amount, made.asset)} from {made.owner}")
+    say(f"  to        {made.party}")
+    if kept:
+        say(f"  stays     {Money(kept, made.asset).text}, which payments in doubt may still take")
+    say(f"  gas       at most {coins(made.fee_cap)} of the coin of {made.asset.network.name} ({made.gas} gas)")
