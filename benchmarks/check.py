@@ -27,6 +27,8 @@ from prepaid import prepaid
 
 from policy import decisions
 from x402_agent.primitives import EvmKey, keccak
+from x402_agent.secret import Secret
+from x402_agent.wallet import hd
 
 __all__: list[str] = []
 
@@ -84,6 +86,16 @@ def _slowness() -> float:
     return max(1.0, best / 40e-6)
 
 
+def _words_milliseconds() -> float:
+    """CPU of the four keys of a mnemonic and their addresses, the best of nine."""
+    words, best = Secret("legal winner thank year wave sausage worth useful legal winner thank yellow"), 1.0
+    for _ in range(9):
+        start = time.process_time()
+        hd.addresses(hd.seed(words))
+        best = min(best, time.process_time() - start)
+    return best * 1e3
+
+
 def _try_seconds() -> float:
     with tempfile.TemporaryDirectory() as home:
         start = time.perf_counter()
@@ -134,6 +146,7 @@ def _seconds() -> list[Row]:
     return [
         Row("parsed offer to header, us of CPU", header_microseconds(), 80.0 * slow),
         Row("a decision of policy, 50 rules and 10 scopes, us of CPU", decisions()[0], 200.0 * slow),
+        Row("four keys and addresses of a mnemonic, ms of CPU", _words_milliseconds(), 50.0 * slow),
         Row("import and client over httpx, s of CPU", _import_seconds(), 0.120 * slow),
         Row("x402-agent try, s", min(_try_seconds() for _ in range(3)), 2.0 * slow),
     ]

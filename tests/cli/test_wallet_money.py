@@ -59,7 +59,7 @@ def test_fund_says_where_and_how_much_at_least(run, box):
     assert here["tokens"][0]["has"] and all(each["tokens"][0]["has"] == "" for name, each in facts.items() if name != "base-sepolia")
     shop = json.loads(run("fund", "--account", "shop", "--network", "base-sepolia", "--json").stdout)["fund"]
     assert [each["address"] for each in shop] == [SHOP.address("eip155")]
-    for words, said in ((("--account", "nobody"), "no account is called"), (("--network", "atlantis"), "no network"), (("--account", "t"), "none of the networks")):
+    for words, said in ((("--account", "nobody"), "no account is called"), (("--network", "atlantis"), "no network"), (("--account", "t", "--network", "base-sepolia"), "none of the networks")):
         done = run("fund", *words)
         assert done.exit_code in (1, 2) and said in done.stderr
     assert "at least 0.1000" in run("fund").stdout
