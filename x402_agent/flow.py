@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from .errors import PaymentError, PaymentInDoubt
+from .errors import NoAcceptableOffer, NodeError, PaymentError, PaymentInDoubt
 from .secret import Veiled
 from .steps import (
     BUSY,
@@ -128,12 +128,24 @@ def prove(ask: model.Ask, challenge: model.Challenge, kit: Kit) -> Steps[tuple[m
         hold = yield from _open_hold(ask, kit)
         if hold is None:
             offer, limits = kit.choose(ask, challenge)
-            anchor = yield from kit.anchor(offer)
+            try:
+                anchor = yield from kit.anchor(offer)
+            except (NoAcceptableOffer, NodeError) as why:
+                challenge = _without(challenge, offer, why)
+                continue
             hold = yield Hold(ask, offer, limits, anchor)
         committed = yield from prove_hold(hold)
         if committed is not None:  # None: another process opened this very purchase first; its proof is the only one
             found: tuple[model.Hold, model.Proof] = committed
             return found
+
+
+def _without(challenge: model.Challenge, offer: model.Offer, why: PaymentError) -> model.Challenge:
+    """The challenge without an offer that its chain cannot pay just now; raises `why` when it was the only one."""
+    offers = tuple(each for each in challenge.offers if each != offer)
+    if not offers or len(offers) == len(challenge.offers):
+        raise why
+    return replace(challenge, offers=offers, passed_over=(*challenge.passed_over, f"{offer.money}: {why.what}"))
 
 
 def _ask(ask: model.Ask, kit: Kit) -> Steps[Reply]:

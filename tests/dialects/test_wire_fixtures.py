@@ -1,6 +1,6 @@
 """Golden fixtures: each shape of x402 v1 and v2, `exact` and `upto`, on the wire, read, and the payment written back.
 
-The expected payments in tests/vectors/x402 were composed by hand and signed by eth_account, not by this package.
+The expected payments in tests/vectors/x402 were composed by hand and signed by eth_account and solders, not by this package.
 """
 
 from __future__ import annotations
@@ -11,26 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from x402_agent.chains.evm import Evm
-from x402_agent.model import Claim, Hold
-from x402_agent.primitives import EvmKey
+from x402_agent.chains import builtin
+from x402_agent.model import Anchor, Claim, Hold
+from x402_agent.wallet import KeySigner
 
 FOLDER = Path(__file__).parent.parent / "vectors" / "x402"
 FIXTURES = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.json"))}
 CHALLENGES = [pytest.param(row, id=name) for name, row in FIXTURES.items() if row["kind"] == "challenge"]
+CHAINS = {chain.namespace: chain for chain in builtin()}
 HOW = ("method", "facilitator")
 RECEIPTS = [pytest.param(row, id=name) for name, row in FIXTURES.items() if row["kind"] == "receipt"]
-
-
-class Signer:
-    def __init__(self, key: str) -> None:
-        self.key = EvmKey(bytes.fromhex(key[2:]))
-
-    def address(self, namespace: str) -> str:
-        return self.key.address
-
-    def sign_digest(self, namespace: str, digest: bytes) -> bytes:
-        return self.key.sign(digest)
 
 
 @pytest.fixture
@@ -66,11 +56,12 @@ def test_the_challenge_is_read(row, challenge):
 @pytest.mark.parametrize("row", CHALLENGES)
 def test_the_payment_is_written(row, challenge, dialect, ask):
     offer = challenge(row).offers[0]
-    evm, signer = Evm(), Signer(row["key"])
-    payer = signer.address("eip155")
-    assert evm.refuses(offer, payer) == ""
-    terms = evm.terms(offer, payer, now=row["now"], nonce=bytes.fromhex(row["nonce"][2:]), max_lifetime=600)
-    proof = evm.prove(offer, terms, signer)
+    namespace = offer.network.namespace
+    chain, signer = CHAINS[namespace], KeySigner(row["key"], namespace)
+    payer, nonce = signer.address(namespace), bytes.fromhex(row["nonce"][2:])
+    assert chain.refuses(offer, payer) == ""
+    terms = chain.terms(offer, payer, now=row["now"], nonce=nonce, max_lifetime=600, anchor=Anchor(row.get("anchor", "")))
+    proof = chain.prove(offer, terms, signer)
     with pytest.raises(StopIteration) as done:
         next(dialect.present(Hold("p", ask, offer, terms, identifier=row["identifier"]), proof))
     headers = done.value.value.headers

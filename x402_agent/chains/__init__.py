@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..errors import SettingsError
 from .evm import Evm
+from .solana import Solana
 from .tron import Tron
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ..model import Anchor, ChainRules, Offer, Proof, Terms
     from ..steps import Steps
 
-__all__ = ["Chain", "Evm", "Signer", "Tron", "builtin", "load"]
+__all__ = ["Chain", "Evm", "Signer", "Solana", "Tron", "builtin", "load"]
 
 GROUP = "x402_agent.chains"
 
@@ -39,7 +40,8 @@ class Chain(Protocol):
     """One family of chains. Pure: it does no I/O but by yielding steps; the only secret it touches is a Signer.
 
     It may have `balance(asset, account, node) -> Steps[int]` (atomic units; raises NodeError), and, where the payer pays its
-    network, `fee(offer, rules) -> Money`: from memory, the most that this takes beside the price, in its own coin.
+    network, `fee(offer, rules) -> Money`: from memory, the most that this takes beside the price, in its own coin. What must be
+    set before it can pay at all, `unset(offer, node, rules) -> str` says, in words, or "".
     """
 
     namespace: str
@@ -79,7 +81,7 @@ class Chain(Protocol):
 
 def builtin() -> tuple[Chain, ...]:
     """Our own chains."""
-    return (Evm(), Tron())
+    return (Evm(), Solana(), Tron())
 
 
 def load(names: Iterable[str]) -> tuple[Chain, ...]:

@@ -8,6 +8,8 @@ from ..errors import PolicyDenied
 from ..model import Money
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..model import Ask, Offer
     from .facts import Known
     from .payer import Payer
@@ -38,7 +40,10 @@ class Paying:
         if chain is None:
             return f"no chain here pays on {offer.network.name}"
         account = self.address(offer)
-        return chain.refuses(offer, account) if account else f"no key for {offer.network.name}"
+        if not account or (reason := chain.refuses(offer, account)):
+            return reason if account else f"no key for {offer.network.name}"
+        unset: Callable[..., str] = getattr(chain, "unset", lambda *_: "")
+        return unset(offer, self._payer.settings.nodes.get(offer.network.id, ""), self._payer.policy.chains)
 
     def lacks(self, offer: Offer) -> str:
         """Which allowance must be given before an offer can be paid, or "". Nobody but the wallet's owner gives it (D3)."""

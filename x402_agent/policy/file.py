@@ -18,12 +18,13 @@ from . import scopes
 from .approval import read_approval
 from .bounds import STATES, Bounds, Often
 from .budget import WINDOWS, micros, window
+from .chains import read_chains
 from .fees import read_gas
 from .lines import Span, spans
 from .rules import Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from ..model import Window
@@ -91,6 +92,13 @@ class _Reader:
         known = {f.name for f in fields(Policy)} - set(_NOT_KEYS) | {"hosts"}
         values: dict[str, Any] = {"where": self.where, "source": f"the default ({self.path} does not say)"}
         budgets: dict[str, dict[str, Any]] = {}
+        readers: dict[str, Callable[[Any], Any]] = {
+            "signer": lambda value: _agents(value, self.place("signer", "agents")),
+            "wallet": self.accounts,
+            "chains": lambda value: read_chains(value, self.place),
+            "gas": lambda value: read_gas(value, self.place, self.where),
+            "categories": lambda value: self.categories(value, self.place("categories")),
+        }
         for name, value in data.items():
             place = self.where[name] = self.place(name)
             if name not in known:
@@ -103,14 +111,8 @@ class _Reader:
             elif name == "approval":
                 keys = {f"approval.{key}": self.place(name, key) for key in value} if isinstance(value, dict) else {}
                 values[name] = read_approval(value, {"approval": place, **keys})
-            elif name == "signer":
-                values[name] = _agents(value, self.place("signer", "agents"))
-            elif name == "wallet":
-                values[name] = self.accounts(value)
-            elif name == "gas":
-                values[name] = read_gas(value, self.place, self.where)
-            elif name == "categories":
-                values[name] = self.categories(value, place)
+            elif name in readers:
+                values[name] = readers[name](value)
             else:
                 values[name] = _value(name, value, place)
         for name in _TOP:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from .passed import Passed, broken, show
+from .solana import solana
 from .told import Told, Way
 from .tron import tron
 
@@ -38,4 +39,4 @@ def _facilitator(told: Told) -> str:
     return found
 
 
-FAMILIES: Mapping[str, Callable[[Told], Way]] = {"eip155": _evm, "tron": tron}
+FAMILIES: Mapping[str, Callable[[Told], Way]] = {"eip155": _evm, "solana": solana, "tron": tron}

@@ -1,0 +1,11 @@
+"""Solana: one signed SPL transfer, completed by the facilitator that pays its fee.
+
+`chain` is the door, `message` the bytes that are signed, `ready` what a node says before (with `mint`, what a token may do),
+`fate` what became of a proof, `lookup` what a named transaction shows, `reads` and `rpc` the node.
+"""
+
+from __future__ import annotations
+
+from .chain import Solana
+
+__all__ = ["Solana"]

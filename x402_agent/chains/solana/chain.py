@@ -1,0 +1,134 @@
+"""The chain door of Solana: may it be paid, what a node must say first, with which proof, and what became of it."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import TYPE_CHECKING
+
+from ... import assets
+from ...errors import SigningFailed
+from ...model import NO_ANCHOR, Anchor, Proof, Terms
+from .message import PROGRAMS, address_bytes, anchored, given, message, on_curve, transaction
+
+if TYPE_CHECKING:
+    from ...model import Asset, ChainRules, Offer
+    from ...steps import Steps
+    from .. import Signer
+
+__all__ = ["LIFETIME", "Solana"]
+
+LIFETIME = 120  # seconds in which 150 blocks are made, and more: no node is asked sooner for what became of a proof
+
+
+class Solana:
+    """Scheme exact on every `solana` network of the table. Stateless: one instance serves every thread."""
+
+    namespace = "solana"
+
+    def refuses(self, offer: Offer, payer: str) -> str:
+        """Why this offer cannot be paid from `payer`, in words, or "" (rows A1, A6, D14, P2, R1, R2, R9)."""
+        asset = offer.asset
+        if assets.asset_by_id(asset.id) != asset or asset.network.namespace != self.namespace:
+            return f"{asset.symbol} on {asset.network.id} is not a token of the table (A1)"
+        if offer.scheme != "exact" or offer.method or asset.native:
+            return f"scheme {offer.scheme} is not one we sign on Solana for {asset.symbol} (A7)"
+        if not 0 < offer.amount < 1 << 64:
+            return "the amount is outside 64 bits (P2)"
+        try:
+            address_bytes(payer)
+        except ValueError as why:
+            return f"our own account {why}"
+        try:
+            return _account("payTo", offer.pay_to, payer, asset.address) or _account(
+                "feePayer", offer.facilitator, payer, asset.address
+            )
+        except SigningFailed as missing:
+            return f"{missing.what}: {missing.hint}"
+
+    def unset(self, offer: Offer, node: str, rules: ChainRules) -> str:
+        """What must be set before there is a blockhash to sign with, or "" (C12)."""
+        if node or (rules.trusting and given(offer)):
+            return ""
+        name = offer.network.name
+        return f"{name} needs a node for a fresh blockhash: X402_AGENT_NODES='{name}=https://…' (C12)"
+
+    def spender(self, offer: Offer) -> str:
+        """Nobody: the payer signs the transfer itself."""
+        return ""
+
+    def prepare(self, offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anchor]:
+        """A blockhash of our own, and that the transfer can be made (see ready.py)."""
+        from .ready import ready  # a quote asks no node
+
+        return ready(offer, payer, node, rules)
+
+    def terms(self, offer: Offer, payer: str, *, now: int, nonce: bytes, max_lifetime: int, anchor: Anchor = NO_ANCHOR) -> Terms:
+        """The blockhash ends them, some 150 blocks on: `valid_before` is when that has surely been asked of a chain that runs.
+
+        `nonce` is 32 fresh random bytes, of which 16 are the memo where the seller wants none of his (D13).
+        """
+        anchored(anchor)
+        if len(nonce) != 32:
+            raise SigningFailed("a memo of our own needs a nonce of 32 bytes", rule="own nonce (D13)")
+        return Terms(payer, "0x" + nonce.hex(), now, now + LIFETIME, anchor)
+
+    def prove(self, offer: Offer, terms: Terms, signer: Signer) -> Proof:
+        """The transaction in base64, signed by us and still to be signed by the fee payer.
+
+        Raises SigningFailed when the offer cannot be paid on these terms or the signer's answer is no signature.
+        """
+        if reason := self.refuses(offer, terms.payer):
+            raise SigningFailed(f"nothing was signed: {reason}")
+        made = message(offer, terms)
+        signature = signer.sign_message(self.namespace, made)
+        if len(signature) != 64:
+            raise SigningFailed("the signer did not answer with 64 bytes", rule="Ed25519 (RFC 8032)")
+        text = b64encode(transaction(made, signature)).decode("ascii")
+        return Proof({"transaction": text}, terms.payer, terms.nonce, terms.valid_before)
+
+    def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
+        """`settled`, `dead` or `unknown`, by the nodes at this URL (see fate.py)."""
+        from .fate import fate
+
+        return fate(offer, terms, node)
+
+    def balance(self, asset: Asset, account: str, node: str) -> Steps[int]:
+        """What an account has of a token, in atomic units; raises NodeError, SettingsError."""
+        from .reads import balance
+        from .rpc import Node
+
+        return (yield from balance(Node(asset.network, node), asset, account))
+
+    def charged(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
+        """None: no scheme here takes less than was signed."""
+        return None
+        yield
+
+    def lookup(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[str]:
+        """What the transaction that a seller names shows: `paid` or why not (see lookup.py)."""
+        from .lookup import lookup
+
+        return lookup(offer, terms, transaction, node)
+
+    def returned(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
+        """What this transaction brought back from the payee, in atomic units (see lookup.py)."""
+        from .lookup import returned
+
+        return returned(offer, terms, transaction, node)
+
+
+def _account(name: str, address: str, payer: str, mint: str) -> str:
+    """Why this address of the seller's is no account of a person's that is not ours, or ""."""
+    try:
+        address_bytes(address)
+    except ValueError as why:
+        return f"{name} {why}"
+    if address in PROGRAMS:
+        return f"{name} is a program (R1)"
+    if address == mint:
+        return f"{name} is the token's mint (R1)"
+    if address == payer:
+        return f"{name} is our own account (R1)"
+    if on_curve(address):
+        return ""
+    return f"{name} is not on the curve: a token account, or a program's own, of which nobody has the key (R9)"

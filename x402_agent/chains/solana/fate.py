@@ -1,0 +1,97 @@
+"""What became of a proof, by the history of our own token account: its id is the facilitator's signature, not ours (C11).
+
+`settled`: a confirmed transaction that did not fail carries the very message that we signed. `dead`: a finalised block is past
+the last height of its blockhash, the node takes that blockhash in no block any more, knows its history back to before
+we signed, and shows it whole, without our message (b10, C14). Anything odd, cut or unreachable is `unknown`, and so is every
+proof with a blockhash of the seller's that is not found: nobody that we asked has said when it ends (C12).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...errors import NodeError, SettingsError
+from .message import anchored, associated, detail, message, program_of
+from .reads import FINALIZED, PAGE, PROCESSED, expired, final, first_slot, found, history
+from .rpc import Node
+
+if TYPE_CHECKING:
+    from ...model import Offer, Terms
+    from ...steps import Steps
+    from .message import Anchored
+
+__all__ = ["MARGIN", "PAGES", "fate"]
+
+MARGIN = 32  # blocks past the last height of a blockhash
+PAGES = 100  # of a history that are read: 20,000 transactions of one account
+_LOOKS = 500  # transactions that are fetched because they may be ours
+_BEFORE = 3600  # seconds before we signed: with a seller's blockhash nothing is freed, so our own clock may end the search
+
+
+def fate(offer: Offer, terms: Terms, node: str) -> Steps[str]:
+    """`settled`, `dead` or `unknown`, by one URL or several with `|` between them; another chain is not believed.
+
+    One node's word is enough for `settled`, which keeps money counted; `dead` frees it, so all must say it (C2).
+    """
+    words = []
+    try:
+        for one in Node(offer.network, node).each():
+            words.append((yield from _one(one, offer, terms)))
+            if words[-1] == "settled":
+                return "settled"
+    except SettingsError:
+        return "unknown"
+    return "dead" if set(words) == {"dead"} else "unknown"
+
+
+def _one(node: Node, offer: Offer, terms: Terms) -> Steps[str]:
+    signed = anchored(terms.anchor)
+    try:
+        end = yield from final(node)
+        over = yield from _over(node, terms, signed, end.slot, end.height)
+        if (yield from _is_there(node, offer, terms, signed, end.slot)):
+            return "settled"
+        whole = over and (yield from first_slot(node)) <= signed.slot
+    except NodeError:
+        return "unknown"
+    return "dead" if whole else "unknown"
+
+
+def _over(node: Node, terms: Terms, signed: Anchored, slot: int, height: int) -> Steps[bool]:
+    """Whether no block will ever take the blockhash: by its height, and by what the node says now of the hash itself.
+
+    The height was said before we signed, perhaps by another node; a lie then must not free anything now.
+    """
+    if not signed.slot or slot <= signed.slot or height <= signed.last + MARGIN:
+        return False
+    hash_text = terms.anchor.text.partition(":")[0]
+    newest = yield from expired(node, hash_text, PROCESSED, slot)
+    return newest and (yield from expired(node, hash_text, FINALIZED, slot))
+
+
+def _is_there(node: Node, offer: Offer, terms: Terms, signed: Anchored, slot: int) -> Steps[bool]:
+    """Whether our message is in the history; raises NodeError when it cannot be read back to where we signed.
+
+    Nodes say memos as `[32] text`. Our own tells which transaction may be ours; a seller's, which may hold anything, does not.
+    """
+    account = associated(terms.payer, offer.asset.address, program_of(offer.asset))
+    wanted, memo = message(offer, terms), "" if detail(offer, "memo") else terms.nonce[2:34]
+    before, looks = "", 0
+    for _ in range(PAGES):
+        page = yield from history(node, account, before, slot)
+        for seen in page:
+            if seen.slot < signed.slot or (not signed.slot and 0 < seen.time < terms.valid_after - _BEFORE):
+                return False
+            if seen.failed or (memo and seen.memo is not None and memo not in seen.memo):
+                continue
+            looks += 1
+            shown = yield from found(node, seen.signature)
+            if shown is None or looks > _LOOKS:
+                raise NodeError(f"{node!r} does not show what its history names", rule="Solana JSON-RPC")
+            if shown.message == wanted and not shown.failed:
+                return True
+        if not page:  # a page that is merely short may be a node's own limit
+            return False
+        before = page[-1].signature
+    raise NodeError(f"{node!r} shows more than {PAGES * PAGE} transactions since", rule="Solana JSON-RPC")
+

@@ -1,0 +1,77 @@
+"""Before anything is held: the mint is what the table says, we have the money, the payee's account is there, a fresh blockhash.
+
+Two calls to a node for each payment. The seller's blockhash serves only where policy trusts it, and then no node is asked:
+when such a proof ends is not known, so nothing but finding it on chain ever settles what became of it (C12).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...errors import NoAcceptableOffer
+from ...model import Anchor, Money
+from .message import Anchored, associated, given, program_of
+from .mint import unfit
+from .reads import accounts, latest, token_account
+from .rpc import Node
+
+if TYPE_CHECKING:
+    from ...model import ChainRules, Offer
+    from ...steps import Steps
+    from .reads import Account
+
+__all__ = ["ready"]
+
+_RENT = "an account of a token is opened at its owner's cost, never at ours (R9)"
+
+
+def ready(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anchor]:
+    """The blockhash to sign with. Raises NodeError, SettingsError; NoAcceptableOffer for what would not settle."""
+    if rules.trusting and (theirs := given(offer)):
+        return Anchor(Anchored(theirs).text)
+    if not node:
+        raise NoAcceptableOffer(
+            f"a payment on {offer.network.name} carries a fresh blockhash, and no node of that network is known",
+            rule="own blockhash (C12)",
+            hint=f"X402_AGENT_NODES='{offer.network.name}=https://…'   (or trust the seller's: [chains] trust_blockhash = true)",
+        )
+    asked, asset = Node(offer.network, node), offer.asset
+    program = program_of(asset)
+    ours, to = (associated(owner, asset.address, program) for owner in (payer, offer.pay_to))
+    mint, source, target = yield from accounts(asked, asset.address, ours, to)
+    if reason := unfit(asset, mint) or _source(offer, payer, source) or _target(offer, target):
+        raise NoAcceptableOffer(f"{offer.money} cannot be paid: {reason}", rule=_rule(reason), hint="x402-agent doctor")
+    return Anchor(Anchored(*(yield from latest(asked))).text)
+
+
+def _rule(reason: str) -> str:
+    return _RENT if "no account" in reason else "what the node says before a payment"
+
+
+def _source(offer: Offer, payer: str, account: Account | None) -> str:
+    asset = offer.asset
+    held = 0
+    if account is not None:
+        try:
+            holding = token_account(account)
+        except ValueError:
+            return f"our account of {asset.symbol} is not one"
+        if (account.owner, holding.mint, holding.owner) != (program_of(asset), asset.address, payer):
+            return f"our account of {asset.symbol} is not ours"
+        if holding.frozen:
+            return f"our account of {asset.symbol} is frozen"
+        held = holding.amount
+    return "" if held >= offer.amount else f"we have {Money(held, asset)}"
+
+
+def _target(offer: Offer, account: Account | None) -> str:
+    asset = offer.asset
+    if account is None:
+        return f"the payee {offer.pay_to} has no account of {asset.symbol}"
+    try:
+        holding = token_account(account)
+    except ValueError:
+        return f"the payee's account of {asset.symbol} is not one"
+    if (account.owner, holding.mint, holding.owner) != (program_of(asset), asset.address, offer.pay_to):
+        return f"the payee's account of {asset.symbol} is another's"
+    return f"the payee's account of {asset.symbol} is frozen" if holding.frozen else ""
