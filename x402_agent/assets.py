@@ -30,7 +30,7 @@ class _Tables:
         self.ids: dict[str, Asset] = {}
         for caip, row in data["networks"].items():
             aliases = tuple(row.get("aliases", ()))
-            made = Network(caip, row["name"], row.get("testnet", False), aliases, row.get("explorer", ""))
+            made = Network(caip, row["name"], row.get("testnet", False), aliases, row.get("explorer", ""), row.get("confirmations", 1))
             self.networks[caip] = made
             for name in (caip, made.name, *made.aliases):
                 if self.names.setdefault(name, made) is not made:

@@ -15,6 +15,7 @@ from .secret import Veiled
 from .steps import (
     BUSY,
     Approve,
+    Broadcast,
     Close,
     Collect,
     Commit,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Dialect", "Kit", "in_doubt", "judge", "pay", "prove", "prove_hold", "show_again"]
 
 RESENDS = 2
+PAYS_FIRST = "transfer"  # the method of offers that are paid on chain before the seller is shown the transaction
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 BUSY_PAUSE = 0.05
 SHOWN = 3  # credentials that one request may try
@@ -230,6 +232,8 @@ def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = 
     dialect, refusable = kit.dialect(hold.offer.dialect), hold.refused
     kept = True
     try:
+        if hold.offer.method == PAYS_FIRST:
+            yield Broadcast(hold, proof)
         presented = yield from dialect.present(hold, proof)
         if presented.credential is not None:
             kept = yield from _keep(hold, presented.credential)
@@ -241,6 +245,9 @@ def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = 
                 reply, repeated = yield from _send(renewed, Veiled(presented.headers), dialect)
     except BaseException as cause:
         yield Close(hold, "UNKNOWN", refused=hold.refused, note=type(cause).__name__)
+        if isinstance(cause, PaymentInDoubt):
+            cause.payment_id, cause.hint = hold.payment_id, cause.hint or f"x402-agent resume {hold.payment_id[:8]}"
+            raise
         if isinstance(cause, Exception):
             raise in_doubt(hold, type(cause).__name__) from cause
         raise

@@ -18,13 +18,17 @@ _TRANSACTION = {  # what a transaction id looks like, by CAIP-2 namespace
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One chain of the closed table. `id` is CAIP-2, `name` what people and x402 v1 call it; `explorer` has `{tx}` in it."""
+    """One chain of the closed table. `id` is CAIP-2, `name` what people and x402 v1 call it; `explorer` has `{tx}` in it.
+
+    `confirmations`: blocks, its own included, after which a payment of ours is shown to a seller; what frees money is final.
+    """
 
     id: str
     name: str
     testnet: bool
     aliases: tuple[str, ...] = ()
     explorer: str = ""
+    confirmations: int = 1
 
     @property
     def namespace(self) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "MAX_BODY",
     "Approve",
     "Aside",
+    "Broadcast",
     "Call",
     "Close",
     "Collect",
@@ -86,6 +87,13 @@ class Sign(NamedTuple):
 
 class Commit(NamedTuple):
     """Write it down, durably: from here money may move. -> Hold, or None when another process was faster."""
+
+    hold: HeldBudget
+    proof: Proof
+
+
+class Broadcast(NamedTuple):
+    """Put a committed proof that is a transaction of ours on its chain, on time of its own. -> None; raises NodeError, PaymentInDoubt."""
 
     hold: HeldBudget
     proof: Proof
@@ -209,7 +217,7 @@ class Busy:
 
 
 BUSY = Busy()
-Step = Send | Find | Hold | Approve | Sign | Commit | Close | Fetch | Sleep | Look | Collect | Use | Return | Keep | Call
+Step = Send | Find | Hold | Approve | Sign | Commit | Broadcast | Close | Fetch | Sleep | Look | Collect | Use | Return | Keep | Call
 Steps = Generator[Step, Any, T]
 
 

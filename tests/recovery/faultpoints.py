@@ -31,6 +31,8 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 import watch  # noqa: E402
 
 import trust  # noqa: E402
+from first import First, shop  # noqa: E402
+from loopback import Seller  # noqa: E402
 
 PRICE = 10_000
 WAYS = {  # name: path, and how it is paid
@@ -41,6 +43,7 @@ WAYS = {  # name: path, and how it is paid
     "an upload": {"path": "/upload", "body": "an upload"},
     "by asyncio": {"path": "/joke", "loop": True},
     "a new ledger": {"path": "/joke", "new": True},
+    "pays first": {"path": "/first", "first": True},
     "resumed": {"path": "/joke", "died": "sent"},
     "resumed, nothing sent": {"path": "/joke", "died": "send"},
 }
@@ -78,7 +81,7 @@ def payer_of(order: dict[str, Any]) -> Any:
                     prepay=(order["origin"],) if order.get("prepay") else ())  # fmt: skip
     ledger = SqliteLedger(Path(order["home"]) / "ledger.db", sandbox=True, notes=settings.notes_path)
     return Payer(wallet=Wallet.from_key(order["key"]), policy=policy, settings=settings, ledger=ledger,
-                 approve=lambda offer, ask: True)  # fmt: skip
+                 approve=lambda offer, ask: True, dialects=(First(),) if order.get("first") else None)  # fmt: skip
 
 
 def buy(order: dict[str, Any], payer: Any, key: str = "the purchase") -> dict[str, Any]:
@@ -182,7 +185,7 @@ def helper() -> None:
     import httpx2
 
     from x402_agent import recovery
-    from x402_agent.chains.evm import Evm
+    from x402_agent.chains.evm import Evm, transfer
     from x402_agent.primitives import keccak
     from x402_agent.transport import drivers
 
@@ -190,7 +193,7 @@ def helper() -> None:
         return
 
     anyio.run(nothing)  # its backend is imported on first use
-    assert to_thread and recovery and drivers and Evm and keccak(b"")
+    assert to_thread and recovery and drivers and Evm and transfer and keccak(b"")
     trust.read_once()
     for library in (httpx, httpx2):  # they load what a client needs, and the authorities
         library.Client(trust_env=False).close()
@@ -213,7 +216,8 @@ class Bench:
     """One sandbox, one helper, and a folder for each child."""
 
     def __init__(self, box: Any, folder: Path) -> None:
-        self.box, self.folder = box, folder
+        self.box, self.folder, self.seller = box, folder, Seller()
+        shop(self.seller, box)  # who is paid first, by a transaction
         self.process = subprocess.Popen([sys.executable, __file__, "--helper"], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)  # fmt: skip
 
@@ -222,10 +226,12 @@ class Bench:
         self.process.stdin.close()
         self.process.wait(10)
         self.process.stdout.close()
+        self.seller.close()
 
     def tell(self, do: str, home: Path, way: dict[str, Any], **more: Any) -> Any:
         assert self.process.stdin is not None and self.process.stdout is not None
-        facts = {"do": do, "home": str(home), "origin": self.box.origin, "key": self.box.payer_key.hex(),
+        origin = (self.seller if way.get("first") else self.box).origin
+        facts = {"do": do, "home": str(home), "origin": origin, "key": self.box.payer_key.hex(),
                  "allowed": self.box.ground.allowances[0], "node": self.box.rpc_url}  # fmt: skip
         self.process.stdin.write(json.dumps({**facts, **way, **more}) + "\n")
         self.process.stdin.flush()

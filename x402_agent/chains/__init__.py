@@ -42,6 +42,10 @@ class Chain(Protocol):
     It may have `balance(asset, account, node) -> Steps[int]` (atomic units; raises NodeError), and, where the payer pays its
     network, `fee(offer, rules) -> Money`: from memory, the most that this takes beside the price, in its own coin. What must be
     set before it can pay at all, `unset(offer, node, rules) -> str` says, in words, or "".
+
+    One with `broadcast(offer, terms, proof, node) -> Steps[None]` takes offers of the method `transfer`, which pay first: it
+    hands the proof's bytes to nodes, always the same ones, and returns once the seller can see the money there; it raises
+    NodeError or PaymentInDoubt, and then only `fate` frees anything.
     """
 
     namespace: str

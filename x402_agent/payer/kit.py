@@ -16,7 +16,7 @@ from ..ledger.purchase import Rebuy
 from ..ledger.states import outcome
 from ..model import Money, Receipt
 from ..policy import Choice, choose, locked
-from ..steps import Approve, Aside, Close, Collect, Commit, Find, Hold, Keep, Look, Return, Send, Sign, Use
+from ..steps import Approve, Aside, Broadcast, Close, Collect, Commit, Find, Hold, Keep, Look, Return, Send, Sign, Use
 from . import consent
 from .paying import Paying
 from .prepay import LIFETIME, same_terms
@@ -196,6 +196,8 @@ class Kit:
             return self._sign(step)  # type: ignore[arg-type]
         if kind is Commit:
             return self._commit(step)  # type: ignore[arg-type]
+        if kind is Broadcast:
+            return self._broadcast(step)  # type: ignore[arg-type]
         if kind is Close:
             return self._close(step, milliseconds)  # type: ignore[arg-type]
         if kind is Look:
@@ -261,6 +263,11 @@ class Kit:
         if signer.local:
             return chain.prove(hold.offer, hold.terms, signer)
         return _Blocking(lambda: chain.prove(hold.offer, hold.terms, signer))
+
+    def _broadcast(self, step: Broadcast) -> Aside:
+        hold, where = step.hold, step.hold.offer.network
+        chain: Any = self.payer.chains[where.namespace]
+        return Aside(chain.broadcast(hold.offer, hold.terms, step.proof, self.payer.settings.nodes.get(where.id, "")))
 
     def _close(self, step: Close, milliseconds: int) -> Any:
         hold, receipt = step.hold, step.receipt

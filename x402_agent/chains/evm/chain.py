@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_LIFETIME", "SKEW", "Evm"]
 
 SKEW = 600
+_FIRST = "transfer"  # transfer.METHOD, without what belongs to it: most payments need none of that
 MAX_LIFETIME = 3600
 _PRECOMPILES = (0xA00).to_bytes(20, "big")
 _NONCE = re.compile(r"0x[0-9a-f]{64}").fullmatch
@@ -59,15 +60,22 @@ class Evm:
         return permit2.PERMIT2 if offer.method == permit2.METHOD else ""
 
     def prepare(self, offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anchor]:
-        """Nothing: an authorisation is signed without a node."""
-        return NO_ANCHOR
-        yield
+        """Nothing for an authorisation, which is signed without a node; for a transfer gas, fees and the account's nonce."""
+        if offer.method != _FIRST:
+            return NO_ANCHOR
+        from . import transfer
+
+        return (yield from transfer.prepare(offer, payer, node, rules))
 
     def terms(self, offer: Offer, payer: str, *, now: int, nonce: bytes, max_lifetime: int, anchor: Anchor = NO_ANCHOR) -> Terms:
         """Valid from `now` - 600 s until the shortest of what the seller asks, `max_lifetime` and one hour (D5, D8).
 
         `nonce` is 32 fresh random bytes (D13); raises SigningFailed for another length or an empty window.
         """
+        if offer.method == _FIRST:
+            from . import transfer
+
+            return transfer.terms(payer, now, nonce, anchor)
         seconds = min(offer.lifetime, max_lifetime, MAX_LIFETIME)
         if len(nonce) != 32 or seconds <= 0 or now < SKEW:
             raise SigningFailed(
@@ -82,6 +90,10 @@ class Evm:
         """
         if reason := self.refuses(offer, terms.payer):
             raise SigningFailed(f"nothing was signed: {reason}")
+        if offer.method == _FIRST:
+            from . import transfer
+
+            return transfer.prove(offer, terms, signer)
         if not 0 <= terms.valid_after < terms.valid_before <= terms.valid_after + SKEW + MAX_LIFETIME:
             raise SigningFailed("the terms are valid for longer than an hour", rule="lifetime at most 3600 s (D5)")
         if not _NONCE(terms.nonce):
@@ -95,6 +107,10 @@ class Evm:
 
     def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
         """`settled`, `dead` or `unknown`, by the JSON-RPC node at this URL (see fate.py)."""
+        if offer.method == _FIRST:
+            from . import transfer
+
+            return transfer.fate(offer, terms, node)
         from .fate import fate  # a payment that goes well asks no node: none of this is loaded for it
 
         return fate(offer, terms, node)
@@ -113,6 +129,12 @@ class Evm:
 
         return (yield from reads.native(Node(network, node), account))
 
+    def broadcast(self, offer: Offer, terms: Terms, proof: Proof, node: str) -> Steps[None]:
+        """The bytes of a payment that pays first, until the seller can see it (see transfer.py)."""
+        from . import transfer
+
+        return transfer.broadcast(offer, terms, proof, node)
+
     def charged(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
         """What this transaction moved for an `upto` payment, in atomic units; None in doubt (see charge.py)."""
         from .charge import charged
@@ -121,9 +143,15 @@ class Evm:
 
     def lookup(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[str]:
         """What the transaction that a seller names shows: `paid` or why not (see lookup.py)."""
+        if offer.method == _FIRST:
+            return self._found(offer, terms, node)
         from .lookup import lookup
 
         return lookup(offer, terms, transaction, node)
+
+    def _found(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
+        """A transfer of ours is found by its account nonce, whatever id a seller names."""
+        return "paid" if (yield from self.fate(offer, terms, node)) == "settled" else "unknown"
 
     def returned(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
         """What this transaction brought back from the payee, in atomic units (see refund.py)."""
@@ -135,6 +163,8 @@ class Evm:
 def _way(offer: Offer) -> str:
     """Why this scheme, method and facilitator are not signed together, or "" (rows A7, D1, D4)."""
     asset = offer.asset
+    if offer.method == _FIRST:
+        return "" if offer.scheme == _FIRST and not offer.facilitator and not offer.fee_cap else "a transfer has no scheme, facilitator or fee of others (A7)"
     if offer.method == permit2.METHOD:
         if offer.scheme not in permit2.SPENDERS:
             return f"scheme {offer.scheme} is not one we sign by Permit2 (A7)"

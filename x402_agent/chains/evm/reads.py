@@ -222,6 +222,19 @@ def called(node: Node, txid: str) -> Steps[tuple[str, bytes]]:
     return made
 
 
+def sent(node: Node, txid: str) -> Steps[tuple[str, int, str, bytes]]:
+    """Who sent a transaction under which account nonce, whom it called and with which bytes; addresses in lower case. Raises NodeError."""
+
+    def read(found: Any) -> tuple[str, int, str, bytes]:
+        if str(found["hash"]).lower() != txid.lower():
+            raise ValueError("another transaction")
+        to = "" if found["to"] is None else "0x" + data(found["to"], 20).hex()
+        return "0x" + data(found["from"], 20).hex(), quantity(found["nonce"]), to, data(found["input"])
+
+    made: tuple[str, int, str, bytes] = yield from node.read(read, "eth_getTransactionByHash", txid)
+    return made
+
+
 def _log(found: Any) -> Log:
     topics = tuple("0x" + data(topic, 32).hex() for topic in found["topics"])
     return Log("0x" + data(found["address"], 20).hex(), topics, data(found["data"]))

@@ -1,0 +1,46 @@
+"""A dialect for tests that pays first: x402's own challenge, settled by a transfer of ours whose id is shown to the seller."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from x402_agent.dialects import X402
+from x402_agent.model import Claim
+from x402_agent.steps import Presented
+
+__all__ = ["First", "shop"]
+
+
+class First(X402):
+    """Every offer is read as one that wants a transfer and then its id in x-transaction."""
+
+    def read(self, reply, ask):
+        found = super().read(reply, ask)
+        offers = () if found is None else tuple(replace(each, scheme="transfer", method="transfer") for each in found.offers)
+        return None if found is None else replace(found, offers=offers)
+
+    def present(self, hold, proof):
+        return Presented({"x-transaction": proof.payload["transaction"]})
+        yield
+
+    def receipt(self, reply, offer):
+        return Claim(success=reply.status < 400 or None, transaction="")
+
+
+def shop(seller, box, path="/first", amount=10_000, paid=lambda hit: None):
+    """The seller's side: 402 until the transfer that is named stands on the sandbox's chain and was not used before. -> URL, ids shown."""
+    shown, used = [], set()
+
+    def route(hit):
+        txid = hit.headers.get("x-transaction", "")
+        if not txid:
+            return seller.answer(402, b"{}", payment_required=seller.packed(seller.terms(path, amount, payTo=box.pay_to)))
+        shown.append(txid)
+        before = box.balance(box.pay_to)
+        if before < amount * len(used | {txid}):
+            return seller.answer(402, b"{}")
+        used.add(txid)
+        return paid(hit) or seller.answer(200, b"goods")
+
+    seller.serves(path, route)
+    return seller.url(path), shown

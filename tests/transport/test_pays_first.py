@@ -1,0 +1,139 @@
+"""Payments that stand on the chain before the seller is shown anything but their id: the same bytes, never others."""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+import anyio
+import pytest
+
+from first import First, shop
+from loopback import Seller
+from x402_agent import NoAcceptableOffer, Payer, PaymentInDoubt, PolicyDenied, SigningFailed
+from x402_agent.chains.evm import transfer
+from x402_agent.model import Anchor, ChainRules
+
+PRICE = 10_000
+
+
+@pytest.fixture
+def seller():
+    made = Seller()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def payer():
+    with Payer.sandbox(serve=True) as made:
+        made.dialects = (First(),)
+        made.box.fund(made.box.payer_address, 10 * PRICE)
+        yield made
+
+
+def moved(payer):
+    return payer.box.balance(payer.box.pay_to)
+
+
+def states(payer):
+    payer.ledger.flush()
+    return [row.state for row in payer.ledger.payments()]
+
+
+def test_it_is_on_the_chain_before_its_id_is_shown(payer, seller):
+    url, shown = shop(seller, payer.box)
+    with payer.client() as http:
+        for number in (1, 2):
+            reply = http.get(url)
+            assert reply.status_code == 200 and reply.extensions["payment"].outcome == "spent"
+            assert moved(payer) == number * PRICE
+    assert len(set(shown)) == 2 and states(payer) == ["CLAIMED", "CLAIMED"]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_same_for_event_loops(payer, seller, backend):
+    url, _ = shop(seller, payer.box)
+
+    async def main():
+        async with payer.async_client() as http:
+            assert (await http.get(url)).content == b"goods"
+
+    anyio.run(main, backend=backend)
+    assert moved(payer) == PRICE
+
+
+def test_a_seller_who_wants_more_after_it_gets_the_same_id_again(payer, seller):
+    url, shown = shop(seller, payer.box, paid=lambda hit: seller.answer(500))
+    with payer.client() as http:
+        for _ in range(3):
+            assert http.get(url, extensions={"payment": {"key": "one"}}).status_code == 500
+    assert len(set(shown)) == 1 and len(shown) >= 3 and moved(payer) == PRICE and len(states(payer)) == 1
+
+
+def test_what_was_not_handed_over_goes_out_later_byte_for_byte(payer, seller, monkeypatch):
+    url, shown = shop(seller, payer.box)
+    sent, honest = [], transfer.reads.send_raw
+
+    def stopped(node, raw):
+        sent.append(raw)
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(transfer.reads, "send_raw", stopped)
+    with payer.client() as http, pytest.raises(KeyboardInterrupt):
+        http.get(url, extensions={"payment": {"key": "one"}})
+    assert shown == [] and moved(payer) == 0 and states(payer) == ["UNKNOWN"]
+
+    def spoken(node, raw):
+        sent.append(raw)
+        return (yield from honest(node, raw))
+
+    monkeypatch.setattr(transfer.reads, "send_raw", spoken)
+    with payer.client() as http:
+        assert http.get(url, extensions={"payment": {"key": "one"}}).status_code == 200
+    assert len(sent) == 2 and sent[0] == sent[1] and moved(payer) == PRICE and states(payer) == ["CLAIMED"]
+
+
+def test_one_that_stays_out_of_every_block_is_in_doubt_and_resume_ends_it(payer, seller, monkeypatch):
+    url, shown = shop(seller, payer.box)
+    monkeypatch.setattr(transfer, "PATIENCE", 0.5)
+
+    def lost(node, raw):
+        return
+        yield
+
+    honest = transfer.reads.send_raw
+    monkeypatch.setattr(transfer.reads, "send_raw", lost)
+    with payer.client() as http, pytest.raises(PaymentInDoubt) as caught:
+        http.get(url)
+    assert "without a final block" in caught.value.what and "x402-agent resume" in caught.value.hint and shown == []
+    monkeypatch.setattr(transfer.reads, "send_raw", honest)
+    monkeypatch.setattr(transfer, "PATIENCE", 20)
+    payer.resume()
+    assert moved(payer) == PRICE and len(shown) == 1 and set(states(payer)) <= {"CLAIMED", "CONFIRMED"}
+
+
+def test_two_at_once_have_two_account_nonces(payer, seller):
+    url, shown = shop(seller, payer.box)
+    with payer.client() as http, ThreadPoolExecutor(4) as pool:
+        assert [each.status_code for each in pool.map(lambda _: http.get(url), range(4))] == [200] * 4
+    assert len(set(shown)) == 4 and moved(payer) == 4 * PRICE
+
+
+def test_without_a_node_or_beyond_the_fee_that_policy_lets_a_network_take_nothing_is_signed(payer, seller):
+    url, shown = shop(seller, payer.box)
+    payer.policy = dataclasses.replace(payer.policy, chains=ChainRules(fees={"eip155": 1}))
+    with payer.client() as http, pytest.raises(PolicyDenied, match="C8"):
+        http.get(url)
+    payer.policy = dataclasses.replace(payer.policy, chains=ChainRules())
+    payer.settings = dataclasses.replace(payer.settings, nodes={})
+    with payer.client() as http, pytest.raises(NoAcceptableOffer, match="needs a node"):
+        http.get(url)
+    assert shown == [] and states(payer) == []
+
+
+@pytest.mark.parametrize("text", ["", "1", "0,1,1,1", "1,0,,1", "1,1,,", "1,1,1,1\n", "99999999,1,,1", "1,1,x,1"])
+def test_terms_without_gas_fees_and_height_are_none(text):
+    with pytest.raises(SigningFailed):
+        transfer.terms("0x" + "ab" * 20, 1, bytes(32), Anchor(text, 0))
