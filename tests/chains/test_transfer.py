@@ -11,7 +11,7 @@ from x402_agent.chains.evm import Evm, reads, transfer
 from x402_agent.chains.evm.rpc import Node
 from x402_agent.errors import NodeError
 from x402_agent.model import FOREVER, ChainRules, Offer
-from x402_agent.steps import Fetched
+from x402_agent.steps import Fetched, Walk
 from x402_agent.transport.fetch import drive
 
 NETWORK = "eip155:84532"
@@ -135,11 +135,8 @@ def test_nothing_else_is_signed_by_this_way(bench, change):
 def test_another_chain_is_not_believed(bench):
     offer = bench.offer()
     terms, _ = bench.made(offer)
-    steps = EVM.fate(offer, terms, "https://node.example")
-    next(steps)
-    answer = Fetched(200, {}, b'{"jsonrpc":"2.0","id":1,"result":"0x1"}')
-    with pytest.raises(StopIteration) as done:
-        while True:
-            steps.send(answer)
-    assert done.value.value == "unknown"
+    walk = Walk(EVM.fate(offer, terms, "https://node.example"))
+    for _ in walk:
+        walk.got = Fetched(200, {}, b'{"jsonrpc":"2.0","id":1,"result":"0x1"}')
+    assert walk.result == "unknown"
     assert repr(Node(offer.network, "https://node.example/key")) == "Node(base-sepolia, https://node.example)"
