@@ -317,7 +317,7 @@ def judge(status: int, claim: model.Claim, *, fresh: bool) -> tuple[str, bool]:
         return "CLAIMED", False
     if claim.success and status != 402:
         return "PAID_UNDELIVERED", False
-    return "UNKNOWN", status == 402 and fresh
+    return "UNKNOWN", status == 402 and fresh and not claim.waiting
 
 
 def in_doubt(hold: model.Hold, why: str) -> PaymentInDoubt:

@@ -168,7 +168,8 @@ class ChainRules(NamedTuple):
 class Terms:
     """What we chose ourselves, never the seller: payer, nonce (0x + 32 bytes hex), validity in unix seconds.
 
-    `valid_before` is `FOREVER` where only the chain can say that a proof is dead; `anchor` is what was read from it.
+    `valid_before` is `FOREVER` where only the chain can say that a proof is dead; `anchor` is what was read from it. `proved`
+    is what the ledger keeps of the proof once there is one, to know it again: a digest, or its id on chain (`Proof.txid`).
     """
 
     payer: str
@@ -176,6 +177,7 @@ class Terms:
     valid_after: int
     valid_before: int
     anchor: Anchor = NO_ANCHOR
+    proved: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +225,16 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What we send. `payload` is a bearer secret until it has settled: it appears in no repr, log or error."""
+    """What we send. `payload` is a bearer secret until it has settled: it appears in no repr, log or error.
+
+    `txid` is the id that its chain will know it by, 64 hex digits, where the proof is a whole transaction.
+    """
 
     payload: Mapping[str, Any] = field(repr=False)
     payer: str
     nonce: str
     expires: int
+    txid: str = ""
 
     def __repr__(self) -> str:
         return f"Proof({self.nonce[2:6]}…{self.nonce[-2:]})"
@@ -269,7 +275,8 @@ class Claim:
     """A seller's receipt as decoded: `success` is None when there was none or it could not be read.
 
     `signed` is the receipt that the seller signed, as parsed: untrusted until `evidence` has judged it.
-    `credential` is what the answer gives for later requests, if it gives one.
+    `credential` is what the answer gives for later requests, if it gives one. `waiting`: the payment is under way by the
+    seller's own word, so an answer 402 refuses nothing.
     """
 
     success: bool | None = None
@@ -277,6 +284,7 @@ class Claim:
     fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
     signed: Mapping[str, Any] | None = field(default=None, repr=False)
     credential: Credential | None = None
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

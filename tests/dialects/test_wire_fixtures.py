@@ -75,5 +75,6 @@ def test_the_payment_is_written(row, challenge, dialect, ask):
 def test_the_receipt_is_read(row, dialect, b64, with_headers):
     reply = with_headers((row["header"], b64(row["document"])))
     extension = row["document"].get("extensions", {}).get("offer-receipt", {"info": {"receipt": None}})
-    claim = Claim(row["success"], row["transaction"], row["document"], extension["info"]["receipt"])
+    waiting = row["document"].get("errorReason") == "settlement_pending"
+    claim = Claim(row["success"], row["transaction"], row["document"], extension["info"]["receipt"], waiting=waiting)
     assert dialect.receipt(reply, None) == claim

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..errors import SettingsError
 from .evm import Evm
 from .solana import Solana
+from .stacks import Stacks
 from .tron import Tron
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ..model import Anchor, ChainRules, Offer, Proof, Terms
     from ..steps import Steps
 
-__all__ = ["Chain", "Evm", "Signer", "Solana", "Tron", "builtin", "load"]
+__all__ = ["Chain", "Evm", "Signer", "Solana", "Stacks", "Tron", "builtin", "load"]
 
 GROUP = "x402_agent.chains"
 
@@ -85,7 +86,7 @@ class Chain(Protocol):
 
 def builtin() -> tuple[Chain, ...]:
     """Our own chains."""
-    return (Evm(), Solana(), Tron())
+    return (Evm(), Solana(), Tron(), Stacks())
 
 
 def load(names: Iterable[str]) -> tuple[Chain, ...]:

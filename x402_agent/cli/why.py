@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import Money, Settings
+from ..model import FOREVER
 from .common import Json, as_json, errors, found, link, row
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def run(
         print(f"  that is    {means}")
         print(f"  asked      {one.method} {one.url}")
         print(f"  from       {one.payer}\n  to         {one.pay_to}")
-        print(f"  proof      {one.nonce[2:6]}…{one.nonce[-2:]}   expires {_clock(one.valid_before)}")
+        print(f"  proof      {one.nonce[2:6]}…{one.nonce[-2:]}   {_end(one.valid_before)}")
         if one.status:
             print(f"  answer     {one.status}   {'tx ' + one.transaction if one.transaction else 'no transaction named'}")
         if shared:
@@ -89,6 +90,10 @@ def run(
             note = event.data.get("note") or ""
             print(f"  {_clock(event.at / 1000)}   {event.from_state or 'new':>10} -> {event.state:16} {note}")
         print(f"  try        {hint}")
+
+
+def _end(at: int) -> str:
+    return "until its account nonce is spent" if at == FOREVER else f"expires {_clock(at)}"
 
 
 def _clock(at: float) -> str:

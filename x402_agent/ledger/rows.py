@@ -204,7 +204,7 @@ def hold_of(row: sqlite3.Row | dict[str, Any], ask: Ask | None = None, limits: t
                   under=_under(row))  # fmt: skip
         ask._key = row["ask_key"]
     anchor = Anchor(row["anchor"], row["account_nonce"])
-    terms = Terms(row["from_address"], row["nonce"], row["valid_after"], row["valid_before"], anchor)
+    terms = Terms(row["from_address"], row["nonce"], row["valid_after"], row["valid_before"], anchor, row["proof_digest"])
     return Hold(
         row["payment_id"], ask, offer_of(row), terms, limits, row["state"],
         resumed=True, refused=bool(row["refused"]), identifier=row["identifier"],

@@ -330,5 +330,5 @@ def _signed(challenge: Challenge, ask: Ask, offer: Offer, now: float) -> str:
 
 
 def digest(proof: Proof) -> str:
-    """sha256 of the proof's payload: what the ledger keeps, to know the same bytes again."""
-    return hashlib.sha256(_canonical(proof.payload).encode()).hexdigest()
+    """What the ledger keeps, to know the same bytes again: their id on chain where they have one, else sha256 of the payload."""
+    return proof.txid or hashlib.sha256(_canonical(proof.payload).encode()).hexdigest()

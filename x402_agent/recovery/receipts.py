@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import assets
+from ..encodings import unc32_address
 from ..transport.fetch import drive
 
 if TYPE_CHECKING:
@@ -44,12 +45,22 @@ def differs(fields: Mapping[str, Any], hold: Hold) -> str:
 
 
 def _same(said: object, ours: str, network: Network) -> bool:
-    """Whether a field names our address; EVM addresses are equal whatever their case."""
+    """Whether a field names our address; EVM addresses are equal whatever their case, those of Stacks by their key."""
     if said is None or said == "":
         return True
     if not isinstance(said, str):
         return False
+    if network.namespace == "stacks":
+        return said == ours or _key(said) == _key(ours)
     return said.lower() == ours.lower() if network.namespace == "eip155" else said == ours
+
+
+def _key(address: str) -> bytes:
+    """One key has two addresses of Stacks, the testnet's and the mainnet's."""
+    try:
+        return unc32_address(address)[1]
+    except ValueError:
+        return address.encode()
 
 
 def _fits(said: object, amount: int, *, below: bool) -> bool:

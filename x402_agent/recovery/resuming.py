@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import NodeError, PaymentError, SettingsError
-from ..model import Money
+from ..model import FOREVER, Money
 from ..transport.fetch import drive
 from . import receipts
 
@@ -158,6 +158,8 @@ def _todo(payer: Payer, hold: Hold, now: Payment) -> str:
     network = hold.offer.network
     if network.id not in payer.settings.nodes:
         return f"name a node, so that the chain can be asked: X402_AGENT_NODES={network.name}=https://…"
+    if ends == FOREVER:
+        return f"it may settle until its account nonce is spent; repeat the request, or x402-agent resume {name} asks the chain again"
     if payer.clock() <= ends:
         until = time.strftime("%H:%M:%SZ", time.gmtime(ends))
         return f"it may settle until {until}; repeat the request, or x402-agent resume {name} after that"

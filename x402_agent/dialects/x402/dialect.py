@@ -28,6 +28,7 @@ MAX_RESOURCE = 8 * 1024
 MAX_RECEIPT = 16 * 1024
 IDENTIFIER = "payment-identifier"
 SIGNED = "offer-receipt"
+WAITING = ("settlement_pending", "transaction_held", "transaction_pending")  # broadcast or queued, and not refused
 _TOKEN = re.compile(r"[!-~]{1,128}").fullmatch
 _HINT = "x402-agent get --dry-run URL"
 
@@ -77,6 +78,7 @@ class X402:
             transaction if isinstance(transaction, str) and _TOKEN(transaction) else "",
             fields,
             _signed_receipt(fields),
+            waiting=fields.get("errorReason") in WAITING,
         )
 
 

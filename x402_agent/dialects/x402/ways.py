@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .passed import Passed, broken, show
 from .solana import solana
+from .stacks import stacks
 from .told import Told, Way
 from .tron import tron
 
@@ -39,4 +40,4 @@ def _facilitator(told: Told) -> str:
     return found
 
 
-FAMILIES: Mapping[str, Callable[[Told], Way]] = {"eip155": _evm, "solana": solana, "tron": tron}
+FAMILIES: Mapping[str, Callable[[Told], Way]] = {"eip155": _evm, "solana": solana, "tron": tron, "stacks": stacks}

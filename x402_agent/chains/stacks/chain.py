@@ -1,0 +1,125 @@
+"""The chain door of Stacks: may it be paid, on which terms, with which proof, and what became of it.
+
+A proof is a whole signed transaction: it never expires, so it counts until its account nonce is spent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ... import assets
+from ...encodings import unc32_address
+from ...errors import SigningFailed
+from ...model import FOREVER, NO_ANCHOR, Proof, Terms
+
+if TYPE_CHECKING:
+    from ...model import Anchor, Asset, ChainRules, Offer
+    from ...steps import Steps
+    from .. import Signer
+
+__all__ = ["Stacks"]
+
+_HALF_ORDER = bytes.fromhex("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0")
+_MAINNET, _TESTNET = frozenset({20, 22}), frozenset({21, 26})
+_KEYLESS = frozenset({bytes(20), bytes.fromhex("29cfc6376255a78451eeb4b129ed8eacffa2feef")})  # no key, a key of zeros
+
+
+class Stacks:
+    """STX and SIP-010 tokens on every `stacks` network of the table. Stateless: one instance serves every thread."""
+
+    namespace = "stacks"
+
+    def refuses(self, offer: Offer, payer: str) -> str:
+        """Why this offer cannot be paid from `payer`, in words, or "" (rows A1, A7, P2, R1, R2)."""
+        asset = offer.asset
+        if assets.asset_by_id(asset.id) != asset or asset.network.namespace != self.namespace:
+            return f"{asset.symbol} on {asset.network.id} is not a token of the table (A1)"
+        if offer.scheme != "exact" or offer.method or offer.facilitator:
+            return f"scheme {offer.scheme} is not one we sign on Stacks{f' by {offer.method}' if offer.method else ''} (A7)"
+        if not 0 < offer.amount < 1 << 64:
+            return "the amount is outside 64 bits, which is what a transfer of STX or a post-condition can hold (P2)"
+        if "." in offer.pay_to:
+            token = (
+                "the token contract" if offer.pay_to == asset.address else "a contract, which no facilitator accepts"
+            )
+            return f"payTo is {token} (R1)"
+        try:
+            version, target = unc32_address(offer.pay_to)
+        except ValueError as why:
+            return f"payTo is {why} (R2)"
+        if version not in (_TESTNET if asset.network.testnet else _MAINNET):
+            return f"payTo is no address of {asset.network.name} (R2)"
+        if target in _KEYLESS:
+            return "payTo belongs to no key (R1)"
+        try:
+            ours = unc32_address(payer)[1]
+        except ValueError as why:
+            return f"our own account is {why}"
+        return "payTo is our own account (R1)" if target == ours else ""
+
+    def spender(self, offer: Offer) -> str:
+        """Nobody: a transfer needs no allowance."""
+        return ""
+
+    def prepare(self, offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anchor]:
+        """Fee and account nonce, by the node (see ready.py). Raises NodeError, NoAcceptableOffer."""
+        from .ready import prepare
+
+        return prepare(offer, payer, node, rules)
+
+    def terms(
+        self, offer: Offer, payer: str, *, now: int, nonce: bytes, max_lifetime: int, anchor: Anchor = NO_ANCHOR
+    ) -> Terms:
+        """Valid from `now` on, without an end; `nonce` is 32 fresh random bytes. Raises SigningFailed for another length."""
+        if len(nonce) != 32 or now < 0:
+            raise SigningFailed("a payment needs a nonce of 32 bytes", rule="own nonce (D13)")
+        return Terms(payer, "0x" + nonce.hex(), now, FOREVER, anchor)
+
+    def prove(self, offer: Offer, terms: Terms, signer: Signer) -> Proof:
+        """The signed transaction in hex, without 0x. Raises SigningFailed when it cannot be made on these terms."""
+        if reason := self.refuses(offer, terms.payer):
+            raise SigningFailed(f"nothing was signed: {reason}")
+        from .signing import details, unsigned  # who pays on another chain loads none of it
+
+        try:
+            bare = unsigned(offer, terms)
+        except ValueError as why:
+            raise SigningFailed(f"nothing was signed: {why}", rule="SIP-005") from None
+        made = bare.signed(lambda digest: _checked(signer.sign_digest(self.namespace, digest)))
+        field = details(offer).field
+        return Proof({field: made.wire().hex()}, terms.payer, terms.nonce, terms.valid_before, made.txid[2:])
+
+    def balance(self, asset: Asset, account: str, node: str) -> Steps[int]:
+        """What an account has of a token, in atomic units; raises NodeError, SettingsError."""
+        from .ready import balance
+
+        return balance(asset, account, node)
+
+    def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
+        """`settled`, `dead` or `unknown`, by the node at this URL (see fate.py)."""
+        from .fate import fate
+
+        return fate(offer, terms, node)
+
+    def charged(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
+        """None: nothing here is charged below what was signed."""
+        return None
+        yield
+
+    def lookup(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[str]:
+        """What the transaction that a seller names shows: `paid` or why not (see lookup.py)."""
+        from .lookup import lookup
+
+        return lookup(offer, terms, transaction, node)
+
+    def returned(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
+        """What this transaction brought back from the payee, in atomic units (see lookup.py)."""
+        from .lookup import returned
+
+        return returned(offer, terms, transaction, node)
+
+
+def _checked(signature: bytes) -> bytes:
+    if len(signature) != 65 or signature[64] not in (27, 28) or signature[32:64] > _HALF_ORDER:
+        raise SigningFailed("the signer did not answer with r, s, v and a low s", rule="65 bytes, v 27 or 28")
+    return signature

@@ -1,0 +1,74 @@
+"""What became of a payment on Stacks. A transaction never expires: only its account nonce, once spent, ends it (b11).
+
+`settled`: the transaction that spent our account nonce is ours and succeeded. `dead`: every node shows, below enough blocks, that
+it was ours and was aborted (its fee is gone), or that another one has spent that nonce. All else is `unknown`: a mempool that
+dropped it, a node that has never heard of it, a nonce that is not spent yet.
+
+It is found by its id, which the ledger knows from our own bytes, else in the account's history by its nonce, which also finds one
+that a sponsor has signed. Either way what it does is compared with what was signed, so no id is believed by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ...errors import NodeError, SettingsError, SigningFailed
+from ..rpc import alike
+from .api import Node, history, spent_below, tip, transaction
+from .signing import does, own
+
+if TYPE_CHECKING:
+    from ...model import Offer, Terms
+    from ...steps import Steps
+    from .api import Seen
+
+__all__ = ["BURIED", "FINAL", "fate", "is_ours"]
+
+FINAL = 6  # blocks above one that is believed to stay
+BURIED = 100  # above one that frees money: some twenty minutes, two blocks of Bitcoin
+_TXID = re.compile(r"[0-9a-f]{64}").fullmatch
+
+
+def is_ours(seen: Seen, offer: Offer, terms: Terms) -> bool:
+    """Whether this is the very payment: our account and nonce, and the id of our bytes or what was signed."""
+    if seen.sender != own(terms.payer, offer.network) or seen.nonce != terms.anchor.number:
+        return False
+    return seen.txid == "0x" + terms.proved or seen.does == does(offer, terms.payer, terms.nonce)
+
+
+def fate(offer: Offer, terms: Terms, node: str) -> Steps[str]:
+    """`settled`, `dead` or `unknown`, by one URL or several with `|` between them; another chain is not believed.
+
+    One node's word is enough for `settled`, which keeps money counted; `dead` frees it, so all must say it (C2).
+    """
+    try:
+        nodes = Node(offer.network, node).each()
+        word = yield from alike(_one(each, offer, terms) for each in nodes)
+    except (SettingsError, SigningFailed, ValueError):
+        return "unknown"
+    if word is None and len(nodes) > 1:
+        for each in nodes:
+            if (yield from _one(each, offer, terms)) == "settled":
+                return "settled"
+    return word or "unknown"
+
+
+def _one(asked: Node, offer: Offer, terms: Terms) -> Steps[str]:
+    account, number = own(terms.payer, offer.network), terms.anchor.number
+    try:
+        if (yield from spent_below(asked, account)) <= number:
+            return "unknown"
+        seen = (yield from transaction(asked, "0x" + terms.proved)) if _TXID(terms.proved) else None
+        if seen is None or not is_ours(seen, offer, terms):
+            found = yield from history(asked, account, number)
+            seen = found and (yield from transaction(asked, found.txid))  # a list may tell less of each
+        if seen is None or not seen.status:
+            return "unknown"
+        ours = is_ours(seen, offer, terms)
+        if ours and seen.status == "success":
+            return "settled"
+        told = ours or (seen.does is not None and (seen.sender, seen.nonce) == (account, number))
+        return "dead" if told and (yield from tip(asked)) >= seen.height + BURIED else "unknown"
+    except NodeError:
+        return "unknown"

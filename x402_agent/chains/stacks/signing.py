@@ -1,0 +1,97 @@
+"""What is signed for an offer, as a function of the table, the offer, and our own terms: nothing else comes into it.
+
+STX goes by a token transfer, which carries no post-condition; a token by SIP-010's `transfer` under mode Deny and one exact
+post-condition, so that whatever else its contract does takes nothing of ours (D15).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import urlsafe_b64encode
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...encodings import c32_address, unc32_address
+from ...errors import SigningFailed
+from .payloads import MEMO, Call, PostCondition, Transfer, sip010_transfer
+from .transaction import EMPTY_SPONSOR, Spending, Transaction
+
+if TYPE_CHECKING:
+    from ...model import Network, Offer, Terms
+
+__all__ = ["Details", "anchor_text", "details", "does", "fee_of", "own", "unsigned"]
+
+_FEE = re.compile(r"fee=([0-9]{1,19})").fullmatch
+_NONCE = re.compile(r"0x[0-9a-f]{64}").fullmatch
+
+
+class Details(NamedTuple):
+    """`Offer.details`, read: the memo that the seller binds a payment by, who pays the fee, the payload's field."""
+
+    memo: str = ""
+    sponsored: bool = False
+    field: str = "transaction"
+
+
+def details(offer: Offer) -> Details:
+    """What the dialect has written; raises SigningFailed for anything else."""
+    if not offer.details:
+        return Details()
+    try:
+        found: dict[str, Any] = json.loads(offer.details)
+        made = Details(**found)
+    except (ValueError, TypeError):
+        raise SigningFailed("the details of the offer cannot be read", rule="memo, sponsored, field") from None
+    fine = (
+        type(made.memo) is str and type(made.sponsored) is bool and made.field in ("transaction", "signedTransaction")
+    )
+    if not fine or len(made.memo) > MEMO or not made.memo.isascii():
+        raise SigningFailed("the details of the offer cannot be read", rule="memo of at most 34 bytes of ASCII")
+    return made
+
+
+def own(payer: str, network: Network) -> str:
+    """Our account as this network writes it: the same key has an address of the testnet, too. Raises ValueError."""
+    return c32_address(26 if network.testnet else 22, unc32_address(payer)[1])
+
+
+def anchor_text(fee: int) -> str:
+    """The fee, in microSTX, as `Terms.anchor` keeps it."""
+    return f"fee={fee}"
+
+
+def fee_of(terms: Terms) -> int:
+    """The fee in microSTX; raises SigningFailed when the terms hold none."""
+    found = _FEE(terms.anchor.text)
+    if not found or terms.anchor.number < 0:
+        raise SigningFailed("the terms hold no fee and account nonce", rule="a node is asked before a hold (C6)")
+    return int(found[1])
+
+
+def memo(offer: Offer, nonce: str) -> bytes:
+    """The seller's own nonce where there is one, else `x402:` and 24 letters of ours: 29 bytes."""
+    bound = details(offer).memo
+    if bound:
+        return bound.encode()
+    if not _NONCE(nonce):
+        raise SigningFailed("the nonce of the terms is not 32 bytes", rule="own nonce (D13)")
+    return b"x402:" + urlsafe_b64encode(bytes.fromhex(nonce[2:38]))
+
+
+def does(offer: Offer, payer: str, nonce: str) -> Transfer | Call:
+    """The payload for an offer. Raises ValueError, SigningFailed."""
+    asset, note = offer.asset, memo(offer, nonce)
+    if asset.native:
+        return Transfer(offer.pay_to, offer.amount, note)
+    return sip010_transfer(asset.address, offer.amount, own(payer, offer.network), offer.pay_to, note)
+
+
+def unsigned(offer: Offer, terms: Terms) -> Transaction:
+    """The transaction for an offer on these terms, without its signature. Raises ValueError, SigningFailed."""
+    asset, fee = offer.asset, fee_of(terms)
+    limit: tuple[bytes, ...] = ()
+    if not asset.native:
+        limit = (PostCondition("", "eq", offer.amount, f"{asset.address}::{asset.detail}").wire(),)
+    spending = Spending(unc32_address(terms.payer)[1], terms.anchor.number, fee)
+    sponsor = EMPTY_SPONSOR if details(offer).sponsored else None
+    return Transaction(offer.network.testnet, spending, does(offer, terms.payer, terms.nonce).wire(), limit, sponsor)
