@@ -30,7 +30,7 @@ CODE = """
              "asset": "0x036CbD53842c5426634e7929541eC2318f3dCF7e", "payTo": "0x" + "20" * 20}
     reply = Reply(402, Body(), json.dumps({"x402Version": 2, "accepts": [entry]}).encode())
     ask = Ask("GET", "https://a.example/", "https://a.example", "a.example", "/")
-    (dialect,), (chain, *_) = dialects(), chains()
+    (dialect, *_), (chain, *_) = dialects(), chains()
     (offer,) = dialect.read(reply, ask).offers
     signer = Signer()
     assert chain.refuses(offer, signer.address("eip155")) == ""
