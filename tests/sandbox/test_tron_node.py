@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import random
+
 import pytest
 
 from trontools import TRX, World, raw
@@ -10,6 +13,7 @@ from x402_agent.sandbox.tron.chain import ENERGY_PRICE, show
 from x402_agent.sandbox.tron.contracts import PAYMENT_PERMIT
 from x402_agent.sandbox.tron.envelope import decode, transaction_view
 from x402_agent.sandbox.tron.grid import answer_grid
+from x402_agent.sandbox.tron.node import METHODS
 
 NOBODY = "410000000000000000000000000000000000000000"
 
@@ -209,3 +213,28 @@ def test_events_of_a_contract_by_name(world):
     names = [each["event_name"] for each in answer_grid(world.chain, path, {"order_by": "block_timestamp,asc"})[1]["data"]]
     assert names == ["Transfer", "Approval", "Transfer"]
     assert answer_grid(world.chain, "/v1/nothing", {}) is None
+
+
+# -- what strangers send -----------------------------------------------------------------------------------------------
+
+JUNK = [None, True, 0, -1, 10**30, 2**256, 1.5, float("inf"), "", "x", "ff", "\u00e9", "\ud800", "0" * 64, "f" * 64, [], {}, [[]], "1" * 5000]
+KEYS = ("value num id_or_num detail visible address owner_address contract_address function_selector parameter data call_value "
+        "fee_limit transaction raw_data_hex raw_data signature").split()  # fmt: skip
+QUERY = "limit fingerprint order_by min_timestamp max_timestamp contract_address event_name only_to min_block_timestamp".split()
+
+
+@pytest.mark.parametrize("backend", ["pyrevm", "py-evm"])
+def test_whatever_is_sent_gets_an_answer_and_moves_nothing(backend):
+    rng, world = random.Random(402), World(backend)
+    world.send(world.build())
+    wire, before = world.wire(world.build()), world.state()
+    own = {"visible": True, "owner_address": world.me, "contract_address": world.usdt}
+    for number in range(600):
+        body = {key: rng.choice(JUNK) for key in rng.sample(KEYS, rng.randrange(1, 9))} | (own if number % 2 else {})
+        json.dumps(world.ask(rng.choice(list(METHODS)), rng.choice(("wallet", "walletsolidity")), **body))
+        query = {key: str(rng.choice(JUNK)) for key in rng.sample(QUERY, 3)}
+        assert transfers(world, **query)[0] in (200, 400)
+        changed = bytearray(wire)
+        changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
+        assert "result" not in world.ask("broadcasthex", transaction=bytes(changed[: rng.choice((None, rng.randrange(999)))]).hex())
+    assert world.state() == before

@@ -22,7 +22,7 @@ _INT, _BYTES = 0, 2
 _PREFIX = b"\x41"
 
 
-class Malformed(Exception):
+class Malformed(ValueError):
     """Bytes that are no transaction, with the reason."""
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .chain import Block, Chain, Mined
 
-__all__ = ["answer_node"]
+__all__ = ["METHODS", "answer_node"]
 
 _PARAMETERS = {
     "getTransactionFee": BANDWIDTH_PRICE,
@@ -56,7 +56,10 @@ class _Asked(NamedTuple):
         given = self.body.get(name) or 0
         if isinstance(given, bool) or not isinstance(given, (int, str)):
             raise ValueError(f"{name}: not a number")
-        return int(given)
+        number = int(given)
+        if not 0 <= number < 1 << 63:
+            raise ValueError(f"{name}: not within 63 bits")
+        return number
 
     def mined(self) -> Mined | None:
         """The transaction named by `value`, when the kind of node that is asked has it."""
@@ -70,7 +73,7 @@ def answer_node(chain: Chain, path: str, body: Mapping[str, Any]) -> object | No
     What is not understood is answered as java-tron does: {"Error": ...}.
     """
     _, room, name = (*path.split("/", 2), "", "")[:3]
-    method = _METHODS.get(name) if room in ("wallet", "walletsolidity") else None
+    method = METHODS.get(name) if room in ("wallet", "walletsolidity") else None
     if method is None or (room == "walletsolidity" and name.startswith("broadcast")):
         return None
     try:
@@ -196,13 +199,19 @@ def _trigger(asked: _Asked) -> dict[str, Any]:
     """Run code and forget it: `function_selector` and `parameter`, or `data`."""
     contract = asked.address("contract_address")
     if not asked.chain.code(contract):
-        words = b"Smart contract is not exist."
-        return {"result": {"code": "CONTRACT_VALIDATE_ERROR", "message": words.hex()}}
-    ran, energy = asked.chain.call(contract, _calldata(asked), asked.address("owner_address"), value=asked.number("call_value"))
+        return _invalid("Smart contract is not exist.")
+    owner, value = asked.address("owner_address"), asked.number("call_value")
+    if value > asked.chain.sun(owner):
+        return _invalid("Validate InternalTransfer error, balance is not sufficient.")
+    ran, energy = asked.chain.call(contract, _calldata(asked), owner, value=value)
     answer: dict[str, Any] = {"result": {"result": True}, "energy_used": energy, "constant_result": [ran.output.hex()]}
     if not ran.ok:
         answer["result"]["message"] = _words("REVERT" if not ran.halt else ran.halt).encode().hex()
     return answer | {"transaction": {"ret": [{} if ran.ok else {"ret": "FAILED"}]}}
+
+
+def _invalid(words: str) -> dict[str, Any]:
+    return {"result": {"code": "CONTRACT_VALIDATE_ERROR", "message": words.encode().hex()}}
 
 
 def _build(asked: _Asked) -> dict[str, Any]:
@@ -261,7 +270,7 @@ def _parameters(_: _Asked) -> object:
     return {"chainParameter": [{"key": key, "value": value} for key, value in _PARAMETERS.items()]}
 
 
-_METHODS: Mapping[str, Callable[[_Asked], object]] = {
+METHODS: Mapping[str, Callable[[_Asked], object]] = {
     "getnowblock": _now,
     "getblock": _header,
     "getblockbynum": _numbered,
