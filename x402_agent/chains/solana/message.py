@@ -142,21 +142,21 @@ def message(offer: Offer, terms: Terms) -> bytes:
     Keys stand as Solana's own compiler sorts them. Raises SigningFailed without a blockhash, ValueError for an address.
     """
     asset, program = offer.asset, program_of(offer.asset)
-    source, target = (associated(owner, asset.address, program) for owner in (terms.payer, offer.pay_to))
-    writable = sorted(map(address_bytes, (source, target)))
-    readable = sorted(map(address_bytes, (asset.address, program, _COMPUTE_BUDGET, _MEMO)))
-    keys = [address_bytes(offer.facilitator), address_bytes(terms.payer), *writable, *readable]
-    at = {base58(key): index for index, key in enumerate(keys)}
+    source, target = (address_bytes(associated(owner, asset.address, program)) for owner in (terms.payer, offer.pay_to))
+    owner, mint, mover, limits, notes = map(address_bytes, (terms.payer, asset.address, program, _COMPUTE_BUDGET, _MEMO))
+    readable = sorted((mint, mover, limits, notes))
+    keys = [address_bytes(offer.facilitator), owner, *sorted((source, target)), *readable]
+    at = {key: index for index, key in enumerate(keys)}
     memo = detail(offer, "memo").encode()
     units = _UNITS + _UNITS_A_BYTE * max(0, len(memo) - _SHORT)
     if memo:  # under one blockhash two payments with one memo would be one transaction
         units += int(terms.nonce[34:42], 16) % _SPREAD
-    budget, moved = at[_COMPUTE_BUDGET], [at[each] for each in (source, asset.address, target, terms.payer)]
+    moved = [at[each] for each in (source, mint, target, owner)]
     instructions: tuple[tuple[int, list[int], bytes], ...] = (
-        (budget, [], b"\x02" + units.to_bytes(4, "little")),
-        (budget, [], b"\x03" + _PRICE.to_bytes(8, "little")),
-        (at[program], moved, b"\x0c" + offer.amount.to_bytes(8, "little") + bytes((asset.decimals,))),
-        (at[_MEMO], [], memo or terms.nonce[2:34].encode()),
+        (at[limits], [], b"\x02" + units.to_bytes(4, "little")),
+        (at[limits], [], b"\x03" + _PRICE.to_bytes(8, "little")),
+        (at[mover], moved, b"\x0c" + offer.amount.to_bytes(8, "little") + bytes((asset.decimals,))),
+        (at[notes], [], memo or terms.nonce[2:34].encode()),
     )
     written = b"".join(
         bytes((who, len(accounts), *accounts)) + _short(len(data)) + data for who, accounts, data in instructions
