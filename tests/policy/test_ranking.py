@@ -9,7 +9,8 @@ from itertools import permutations
 import pytest
 
 from x402_agent import NoAcceptableOffer, Payer, SettingsError, Wallet, assets
-from x402_agent.model import Ask, Challenge, Money, Offer
+from x402_agent.chains.stacks import Stacks
+from x402_agent.model import Ask, ChainRules, Challenge, Money, Offer
 from x402_agent.policy import Policy, Price, choose, load
 from x402_agent.policy.facts import Nothing
 
@@ -173,3 +174,12 @@ def test_without_an_answer_of_a_node_nothing_is_known_and_nothing_hindered():
         payer.settings = dataclasses.replace(payer.settings, nodes={"eip155:84532": "http://127.0.0.1:9"})
         quote = payer.quote(payer.sandbox.url("/joke"))
         assert quote.chosen is not None and payer.balances.known(quote.chosen, payer.wallet.address("eip155")) is None
+
+
+def test_what_stacks_takes_of_the_payer_is_its_ceiling_unless_a_sponsor_pays():
+    ours, sponsored, broken = (replace(stacks(), details=text) for text in ("", '{"sponsored":true}', "{"))
+    assert Stacks().fee(ours, ChainRules()) == Money(100_000, STX)
+    assert Stacks().fee(ours, ChainRules(fees={"stacks": 7})) == Money(7, STX)
+    assert Stacks().fee(sponsored, ChainRules()) is None and Stacks().fee(broken, ChainRules()) is None
+    with Payer.sandbox() as payer:
+        assert payer.facts.fee(ours) == Money(100_000, STX) and payer.facts.fee(on("base")) is None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ... import assets
 from ...encodings import unc32_address
 from ...errors import SigningFailed
-from ...model import FOREVER, NO_ANCHOR, Proof, Terms
+from ...model import FOREVER, NO_ANCHOR, Money, Proof, Terms
 
 if TYPE_CHECKING:
     from ...model import Anchor, Asset, ChainRules, Offer
@@ -94,6 +94,18 @@ class Stacks:
         from .ready import balance
 
         return balance(asset, account, node)
+
+    def fee(self, offer: Offer, rules: ChainRules) -> Money | None:
+        """The most that a transfer's own fee may be, in STX; None where a sponsor pays it, or nobody can tell."""
+        from .ready import CEILING
+        from .signing import details
+
+        coin = assets.asset(offer.network, "STX")
+        try:
+            sponsored = details(offer).sponsored
+        except SigningFailed:
+            return None
+        return None if sponsored or coin is None else Money(rules.fees.get(self.namespace, CEILING), coin)
 
     def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
         """`settled`, `dead` or `unknown`, by the node at this URL (see fate.py)."""
