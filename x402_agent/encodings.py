@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 __all__ = ["base58", "base58check", "c32_address", "unbase58", "unbase58check", "unc32_address"]
 
@@ -62,6 +63,7 @@ def unbase58check(text: str) -> bytes:
     return data
 
 
+@lru_cache(maxsize=4096)  # our own account, contracts, payees: the same few in every payment
 def unc32_address(text: str) -> tuple[int, bytes]:
     """Version and hash160 of a Stacks address; raises ValueError for any other spelling than `c32_address` gives it."""
     if not 28 <= len(text) <= 41 or text[0] != "S":

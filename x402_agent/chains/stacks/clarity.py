@@ -6,7 +6,6 @@ A value is a kind and what Python has for it; what cannot stand in a transaction
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ...encodings import c32_address, unc32_address
@@ -72,7 +71,6 @@ def contract_name(text: str) -> bytes:
     return bytes((len(text),)) + text.encode()
 
 
-@lru_cache(maxsize=4096)  # contracts, our own account, payees: the same few in every payment
 def address(text: str) -> bytes:
     """Version and hash160 of an account: 21 bytes."""
     version, hash160 = unc32_address(text)
