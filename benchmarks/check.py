@@ -24,7 +24,7 @@ from holds import shares as shares_of_holds
 from large_ledger import build, opened, today
 from paid_request import Round, header_microseconds, measure, table
 from prepaid import prepaid
-from proofs import proof_microseconds
+from proofs import proof_microseconds, stacks_microseconds
 
 from policy import decisions
 from x402_agent.primitives import EvmKey, keccak
@@ -149,6 +149,8 @@ def _seconds() -> list[Row]:
         Row("a decision of policy, 50 rules and 10 scopes, us of CPU", decisions()[0], 200.0 * slow),
         Row("four keys and addresses of a mnemonic, ms of CPU", _words_milliseconds(), 50.0 * slow),
         Row("offer and terms to a signed transaction on Solana, us of CPU", proof_microseconds(), 150.0 * slow),
+        Row("the same for STX, us of CPU", stacks_microseconds("STX"), 250.0 * slow),
+        Row("the same for a SIP-010 token, us of CPU", stacks_microseconds("sBTC"), 400.0 * slow),
         Row("import and client over httpx, s of CPU", _import_seconds(), 0.120 * slow),
         Row("x402-agent try, s", min(_try_seconds() for _ in range(3)), 2.0 * slow),
     ]
