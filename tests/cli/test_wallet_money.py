@@ -16,7 +16,8 @@ from x402_agent.wallet import Entry, KeySigner, WalletFile
 
 PASS = "correct horse battery"
 OTHER = "0x00000000000000000000000000000000000a11ce"
-SHOP = KeySigner(b"\x41" * 32)
+SHOP_KEY = "41" * 32
+SHOP = KeySigner(SHOP_KEY)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,13 @@ def test_show_tells_what_an_account_has_where_a_node_is_set(run, box):
     assert facts["balances"][1]["eip155"]["base-sepolia"] == {"coin": "0"} and facts["balances"][2] == {"tron": {}}
     assert "balances" not in json.loads(run("show", "--json", NODES="").stdout)
     assert "unknown" in run("show", NODES="base-sepolia=http://127.0.0.1:9").stdout
+
+
+def test_show_tells_it_of_a_key_in_the_environment_too(run, box, tmp_path):
+    env = {"EVM_KEY": SHOP_KEY, "WALLET": str(tmp_path / "none.json")}
+    facts = json.loads(run("show", "--json", **env).stdout)
+    assert facts["pays"] == SHOP.address("eip155") and facts["balances"] == {"eip155": {"base-sepolia": {"coin": "0"}}}
+    assert "base-sepolia: 0 coin" in run("show", **env).stdout
 
 
 def test_fund_says_where_and_how_much_at_least(run, box):

@@ -80,6 +80,14 @@ def test_a_turned_account_keeps_name_and_place_and_the_old_one_its_key(path):
     assert run("rotate", "nobody")[0] == 1
 
 
+def test_what_was_sealed_under_the_old_account_still_opens(path):
+    before = Wallet.from_file(path, PASS)
+    run("rotate")
+    after = Wallet.from_file(path, PASS)
+    assert after.account != before.account
+    assert after.secret(before.account, "credentials").raw == before.secret(before.account, "credentials").raw
+
+
 def test_a_single_key_is_not_turned(tmp_path, monkeypatch):
     where = tmp_path / "own" / "wallet.json"
     WalletFile.create(where, [Entry("key", Secret(KEYS[0]))], Secret(PASS))

@@ -28,14 +28,15 @@ from needles import Needles, Records, leaks, looks
 WORDS = "renew stay biology evidence goat welcome casual join adapt armor shuffle fault little machine walk stumble urge swap"
 PASS = "plinth gargoyle ostrich"
 KEY = bytes.fromhex("c3a9" * 16)
+PAIR = KEY + ed25519_public(Secret(KEY))
 NODE = "key-of-a-node-0451"
 
 
 @pytest.fixture
 def needles():
     words = Secret(WORDS)
-    pair = KEY + ed25519_public(Secret(KEY))
-    forms = {"base58": base58(KEY), "base58 pair": base58(pair), "array": json.dumps(list(pair)), "pair": pair, "stacks": KEY.hex() + "01"}
+    forms = {"base58": base58(KEY), "base58 pair": base58(PAIR), "array": json.dumps(list(PAIR)), "pair": PAIR, "stacks": KEY.hex() + "01"}
+    forms |= {f"{each} 1": hd.key(hd.seed(words), each, 1).raw for each in hd.PATHS}
     return Needles(key=KEY, node=NODE, **forms, words=WORDS, passphrase=PASS, seed=hd.seed(words).raw,
                    derived=hd.key(hd.seed(words), "eip155").raw, solana=hd.key(hd.seed(words), "solana").raw)  # fmt: skip
 
@@ -110,7 +111,7 @@ def failures(path, monkeypatch):
     yield "two words swapped", raises(hd.checked, Secret(" ".join(reversed(WORDS.split()))))
     yield "words misspelt", raises(intake.entry, Secret(WORDS + " swapp"), opens=lambda: Secret(PASS))
     yield "key misspelt", raises(intake.entry, Secret(text + "c"), opens=lambda: Secret(PASS))
-    pair = KEY + ed25519_public(Secret(KEY))
+    pair = PAIR
     for form in (base58(pair)[:-1], base58(KEY), json.dumps([*pair[:63], 300]), json.dumps([*pair[:63], pair[63] ^ 1]), pair.hex() + "0", text + "02"):
         for chain in ("", "solana", "stacks", "tron"):
             yield f"{form[:4]} as {chain}", raises(intake.entry, Secret(form + "!" * (chain in ("", "solana") and form == base58(KEY))), opens=lambda: Secret(PASS), chain=chain)
@@ -323,11 +324,21 @@ def test_a_library_that_breaks_with_the_proof_in_its_locals(library, backend, co
 def test_commands_print_none_of_it(path, needles, monkeypatch):
     env = os.environ | {"X402_AGENT_PASSPHRASE": PASS, "X402_AGENT_WALLET": str(path)}
     for words in (["wallet", "show"], ["wallet", "show", "--json", "--check"], ["doctor", "--json"], ["wallet", "new"], ["get", "http://127.0.0.1:1/"],
-                  ["wallet", "import", KEY.hex()], ["wallet", "import", *WORDS.split()], ["wallet", "export", "--keystore", str(path.with_name("k"))]):  # fmt: skip
+                  ["wallet", "import", KEY.hex()], ["wallet", "import", *WORDS.split()], ["wallet", "export", "--keystore", str(path.with_name("k"))],
+                  ["wallet", "import", base58(PAIR)], ["wallet", "import", json.dumps(list(PAIR))],
+                  ["wallet", "account", "add", "research"], ["wallet", "rotate", "research", "--json"], ["wallet", "account", "list"],
+                  ["wallet", "fund", "--account", "research"], ["wallet", "sweep", "--to", "0x" + "11" * 20, "--yes", "--network", "base"]):  # fmt: skip
         done = subprocess.run([sys.executable, "-c", "from x402_agent.cli import main; main()", *words],
                               env=env, capture_output=True, text=True, timeout=60)  # fmt: skip
         assert "Traceback" not in done.stderr, done.stderr
         assert needles.within(done.stdout + done.stderr) == [], words
+    for number, (form, chain) in enumerate(((base58(PAIR), ""), (json.dumps(list(PAIR)), ""), (base58(KEY), "solana"), (KEY.hex() + "01", ""), (KEY.hex(), "tron"))):
+        own = env | {"X402_AGENT_WALLET": str(path.with_name(f"{number}.json"))}
+        words = ["wallet", "import", *(["--chain", chain] if chain else [])]
+        done = subprocess.run([sys.executable, "-c", "from x402_agent.cli import main; main()", *words], input=form,
+                              env=own, capture_output=True, text=True, timeout=60)  # fmt: skip
+        assert done.returncode == 0 and needles.within(done.stdout + done.stderr) == [], form[:3]
+        assert needles.within(path.with_name(f"{number}.json").read_bytes()) == []
     assert needles.within(path.with_name("k").read_bytes()) == []
 
 

@@ -13,7 +13,7 @@ from ..secret import Env, Secret
 from ..wallet import FAMILIES, KEYS, Entry, WalletFile, file_at, generate, intake, keystore, private
 from .common import as_json, errors, say
 from .secrets import ask, new_passphrase, no_dumps, passphrase_of
-from .wallet_held import balances
+from .wallet_held import accounts_of, balances
 
 __all__ = ["app"]
 
@@ -112,7 +112,7 @@ def show(
         variables = [name for name in KEYS.values() if env.get(name)]
         own = Wallet.from_env({name: env[name] for name in variables}).account
         if own and not path.exists():
-            _paying(own, variables[0], json, {})
+            _paying(own, variables[0], json, _own(settings, json))
             return
         file = WalletFile.read(path)
         if check:
@@ -162,6 +162,17 @@ def export(
             return
         for name, value in facts.items():
             print(f"{name:9} {value}")
+
+
+def _own(settings: Settings, json: bool) -> dict[str, Any]:
+    """What the accounts of the environment's keys have, where a node is set: for JSON, or printed."""
+    has = {each: balances(settings, found, each) for each, found in accounts_of(settings, "").items()} if settings.nodes else {}
+    if json:
+        return {"balances": has} if has else {}
+    for each, networks in has.items():
+        for where, rows in networks.items():
+            print(f"{FAMILIES[each]:9} {where}: {', '.join(f'{amount} {symbol}' for symbol, amount in rows.items())}")
+    return {}
 
 
 def _path() -> Path:
