@@ -56,9 +56,10 @@ def ask(world):
     api = Api(world.chain)
 
     def send(what, body=None, content_type="application/json"):
-        method, _, path = what.partition(" ")
+        method, _, target = what.partition(" ")
+        path, _, query = target.partition("?")
         raw = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else b""
-        answer = api.handle(Request(method, "http://node", path, {"content-type": content_type}, raw))
+        answer = api.handle(Request(method, "http://node", path, {"content-type": content_type}, raw, query))
         return answer and (answer.status, json.loads(b"".join(answer.chunks)))
 
     send.api = api

@@ -39,7 +39,11 @@ def test_a_transaction_goes_in_and_is_told(world, ask, how):
     tx = world.pay(world.ann, world.bob.address, 70)
     assert ask(f"GET /extended/v1/tx/{tx.txid}")[0] == 404
     raw = tx.wire()
-    sent = ask("POST /v2/transactions", {"tx": raw.hex()}) if how == "json" else ask("POST /v2/transactions", raw, "application/octet-stream")
+    sent = (
+        ask("POST /v2/transactions", {"tx": raw.hex()})
+        if how == "json"
+        else ask("POST /v2/transactions", raw, "application/octet-stream")
+    )
     assert sent == (200, tx.txid[2:])
     status, seen = ask(f"GET /extended/v1/tx/{tx.txid}")
     assert status == 200 and seen["tx_status"] == "success" and seen["canonical"] and seen["tx_type"] == "contract_call"
@@ -102,7 +106,11 @@ def test_contracts_say_what_they_are_and_answer_questions(world, ask):
     status, said = ask(path, {"sender": world.bob.address, "arguments": [who]})
     assert said["okay"] and Reader(bytes.fromhex(said["result"][2:])).value() == Value("ok", uint(1_000))
     assert not ask(path.replace("get-balance", "transfer"), {"sender": world.bob.address, "arguments": []})[1]["okay"]
-    four = [each for each in ask(f"GET /v2/contracts/interface/{world.owner.address}/four")[1]["functions"] if each["name"] == "pay-for-content"]
+    four = [
+        each
+        for each in ask(f"GET /v2/contracts/interface/{world.owner.address}/four")[1]["functions"]
+        if each["name"] == "pay-for-content"
+    ]
     assert len(four[0]["args"]) == 4
 
 
@@ -117,6 +125,8 @@ def test_history_is_newest_first(world, ask):
         world.submit(world.ann.sign(Transfer(world.bob.address, 1 + nonce), nonce, 300, (), 2))
     _, found = ask(f"GET /extended/v1/address/{world.bob.address}/transactions")
     assert [each["token_transfer"]["amount"] for each in found["results"]] == ["3", "2", "1"]
+    _, page = ask(f"GET /extended/v1/address/{world.bob.address}/transactions?limit=1&offset=1")
+    assert (page["total"], [each["token_transfer"]["amount"] for each in page["results"]]) == (3, ["2"])
 
 
 def test_what_strangers_send_never_breaks_it(ask):

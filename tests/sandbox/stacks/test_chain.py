@@ -40,7 +40,9 @@ def test_a_token_moves_by_its_owner_alone(world):
 def test_a_token_refuses_in_the_numbers_of_clarity(world, amount, to, code):
     entry = world.submit(world.pay(world.ann, getattr(world, to).address, amount, ()))
     assert (entry.status, entry.result) == ("abort_by_response", Value("err", uint(code)))
-    assert world.chain.balance(STX, world.ann.address) == 10_000_000 - 1_000 and world.chain.nonce(world.ann.address) == 1
+    assert (
+        world.chain.balance(STX, world.ann.address) == 10_000_000 - 1_000 and world.chain.nonce(world.ann.address) == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,9 @@ def test_deny_lets_nothing_move_that_no_condition_names(world):
     assert world.submit(world.pay(world.ann, world.bob.address, 70, ())).status == "abort_by_post_condition"
     assert world.submit(world.pay(world.ann, world.bob.address, 70, (), mode=ALLOW)).status == "success"
     other = (PostCondition("", "eq", 0), PostCondition(world.bob.address, "eq", 70, world.asset))
-    assert world.submit(world.pay(world.ann, world.bob.address, 70, other, mode=ALLOW)).status == "abort_by_post_condition"
+    assert (
+        world.submit(world.pay(world.ann, world.bob.address, 70, other, mode=ALLOW)).status == "abort_by_post_condition"
+    )
 
 
 def test_conditions_on_a_thing_that_is_one_of_a_kind(world):
@@ -77,7 +81,9 @@ def test_conditions_on_a_thing_that_is_one_of_a_kind(world):
 
 def test_what_a_hostile_contract_takes_comes_back_under_deny(world):
     world.chain.endow(STX, world.maker.address, 1)
-    world.submit(world.maker.sign(Call(f"{world.owner.address}.two", "register-content", (Value("ascii", "a"), uint(1))), 0, 999))
+    world.submit(
+        world.maker.sign(Call(f"{world.owner.address}.two", "register-content", (Value("ascii", "a"), uint(1))), 0, 999)
+    )
     call = Call(f"{world.owner.address}.two", "pay-for-content", (Value("ascii", "a"), uint(1_000)))
     entry = world.submit(world.bob.sign(call, 0, 999, (PostCondition("", "le", 10),)))
     assert entry.status == "abort_by_post_condition" and not entry.moves

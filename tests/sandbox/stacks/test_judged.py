@@ -47,7 +47,15 @@ class Author:
         code = self.dice.choice(["eq", "gt", "ge", "lt", "le"])
         who = self.dice.choice(["", "", self.dice.choice(self.people).address])
         right = PostCondition(who, code, max(0, amount + self.dice.choice([0, 0, 1, -1])), asset)
-        return self.dice.choice([(right,), (right,), (right,), (), (right, PostCondition("", "keeps", 0, f"{self.world.token}::card", uint(1)))])
+        return self.dice.choice(
+            [
+                (right,),
+                (right,),
+                (right,),
+                (),
+                (right, PostCondition("", "keeps", 0, f"{self.world.token}::card", uint(1))),
+            ]
+        )
 
     def one(self):
         """Some transaction, often right."""
@@ -59,7 +67,12 @@ class Author:
         kind = dice.randrange(8)
         if kind == 0:
             amount = dice.choice([0, 1, 500, 7_000, 10**8])
-            return self.sign(who, Transfer(dice.choice([other.address] * 5 + [who.address]), amount, b"memo"), fee=fee, sponsor=sponsor)
+            return self.sign(
+                who,
+                Transfer(dice.choice([other.address] * 5 + [who.address]), amount, b"memo"),
+                fee=fee,
+                sponsor=sponsor,
+            )
         if kind < 4:
             amount = self.amount(world.chain.balance(world.asset, who.address) or 5)
             sender = dice.choice([who] * 7 + [other]).address
@@ -70,9 +83,17 @@ class Author:
         contract = f"{world.owner.address}.{form}"
         content = dice.choice([ARTICLE] * 5 + [Value("ascii", f"other{dice.randrange(3)}")])
         if kind == 4:
-            return self.sign(who, Call(contract, dice.choice(["register-content", "set-price"]), (content, uint(dice.choice([1, 100])))), fee=fee)
+            return self.sign(
+                who,
+                Call(contract, dice.choice(["register-content", "set-price"]), (content, uint(dice.choice([1, 100])))),
+                fee=fee,
+            )
         amount = dice.choice([4, 99, 100, 103, 1_000, 5_555, 100_000, 10**9])
-        more = (Value("ascii", dice.choice(["STX", "STX", "sBTC"])), Value("ascii", f"tx{self.count}")) if form == "four" else ()
+        more = (
+            (Value("ascii", dice.choice(["STX", "STX", "sBTC"])), Value("ascii", f"tx{self.count}"))
+            if form == "four"
+            else ()
+        )
         payload = Call(contract, "pay-for-content", (content, uint(amount), *more))
         moved = amount * 80 // 100 + amount * 20 // 100
         return self.sign(who, payload, self.conditions("", moved), mode, fee)
@@ -135,7 +156,10 @@ def test_two_hundred_transactions_get_the_same_verdict_from_stacks_js_and_simnet
         "gold": {each.address: 1_000 for each in people},
     }
     author = Author(world, seed)
-    first = [author.sign(world.maker, Call(f"{world.owner.address}.{form}", "register-content", (ARTICLE, uint(100)))) for form in ("two", "four")]
+    first = [
+        author.sign(world.maker, Call(f"{world.owner.address}.{form}", "register-content", (ARTICLE, uint(100))))
+        for form in ("two", "four")
+    ]
     first[1] = world.maker.sign(first[1].does, 1, 1_000)
     raws, verdicts = [tx.wire() for tx in first], []
     verdicts += [ours(world, raw) for raw in raws]
@@ -143,7 +167,11 @@ def test_two_hundred_transactions_get_the_same_verdict_from_stacks_js_and_simnet
         raws.append(author.mutated() if index % 2 else author.one().wire())
         verdicts.append(ours(world, raws[-1]))
     ran = subprocess.run(
-        ["node", str(HERE / "judge.cjs")], input=json.dumps(given | {"raw": [raw.hex() for raw in raws]}), capture_output=True, text=True, timeout=300
+        ["node", str(HERE / "judge.cjs")],
+        input=json.dumps(given | {"raw": [raw.hex() for raw in raws]}),
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert ran.returncode == 0, ran.stderr[-2_000:]
     found = json.loads(ran.stdout)

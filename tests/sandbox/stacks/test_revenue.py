@@ -44,7 +44,9 @@ def test_eighty_to_the_maker_twenty_to_the_platform_and_the_dust_stays(world, sh
     assert shop(world.ann, "article", amount) == DONE
     after = wealth(world, "ann", "maker", "owner")
     assert [b - a for a, b in zip(before, after, strict=True)] == [-maker - owner - 999, maker, owner]
-    assert world.chain.ask(shop.contract, "has-paid", "", [text("article"), Value("principal", world.ann.address)]).value
+    assert world.chain.ask(
+        shop.contract, "has-paid", "", [text("article"), Value("principal", world.ann.address)]
+    ).value
 
 
 def test_too_little_is_u101_and_nothing_moves(world, shop):

@@ -62,10 +62,16 @@ def asked(web, path):
     return found["accepts"][0], found["resource"]
 
 
-@pytest.mark.parametrize(("path", "symbol", "amount"), [("/joke", "USDCx", 10_000), ("/stx", "STX", 10_000), ("/sbtc", "sBTC", 20)])
+@pytest.mark.parametrize(
+    ("path", "symbol", "amount"), [("/joke", "USDCx", 10_000), ("/stx", "STX", 10_000), ("/sbtc", "sBTC", 20)]
+)
 def test_the_shop_sells_for_each_asset(box, web, path, symbol, amount):
     accepted, resource = asked(web, path)
-    assert (accepted["network"], accepted["asset"], accepted["amount"]) == (NETWORK, token_named(symbol).address, str(amount))
+    assert (accepted["network"], accepted["asset"], accepted["amount"]) == (
+        NETWORK,
+        token_named(symbol).address,
+        str(amount),
+    )
     tx = pay(box, symbol, amount)
     answer = web.get(path, headers={"payment-signature": header(tx, accepted, resource)})
     assert answer.status_code == 200 and "joke" in answer.json()
@@ -93,11 +99,19 @@ def test_a_proof_for_one_thing_buys_no_other(box, web):
     web.get("/joke", headers={"payment-signature": header(tx, accepted, resource)})
     other = {**resource, "url": box.url("/report")}
     answer = web.get("/joke", headers={"payment-signature": header(tx, accepted, other)})
-    assert answer.status_code == 402 and decoded(answer, "payment-response")["errorReason"] == "transaction_already_used"
+    assert (
+        answer.status_code == 402 and decoded(answer, "payment-response")["errorReason"] == "transaction_already_used"
+    )
 
 
 def settle(web, tx, requirement=None, field="transaction", where="/facilitator/settle", **more):
-    requirement = {"scheme": "exact", "network": NETWORK, "asset": "USDCx", "amount": "10000", "maxTimeoutSeconds": 60} | (requirement or {})
+    requirement = {
+        "scheme": "exact",
+        "network": NETWORK,
+        "asset": "USDCx",
+        "amount": "10000",
+        "maxTimeoutSeconds": 60,
+    } | (requirement or {})
     raw = tx if isinstance(tx, str) else tx.wire().hex()
     payload = {"x402Version": 2, "accepted": requirement, "payload": {field: raw}, **more}
     answer = web.post(where, json={"x402Version": 2, "paymentPayload": payload, "paymentRequirements": requirement})
@@ -121,7 +135,6 @@ def settle(web, tx, requirement=None, field="transaction", where="/facilitator/s
         (lambda b: pay(b, "USDCx", 10_000), {"amount": "-1"}, "invalid_payment_requirements"),
         (lambda b: pay(b, "USDCx", 10_000), {"extra": {"nonce": "another"}}, "memo_mismatch"),
         (lambda b: pay(b, "USDCx", 10_000, fee=10), {}, "broadcast_failed"),
-        (lambda b: pay(b, "USDCx", 10_000, nonce=3), {}, "nonce_gap"),
         (lambda b: replace(pay(b, "USDCx", 10_000), testnet=False), {}, "network_mismatch"),
         (lambda b: replace(pay(b, "USDCx", 10_000), mode=ALLOW), {}, "invalid_signature"),
         (lambda b: replace(pay(b, "USDCx", 10_000), conditions=()), {}, "invalid_signature"),
@@ -135,37 +148,75 @@ def settle(web, tx, requirement=None, field="transaction", where="/facilitator/s
 def test_the_facilitator_takes_exactly_what_was_asked(box, web, make, wanted, code):
     found = settle(web, make(box), {"payTo": box.pay_to} | wanted)
     assert (found["success"], found["errorReason"], found["status"]) == (False, code, 200)
-    verified = web.post("/facilitator/verify", json={"x402Version": 2, "paymentPayload": {"x402Version": 2, "payload": {}}, "paymentRequirements": {}})
+    verified = web.post(
+        "/facilitator/verify",
+        json={"x402Version": 2, "paymentPayload": {"x402Version": 2, "payload": {}}, "paymentRequirements": {}},
+    )
     assert verified.json()["isValid"] is False
     assert box.settlements == [] and box.ground.chain.nonce(box.payer_address) == 0 and box.balance(box.pay_to) == 0
 
 
 @pytest.mark.parametrize("field", ["transaction", "signedTransaction"])
-@pytest.mark.parametrize("asset", ["USDCx", "ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usdcx", f"{NETWORK}/sip010:ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usdcx.usdcx-token"])
+@pytest.mark.parametrize(
+    "asset",
+    [
+        "USDCx",
+        "ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usdcx",
+        f"{NETWORK}/sip010:ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usdcx.usdcx-token",
+    ],
+)
 def test_the_facilitator_settles_once(box, web, field, asset):
     tx, wanted = pay(box, "USDCx", 10_000), {"payTo": box.pay_to, "asset": asset}
     first, second = (settle(web, tx, wanted, field) for _ in range(2))
-    assert first == second == {"success": True, "transaction": tx.txid, "network": NETWORK, "payer": box.payer_address, "status": 200}
+    assert (
+        first
+        == second
+        == {"success": True, "transaction": tx.txid, "network": NETWORK, "payer": box.payer_address, "status": 200}
+    )
     assert len(box.settlements) == 1
     kinds = web.get("/facilitator/supported").json()["kinds"]
     assert kinds == [{"x402Version": 2, "scheme": "exact", "network": NETWORK}]
 
 
 def test_what_is_not_mined_is_not_delivered_until_it_is(box, web):
-    box.ground.chain.automatic = False
+    assert web.post("/sandbox/stacks", json={"automatic": False}).json()["mined"] == []
     accepted, resource = asked(web, "/joke")
     tx = pay(box, "USDCx", 10_000)
     sent = {"payment-signature": header(tx, accepted, resource)}
     answer = web.get("/joke", headers=sent)
     assert answer.status_code == 402 and decoded(answer, "payment-response")["errorReason"] == "transaction_pending"
     assert web.get(f"/stacks/extended/v1/tx/{tx.txid}").json()["tx_status"] == "pending"
-    box.ground.chain.mine()
+    assert web.post("/sandbox/stacks", json={"mine": True}).json()["mined"] == [tx.txid]
     assert web.get("/joke", headers=sent).status_code == 200 and len(box.settlements) == 1
+
+
+def test_what_comes_before_its_turn_waits_in_the_mempool(box, web):
+    later, first = pay(box, "USDCx", 10_000, nonce=1), pay(box, "USDCx", 10_000, nonce=0)
+    found = settle(web, later, {"payTo": box.pay_to})
+    assert (found["errorReason"], found["errorMessage"]) == ("transaction_pending", later.txid)
+    assert settle(web, first, {"payTo": box.pay_to})["success"] and len(box.settlements) == 1
+    assert settle(web, later, {"payTo": box.pay_to})["success"] and len(box.settlements) == 2
+
+
+def test_what_was_dropped_can_be_sent_again(box, web):
+    web.post("/sandbox/stacks", json={"automatic": False})
+    tx = pay(box, "USDCx", 10_000)
+    settle(web, tx, {"payTo": box.pay_to})
+    web.post("/sandbox/stacks", json={"drop": tx.txid})
+    assert web.get(f"/stacks/extended/v1/tx/{tx.txid}").json()["tx_status"] == "dropped_stale_garbage_collect"
+    assert web.post("/sandbox/stacks", json={"drop": tx.txid}).status_code == 400
+    web.post("/sandbox/stacks", json={"automatic": True, "estimates": False})
+    assert settle(web, tx, {"payTo": box.pay_to})["success"] and len(box.settlements) == 1
 
 
 def test_what_the_payer_sent_himself_counts_once_and_what_failed_never(box, web):
     good = pay(box, "USDCx", 10_000)
-    assert web.post("/stacks/v2/transactions", content=good.wire(), headers={"content-type": "application/octet-stream"}).status_code == 200
+    assert (
+        web.post(
+            "/stacks/v2/transactions", content=good.wire(), headers={"content-type": "application/octet-stream"}
+        ).status_code
+        == 200
+    )
     assert settle(web, good, {"payTo": box.pay_to})["success"]
     bad = pay(box, "USDCx", 10_000, fee=999)
     bad = box.ground.payer.sign(bad.does, 1, 999)  # no post-condition: it aborts
@@ -188,6 +239,16 @@ def test_the_sponsor_pays_the_fee(box, web):
     assert found["success"] and chain.entry(found["transaction"]).tx.sponsor == box.facilitator_address
     assert chain.balance(STX, box.payer_address) == before and box.balance(box.pay_to) == 10_000
     assert settle(web, tx, {"payTo": box.pay_to}) == found and len(box.settlements) == 1
+
+
+def test_the_shop_sells_to_who_has_no_stx(box, web):
+    accepted, resource = asked(web, "/sponsored")
+    assert accepted["extra"] == {"sponsored": True}
+    answer = web.get("/sponsored", headers={"payment-signature": header(sponsored(box), accepted, resource)})
+    assert (
+        answer.status_code == 200
+        and box.ground.chain.entry(box.settlements[0].tx).tx.sponsor == box.facilitator_address
+    )
 
 
 def test_an_identifier_stands_for_one_payload(box, web):
@@ -244,7 +305,13 @@ def test_the_relay(box, web):
 
 def test_the_older_facilitator(box, web):
     tx = pay(box, "STX", 10_000)
-    body = {"signed_transaction": tx.wire().hex(), "token_type": "STX", "expected_recipient": box.pay_to, "min_amount": 9_000, "network": "testnet"}
+    body = {
+        "signed_transaction": tx.wire().hex(),
+        "token_type": "STX",
+        "expected_recipient": box.pay_to,
+        "min_amount": 9_000,
+        "network": "testnet",
+    }
     found = web.post("/facilitator/api/v1/settle", json=body)
     assert found.status_code == 200 and found.json()["status"] == "confirmed" and found.json()["tx_id"] == tx.txid
     assert found.json()["amount"] == 10_000 and found.json()["fee"] == 1_000
@@ -252,14 +319,23 @@ def test_the_older_facilitator(box, web):
     assert again == found.json() and len(box.settlements) == 1
     asks = {"tx_id": tx.txid, "expected_recipient": box.pay_to, "min_amount": 9_000}
     assert web.post("/facilitator/api/v1/verify", json=asks).json()["valid"]
-    assert web.post("/facilitator/api/v1/verify", json=asks | {"min_amount": 10_001}).json()["error"] == "amount_insufficient"
+    assert (
+        web.post("/facilitator/api/v1/verify", json=asks | {"min_amount": 10_001}).json()["error"]
+        == "amount_insufficient"
+    )
     assert web.post("/facilitator/api/v1/verify", json=asks | {"tx_id": "0x" + "0" * 64}).status_code == 400
-    assert web.post("/facilitator/api/v1/settle", json=body | {"network": "mainnet"}).json()["error"] == "network_mismatch"
+    assert (
+        web.post("/facilitator/api/v1/settle", json=body | {"network": "mainnet"}).json()["error"] == "network_mismatch"
+    )
     poor = pay(box, "STX", 10_000, fee=5)
-    assert web.post("/facilitator/api/v1/settle", json=body | {"signed_transaction": poor.wire().hex()}).status_code == 500
+    assert (
+        web.post("/facilitator/api/v1/settle", json=body | {"signed_transaction": poor.wire().hex()}).status_code == 500
+    )
 
 
-@pytest.mark.parametrize(("path", "symbol", "amount"), [("/v1/stx", "STX", 10_000), ("/v1/sbtc", "sBTC", 20), ("/v1/usdcx", "USDCx", 10_000)])
+@pytest.mark.parametrize(
+    ("path", "symbol", "amount"), [("/v1/stx", "STX", 10_000), ("/v1/sbtc", "sBTC", 20), ("/v1/usdcx", "USDCx", 10_000)]
+)
 def test_the_first_body_is_paid_by_the_bare_transaction(box, web, path, symbol, amount):
     body = web.get(path).json()
     assert body["maxAmountRequired"] == str(amount) and "x402Version" not in body and body["payTo"] == box.pay_to
@@ -278,7 +354,11 @@ def test_the_first_body_is_paid_by_the_bare_transaction(box, web, path, symbol, 
 def test_a_challenge_of_the_first_body_ends_and_is_for_one_path(box, web):
     nonce = web.get("/v1/stx").json()["nonce"].encode()
     stx = {"X-PAYMENT-TOKEN-TYPE": "STX"}
-    for memo, path, code in [(nonce, "/v1/usdcx", "token_type_mismatch"), (b"mine", "/v1/stx", "unknown_nonce"), (b"", "/v1/stx", "unknown_nonce")]:
+    for memo, path, code in [
+        (nonce, "/v1/usdcx", "token_type_mismatch"),
+        (b"mine", "/v1/stx", "unknown_nonce"),
+        (b"", "/v1/stx", "unknown_nonce"),
+    ]:
         tx = pay(box, "STX", 10_000, memo=memo)
         assert web.get(path, headers=stx | {"X-PAYMENT": tx.wire().hex()}).json()["error"] == code
     box.warp(301)
@@ -290,9 +370,16 @@ def test_a_challenge_of_the_first_body_ends_and_is_for_one_path(box, web):
 @pytest.mark.parametrize(("name", "symbol", "amount"), [("stx", "STX", 10_000), ("usdcx", "USDCx", 10_000)])
 def test_the_draft_is_paid_by_its_own_field(box, web, name, symbol, amount):
     (entry,) = web.get(f"/draft/{name}").json()["accepts"]
-    assert entry["asset"] == ("slip44:5757" if symbol == "STX" else "sip010:ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usdcx.usdcx-token")
+    assert entry["asset"] == (
+        "slip44:5757" if symbol == "STX" else "sip010:ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usdcx.usdcx-token"
+    )
     tx = pay(box, symbol, amount, memo=entry["extra"]["nonce"].encode())
-    document = {"x402Version": 1, "scheme": "exact", "network": NETWORK, "payload": {"signedTransaction": tx.wire().hex()}}
+    document = {
+        "x402Version": 1,
+        "scheme": "exact",
+        "network": NETWORK,
+        "payload": {"signedTransaction": tx.wire().hex()},
+    }
     answer = web.get(f"/draft/{name}", headers={"X-PAYMENT": base64.b64encode(json.dumps(document).encode()).decode()})
     assert answer.status_code == 200 and decoded(answer, "x-payment-response")["tx_id"] == tx.txid
     assert web.get(f"/draft/{name}", headers={"X-PAYMENT": "!"}).status_code == 402

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from ...chains.stacks import Reader, Transfer
 from ...chains.stacks.payloads import read_payload
@@ -39,7 +40,7 @@ class Api:
         routes: dict[str, Callable[..., Answer]] = {
             r"GET /extended/v1/address/([^/]+)/nonces": self._account(nonces_view),
             r"GET /extended/v1/address/([^/]+)/balances": self._account(balances_view),
-            r"GET /extended/v1/address/([^/]+)/transactions": self._account(self._history),
+            r"GET /extended/v1/address/([^/]+)/transactions": self._history,
             r"GET /v2/accounts/([^/]+)": self._account(account_view),
             r"GET /extended/v1/tx/([^/]+)": self._transaction,
             r"GET /extended/v1/status": lambda _: json_answer(200, {"status": "ready", "chain_tip": self._tip()}),
@@ -74,10 +75,19 @@ class Api:
 
         return answer
 
-    @staticmethod
-    def _history(chain: Chain, who: str) -> dict[str, Any]:
-        found = [transaction_view(chain, each) for each in chain.history(who) if each.mined][:50]
-        return {"limit": 50, "offset": 0, "total": len(found), "results": found}
+    def _history(self, request: Request, who: str) -> Answer:
+        """Newest first, `limit` (50 at most) from `offset` on."""
+        query = {
+            name: int(values[0]) for name, values in parse_qs(request.query).items() if name in ("limit", "offset")
+        }
+        limit, offset = min(max(query.get("limit", 20), 0), 50), max(query.get("offset", 0), 0)
+
+        def page(chain: Chain, account: str) -> dict[str, Any]:
+            found = [each for each in chain.history(account) if each.mined]
+            rows = [transaction_view(chain, each) for each in found[offset : offset + limit]]
+            return {"limit": limit, "offset": offset, "total": len(found), "results": rows}
+
+        return self._account(page)(request, who)
 
     def _transaction(self, _request: Request, txid: str) -> Answer:
         if not re.fullmatch("(0x)?[0-9a-fA-F]{64}", txid):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...chains.stacks import PostCondition, sip010_transfer
 from ...encodings import unc32_address
@@ -70,13 +70,16 @@ class StacksGround(Ground):
         own = [
             replace(joke, path="/stx", description="a joke, for STX", ways=("STX",)),
             replace(joke, path="/sbtc", price=20, description="a joke, for sBTC", ways=("sBTC",)),
+            replace(joke, path="/sponsored", description="a joke, its fee paid by a sponsor", ways=("sponsored",)),
         ]
         return dict(super().routes) | {each.path: each for each in own}
 
     def offers(self, route: Route, version: int) -> list[Asked]:
-        """Each way names the asset that it is paid in."""
-        tokens = [token_named(way) for way in route.ways] or [self.asset]
-        return [Asked("exact", NETWORK, each.address, route.price, {}) for each in tokens]
+        """Each way names the asset that it is paid in; `sponsored` is the usual one, its fee paid by our sponsor."""
+        ways = [
+            (self.asset, {"sponsored": True}) if way == "sponsored" else (token_named(way), {}) for way in route.ways
+        ]
+        return [Asked("exact", NETWORK, each.address, route.price, extra) for each, extra in ways or [(self.asset, {})]]
 
     def balance(self, address: str) -> int:
         """USDCx in atomic units; raises ValueError for what is not an address."""
@@ -115,7 +118,20 @@ class StacksGround(Ground):
 
     def answer(self, request: Request) -> Answer | None:
         """Hiro's API below /stacks; the older facilitator and the relay; sellers that speak older words."""
+        if f"{request.method} {request.path}" == "POST /sandbox/stacks":
+            return json_answer(200, self._control(request.json()))
         if request.path.startswith(f"{self.node_path}/"):
             found = self.node.handle(replace(request, path=request.path.removeprefix(self.node_path)))
             return found or json_answer(404, {"error": "Not Found"})
         return self.facilitator.answer(request) or self._classic.answer(request)
+
+    def _control(self, body: Any) -> dict[str, Any]:
+        """Play the chain: `automatic` blocks, `estimates` of fees, `mine` now, `drop` a transaction that waits."""
+        if "automatic" in body:
+            self.chain.automatic = bool(body["automatic"])
+        if "estimates" in body:
+            self.node.estimates = bool(body["estimates"])
+        if "drop" in body:
+            self.chain.drop(str(body["drop"]))
+        mined = self.chain.mine() if body.get("mine") else []
+        return {"automatic": self.chain.automatic, "estimates": self.node.estimates, "mined": mined}

@@ -186,8 +186,6 @@ class Till:
         entry = self._chain.entry(full.txid)
         if entry is not None and not entry.status.startswith("dropped"):
             return
-        if missing := self._missing(tx):
-            raise Refused("nonce_gap", f"account nonce {missing[0]} is not used yet", tx.sender)
         try:
             would = self._chain.rehearse(full)
         except Rejected as rejected:
