@@ -46,6 +46,8 @@ WAYS = {  # name: path, and how it is paid
     "pays first": {"path": "/first", "first": True},
     "resumed": {"path": "/joke", "died": "sent"},
     "resumed, nothing sent": {"path": "/joke", "died": "send"},
+    "on stacks": {"path": "/joke", "chain": "stacks"},
+    "on stacks, resumed": {"path": "/joke", "chain": "stacks", "died": "sent"},
 }
 CONTROL = {"a client that writes down late": {"path": "/joke", "late": True}}  # what a fault looks like to this judge
 
@@ -76,11 +78,12 @@ def payer_of(order: dict[str, Any]) -> Any:
     from x402_agent.ledger import SqliteLedger
 
     settings = Settings.load({"X402_AGENT_HOME": order["home"]})
-    settings = replace(settings, nodes={"eip155:84532": order["node"]})
-    policy = Policy(networks=("base-sepolia",), approve_above=0 if order.get("reserve") else None,
+    settings = replace(settings, nodes={order["network"]: order["node"]})
+    policy = Policy(networks=(order["network"],), approve_above=0 if order.get("reserve") else None,
                     prepay=(order["origin"],) if order.get("prepay") else ())  # fmt: skip
     ledger = SqliteLedger(Path(order["home"]) / "ledger.db", sandbox=True, notes=settings.notes_path)
-    return Payer(wallet=Wallet.from_key(order["key"]), policy=policy, settings=settings, ledger=ledger,
+    wallet = Wallet.from_key(bytes.fromhex(order["key"]), order["network"].partition(":")[0])
+    return Payer(wallet=wallet, policy=policy, settings=settings, ledger=ledger,
                  approve=lambda offer, ask: True, dialects=(First(),) if order.get("first") else None)  # fmt: skip
 
 
@@ -110,7 +113,8 @@ def counted(payer: Any) -> int:
 def prepare(order: dict[str, Any]) -> dict[str, Any]:
     """A ledger that knows the allowance; for prepay also what was asked a moment ago."""
     with payer_of(order) as payer:
-        payer.ledger.allow(*order["allowed"]).run()
+        for allowed in order["allowed"]:
+            payer.ledger.allow(*allowed).run()
         if order.get("prepay"):
             buy(order, payer, "an earlier purchase")
         return {"counted": counted(payer)}
@@ -231,8 +235,8 @@ class Bench:
     def tell(self, do: str, home: Path, way: dict[str, Any], **more: Any) -> Any:
         assert self.process.stdin is not None and self.process.stdout is not None
         origin = (self.seller if way.get("first") else self.box).origin
-        facts = {"do": do, "home": str(home), "origin": origin, "key": self.box.payer_key.hex(),
-                 "allowed": self.box.ground.allowances[0], "node": self.box.rpc_url}  # fmt: skip
+        facts = {"do": do, "home": str(home), "origin": origin, "key": self.box.payer_key.hex(), "node": self.box.rpc_url,
+                 "allowed": self.box.ground.allowances, "network": self.box.network}  # fmt: skip
         self.process.stdin.write(json.dumps({**facts, **way, **more}) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
@@ -293,7 +297,7 @@ def run(ways: list[str], step: int = 1) -> list[Found]:
 
     found = []
     for name in ways:
-        with tempfile.TemporaryDirectory() as folder, Sandbox() as box:
+        with tempfile.TemporaryDirectory() as folder, Sandbox(chain={**WAYS, **CONTROL}[name].get("chain", "evm")) as box:
             box.serve()
             bench = Bench(box, Path(folder))
             try:

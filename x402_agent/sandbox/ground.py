@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["GROUNDS", "Asked", "Facilitator", "Ground", "Settled", "Settlement", "ground"]
 
-GROUNDS: Mapping[str, str] = {"evm": "evm_ground:EvmGround", "tron": "tron.ground:TronGround"}  # what --chain says: module of this room, class
+GROUNDS: Mapping[str, str] = {  # what --chain says: module of this room, class
+    "evm": "evm_ground:EvmGround",
+    "stacks": "stacks.ground:StacksGround",
+    "tron": "tron.ground:TronGround",
+}
 
 
 @dataclass(frozen=True, slots=True)
