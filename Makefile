@@ -43,7 +43,7 @@ build/solc/.ok: Makefile
 
 build/stacks/.ok: Makefile
 	@npm --version >/dev/null 2>&1 || { echo "make test-all judges the pretend Stacks: it needs Node and npm"; exit 1; }
-	@mkdir -p build/stacks && npm install --silent --no-audit --no-fund --prefix build/stacks @stacks/transactions@7.6.0 @stacks/clarinet-sdk@3.21.0
+	@mkdir -p build/stacks && npm install --silent --no-audit --no-fund --prefix build/stacks @stacks/transactions@7.6.0 @stacks/clarinet-sdk@3.21.0 x402-stacks@2.0.3 express@4.22.3
 	@touch $@
 
 build/tronweb/.ok: Makefile

@@ -17,7 +17,7 @@ from ..messages import json_answer
 from ..refusals import Refused, asked, refusal, uint
 from .chain import NETWORK
 from .state import STX
-from .till import Held, Till, Wanted, check, decode
+from .till import Held, Till, Wanted, check, decode, moved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,15 +148,13 @@ class StacksFacilitator(Facilitator):
                 raise Refused("transaction_failed", entry.status)
             check(entry.tx, _older(body))
         except Refused as refused:
-            return json_answer(400, {"success": False, "valid": False, "error": refused.code, "details": refused.words})
+            said = {"success": False, "valid": False, "error": refused.code, "validation_errors": [refused.code]}
+            return json_answer(400, said | {"details": refused.words})
+        _, recipient, amount, memo = moved(entry.tx)
         height = entry.block.height if entry.block else 0
-        said = {
-            "tx_id": entry.tx.txid,
-            "sender_address": entry.tx.sender,
-            "status": "confirmed",
-            "block_height": height,
-        }
-        return json_answer(200, {"success": True, "valid": True, **said})
+        said = {"tx_id": entry.tx.txid, "sender_address": entry.tx.sender, "recipient_address": recipient}
+        said |= {"amount": amount, "memo": memo.rstrip(b"\0").decode("utf-8", "replace"), "status": "confirmed"}
+        return json_answer(200, {"success": True, "valid": True, **said, "block_height": height})
 
     def _relay(self, body: Any, *, own_fee: bool) -> Answer:
         try:
@@ -237,9 +235,9 @@ def _older(body: Mapping[str, Any]) -> Wanted:
     except ValueError as cause:
         raise Refused("invalid_payment_requirements", f"min_amount: {cause}") from None
     purpose = f"{body.get('method', '')} {body.get('resource', '')}".strip()
-    sender = str(body.get("expected_sender") or "")
+    sender, memo = (str(body.get(f"expected_{name}") or "") for name in ("sender", "memo"))
     pay_to = _account(body.get("expected_recipient"))
-    return Wanted(asset_id(asset), pay_to, amount, purpose, sender=sender, at_least=True)
+    return Wanted(asset_id(asset), pay_to, amount, purpose, memo, sender, at_least=True)
 
 
 def _v1_view(taken: Taken) -> dict[str, Any]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .chain import Chain, Entry
     from .signed import Signed
 
-__all__ = ["Held", "Taken", "Till", "Wanted", "decode"]
+__all__ = ["Held", "Taken", "Till", "Wanted", "check", "decode", "moved"]
 
 RATE = 2  # microSTX per byte that the sponsor gives
 PATIENCE = 900  # seconds that a transaction whose turn has not come is kept
@@ -72,7 +72,7 @@ def decode(text: object) -> Signed:
         raise Refused("invalid_payload", str(cause)[:200]) from None
 
 
-def _moved(tx: Signed) -> tuple[str, str, int, bytes]:
+def moved(tx: Signed) -> tuple[str, str, int, bytes]:
     """Contract or STX, recipient, amount and memo that it says; raises Refused."""
     payload = tx.payload
     if isinstance(payload, Transfer):
@@ -94,7 +94,7 @@ def check(tx: Signed, wanted: Wanted) -> None:
         tx.parsed.verify()
     except ValueError as cause:
         raise Refused("invalid_signature", str(cause), tx.sender) from None
-    asset, recipient, amount, memo = _moved(tx)
+    asset, recipient, amount, memo = moved(tx)
     if asset != wanted.asset.partition("::")[0]:
         raise Refused("asset_mismatch", "another contract than was asked for", tx.sender)
     if recipient != wanted.pay_to:
