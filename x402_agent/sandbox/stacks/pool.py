@@ -43,7 +43,7 @@ def admit(
     """Raise Rejected unless a node would take it; `nonce` gives the next one of an account as mined."""
     if tx.parsed.testnet == mainnet:
         raise Rejected("BadTransactionVersion")
-    if not tx.signed():
+    if tx.forged or not tx.complete:
         raise Rejected(
             "SignatureValidation", {"message": "Signer hash does not equal hash of public key(s)", "txid": tx.txid[2:]}
         )

@@ -29,6 +29,7 @@ class Signed:
     payload: Transfer | Call
     conditions: tuple[PostCondition, ...]
     sponsor: str = ""
+    forged: str = ""  # which of its signatures is not by whom it names
 
     @property
     def nonce(self) -> int:
@@ -46,16 +47,10 @@ class Signed:
         own = ((self.sender, self.nonce),)
         return (*own, (self.sponsor, self.parsed.sponsor.nonce)) if self.parsed.sponsor else own
 
-    def signed(self) -> bool:
-        """Whether each signature is by whom it names; a sponsor's must be there."""
-        sponsor = self.parsed.sponsor
-        if sponsor is not None and not any(sponsor.signature):
-            return False
-        try:
-            self.parsed.verify()
-        except ValueError:
-            return False
-        return True
+    @property
+    def complete(self) -> bool:
+        """Whether a sponsor, where there is to be one, has signed."""
+        return self.parsed.sponsor is None or any(self.parsed.sponsor.signature)
 
 
 def read(raw: bytes) -> Signed:
@@ -66,4 +61,9 @@ def read(raw: bytes) -> Signed:
     except (ValueError, RecursionError) as cause:
         raise Malformed(str(cause)) from None
     sponsor = c32_address(26 if parsed.testnet else 22, parsed.sponsor.signer) if parsed.sponsor else ""
-    return Signed(raw, parsed, parsed.txid, parsed.sender, payload, conditions, sponsor)
+    try:
+        parsed.verify()
+        forged = ""
+    except ValueError as cause:
+        forged = str(cause)
+    return Signed(raw, parsed, parsed.txid, parsed.sender, payload, conditions, sponsor, forged)

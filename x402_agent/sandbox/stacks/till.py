@@ -90,10 +90,8 @@ def check(tx: Signed, wanted: Wanted) -> None:
     """Everything that its bytes say; raises Refused."""
     if not tx.parsed.testnet:
         raise Refused("network_mismatch", "signed for another network", tx.sender)
-    try:
-        tx.parsed.verify()
-    except ValueError as cause:
-        raise Refused("invalid_signature", str(cause), tx.sender) from None
+    if tx.forged:
+        raise Refused("invalid_signature", tx.forged, tx.sender)
     asset, recipient, amount, memo = moved(tx)
     if asset != wanted.asset.partition("::")[0]:
         raise Refused("asset_mismatch", "another contract than was asked for", tx.sender)
@@ -136,7 +134,7 @@ class Till:
             if known is not None:
                 return known
             check(tx, wanted)
-            if self._unsponsored(tx) and (missing := self._missing(tx)):
+            if not tx.complete and (missing := self._missing(tx)):
                 expires = self._chain.now() + PATIENCE
                 self._held.setdefault((tx.sender, tx.nonce), (tx, wanted, expires))
                 raise Held(tx.sender, missing, expires)
@@ -162,10 +160,6 @@ class Till:
             raise Refused("transaction_already_used", "it has paid for something else", tx.sender)
         return known[1]
 
-    @staticmethod
-    def _unsponsored(tx: Signed) -> bool:
-        return tx.parsed.sponsor is not None and not any(tx.parsed.sponsor.signature)
-
     def _missing(self, tx: Signed) -> list[int]:
         """Account nonces before its own that nobody has used or sent."""
         waiting = self._chain.waiting(tx.sender)
@@ -173,7 +167,7 @@ class Till:
 
     def _full(self, tx: Signed) -> Signed:
         """The same with our signature in the sponsor's slot, if that is empty."""
-        if not self._unsponsored(tx):
+        if tx.complete:
             return tx
         before = self._sponsored.get(_identity(tx))
         if before is not None:
