@@ -25,6 +25,7 @@ from large_ledger import build, opened, today
 from paid_request import Round, header_microseconds, measure, table
 from prepaid import prepaid
 from proofs import proof_microseconds, stacks_microseconds
+from tron import signing as tron_signing
 
 from policy import decisions
 from x402_agent.primitives import EvmKey, keccak
@@ -151,6 +152,8 @@ def _seconds() -> list[Row]:
         Row("offer and terms to a signed transaction on Solana, us of CPU", proof_microseconds(), 150.0 * slow),
         Row("the same for STX, us of CPU", stacks_microseconds("STX"), 250.0 * slow),
         Row("the same for a SIP-010 token, us of CPU", stacks_microseconds("sBTC"), 400.0 * slow),
+        *(Row(f"TRON: {what} signed and serialised, us of CPU", us, 250.0 * slow)
+          for what, us in zip(("a transfer", "exact_permit"), tron_signing(), strict=True)),
         Row("import and client over httpx, s of CPU", _import_seconds(), 0.120 * slow),
         Row("x402-agent try, s", min(_try_seconds() for _ in range(3)), 2.0 * slow),
     ]

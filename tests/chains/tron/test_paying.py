@@ -81,6 +81,8 @@ def test_a_payment_counts_its_fee_against_budget_and_allowance(payer):
     answer = buy(payer, shop, "/1")
     assert answer.text == "goods" and answer.extensions["payment"].money.amount == 1100
     assert payer.ledger.allowance(NILE, USDT, payer.wallet.address("tron"), CONTRACTS[NILE]) == 1100 + 1099
+    with Payer(wallet=payer.wallet, settings=payer.settings) as other:  # which knows nothing but what is written
+        assert other.ledger.allowance(NILE, USDT, payer.wallet.address("tron"), CONTRACTS[NILE]) == 1100 + 1099
     buy(payer, shop, "/2")
     with pytest.raises(NoAcceptableOffer, match=r"only 0\.001099 USDT"):
         buy(payer, shop, "/3")

@@ -163,6 +163,13 @@ def test_protobuf_in_other_forms(data):
             protobuf.read(bytes.fromhex(data), (), (1,))
 
 
+@pytest.mark.parametrize("data", ["088100", "08ffffffffffffffffff01", "0881808080808080808080"])
+def test_a_number_has_one_form(data):
+    assert protobuf.read(bytes.fromhex("0801"), (1,), ()) == {1: 1}
+    with pytest.raises(ValueError, match="shortest form"):
+        protobuf.read(bytes.fromhex(data), (1,), ())
+
+
 def test_several_contracts_in_one_are_refused(signer):
     head = protobuf.read(ours(signer).data, (8, 14, 18), (1, 4, 10, 11))
     twice = protobuf.text(1, head[1]) + protobuf.text(4, head[4]) + protobuf.number(8, head[8])
