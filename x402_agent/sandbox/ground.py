@@ -28,6 +28,7 @@ __all__ = ["GROUNDS", "Asked", "Facilitator", "Ground", "Settled", "Settlement",
 GROUNDS: Mapping[str, str] = {  # what --chain says: module of this room, class
     "evm": "evm_ground:EvmGround",
     "stacks": "stacks.ground:StacksGround",
+    "solana": "solana.ground:SolanaGround",
     "tron": "tron.ground:TronGround",
 }
 
@@ -232,5 +233,9 @@ def ground(name: str, clock: Callable[[], float], backend: str | None = None) ->
             f"the sandbox has no chain {name[:40]!r}", rule=f"one of {', '.join(GROUNDS)}", hint="x402-agent try --chain evm"
         )
     module, _, kind = found.partition(":")
-    made: Ground = getattr(import_module(f".{module}", __package__), kind)(clock, backend)
+    try:
+        made: Ground = getattr(import_module(f".{module}", __package__), kind)(clock, backend)
+    except ImportError as cause:
+        needed = f"the sandbox's {name} needs {cause.name}"
+        raise SettingsError(needed, rule="extra sandbox", hint="pip install 'x402-agent-sdk[sandbox]'") from cause
     return made

@@ -6,11 +6,13 @@ go-ethereum does. Source: Ethereum's JSON-RPC specification (execution-apis).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..primitives import checksum
 from .envelopes import Malformed
 from .evm import CHAIN_ID, GENESIS
+from .jsonrpc import Wrong, answered
 from .machines import GAS_LIMIT, intrinsic
 from .pool import BASE_FEE, TIP, Rejected
 from .reverts import revert_reason
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["answer_rpc"]
 
-BATCH = 1000
 RANGE = 100_000  # blocks that one eth_getLogs may look through
 HISTORY = 1024
 _TAGS = ("latest", "finalized", "safe", "pending")
@@ -37,47 +38,16 @@ _HALTS = {
 }
 
 
-class _Wrong(Exception):
-    """A JSON-RPC error: code, message, and data when there is any."""
-
-    def __init__(self, code: int, message: str, data: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.data = data
-
-
 def answer_rpc(chain: Chain, body: object) -> object:
     """The answer to one JSON-RPC 2.0 call or a batch of them."""
-    if isinstance(body, list) and len(body) > BATCH:
-        return _error(None, _Wrong(-32600, "batch too large"))
-    if isinstance(body, list) and body:
-        return [_one(chain, each) for each in body]
-    return _one(chain, body)
+    return answered(body, {name: partial(_guarded, method, chain) for name, method in _METHODS.items()})
 
 
-def _one(chain: Chain, call: object) -> dict[str, Any]:
-    identity = call.get("id") if isinstance(call, dict) else None
+def _guarded(method: Callable[[Chain, list[Any]], object], chain: Chain, params: list[Any]) -> object:
     try:
-        if not isinstance(call, dict) or not isinstance(call.get("method"), str):
-            raise _Wrong(-32600, "invalid request")
-        params = call.get("params") or []
-        if not isinstance(params, list):
-            raise _Wrong(-32602, "params is an array")
-        method = _METHODS.get(call["method"])
-        if method is None:
-            raise _Wrong(-32601, f"the method {call['method'][:60]} does not exist/is not available")
-        return {"jsonrpc": "2.0", "id": identity, "result": method(chain, params)}
-    except _Wrong as wrong:
-        return _error(identity, wrong)
+        return method(chain, params)
     except (Rejected, Malformed) as refused:
-        return _error(identity, _Wrong(-32000, str(refused)))
-    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as cause:
-        return _error(identity, _Wrong(-32602, f"invalid argument: {str(cause)[:200]}"))
-
-
-def _error(identity: object, wrong: _Wrong) -> dict[str, Any]:
-    error: dict[str, Any] = {"code": wrong.code, "message": str(wrong)}
-    return {"jsonrpc": "2.0", "id": identity, "error": error | ({"data": wrong.data} if wrong.data else {})}
+        raise Wrong(-32000, str(refused)) from None
 
 
 # -- arguments ---------------------------------------------------------------------------------------------------------
@@ -113,7 +83,7 @@ def _named(chain: Chain, name: object) -> Block | None:
 def _state(chain: Chain, params: list[Any], index: int) -> None:
     """Check the block whose state is asked for: it exists. Left out, it is the newest."""
     if len(params) > index and params[index] is not None and _find(chain, params[index]) is None:
-        raise _Wrong(-32000, "header not found")
+        raise Wrong(-32000, "header not found")
 
 
 # -- state and calls ---------------------------------------------------------------------------------------------------
@@ -147,25 +117,25 @@ def _run(chain: Chain, call: dict[str, Any], gas: int) -> Ran:
     caller = raw_address(call["from"]) if call.get("from") else bytes(20)
     value = _quantity(call.get("value") or "0x0")
     if not call.get("to"):
-        raise _Wrong(-32000, "contract creation is not supported by the sandbox")
+        raise Wrong(-32000, "contract creation is not supported by the sandbox")
     if chain.wei(caller) < value:
-        raise _Wrong(-32000, f"insufficient funds for transfer: address {checksum('0x' + caller.hex())}")
+        raise Wrong(-32000, f"insufficient funds for transfer: address {checksum('0x' + caller.hex())}")
     if gas < intrinsic(data):
-        raise _Wrong(-32000, f"intrinsic gas too low: have {gas}, want {intrinsic(data)}")
+        raise Wrong(-32000, f"intrinsic gas too low: have {gas}, want {intrinsic(data)}")
     return chain.call(raw_address(call["to"]), data, caller, value=value, gas=gas)
 
 
-def _failed(ran: Ran) -> _Wrong:
+def _failed(ran: Ran) -> Wrong:
     if ran.halt:
-        return _Wrong(-32000, _HALTS.get(ran.halt, ran.halt))
+        return Wrong(-32000, _HALTS.get(ran.halt, ran.halt))
     words = f": {revert_reason(ran.output)}" if ran.output[:4] == _REVERT else ""
-    return _Wrong(3, f"execution reverted{words}", "0x" + ran.output.hex())
+    return Wrong(3, f"execution reverted{words}", "0x" + ran.output.hex())
 
 
 def _call(chain: Chain, params: list[Any]) -> str:
     _state(chain, params, 1)
     if any(params[2:]):
-        raise _Wrong(-32602, "state overrides are not supported by the sandbox")
+        raise Wrong(-32602, "state overrides are not supported by the sandbox")
     call = params[0]
     ran = _run(chain, call, min(_quantity(call["gas"]), GAS_LIMIT) if call.get("gas") else GAS_LIMIT)
     if not ran.ok:
@@ -184,7 +154,7 @@ def _estimate(chain: Chain, params: list[Any]) -> str:
         most = min(most, max(0, owned) // fee)
     ran = _run(chain, call, most)
     if not ran.ok:
-        raise _Wrong(-32000, f"gas required exceeds allowance ({most})") if ran.halt == "OutOfGas" else _failed(ran)
+        raise Wrong(-32000, f"gas required exceeds allowance ({most})") if ran.halt == "OutOfGas" else _failed(ran)
     gas = ran.gas + ran.refund
     while gas < most and not _run(chain, call, gas).ok:
         gas = gas * 65 // 64 + 1
@@ -198,7 +168,7 @@ def _history(chain: Chain, params: list[Any]) -> dict[str, Any]:
     count = _quantity(params[0]) if isinstance(params[0], str) else int(params[0])
     newest = _find(chain, params[1])
     if newest is None:
-        raise _Wrong(-32000, "request beyond head block")
+        raise Wrong(-32000, "request beyond head block")
     count = max(0, min(count, HISTORY, newest.number - GENESIS + 1))
     blocks = [chain.block(newest.number - i) for i in reversed(range(count))]
     used = [[mined for tx in each.transactions if (mined := chain.transaction(tx))] for each in blocks if each]
@@ -238,18 +208,18 @@ def _logs(chain: Chain, params: list[Any]) -> list[dict[str, Any]]:
     wanted = params[0]
     if "blockHash" in wanted:
         if "fromBlock" in wanted or "toBlock" in wanted:
-            raise _Wrong(-32602, "cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other")
+            raise Wrong(-32602, "cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other")
         named = _named(chain, wanted["blockHash"])
         if named is None:
-            raise _Wrong(-32000, "unknown block")
+            raise Wrong(-32000, "unknown block")
         first = last = named.number
     else:
         head = chain.head()
         first, last = ((_find(chain, wanted.get(side) or "latest") or head).number for side in ("fromBlock", "toBlock"))
         if _beyond(wanted, head) or first > last:
-            raise _Wrong(-32000, "invalid block range params")
+            raise Wrong(-32000, "invalid block range params")
     if last - first >= RANGE:
-        raise _Wrong(-32005, f"query exceeds the range of {RANGE} blocks")
+        raise Wrong(-32005, f"query exceeds the range of {RANGE} blocks")
     fits = _filter(wanted)
     blocks = (chain.block(number) for number in range(first, last + 1))
     mined = (chain.transaction(tx) for block in blocks if block for tx in block.transactions)
@@ -267,7 +237,7 @@ def _filter(wanted: dict[str, Any]) -> Callable[[dict[str, Any]], bool]:
     addresses = {"0x" + raw_address(each).hex() for each in ([given] if isinstance(given, str) else given)}
     places = [each if isinstance(each, list) else [each] for each in wanted.get("topics") or []]
     if len(places) > 4:
-        raise _Wrong(-32602, "exceed max topics")
+        raise Wrong(-32602, "exceed max topics")
     topics = [{None if topic is None else "0x" + _data(topic).hex() for topic in each} for each in places]
 
     def fits(log: dict[str, Any]) -> bool:
