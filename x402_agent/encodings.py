@@ -29,8 +29,8 @@ def base58(data: bytes) -> str:
     return _digits(data, _B58)
 
 
-def _undigits(text: str, alphabet: str) -> bytes:
-    if len(text) > 128:
+def _undigits(text: str, alphabet: str, most: int = 128) -> bytes:
+    if len(text) > most:
         raise ValueError(f"too long for base {len(alphabet)}")
     number = 0
     for letter in text:
@@ -39,9 +39,9 @@ def _undigits(text: str, alphabet: str) -> bytes:
     return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
 
 
-def unbase58(text: str) -> bytes:
-    """The bytes that `base58` wrote; raises ValueError for another letter, or more than 128 of them."""
-    return _undigits(text, _B58)
+def unbase58(text: str, most: int = 128) -> bytes:
+    """The bytes that `base58` wrote; raises ValueError for another letter, or more than `most` of them."""
+    return _undigits(text, _B58, most)
 
 
 def base58check(data: bytes) -> str:

@@ -13,25 +13,29 @@ import secrets
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from solders.account import Account
 from solders.hash import Hash
+from solders.instruction import Instruction
+from solders.keypair import Keypair
 from solders.litesvm import LiteSVM
-from solders.message import MessageV0
+from solders.message import MessageV0, to_bytes_versioned
+from solders.pubkey import Pubkey
+from solders.system_program import TransferParams, transfer
+from solders.transaction import VersionedTransaction
 
 from .token import MEMO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from solders.account import Account
-    from solders.pubkey import Pubkey
     from solders.signature import Signature
-    from solders.transaction import VersionedTransaction
 
 __all__ = ["GENESIS", "LIFE", "Chain", "Failed", "Row", "Tried"]
 
 GENESIS = "EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG"  # devnet's own
 LIFE = 150  # blocks that a blockhash is good for
 SLOT_MS = 400
+FAUCET = 10**18  # lamports
 FIRST_SLOT = 420_000_000
 SKIPPED = 20_000_000  # slots without a block before ours: nobody should take a slot for a height
 _WORDS = {
@@ -115,6 +119,8 @@ class Chain:
         self._last: dict[Pubkey, Account | None] = {}
         # Signatures, blockhashes and repetitions are judged here: the VM forgets after 32 transactions.
         self._vm = LiteSVM().with_sigverify(False).with_blockhash_check(False).with_transaction_history(0)
+        self._faucet = Keypair()
+        self._vm.set_account(self._faucet.pubkey(), Account(FAUCET, b"", Pubkey.default(), False, 0))
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -164,13 +170,14 @@ class Chain:
         with self.lock:
             return self._vm.get_account(address)
 
-    def endow(self, address: Pubkey, lamports: int) -> str:
-        """An airdrop; the id of its transaction. Raises ValueError."""
-        with self.lock:
-            if not self._vm.airdrop(address, lamports):
-                raise ValueError("the airdrop failed")
-            self._last.pop(address, None)
-        return hashlib.sha256(bytes(address)).hexdigest()
+    def endow(self, address: Pubkey, lamports: int) -> Row:
+        """An airdrop: a transfer by the chain's own faucet."""
+        facts = TransferParams(from_pubkey=self._faucet.pubkey(), to_pubkey=address, lamports=lamports)
+        blockhash, _ = self.blockhash()
+        unique = Instruction(MEMO, secrets.token_hex(8).encode(), [])
+        message = MessageV0.try_compile(self._faucet.pubkey(), [transfer(facts), unique], [], blockhash)
+        tx = VersionedTransaction(message, [self._faucet])
+        return self.execute(tx, self.admit(tx))
 
     def install(self, address: Pubkey, account: Account) -> None:
         """Put an account there, as no transaction could."""
@@ -192,12 +199,12 @@ class Chain:
             raise Failed("UnsupportedVersion")
         if signed and not all(tx.verify_with_results()):
             raise Failed("SignatureFailure")
-        digest = hashlib.sha256(bytes(message)).digest()
+        digest = hashlib.sha256(to_bytes_versioned(message)).digest()
         with self.lock:
-            if digest in self._done:
-                raise Failed("AlreadyProcessed")
             if blockhash and not self.good(message.recent_blockhash):
                 raise Failed("BlockhashNotFound")
+            if digest in self._done:
+                raise Failed("AlreadyProcessed")
         return digest
 
     def simulate(self, tx: VersionedTransaction) -> Tried:
@@ -206,9 +213,10 @@ class Chain:
             self.slot()
             return _tried(self._vm.simulate_transaction(tx))
 
-    def execute(self, tx: VersionedTransaction, digest: bytes) -> Row:
+    def execute(self, tx: VersionedTransaction, digest: bytes, *, careful: bool = False) -> Row:
         """Run an admitted transaction in the newest block; one whose instructions fail pays its fee and is kept, too.
 
+        When `careful` it gets into no block then: what whoever simulates first sees, for one run instead of two.
         Raises Failed when it gets into no block.
         """
         keys = tx.message.account_keys
@@ -218,11 +226,12 @@ class Chain:
             slot = self.slot()
             before = tuple(self._known(each) for each in keys)
             tried = _tried(self._vm.send_transaction(tx))
-            if tried.err is not None and not tried.fee:
+            if tried.err is not None and (careful or not tried.fee):
+                if tried.fee and before[0]:
+                    self._vm.set_account(keys[0], before[0])
                 raise Failed(tried.err, tried.logs, tried.units)
-            for index, each in enumerate(keys):
-                if _writable(tx, index):
-                    self._last[each] = self._vm.get_account(each)
+            for each in _writable(tx, keys):
+                self._last[each] = self._vm.get_account(each)
             after = tuple(self._last[each] for each in keys)
             row = Row(tx.signatures[0], tx, slot, self.now(), tried, before, after)
             self._done[digest] = self._rows[row.signature] = row
@@ -246,12 +255,12 @@ class Chain:
             return self._of.get(address, [])[::-1]
 
 
-def _writable(tx: VersionedTransaction, index: int) -> bool:
-    """Whether a transaction may change an account, by its place in the message."""
+def _writable(tx: VersionedTransaction, keys: list[Pubkey]) -> list[Pubkey]:
+    """The accounts that a transaction may change: first among those that sign, and first among the others."""
     header = tx.message.header
-    if index < header.num_required_signatures:
-        return index < header.num_required_signatures - header.num_readonly_signed_accounts
-    return index < len(tx.message.account_keys) - header.num_readonly_unsigned_accounts
+    signers = header.num_required_signatures
+    end = len(keys) - header.num_readonly_unsigned_accounts
+    return keys[: signers - header.num_readonly_signed_accounts] + keys[signers:end]
 
 
 def _tried(result: Any) -> Tried:

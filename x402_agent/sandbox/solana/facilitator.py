@@ -54,45 +54,54 @@ class SolanaFacilitator(Facilitator):
         super().__init__(networks)
         self._chain = chain
         self._key = key
+        self._account = key.pubkey()
+        self._address = str(self._account)
 
     @property
     def address(self) -> str:
         """The fee payer."""
-        return str(self._key.pubkey())
+        return self._address
 
     def supported(self) -> dict[str, Any]:
         """`extra.feePayer` says who has to stand in slot 0."""
-        extra = {"feePayer": self.address}
+        extra = {"feePayer": self._address}
         kinds = [{"x402Version": v, "scheme": "exact", "network": n, "extra": extra} for v, n in self._networks.items()]
-        return {"kinds": kinds, "extensions": [], "signers": {"solana:*": [self.address]}}
+        return {"kinds": kinds, "extensions": [], "signers": {"solana:*": [self._address]}}
 
     def verify(self, version: int, payload: Mapping[str, Any], requirement: Mapping[str, Any]) -> Read:
         """Whether it would settle now; raises Refused."""
-        self._terms(version, payload, requirement)
-        tx = _decoded(payload)
-        payer = self._layout(tx)
-        try:
-            amount = self._transfer(tx, version, requirement)
-            return Read(tx, payer, amount, self._rehearsed(tx), str(requirement["network"]))
-        except Refused as refused:
-            raise Refused(refused.code, refused.words, payer) from None
+        read = self._read(version, payload, requirement)
+        tried = self._chain.simulate(read.tx)
+        if tried.err is not None:
+            raise Refused("transaction_simulation_failed", str(Failed(tried.err)), read.payer)
+        return read
 
     def settle(self, version: int, payload: Mapping[str, Any], requirement: Mapping[str, Any]) -> Settled:
         """Sign slot 0 and execute, once; raises Refused."""
-        read = self.verify(version, payload, requirement)
-        message = read.tx.message
-        ours = self._key.sign_message(to_bytes_versioned(message))
+        read = self._read(version, payload, requirement)
+        ours = self._key.sign_message(to_bytes_versioned(read.tx.message))
+        whole = VersionedTransaction.populate(read.tx.message, [ours, *read.tx.signatures[1:]])
         try:
-            row = self._chain.execute(VersionedTransaction.populate(message, [ours, *read.tx.signatures[1:]]), read.digest)
+            row = self._chain.execute(whole, read.digest, careful=True)
         except Failed as failed:
             raise Refused(_code(failed), str(failed), read.payer) from None
-        if row.tried.err is not None:
-            raise Refused("transaction_failed", str(Failed(row.tried.err)), read.payer)
         made = Settlement(
             str(row.signature), read.payer, str(requirement["payTo"]), read.amount, read.digest.hex(), row.slot
         )
         self.settlements.append(made)
         return Settled(read.payer, read.network, read.amount, made)
+
+    def _read(self, version: int, payload: Mapping[str, Any], requirement: Mapping[str, Any]) -> Read:
+        """A proof that has everything but the VM's own opinion; raises Refused."""
+        self._terms(version, payload, requirement)
+        tx = _decoded(payload)
+        keys, steps = tx.message.account_keys, tx.message.instructions
+        payer = self._layout(keys, steps)
+        try:
+            amount = _moved(keys, steps, requirement, asked(requirement, AMOUNTS[version]))
+            return Read(tx, payer, amount, self._admitted(tx, keys), self._networks[version])
+        except Refused as refused:
+            raise Refused(refused.code, refused.words, payer) from None
 
     # -- what is checked ----------------------------------------------------------------------------------------------
 
@@ -108,13 +117,11 @@ class SolanaFacilitator(Facilitator):
         payer = extra.get("feePayer") if isinstance(extra, dict) else None
         if not isinstance(payer, str) or not payer:
             raise Refused(f"{_P}missing_fee_payer")
-        if payer != self.address:
+        if payer != self._address:
             raise Refused("fee_payer_not_managed_by_facilitator")
 
-    def _layout(self, tx: VersionedTransaction) -> str:
+    def _layout(self, keys: list[Pubkey], steps: list[CompiledInstruction]) -> str:
         """Three to six instructions in their order, caps, and us in none of them; -> who pays."""
-        message = tx.message
-        keys, steps = message.account_keys, message.instructions
         if not 3 <= len(steps) <= 6:
             raise Refused(f"{_I}length")
         _budget(keys, steps)
@@ -124,45 +131,23 @@ class SolanaFacilitator(Facilitator):
         for place, step in zip(_PLACES, steps[3:], strict=False):
             if keys[step.program_id_index] not in (LIGHTHOUSE, MEMO):
                 raise Refused(f"{_P}unknown_{place}_instruction", payer=payer)
-        if str(keys[0]) != self.address:
+        if keys[0] != self._account:
             raise Refused("fee_payer_not_managed_by_facilitator", "slot 0 is another's", payer)
         if any(0 in step.accounts for step in steps):
             raise Refused(f"{_T}fee_payer_transferring_funds", "the fee payer stands in an instruction", payer)
         return payer
 
-    def _transfer(self, tx: VersionedTransaction, version: int, requirement: Mapping[str, Any]) -> int:
-        keys, steps = tx.message.account_keys, tx.message.instructions
-        _memo(keys, steps, requirement["extra"].get("memo"))
-        program = keys[steps[2].program_id_index]
-        _, mint, target, _ = (keys[each] for each in steps[2].accounts[:4])
-        if str(mint) != requirement.get("asset"):
-            raise Refused(f"{_P}mint_mismatch")
-        try:
-            wanted = ata(address(requirement.get("payTo")), mint, program)
-        except ValueError as cause:
-            raise Refused("invalid_payment_requirements", f"payTo: {cause}") from None
-        if target != wanted:
-            raise Refused(f"{_P}recipient_mismatch")
-        amount = int.from_bytes(bytes(steps[2].data)[1:9], "little")
-        if amount != asked(requirement, AMOUNTS[version]):
-            raise Refused(f"{_P}amount_insufficient" if amount < asked(requirement, AMOUNTS[version]) else f"{_P}amount_mismatch")
-        return amount
-
-    def _rehearsed(self, tx: VersionedTransaction) -> bytes:
-        """The client's signature, blockhash and state, by running it; raises Refused. -> the message's hash."""
+    def _admitted(self, tx: VersionedTransaction, keys: list[Pubkey]) -> bytes:
+        """The message's hash, once every signature but ours is there and a block would take it; raises Refused."""
         message = to_bytes_versioned(tx.message)
-        keys, needed = tx.message.account_keys, tx.message.header.num_required_signatures
+        needed = tx.message.header.num_required_signatures
         signed = (one.verify(key, message) for one, key in zip(tx.signatures[1:], keys[1:needed], strict=True))
         if not all(signed):
             raise Refused("transaction_simulation_failed", str(Failed("SignatureFailure")))
         try:
-            digest = self._chain.admit(tx, signed=False)
-            tried = self._chain.simulate(tx)
+            return self._chain.admit(tx, signed=False)
         except Failed as failed:
             raise Refused(_code(failed), str(failed)) from None
-        if tried.err is not None:
-            raise Refused("transaction_simulation_failed", str(Failed(tried.err)))
-        return digest
 
 
 def _code(failed: Failed) -> str:
@@ -214,3 +199,22 @@ def _memo(keys: list[Pubkey], steps: list[CompiledInstruction], wanted: object) 
         raise Refused(f"{_P}memo_count")
     if found[0] != str(wanted).encode():
         raise Refused(f"{_P}memo_mismatch")
+
+
+def _moved(keys: list[Pubkey], steps: list[CompiledInstruction], requirement: Mapping[str, Any], wanted: int) -> int:
+    """What the transfer moves, when it is what was asked for; raises Refused."""
+    _memo(keys, steps, requirement["extra"].get("memo"))
+    program = keys[steps[2].program_id_index]
+    _, mint, target, _ = (keys[each] for each in steps[2].accounts)
+    if str(mint) != requirement.get("asset"):
+        raise Refused(f"{_P}mint_mismatch")
+    try:
+        expected = ata(address(requirement.get("payTo")), mint, program)
+    except ValueError as cause:
+        raise Refused("invalid_payment_requirements", f"payTo: {cause}") from None
+    if target != expected:
+        raise Refused(f"{_P}recipient_mismatch")
+    amount = int.from_bytes(bytes(steps[2].data)[1:9], "little")
+    if amount != wanted:
+        raise Refused(f"{_P}amount_insufficient" if amount < wanted else f"{_P}amount_mismatch")
+    return amount

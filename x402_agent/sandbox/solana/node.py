@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["answer_rpc"]
 
 _LARGEST = 1232  # bytes of a transaction
+_LONGEST = 1683  # letters of it in base58
 _MANY = 100
 _PAGE = 1000
 _EPOCH = 432_000
@@ -47,6 +48,7 @@ def _options(chain: Chain, params: list[Any], at: int = 1) -> dict[str, Any]:
     found = params[at] if len(params) > at and params[at] is not None else {}
     if not isinstance(found, dict):
         raise Wrong(-32602, "Invalid params: not an object")
+    found = {name: value for name, value in found.items() if value is not None}  # clients write null for what they leave out
     if found.get("commitment", "finalized") not in ("processed", "confirmed", "finalized"):
         raise Wrong(-32602, "Invalid params: unknown commitment")
     if found.get("minContextSlot", 0) > chain.slot():
@@ -133,7 +135,7 @@ def _token_balance(chain: Chain, params: list[Any]) -> object:
 def _airdrop(chain: Chain, params: list[Any]) -> object:
     if type(params[1]) is not int or not 0 < params[1] <= _AIRDROP:
         raise Wrong(-32602, "Invalid params: at most 100 SOL")
-    return chain.endow(address(params[0]), params[1])
+    return str(chain.endow(address(params[0]), params[1]).signature)
 
 
 # -- transactions -----------------------------------------------------------------------------------------------------
@@ -142,7 +144,7 @@ def _airdrop(chain: Chain, params: list[Any]) -> object:
 def _raw(text: object, encoding: object) -> bytes:
     if not isinstance(text, str) or encoding not in ("base64", "base58"):
         raise Wrong(-32602, "Invalid params: base58 or base64")
-    return base64.b64decode(text, validate=True) if encoding == "base64" else unbase58(text)
+    return base64.b64decode(text, validate=True) if encoding == "base64" else unbase58(text, _LONGEST)
 
 
 def _transaction(params: list[Any], options: dict[str, Any]) -> VersionedTransaction:
