@@ -38,7 +38,7 @@ ROOMS = {
     "settings": NOUNS | {"policy", "platformdirs"},
     "transport": NOUNS | {"flow", "policy", "anyio", "httpx", "httpx2", "tenacity"},
     "sandbox": NOUNS
-    | {"primitives", "dialects", "chains", "evidence", "pyrevm", "eth", "anyio", "eth_typing", "uvicorn", "starlette"},
+    | {"primitives", "dialects", "chains", "evidence", "pyrevm", "eth", "anyio", "eth_typing", "uvicorn", "starlette", "solders"},
 }
 ABOVE = {"payer", "tasks", "recovery", "signer", "broadcast", "cli", "__init__"}
 FILES = sorted(PACKAGE.rglob("*.py"))
