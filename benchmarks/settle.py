@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
+import httpx
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
 from solders.instruction import Instruction
 from solders.keypair import Keypair
@@ -39,8 +40,8 @@ def _evm(box: Sandbox) -> Callable[[], dict[str, Any]]:
     """Proofs as our own client makes them."""
     request = Request("GET", "http://sandbox.localhost", "/joke")
     answer = payment_required(box.routes["/joke"], request, box.ground, 1, "")
-    reply = Reply(402, {name.lower(): value for name, value in answer.headers}, b"".join(answer.chunks))
-    ask = Ask("GET", request.url)
+    reply = Reply(402, httpx.Headers(list(answer.headers)), b"".join(answer.chunks))
+    ask = Ask("GET", request.url, request.origin, "sandbox.localhost", "/joke")
     challenge = next(found for dialect in builtin() if (found := dialect.read(reply, ask)))
     offer, chain, signer = challenge.offers[0], Evm(), KeySigner(box.payer_key)
 

@@ -22,7 +22,7 @@ __all__ = ["run"]
 LINES = """
 now in Python:
   from x402_agent import Payer
-  with Payer.sandbox() as payer, payer.client() as http:
+  with Payer.sandbox({chain}) as payer, payer.client() as http:
       reply = http.get(payer.sandbox.url("/joke"))
       print(reply.text, reply.extensions["payment"])
 
@@ -59,7 +59,8 @@ def run(
             payment = payer.ledger.payment(reply.extensions["payment"].payment_id)
             on_chain = box.transaction(payment.transaction) if payment.transaction else None
             write(f'"{_joke(reply)}"')
-            write(LINES.replace("x402-agent ", f"{_program()} "))
+            named = "" if chain == "evm" else f'chain="{chain}"'
+            write(LINES.replace("x402-agent ", f"{_program()} ").replace("{chain}", named))
             if json:
                 as_json({"status": reply.status_code, "body": reply.text, "payment": row(payment, sandbox=True),
                          "read_back": on_chain is not None})  # fmt: skip
