@@ -1,4 +1,4 @@
-"""On every chain of the sandbox that is paid here: a purchase by sync, asyncio and trio, `try`, and kill -9 with `resume`,
+"""On every chain of the sandbox: a purchase by sync, asyncio and trio, `try`, and kill -9 with `resume`,
 which asks the chain's own node what became of the proof."""
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from x402_agent import Payer, Policy, Settings, Wallet, chains
+from x402_agent import Payer, Policy, Settings, Wallet
 from x402_agent.assets import network
 from x402_agent.ledger import SqliteLedger
 from x402_agent.model import Limit
 from x402_agent.sandbox import GROUNDS, Sandbox
 
-PAID = {each.namespace for each in chains.builtin()}
-NAMES = {"evm": "eip155"}
-CHAINS = [name for name in GROUNDS if NAMES.get(name, name) in PAID]
+CHAINS = list(GROUNDS)
 PRICE = 10_000
 CHILD = """
 import os, signal, sys
@@ -68,7 +66,14 @@ def payer_of(box, path):
     settings = replace(Settings.load(), nodes={box.network: box.rpc_url})
     where = network(box.network)
     return Payer(wallet=Wallet.from_key(box.payer_key, where.namespace), policy=Policy(networks=(where.name,)),
-                 settings=settings, ledger=SqliteLedger(path, sandbox=True))  # fmt: skip
+                 settings=settings, ledger=ledger_of(box, path))  # fmt: skip
+
+
+def ledger_of(box, path):
+    ledger = SqliteLedger(path, sandbox=True)
+    for allowed in box.ground.allowances:
+        ledger.allow(*allowed).run()
+    return ledger
 
 
 def counted(payer):
@@ -76,6 +81,7 @@ def counted(payer):
 
 
 def killed(moment, box, path):
+    ledger_of(box, path).shut()
     done = subprocess.run(
         [sys.executable, "-c", CHILD, moment, str(path), box.url("/joke"), box.network, box.rpc_url],
         input=box.payer_key.hex(), text=True, capture_output=True, timeout=60, env={**os.environ, "X402_AGENT_HOME": str(path.parent)},
