@@ -25,6 +25,7 @@ from large_ledger import build, opened, today
 from paid_request import Round, header_microseconds, measure, table
 from prepaid import prepaid
 from proofs import proof_microseconds, stacks_microseconds
+from settle import settle_microseconds
 from tron import signing as tron_signing
 
 from policy import decisions
@@ -154,6 +155,8 @@ def _seconds() -> list[Row]:
         Row("the same for a SIP-010 token, us of CPU", stacks_microseconds("sBTC"), 400.0 * slow),
         *(Row(f"TRON: {what} signed and serialised, us of CPU", us, 250.0 * slow)
           for what, us in zip(("a transfer", "exact_permit"), tron_signing(), strict=True)),
+        Row("settling in the sandbox, EVM, us of CPU", settle_microseconds("evm"), 500.0 * slow),
+        Row("settling in the sandbox, Solana, us of CPU", settle_microseconds("solana"), 500.0 * slow),
         Row("import and client over httpx, s of CPU", _import_seconds(), 0.120 * slow),
         Row("x402-agent try, s", min(_try_seconds() for _ in range(3)), 2.0 * slow),
     ]
