@@ -158,6 +158,7 @@ def test_what_never_settles_is_freed_by_the_chain_alone(box, tmp_path):
         assert payer.resume()[0].after == "UNKNOWN"
         assert counted(payer) >= PRICE
         box.warp(3700)
-        assert [one.after for one in payer.resume()] == ["DEAD"]
-        assert counted(payer) == 0
+        forever = box.ground.name == "stacks"  # no clock ends a proof there: only another transaction of its account nonce
+        assert [one.after for one in payer.resume()] == ["UNKNOWN" if forever else "DEAD"]
+        assert counted(payer) == (PRICE if forever else 0)
     assert (box.settlements, box.balance(box.pay_to)) == ([], 0)
