@@ -21,7 +21,7 @@ help:
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "x402_agent needs Python >= 3.11; found $$($(PYTHON) -V). Try: make PYTHON=python3.11"; exit 1; }
-	@$(if $(UV),$(UV) venv -q --python "$$($(PYTHON) -c 'import sys;print(sys.executable)')" $(VENV),$(PYTHON) -m venv $(VENV)) || { echo "no venv: on Debian 'apt install python3-venv', or put uv on PATH"; rm -rf $(VENV); exit 1; }
+	@$(if $(UV),$(UV) venv -q --allow-existing --python "$$($(PYTHON) -c 'import sys;print(sys.executable)')" $(VENV),$(PYTHON) -m venv $(VENV)) || { echo "no venv: on Debian 'apt install python3-venv', or put uv on PATH"; rm -rf $(VENV); exit 1; }
 
 $(VENV)/.%.ok: requirements/%.txt requirements/build.txt pyproject.toml | $(VENV)/bin/python
 	@echo "installing requirements/$*.txt"
@@ -32,7 +32,7 @@ $(VENV)/.%.ok: requirements/%.txt requirements/build.txt pyproject.toml | $(VENV
 
 .venv-official/.ok: requirements/official.txt | $(VENV)/bin/python
 	@echo "installing requirements/official.txt"
-	@$(if $(UV),$(UV) venv -q --python $(BIN)/python .venv-official,$(BIN)/python -m venv .venv-official)
+	@$(if $(UV),$(UV) venv -q --allow-existing --python $(BIN)/python .venv-official,$(BIN)/python -m venv .venv-official)
 	@$(call PIP,.venv-official) --require-hashes -r requirements/official.txt
 	@touch $@
 
