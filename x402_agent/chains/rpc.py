@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -52,7 +53,7 @@ def shown(url: Secret) -> str:
     return f"{urlsplit(url.text).scheme}://{urlsplit(url.text).hostname or ''}"
 
 
-class Node:
+class Node(ABC):
     """The nodes of one network: one URL, or several with `|` between them, asked in that order.
 
     One object serves one conversation: it remembers who has named the right chain. Raises SettingsError for a URL
@@ -139,9 +140,9 @@ class Node:
         """One Node for each URL: to hear them all where one's word is not enough (C2)."""
         return [type(self)(self.network, url) for url in self.urls]
 
+    @abstractmethod
     def named(self, answer: object) -> str:
         """The reference of a CAIP-2 id that this answer to `asks` stands for; raises ValueError."""
-        raise NotImplementedError
 
     def _know(self, url: Secret) -> Steps[None]:
         """Ask once which chain this node is on."""
