@@ -113,7 +113,7 @@ def _hold(buyer, payment):
 
 
 class _Ask:
-    key, has_body, repeat = "", False, lambda: None
+    key, has_body, output, repeat = "", False, "", lambda: None
 
 
 def test_K1_the_token_is_nowhere_but_on_the_wire(buyer, seller, tmp_path, capfd):

@@ -19,6 +19,11 @@ ROWS = {
     for number in range(1, last + 1)
 }  # fmt: skip
 ELSEWHERE = {
+    "A13": "tests/chains/solana/test_ready.py::test_R9_A13_what_would_not_settle_is_not_held",
+    "D14": "tests/chains/solana/test_solana_message.py::test_D14_the_fee_payer_is_in_no_instruction_and_nothing_else_is_called",
+    "D15": "tests/chains/stacks/test_door.py::test_D15_a_token_moves_under_deny_and_one_exact_post_condition",
+    "D16": "tests/chains/tron/test_transaction.py::test_what_is_none_of_ours_is_not_signed",
+    "R9": "tests/chains/solana/test_ready.py::test_R9_A13_what_would_not_settle_is_not_held",
     "K1": "tests/cli/test_credentials.py::test_K1_the_token_is_nowhere_but_on_the_wire",
     "K2": "tests/transport/test_credentials.py::test_K2_the_sellers_count_lowers_ours_and_never_raises_it",
     "K3": "tests/transport/test_credentials.py::test_K3_a_refused_one_is_forgotten_and_what_is_bought_then_is_a_purchase_under_budget",

@@ -211,9 +211,9 @@ def cancelled_is_unsent(monkeypatch):
     """A cancelled call says that nothing left, and is believed."""
     real = flow._present
 
-    def _present(hold, proof, kit):
+    def _present(hold, proof, kit, **known):
         try:
-            return (yield from real(hold, proof, kit))
+            return (yield from real(hold, proof, kit, **known))
         except Exception:
             raise
         except BaseException:

@@ -104,7 +104,8 @@ class World:
             settings = Settings(home, home, self.path, home / "policy.toml", nodes={NETWORK: NODE})
             ledger = SqliteLedger(self.path, clock=self.clock)
             rules = {f"host:{host}": Bounds(total=HOST_ROOM) for host in PAYEES}
-            policy = Policy(per_call=CAP, day=None, total=ROOM, budgets=rules, networks=("base-sepolia",), prepay=("b.example",))
+            policy = Policy(per_call=CAP, day=None, total=ROOM, budgets=rules, networks=("base-sepolia",), prepay=("b.example",),
+                            know_balance=False)
             self.payers[number] = Payer(
                 wallet=Wallet.from_key(KEY), policy=policy, settings=settings, ledger=ledger, clock=self.clock,
                 nonce=lambda: self.rng.randbytes(32),

@@ -295,7 +295,7 @@ def test_a_refused_proof_frees_its_request_once_the_chain_shows_it_dead(path):
             assert hold.terms.valid_before - time.time() <= 60
             late[0] = 61  # our clock alone decides nothing: the chain has not got there
             assert http.get(url).extensions["payment"].payment_id == first.payment_id
-            payer.sandbox.chain.warp(62)
+            payer.sandbox.ground.chain.warp(62)
             between.stale = False
             again = http.get(url).extensions["payment"]
             assert again.outcome == "spent" and again.payment_id != first.payment_id

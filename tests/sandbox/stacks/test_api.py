@@ -31,7 +31,8 @@ def test_accounts_and_balances(world, ask):
     assert found["fungible_tokens"][world.asset] == {"balance": "1070", "total_sent": "0", "total_received": "70"}
     _, own = ask(f"GET /extended/v1/address/{world.ann.address}/balances")
     assert own["stx"]["total_fees_sent"] == "1000" and own["fungible_tokens"][world.asset]["total_sent"] == "70"
-    assert ask(f"GET /v2/accounts/{world.ann.address[:-1]}0")[0] == 400
+    other = "1" if world.ann.address.endswith("0") else "0"
+    assert ask(f"GET /v2/accounts/{world.ann.address[:-1]}{other}")[0] == 400
 
 
 @pytest.mark.parametrize("how", ["octets", "json"])
