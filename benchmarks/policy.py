@@ -10,8 +10,9 @@ import time
 from fractions import Fraction
 
 from x402_agent.assets import assets
-from x402_agent.model import Ask, Asset, Challenge, Offer, Under
-from x402_agent.policy import Bounds, Policy, Price, choose
+from x402_agent.model import Ask, Challenge, Offer, Under
+from x402_agent.policy import Bounds, Policy, choose
+from x402_agent.policy.facts import Nothing
 
 __all__ = ["decisions"]
 
@@ -22,7 +23,7 @@ MINE = ("agent:scout", "group:team", "task:research", "tool:search", "category:w
         f"path:{URL}/v1", f"payee:{PAYEE}", "asset:USDC")  # fmt: skip
 
 
-class Facts:
+class Facts(Nothing):
     """Answers from memory, as those of a payer that has paid here before."""
 
     def now(self) -> float:
@@ -36,9 +37,6 @@ class Facts:
 
     def knows_payee(self, offer: Offer) -> bool:
         return True
-
-    def price(self, asset: Asset) -> Price | None:
-        return None
 
 
 def policy() -> Policy:
