@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..model import Network
     from ..steps import Steps
 
-__all__ = ["HEADERS", "Node", "Odd", "alike", "parsed", "shown"]
+__all__ = ["HEADERS", "Node", "Odd", "alike", "parsed", "shown", "verdict"]
 
 T = TypeVar("T")
 
@@ -46,6 +46,22 @@ def alike(words: Iterable[Steps[T | None]]) -> Steps[T | None]:
     for each in words:
         found.add((yield from each))
     return found.pop() if len(found) == 1 else None
+
+
+def verdict(family: Callable[[Network, str], Node], network: Network, node: str, one: Callable[[Any], Steps[str]]) -> Steps[str]:
+    """What the nodes of a network make of a proof: `settled`, `dead` or `unknown`. `one` asks a single node.
+
+    One node's word is enough for `settled`, which keeps money counted; `dead` frees it, so all must say it (C2).
+    """
+    words = []
+    try:
+        for each in family(network, node).each():
+            words.append((yield from one(each)))
+            if words[-1] == "settled":
+                return "settled"
+    except SettingsError:
+        return "unknown"
+    return "dead" if set(words) == {"dead"} else "unknown"
 
 
 def shown(url: Secret) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...errors import NodeError, SettingsError
+from ...errors import NodeError
+from ..rpc import verdict
 from . import permit2
 from .reads import authorization_state, final, permit2_nonce
 from .rpc import Node
@@ -22,19 +23,8 @@ __all__ = ["fate", "is_used"]
 
 
 def fate(offer: Offer, terms: Terms, node: str) -> Steps[str]:
-    """`settled`, `dead` or `unknown`, by one URL or several with `|` between them; another chain is not believed.
-
-    One node's word is enough for `settled`, which keeps money counted; `dead` frees it, so all must say it (C2).
-    """
-    words = []
-    try:
-        for one in Node(offer.network, node).each():
-            words.append((yield from _one(one, offer, terms)))
-            if words[-1] == "settled":
-                return "settled"
-    except SettingsError:
-        return "unknown"
-    return "dead" if set(words) == {"dead"} else "unknown"
+    """`settled`, `dead` or `unknown`, by one URL or several with `|` between them; another chain is not believed (rpc.verdict)."""
+    return (yield from verdict(Node, offer.network, node, lambda one: _one(one, offer, terms)))
 
 
 def _one(asked: Node, offer: Offer, terms: Terms) -> Steps[str]:

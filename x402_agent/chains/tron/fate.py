@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...errors import NodeError, SettingsError
-from ..rpc import alike
+from ..rpc import alike, verdict
 from . import permit, permit2
 from .reads import TXID, moved, solid, transaction, used
 from .rpc import Node
@@ -31,19 +31,8 @@ def _contract(offer: Offer) -> str:
 
 
 def fate(offer: Offer, terms: Terms, node: str) -> Steps[str]:
-    """`settled`, `dead` or `unknown`, by one URL or several with `|` between them; another chain is not believed.
-
-    One node's word is enough for `settled`, which keeps money counted; `dead` frees it, so all must say it (C2).
-    """
-    words = []
-    try:
-        for one in Node(offer.network, node).each():
-            words.append((yield from _one(one, offer, terms)))
-            if words[-1] == "settled":
-                return "settled"
-    except SettingsError:
-        return "unknown"
-    return "dead" if set(words) == {"dead"} else "unknown"
+    """`settled`, `dead` or `unknown`, by one URL or several with `|` between them; another chain is not believed (rpc.verdict)."""
+    return (yield from verdict(Node, offer.network, node, lambda one: _one(one, offer, terms)))
 
 
 def _one(asked: Node, offer: Offer, terms: Terms) -> Steps[str]:
