@@ -1,4 +1,7 @@
-"""A dialect for tests that pays first: x402's own challenge, settled by a transfer of ours whose id is shown to the seller."""
+"""A dialect for tests that pays first: x402's own challenge, settled by a transfer of ours whose id is shown to the seller.
+
+It serves every chain that has a `transfer`: the id stands in its proof's payload as `transaction`.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,15 @@ from dataclasses import replace
 
 from x402_agent.dialects import X402
 from x402_agent.model import Claim
+from x402_agent.sandbox.challenge import requirements
 from x402_agent.steps import Presented
 
 __all__ = ["First", "shop"]
+
+COIN = {  # by chain: what a payer needs besides what the sandbox gives him
+    "solana": lambda box: box.ground.chain.endow(box.ground.payer.pubkey(), 10**9),
+}
+PLAIN = {"scheme": "transfer", "method": "transfer", "facilitator": "", "details": "", "fee_cap": 0, "fees": ()}
 
 
 class First(X402):
@@ -16,7 +25,7 @@ class First(X402):
 
     def read(self, reply, ask):
         found = super().read(reply, ask)
-        offers = () if found is None else tuple(replace(each, scheme="transfer", method="transfer") for each in found.offers)
+        offers = () if found is None else tuple(replace(each, **PLAIN) for each in found.offers)
         return None if found is None else replace(found, offers=offers)
 
     def present(self, hold, proof):
@@ -30,14 +39,19 @@ class First(X402):
 def shop(seller, box, path="/first", amount=10_000, paid=lambda hit: None):
     """The seller's side: 402 until the transfer that is named stands on the sandbox's chain and was not used before. -> URL, ids shown."""
     shown, used = [], set()
+    COIN.get(box.ground.name, lambda _: None)(box)
+    wanted = replace(box.routes["/joke"], price=amount)
+
+    def asked():
+        found = {"accepts": requirements(wanted, None, 2, box.ground, 1), "extensions": box.ground.advertised(wanted)}
+        return seller.packed({"x402Version": 2, "resource": {"url": seller.url(path)}, **found})
 
     def route(hit):
         txid = hit.headers.get("x-transaction", "")
         if not txid:
-            return seller.answer(402, b"{}", payment_required=seller.packed(seller.terms(path, amount, payTo=box.pay_to)))
+            return seller.answer(402, b"{}", payment_required=asked())
         shown.append(txid)
-        before = box.balance(box.pay_to)
-        if before < amount * len(used | {txid}):
+        if box.transaction(txid) is None or box.balance(box.pay_to) < amount * len(used | {txid}):
             return seller.answer(402, b"{}")
         used.add(txid)
         return paid(hit) or seller.answer(200, b"goods")
