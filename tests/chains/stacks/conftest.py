@@ -7,15 +7,16 @@ from urllib.parse import urlsplit
 import pytest
 
 from x402_agent import assets
-from x402_agent.chains.stacks import Stacks
+from x402_agent.chains.stacks import Stacks, Transfer
 from x402_agent.chains.stacks.signing import own
 from x402_agent.model import ChainRules, Offer
 from x402_agent.sandbox.messages import Request
+from x402_agent.sandbox.stacks.accounts import Account
 from x402_agent.sandbox.stacks.api import Api
 from x402_agent.sandbox.stacks.chain import Chain
 from x402_agent.sandbox.stacks.contracts import sip010
 from x402_agent.sandbox.stacks.state import STX
-from x402_agent.steps import Fetched
+from x402_agent.steps import Fetched, Sleep
 from x402_agent.wallet import KeySigner
 
 NET = assets.network("stacks-testnet")
@@ -29,6 +30,7 @@ class Ground:
     def __init__(self):
         self.chain, self.signer, self.door = Chain(), KeySigner("11" * 32, "stacks"), Stacks()
         self.api, self.asked, self.told = Api(self.chain), [], {}
+        self.sent, self.slept, self.meanwhile = [], 0.0, lambda: None
         self.payer = self.signer.address("stacks")
         self.account = own(self.payer, NET)
         self.chain.endow(STX, self.account, 10_000_000)
@@ -44,9 +46,14 @@ class Ground:
                 step = steps.send(value)
             except StopIteration as done:
                 return done.value
+            if isinstance(step, Sleep):
+                self.slept += step.seconds
+                value = self.meanwhile()
+                continue
             parts = urlsplit(step.url)
             path = parts.path.removeprefix("/key-needle")
             self.asked.append(f"{step.method} {parts.hostname} {path}")
+            self.sent += [step.content] if path == "/v2/transactions" else []
             told = self.told.get((parts.hostname, path), self.told.get(path))
             if told is not None:
                 value = Fetched(*told) if isinstance(told, tuple) else Fetched(200, {}, told)
@@ -62,6 +69,13 @@ class Ground:
         terms = self.door.terms(offer, self.payer, now=1_800_000_000, nonce=nonce, max_lifetime=600, anchor=anchor)
         proof = self.door.prove(offer, terms, self.signer)
         return terms, proof
+
+    def grow(self, blocks):
+        """So many blocks above what is mined."""
+        other, elsewhere = Account(b"\x33" * 32), Account(b"\x34" * 32).address
+        self.chain.endow(STX, other.address, 1_000_000_000)
+        for _ in range(blocks):
+            self.chain.submit(other.sign(Transfer(elsewhere, 1), self.chain.nonce(other.address), 200).wire())
 
     def fate(self, offer, terms, node=NODE):
         return self.drive(self.door.fate(offer, terms, node))

@@ -20,18 +20,6 @@ def raw(proof):
     return bytes.fromhex(proof.payload["transaction"])
 
 
-def grow(ground, blocks):
-    """So many blocks above what is mined."""
-    other = Account(b"\x33" * 32)
-    ground.chain.endow("STX", other.address, 1_000_000_000)
-    elsewhere = Account(b"\x34" * 32).address
-    from x402_agent.chains.stacks import Transfer
-
-    for _ in range(blocks):
-        nonce = ground.chain.nonce(other.address)
-        ground.chain.submit(other.sign(Transfer(elsewhere, 1), nonce, 200).wire())
-
-
 @pytest.fixture(params=["by its id", "by its nonce"])
 def known(request):
     """Whether the ledger knows the transaction's id."""
@@ -57,7 +45,7 @@ def test_aborted_is_dead_once_it_is_buried(ground, offer, known):
     assert ground.chain.entry("0x" + proof.txid).status == "abort_by_response"
     terms = known(terms, proof)
     assert ground.fate(wanted, terms) == "unknown"
-    grow(ground, BURIED)
+    ground.grow(BURIED)
     assert ground.fate(wanted, terms) == "dead"
     assert ground.fate(wanted, terms, TWO) == "dead"
     ground.told["other.example", f"/v2/accounts/{ground.account}"] = (500, {}, b"")
@@ -69,14 +57,14 @@ def test_a_nonce_that_another_transaction_spent_ends_it(ground, offer, known):
     other = ground.proved(offer(amount=7), terms.anchor, b"\1" * 32)[1]
     ground.chain.submit(raw(other))
     assert ground.fate(offer(), known(terms, proof)) == "unknown"
-    grow(ground, BURIED)
+    ground.grow(BURIED)
     assert ground.fate(offer(), known(terms, proof)) == "dead"
 
 
 def test_a_flipped_id_in_the_ledger_frees_nothing(ground, offer):
     terms, proof = ground.proved(offer())
     ground.chain.submit(raw(proof))
-    grow(ground, BURIED)
+    ground.grow(BURIED)
     for proved in ("0" * 64, "-", "x", proof.txid[:-1]):
         assert ground.fate(offer(), replace(terms, proved=proved)) == "settled"
 
@@ -102,7 +90,7 @@ def test_a_lying_node_frees_nothing(ground, offer, lie):
     wanted = offer("sBTC")
     terms, proof = ground.proved(wanted)
     ground.chain.submit(raw(proof))
-    grow(ground, BURIED)
+    ground.grow(BURIED)
     assert ground.fate(wanted, terms) == "settled"
     view = ground.api.handle(__import__("x402_agent.sandbox.messages", fromlist=["Request"]).Request(
         "GET", "https://node.example", f"/extended/v1/tx/0x{proof.txid}"))  # fmt: skip
@@ -135,7 +123,7 @@ def test_what_a_seller_names_is_looked_up(ground, offer):
     assert look(proof.txid) == "missing"
     ground.chain.submit(raw(proof))
     assert look(proof.txid) == look("0x" + proof.txid.upper()) == "pending"
-    grow(ground, FINAL)
+    ground.grow(FINAL)
     assert look(proof.txid) == "paid"
     again = ground.proved(offer(), nonce=b"\1" * 32)[1]
     ground.chain.submit(raw(again))
@@ -154,11 +142,11 @@ def test_a_refund_is_read_from_the_chain(ground, offer):
     txid = ground.chain.submit(back.wire())
     returned = lambda named: ground.drive(ground.door.returned(wanted, terms, named, NODE))  # noqa: E731
     assert returned(txid) is None  # young
-    grow(ground, FINAL)
+    ground.grow(FINAL)
     assert returned(txid) == 300
     assert returned("x") is None and returned("0x" + "1" * 64) is None
     elsewhere = ground.chain.submit(seller.sign(Transfer(Account(b"\x55" * 32).address, 300), 1, 200).wire())
-    grow(ground, FINAL)
+    ground.grow(FINAL)
     assert returned(elsewhere) is None
     assert ground.drive(ground.door.charged(wanted, terms, txid, NODE)) is None
     assert read(back.wire()).does.amount == 300

@@ -1,7 +1,8 @@
 """Stacks: our own transactions, byte for byte those of stacks.js, on the secp256k1 that every chain here signs with.
 
 `clarity` values, `payloads` and their post-conditions, the `transaction` around them, `messages` to sign in with. `chain` is the
-door; `ready` asks a node before, `fate` and `lookup` after, by `api`; `signing` says what is signed.
+door; `ready` asks a node before, `fate` and `lookup` after, by `api`; `signing` says what is signed, `calls` how a contract is
+paid; `transfer` broadcasts what pays first.
 """
 
 from __future__ import annotations

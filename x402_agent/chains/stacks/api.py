@@ -18,12 +18,16 @@ from .clarity import Reader
 from .payloads import Call, Transfer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ...model import Offer
     from ...steps import Steps
 
-__all__ = ["Node", "Seen", "balances", "fee", "history", "next_nonce", "spent_below", "tip", "transaction"]
+__all__ = ["Node", "Seen", "balances", "fee", "history", "next_nonce", "public", "spent_below", "submit", "tip", "transaction"]
 
 _DIGITS = re.compile(r"[0-9]{1,39}").fullmatch
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,32}").fullmatch
+_WORD = re.compile(r"[a-z_]{1,40}").fullmatch
 _LARGE = 512 * 1024  # a page of history
 _PAGE = 50
 
@@ -65,6 +69,8 @@ class Node(rpc.Node):
         got: Fetched = yield self.question(url, method, params, retries, limit)
         if got.status == 404:
             return None
+        if got.status == 400 and method.startswith("POST"):
+            raise rpc.Odd(f"HTTP 400: {rpc.parsed(got.content).get('reason')}")
         if got.status != 200 or len(got.content) >= limit:
             raise rpc.Odd(f"HTTP {got.status}" if got.status else "no answer")
         return got.content if raw else rpc.parsed(got.content)
@@ -142,7 +148,10 @@ def fee(node: Node, payload: bytes, size: int) -> Steps[int]:
 
 
 class Seen(NamedTuple):
-    """A transaction as a node tells it: `status` success, abort or "" (not in a block that stands), `height` of its block."""
+    """A transaction as a node tells it: `status` success, abort or "" (not in a block that stands), `height` of its block.
+
+    `word` is the node's own for its status; `moves` are (asset, sender, recipient, amount), "" for STX.
+    """
 
     txid: str
     sender: str
@@ -150,18 +159,39 @@ class Seen(NamedTuple):
     does: Transfer | Call | None
     status: str
     height: int
+    word: str = ""
+    moves: tuple[tuple[str, str, str, int], ...] = ()
+
+    def moved(self, offer: Offer, account: str) -> bool:
+        """Whether its events show the payment: to the payee all of it, through a called contract all or less, above nothing (C4)."""
+        named = "" if offer.asset.native else f"{offer.asset.address}::{offer.asset.detail}"
+        own = [move for move in self.moves if move[:2] == (named, account)]
+        total = sum(each[3] for each in own)
+        if "." in offer.pay_to:  # its post-condition, which the chain has kept, says whether less may move
+            return 0 < total <= offer.amount
+        return total == offer.amount and all(each[2] == offer.pay_to for each in own)
 
 
 def _seen(said: object) -> Seen:
     """Raises ValueError, LookupError, TypeError for what is no transaction."""
     found = _object(said)
     word = str(found.get("tx_status"))
+    word = word if _WORD(word) else ""
     in_block = found.get("canonical") is True and found.get("is_unanchored") is not True
     status = "success" if word == "success" else "abort" if word.startswith("abort_") else ""
     return Seen(
         str(found["tx_id"]), str(found["sender_address"]), whole(found["nonce"]), _does(found), status if in_block else "",
-        whole(found.get("block_height", 0)) if in_block and status else 0,
+        whole(found.get("block_height", 0)) if in_block and status else 0, word, tuple(_moves(found)),
     )  # fmt: skip
+
+
+def _moves(found: dict[str, Any]) -> Iterator[tuple[str, str, str, int]]:
+    events = found.get("events")
+    for each in events if isinstance(events, list) else []:
+        kind, moved = _object(each).get("event_type"), _object(_object(each).get("asset") or {})
+        if kind in ("stx_asset", "fungible_token_asset") and moved.get("asset_event_type") == "transfer":
+            token = "" if kind == "stx_asset" else str(moved["asset_id"])
+            yield token, str(moved["sender"]), str(moved["recipient"]), whole(moved["amount"])
 
 
 def _does(found: dict[str, Any]) -> Transfer | Call | None:
@@ -211,3 +241,33 @@ def tip(node: Node) -> Steps[int]:
     """The height of the newest block. Raises NodeError."""
     found: int = yield from node.read(lambda said: whole(_object(said).get("stacks_tip_height")), "GET /v2/info")
     return found
+
+
+def submit(node: Node, raw: bytes) -> Steps[None]:
+    """Hand signed bytes to a node. Raises NodeError, which proves nothing: they may be in the mempool all the same (C5)."""
+    yield from node.ask("POST /v2/transactions", {"tx": raw.hex()}, retries=0, raw=True)
+
+
+def public(node: Node, call: Call) -> Steps[str]:
+    """Why this call is none that the contract answers, by the node's word, or "" (wrong calls never reach a block). Raises NodeError."""
+    account, _, own = call.contract.partition(".")
+    found = yield from node.read(lambda said: said and _object(said)["functions"], f"GET /v2/contracts/interface/{account}/{own}", limit=_LARGE)
+    if found is None:
+        return f"there is no contract {call.contract}"
+    for each in found if isinstance(found, list) else []:
+        if isinstance(each, dict) and (each.get("name"), each.get("access")) == (call.function, "public"):
+            wanted = [_kind(arg) for arg in each.get("args") or ()]
+            fine = len(wanted) == len(call.arguments) and all(got.kind in kinds for got, kinds in zip(call.arguments, wanted, strict=True))
+            return "" if fine else f"{call.function} of {call.contract} takes other arguments"
+    return f"{call.contract} has no public function {call.function}"
+
+
+_KINDS = {"uint128": "uint", "int128": "int", "bool": "bool", "principal": "principal", "buffer": "buffer", "string-ascii": "ascii",
+          "string-utf8": "utf8", "list": "list", "tuple": "tuple"}  # fmt: skip
+
+
+def _kind(arg: object) -> tuple[str, ...]:
+    """The kinds of value that may stand for an argument; of a kind that we do not know, none."""
+    told = arg.get("type") if isinstance(arg, dict) else None
+    name = told if isinstance(told, str) else next(iter(told), "") if isinstance(told, dict) else ""
+    return {"optional": ("none", "some"), "response": ("ok", "err")}.get(name) or (_KINDS.get(name, ""),)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Stacks"]
 
 _HALF_ORDER = bytes.fromhex("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0")
+_FIRST = "transfer"  # signing.FIRST, without what belongs to it
 _MAINNET, _TESTNET = frozenset({20, 22}), frozenset({21, 26})
 _KEYLESS = frozenset({bytes(20), bytes.fromhex("29cfc6376255a78451eeb4b129ed8eacffa2feef")})  # no key, a key of zeros
 
@@ -34,17 +35,14 @@ class Stacks:
         asset = offer.asset
         if assets.asset_by_id(asset.id) != asset or asset.network.namespace != self.namespace:
             return f"{asset.symbol} on {asset.network.id} is not a token of the table (A1)"
-        if offer.scheme != "exact" or offer.method or offer.facilitator:
-            return f"scheme {offer.scheme} is not one we sign on Stacks{f' by {offer.method}' if offer.method else ''} (A7)"
+        if way := _way(offer):
+            return way
         if not 0 < offer.amount < 1 << 64:
             return "the amount is outside 64 bits, which is what a transfer of STX or a post-condition can hold (P2)"
-        if "." in offer.pay_to:
-            token = (
-                "the token contract" if offer.pay_to == asset.address else "a contract, which no facilitator accepts"
-            )
-            return f"payTo is {token} (R1)"
+        if contract := _contract(offer):
+            return contract
         try:
-            version, target = unc32_address(offer.pay_to)
+            version, target = unc32_address(offer.pay_to.partition(".")[0])
         except ValueError as why:
             return f"payTo is {why} (R2)"
         if version not in (_TESTNET if asset.network.testnet else _MAINNET):
@@ -55,7 +53,7 @@ class Stacks:
             ours = unc32_address(payer)[1]
         except ValueError as why:
             return f"our own account is {why}"
-        return "payTo is our own account (R1)" if target == ours else ""
+        return "payTo is our own account (R1)" if target == ours and "." not in offer.pay_to else ""
 
     def spender(self, offer: Offer) -> str:
         """Nobody: a transfer needs no allowance."""
@@ -86,8 +84,17 @@ class Stacks:
         except ValueError as why:
             raise SigningFailed(f"nothing was signed: {why}", rule="SIP-005") from None
         made = bare.signed(lambda digest: _checked(signer.sign_digest(self.namespace, digest)))
-        field = details(offer).field
-        return Proof({field: made.wire().hex()}, terms.payer, terms.nonce, terms.valid_before, made.txid[2:])
+        if offer.method == _FIRST:
+            payload = {"transaction": made.txid, "raw": made.wire().hex()}
+        else:
+            payload = {details(offer).field: made.wire().hex()}
+        return Proof(payload, terms.payer, terms.nonce, terms.valid_before, made.txid[2:])
+
+    def broadcast(self, offer: Offer, terms: Terms, proof: Proof, node: str) -> Steps[None]:
+        """The bytes of a payment that pays first, until the seller can see it (see transfer.py)."""
+        from .transfer import broadcast
+
+        return broadcast(offer, terms, proof, node)
 
     def balance(self, asset: Asset, account: str, node: str) -> Steps[int]:
         """What an account has of a token, in atomic units; raises NodeError, SettingsError."""
@@ -120,15 +127,41 @@ class Stacks:
 
     def lookup(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[str]:
         """What the transaction that a seller names shows: `paid` or why not (see lookup.py)."""
+        if offer.method == _FIRST:
+            return self._found(offer, terms, node)
         from .lookup import lookup
 
         return lookup(offer, terms, transaction, node)
+
+    def _found(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
+        """A transfer of ours is found by its account nonce, whatever id a seller names."""
+        return "paid" if (yield from self.fate(offer, terms, node)) == "settled" else "unknown"
 
     def returned(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
         """What this transaction brought back from the payee, in atomic units (see lookup.py)."""
         from .lookup import returned
 
         return returned(offer, terms, transaction, node)
+
+
+def _way(offer: Offer) -> str:
+    """Why this scheme and method are not signed together, or "" (row A7)."""
+    if offer.method == _FIRST:
+        return "" if offer.scheme == _FIRST and not offer.facilitator and not offer.fee_cap else "a transfer has no scheme, facilitator or fee of others (A7)"
+    if offer.scheme != "exact" or offer.method or offer.facilitator:
+        return f"scheme {offer.scheme} is not one we sign on Stacks{f' by {offer.method}' if offer.method else ''} (A7)"
+    return ""
+
+
+def _contract(offer: Offer) -> str:
+    """Why a contract is no payee of this offer, or "": it is paid by calling a function of it, in a payment of our own (row R1)."""
+    if "." not in offer.pay_to:
+        return "payTo is an account, and a function is called (R1)" if '"function"' in offer.details else ""
+    if offer.pay_to == offer.asset.address:
+        return "payTo is the token contract (R1)"
+    if offer.method != _FIRST or '"function"' not in offer.details:
+        return "payTo is a contract, which no facilitator accepts (R1)"
+    return ""
 
 
 def _checked(signature: bytes) -> bytes:

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from ...errors import NodeError, SettingsError, SigningFailed
 from ..rpc import alike
 from .api import Node, history, spent_below, tip, transaction
-from .signing import does, own
+from .signing import FIRST, does, own
 
 if TYPE_CHECKING:
     from ...model import Offer, Terms
     from ...steps import Steps
     from .api import Seen
 
-__all__ = ["BURIED", "FINAL", "fate", "is_ours"]
+__all__ = ["BURIED", "FINAL", "fate", "is_ours", "spent"]
 
 FINAL = 6  # blocks above one that is believed to stay
 BURIED = 100  # above one that frees money: some twenty minutes, two blocks of Bitcoin
@@ -54,20 +54,27 @@ def fate(offer: Offer, terms: Terms, node: str) -> Steps[str]:
     return word or "unknown"
 
 
+def spent(asked: Node, offer: Offer, terms: Terms) -> Steps[Seen | None]:
+    """What has spent our account nonce, by one node: ours or another, in a block that stands. None while nothing has. Raises NodeError."""
+    account, number = own(terms.payer, offer.network), terms.anchor.number
+    if (yield from spent_below(asked, account)) <= number:
+        return None
+    seen: Seen | None = (yield from transaction(asked, "0x" + terms.proved)) if _TXID(terms.proved) else None
+    if seen is None or not seen.status or not is_ours(seen, offer, terms):
+        found = yield from history(asked, account, number)
+        seen = found and (yield from transaction(asked, found.txid))  # a list may tell less of each
+    return seen if seen is not None and seen.status else None
+
+
 def _one(asked: Node, offer: Offer, terms: Terms) -> Steps[str]:
     account, number = own(terms.payer, offer.network), terms.anchor.number
     try:
-        if (yield from spent_below(asked, account)) <= number:
-            return "unknown"
-        seen = (yield from transaction(asked, "0x" + terms.proved)) if _TXID(terms.proved) else None
-        if seen is None or not is_ours(seen, offer, terms):
-            found = yield from history(asked, account, number)
-            seen = found and (yield from transaction(asked, found.txid))  # a list may tell less of each
-        if seen is None or not seen.status:
+        seen = yield from spent(asked, offer, terms)
+        if seen is None:
             return "unknown"
         ours = is_ours(seen, offer, terms)
         if ours and seen.status == "success":
-            return "settled"
+            return "settled" if offer.method != FIRST or seen.moved(offer, account) else "unknown"
         told = ours or (seen.does is not None and (seen.sender, seen.nonce) == (account, number))
         return "dead" if told and (yield from tip(asked)) >= seen.height + BURIED else "unknown"
     except NodeError:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from ...errors import NoAcceptableOffer, NodeError
 from ...model import FOREVER, Anchor, Money, Terms
-from .api import Node, balances, fee, next_nonce
-from .signing import anchor_text, details, own, unsigned
+from .api import Node, balances, fee, next_nonce, public
+from .payloads import Call
+from .signing import anchor_text, details, does, own, unsigned
 
 if TYPE_CHECKING:
     from ...model import Asset, ChainRules, Offer
@@ -31,6 +32,7 @@ def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anc
             rule="X402_AGENT_NODES", hint=f"export X402_AGENT_NODES={where.name}=https://…",
         )  # fmt: skip
     asked, account, asset = Node(where, node), own(payer, where), offer.asset
+    yield from _callable(asked, offer, payer)
     number = yield from next_nonce(asked, account)
     paid = 0 if details(offer).sponsored else (yield from _fee(asked, offer, payer, rules))
     token = _token(asset)
@@ -47,6 +49,18 @@ def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anc
             rule="balance, as the node says it", hint=f"send {asset.symbol} to {account}",
         )  # fmt: skip
     return Anchor(anchor_text(paid), number)
+
+
+def _callable(asked: Node, offer: Offer, payer: str) -> Steps[None]:
+    """A call that no block takes would hold its account nonce, and everything behind it, for ever."""
+    if not details(offer).function:
+        return
+    try:
+        made = does(offer, payer, "0x" + bytes(32).hex())
+    except ValueError as why:
+        raise NoAcceptableOffer(f"the call cannot be made: {why}", rule="details of the offer") from None
+    if isinstance(made, Call) and (wrong := (yield from public(asked, made))):
+        raise NoAcceptableOffer(wrong, rule="the contract's interface, as the node says it", hint="nothing was signed")
 
 
 def balance(asset: Asset, account: str, node: str) -> Steps[int]:

@@ -1,7 +1,8 @@
 """What is signed for an offer, as a function of the table, the offer, and our own terms: nothing else comes into it.
 
 STX goes by a token transfer, which carries no post-condition; a token by SIP-010's `transfer` under mode Deny and one exact
-post-condition, so that whatever else its contract does takes nothing of ours (D15).
+post-condition, so that whatever else its contract does takes nothing of ours (D15). A call of a seller's contract (calls.py) is
+a payment of our own alone (method `transfer`): nobody else is given such bytes to broadcast.
 """
 
 from __future__ import annotations
@@ -13,24 +14,34 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...encodings import c32_address, unc32_address
 from ...errors import SigningFailed
+from .calls import Given, call, conditions
 from .payloads import MEMO, Call, PostCondition, Transfer, sip010_transfer
 from .transaction import EMPTY_SPONSOR, Spending, Transaction
 
 if TYPE_CHECKING:
     from ...model import Network, Offer, Terms
 
-__all__ = ["Details", "anchor_text", "details", "does", "fee_of", "own", "unsigned"]
+__all__ = ["FIRST", "Details", "anchor_text", "details", "does", "fee_of", "own", "unsigned"]
 
+FIRST = "transfer"  # the method of payments that pay first
 _FEE = re.compile(r"fee=([0-9]{1,19})").fullmatch
 _NONCE = re.compile(r"0x[0-9a-f]{64}").fullmatch
 
 
 class Details(NamedTuple):
-    """`Offer.details`, read: the memo that the seller binds a payment by, who pays the fee, the payload's field."""
+    """`Offer.details`, read: the memo that the seller binds a payment by, who pays the fee, the payload's field.
+
+    Where `function` is named, the payee is a contract and that function of it is called (calls.py): with `arguments`; it moves
+    the amount, or where `exact` is False at most that, and `others` is what anybody but us may move beside.
+    """
 
     memo: str = ""
     sponsored: bool = False
     field: str = "transaction"
+    function: str = ""
+    arguments: list[Any] | tuple[()] = ()
+    exact: bool = True
+    others: list[Any] | tuple[()] = ()
 
 
 def details(offer: Offer) -> Details:
@@ -44,8 +55,12 @@ def details(offer: Offer) -> Details:
         raise SigningFailed("the details of the offer cannot be read", rule="memo, sponsored, field") from None
     fine = (
         type(made.memo) is str and type(made.sponsored) is bool and made.field in ("transaction", "signedTransaction")
-    )
-    if not fine or len(made.memo) > MEMO or not made.memo.isascii():
+        and type(made.function) is str and type(made.exact) is bool
+    )  # fmt: skip
+    first = offer.method == FIRST
+    if not fine or (first and made.sponsored) or (not first and made[3:] != Details()[3:]):
+        raise SigningFailed("the details of the offer are not of its kind", rule="a call pays first, a sponsor pays for others")
+    if len(made.memo) > MEMO or not made.memo.isascii():
         raise SigningFailed("the details of the offer cannot be read", rule="memo of at most 34 bytes of ASCII")
     return made
 
@@ -80,18 +95,29 @@ def memo(offer: Offer, nonce: str) -> bytes:
 
 def does(offer: Offer, payer: str, nonce: str) -> Transfer | Call:
     """The payload for an offer. Raises ValueError, SigningFailed."""
-    asset, note = offer.asset, memo(offer, nonce)
+    asset, found = offer.asset, details(offer)
+    if found.function:
+        return call(offer.pay_to, found.function, found.arguments, _given(offer, payer, nonce))
+    note = memo(offer, nonce)
     if asset.native:
         return Transfer(offer.pay_to, offer.amount, note)
     return sip010_transfer(asset.address, offer.amount, own(payer, offer.network), offer.pay_to, note)
 
 
+def _given(offer: Offer, payer: str, nonce: str) -> Given:
+    if not _NONCE(nonce):
+        raise SigningFailed("the nonce of the terms is not 32 bytes", rule="own nonce (D13)")
+    return Given(own(payer, offer.network), nonce)
+
+
 def unsigned(offer: Offer, terms: Terms) -> Transaction:
     """The transaction for an offer on these terms, without its signature. Raises ValueError, SigningFailed."""
-    asset, fee = offer.asset, fee_of(terms)
-    limit: tuple[bytes, ...] = ()
-    if not asset.native:
-        limit = (PostCondition("", "eq", offer.amount, f"{asset.address}::{asset.detail}").wire(),)
+    fee, found = fee_of(terms), details(offer)
+    limit: tuple[PostCondition, ...] = ()
+    if found.function or not offer.asset.native:
+        given = _given(offer, terms.payer, terms.nonce)
+        limit = conditions(offer.asset, offer.amount, found.others, given, exact=found.exact)
     spending = Spending(unc32_address(terms.payer)[1], terms.anchor.number, fee)
-    sponsor = EMPTY_SPONSOR if details(offer).sponsored else None
-    return Transaction(offer.network.testnet, spending, does(offer, terms.payer, terms.nonce).wire(), limit, sponsor)
+    sponsor = EMPTY_SPONSOR if found.sponsored else None
+    wired = tuple(each.wire() for each in limit)
+    return Transaction(offer.network.testnet, spending, does(offer, terms.payer, terms.nonce).wire(), wired, sponsor)
