@@ -47,9 +47,10 @@ WAYS = {  # name: path, and how it is paid
     "resumed": {"path": "/joke", "died": "sent"},
     "resumed, nothing sent": {"path": "/joke", "died": "send"},
     "on stacks": {"path": "/joke", "chain": "stacks"},
+    "on stacks, pays first": {"path": "/first", "first": True, "chain": "stacks"},
     "on stacks, resumed": {"path": "/joke", "chain": "stacks", "died": "sent"},
 }
-PAY_FIRST = ("x402_agent.chains.evm.transfer",)  # what is imported only by a payment of that kind
+PAY_FIRST = ("x402_agent.chains.evm.transfer", "x402_agent.chains.stacks.transfer")  # what is imported only by a payment of that kind
 CONTROL = {"a client that writes down late": {"path": "/joke", "late": True}}  # what a fault looks like to this judge
 
 
