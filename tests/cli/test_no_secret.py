@@ -134,5 +134,5 @@ def test_no_command_prints_a_secret(world, machine):
 def test_the_search_sees_what_a_command_prints(world, monkeypatch):
     """The control: one command that prints what it was given."""
     needles, _ = world
-    monkeypatch.setattr("x402_agent.cli.doctor.print", lambda *words: sys.stdout.write(os.environ["MY_HOOK"]), raising=False)
+    monkeypatch.setattr("x402_agent.cli.checks.print", lambda *words: sys.stdout.write(os.environ["MY_HOOK"]), raising=False)
     assert needles.within(CliRunner().invoke(app, ["doctor"]).output) == ["secret"]

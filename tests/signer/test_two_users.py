@@ -228,8 +228,8 @@ def test_its_doctor_sees_whatever_others_can_reach(world, way, monkeypatch):
         found = _checks(Settings.load(), Path(world.socket))
     finally:
         os.seteuid(0)
-    assert [name for name, ok, _ in found if ok is not True], found
-    assert all(said for _, _, said in found)
+    assert [each.name for each in found if each.ok is not True], found
+    assert all(each.said for each in found)
 
 
 @pytest.mark.parametrize("way", ["a wallet that others read", "a policy of the agent's", "nobody in the table"])

@@ -40,7 +40,8 @@ class Signer(Protocol):
 class Chain(Protocol):
     """One family of chains. Pure: it does no I/O but by yielding steps; the only secret it touches is a Signer.
 
-    It may have `balance(asset, account, node) -> Steps[int]` (atomic units; raises NodeError), and, where the payer pays its
+    It may have `balance(asset, account, node) -> Steps[int]` (atomic units; raises NodeError), `tip(network, node)` (newest block,
+    its unix time, 0 where no node says it), and, where the payer pays its
     network, `fee(offer, rules) -> Money`: from memory, the most that this takes beside the price, in its own coin. What must be
     set before it can pay at all, `unset(offer, node, rules) -> str` says, in words, or "".
 

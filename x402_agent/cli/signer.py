@@ -18,6 +18,7 @@ from ..policy import load
 from ..secret import Env
 from ..signer import Link, Service, refuse_open, refuse_unsafe
 from ..wallet import KEYS, LockedSigner, file_at
+from .checks import Check, failed, tell
 from .common import Exit, as_json, errors, say
 from .secrets import payer as own_payer
 
@@ -49,9 +50,9 @@ def run(
     """
     with errors(json):
         settings, path, gid = _own_settings(), _path(socket), _gid(group)
-        for name, ok, said in _checks(settings, path):
-            if ok is False:
-                raise SettingsError(said, rule=f"signer doctor: {name}", hint="x402-agent signer doctor")
+        for each in _checks(settings, path):
+            if each.ok is False:
+                raise SettingsError(each.said, rule=f"signer doctor: {each.name}", hint="x402-agent signer doctor")
         with _payer() as payer:
             agents = {_uid(user, payer.policy): name for user, name in payer.policy.signer.items()}
             payer.ledger.recover()
@@ -103,12 +104,7 @@ def doctor(socket: _Socket = "", json: _Json = False) -> None:
     """As the signer's user: check key, policy, ledger, their folders, the socket's folder and the table of agents."""
     with errors(json):
         checks = _checks(_own_settings(), _path(socket))
-    if json:
-        as_json([{"check": name, "ok": ok, "said": said} for name, ok, said in checks])
-    else:
-        for name, ok, said in checks:
-            print(f"{'ok  ' if ok else 'FAIL' if ok is False else '-   '}  {name:8} {said}")
-    raise typer.Exit(Exit.FAILED if any(ok is False for _, ok, _ in checks) else Exit.OK)
+    tell(checks, json=json)
 
 
 def _own_settings() -> Settings:
@@ -167,9 +163,6 @@ def _folder(path: Path, gid: int) -> None:
                             hint="the signer's user is a member of the group, and may write where the socket's folder lies") from None  # fmt: skip
 
 
-Check = tuple[str, bool | None, str]
-
-
 def _checks(settings: Settings, socket: Path) -> list[Check]:
     wallet = file_at(Env(), settings.wallet_path)
     passphrase = os.environ.get("X402_AGENT_PASSPHRASE_FILE", "")
@@ -177,20 +170,20 @@ def _checks(settings: Settings, socket: Path) -> list[Check]:
     files += [("secret", Path(passphrase), True)] if passphrase else []
     found = [_check(name, path, shared=shared) for name, path, shared in files]
     if not wallet.exists() and not any(os.environ.get(name) for name in ("X402_AGENT_KEYRING", *KEYS.values())):
-        found[0] = ("key", False, f"there is no {wallet}; try: x402-agent wallet new, as this user")
+        found[0] = Check("key", False, f"there is no {wallet}; try: x402-agent wallet new, as this user")
     elif wallet.exists() and not any(os.environ.get(name) for name in _UNLOCK):
-        found.append(("secret", None, "X402_AGENT_PASSPHRASE_FILE is not set: a person must unlock the wallet at each start"))
+        found.append(Check("secret", None, "X402_AGENT_PASSPHRASE_FILE is not set: a person must unlock the wallet at each start"))
     found.append(_check("socket", socket))
     try:
         policy = load(settings.policy_path)
         uids = {_uid(user, policy): name for user, name in policy.signer.items()}
     except PaymentError as why:
-        return [*found, ("agents", False, f"{why.what} ({why.rule})")]
+        return [*found, Check("agents", False, f"{why.what} ({why.rule})")]
     same = [name for uid, name in uids.items() if uid in (0, os.geteuid())]
     if same:
-        return [*found, ("agents", None, f"{', '.join(same)}: the signer's own user, or root; no boundary holds there")]
+        return [*found, Check("agents", None, f"{', '.join(same)}: the signer's own user, or root; no boundary holds there")]
     said = ", ".join(f"{name} (user {uid})" for uid, name in uids.items())
-    return [*found, ("agents", True if uids else None, said or 'none; [signer.agents] 1001 = "research", or --group')]
+    return [*found, Check("agents", True if uids else None, said or 'none; [signer.agents] 1001 = "research", or --group')]
 
 
 def _check(name: str, path: Path, *, shared: bool = False) -> Check:
@@ -200,8 +193,8 @@ def _check(name: str, path: Path, *, shared: bool = False) -> Check:
             refuse_open(path, f"{name} file", shared=shared)
         refuse_unsafe(_existing(path.parent), str(path))
     except PaymentError as why:
-        return name, False, f"{why.what}; try: {why.hint}"
-    return name, True, str(path)
+        return failed(name, why)
+    return Check(name, True, str(path))
 
 
 def _existing(folder: Path) -> Path:

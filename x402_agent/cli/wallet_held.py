@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .. import Settings
     from ..model import Network
 
-__all__ = ["accounts_of", "balances", "held"]
+__all__ = ["accounts_of", "balances", "held", "own_address"]
 
 
 def accounts_of(settings: Settings, name: str) -> dict[str, str]:
@@ -28,6 +28,15 @@ def accounts_of(settings: Settings, name: str) -> dict[str, str]:
         raise WalletError(f"no account is called {name[:40]!r}", rule="--account", hint="x402-agent wallet account list")
     return {namespace: next(each[namespace] for each in known if namespace in each)
             for namespace in KEYS if any(namespace in each for each in known)}  # fmt: skip
+
+
+def own_address(account: str, where: Network) -> str:
+    """An account as this network writes it: Stacks' testnet has another spelling of the same key's address."""
+    if where.namespace != "stacks":
+        return account
+    from ..chains.stacks.signing import own
+
+    return own(account, where)
 
 
 def held(settings: Settings, where: Network, address: str) -> tuple[dict[str, str], str]:

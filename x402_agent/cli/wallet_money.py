@@ -13,7 +13,7 @@ from ..wallet import FAMILIES
 from .common import Json, as_json, errors, sandbox_payer, say
 from .secrets import payer as own_payer
 from .wallet_approve import ask_person, asset_of, network_of, units_of
-from .wallet_held import accounts_of, held
+from .wallet_held import accounts_of, held, own_address
 
 if TYPE_CHECKING:
     from .. import Asset, Payer, Policy
@@ -73,7 +73,7 @@ def _needs(policy: Policy, settings: Settings, where: Network, known: dict[str, 
     has, own = held(settings, where, address)
     rows = [{"symbol": each.symbol, "asset": each.id, "least": _of(policy.per_call, each), "has": has.get(each.id, ""),
              "day": f"{_of(policy.day, each)} is a day's" if policy.day else "no limit for a day"} for each in tokens]  # fmt: skip
-    return {"network": where.id, "network_name": where.name, "family": FAMILIES[where.namespace], "address": address,
+    return {"network": where.id, "network_name": where.name, "family": FAMILIES[where.namespace], "address": own_address(address, where),
             "tokens": rows, "gas": COINS[where.namespace], "coins": own}  # fmt: skip
 
 

@@ -129,6 +129,14 @@ class Evm:
 
         return (yield from reads.native(Node(network, node), account))
 
+    def tip(self, network: Network, node: str) -> Steps[tuple[int, int]]:
+        """The newest block and its time in unix seconds, 0 where the node does not say. Raises NodeError, SettingsError."""
+        from . import reads
+        from .rpc import Node
+
+        number, at = (yield from reads.head(Node(network, node), "latest")) or ("0x0", 0)
+        return int(number, 16), at
+
     def broadcast(self, offer: Offer, terms: Terms, proof: Proof, node: str) -> Steps[None]:
         """The bytes of a payment that pays first, until the seller can see it (see transfer.py)."""
         from . import transfer

@@ -34,6 +34,7 @@ __all__ = [
     "estimate",
     "fees",
     "final",
+    "head",
     "height",
     "native",
     "nonce",
@@ -268,14 +269,19 @@ def _transfer(found: Any, token: str, wanted: list[str | None]) -> Transfer:
 
 
 def final(node: Node) -> Steps[tuple[str, int] | None]:
-    """Number (hex text) and time (unix seconds) of the finalised block, None when a node does not say.
+    """Number (hex text) and time (unix seconds) of the finalised block, None when a node does not say."""
+    try:
+        return (yield from head(node, "finalized"))
+    except NodeError:
+        return None
+
+
+def head(node: Node, block: str) -> Steps[tuple[str, int] | None]:
+    """Number (hex text) and time (unix seconds) of the block of this name, None for an answer without them. Raises NodeError.
 
     Read by pattern, not as JSON: a busy block's list of transactions can be longer than an answer may be.
     """
-    try:
-        content: bytes = yield from node.ask("eth_getBlockByNumber", "finalized", False, raw=True)
-    except NodeError:
-        return None
+    content: bytes = yield from node.ask("eth_getBlockByNumber", block, False, raw=True)
     times, numbers = set(_TIME(content)), set(_NUMBER(content))
     if len(times) != 1 or len(numbers) != 1:
         return None

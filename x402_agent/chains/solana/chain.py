@@ -11,7 +11,7 @@ from ...model import NO_ANCHOR, Anchor, Proof, Terms
 from .message import PROGRAMS, address_bytes, anchored, given, message, on_curve, transaction
 
 if TYPE_CHECKING:
-    from ...model import Asset, ChainRules, Offer
+    from ...model import Asset, ChainRules, Network, Offer
     from ...steps import Steps
     from .. import Signer
 
@@ -98,6 +98,13 @@ class Solana:
         from .rpc import Node
 
         return (yield from balance(Node(asset.network, node), asset, account))
+
+    def tip(self, network: Network, node: str) -> Steps[tuple[int, int]]:
+        """The newest block and its time in unix seconds, 0 where the node does not say. Raises NodeError, SettingsError."""
+        from .reads import tip
+        from .rpc import Node
+
+        return (yield from tip(Node(network, node)))
 
     def charged(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
         """None: no scheme here takes less than was signed."""

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...encodings import base58, unbase58
+from ...errors import NodeError
 from .message import address_bytes, associated, program_of
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from .rpc import Node
 
 __all__ = ["CONFIRMED", "FINALIZED", "PAGE", "Account", "Finality", "Found", "Moved", "Seen", "accounts", "balance",
-           "expired", "final", "first_slot", "found", "height", "history", "latest", "native", "token_account"]  # fmt: skip
+           "expired", "final", "first_slot", "found", "height", "history", "latest", "native", "tip", "token_account"]  # fmt: skip
 
 CONFIRMED, FINALIZED, PROCESSED = "confirmed", "finalized", "processed"
 PAGE = 200
@@ -238,6 +239,18 @@ def native(node: Node, owner: str) -> Steps[int]:
     """Lamports of an account."""
     made: int = yield from node.read(lambda answer: _whole(answer["value"]), "getBalance", owner, {"commitment": CONFIRMED})
     return made
+
+
+def tip(node: Node) -> Steps[tuple[int, int]]:
+    """The newest confirmed block's height, and the time of its slot in unix seconds, 0 where the node does not know it."""
+    slot, height = yield from node.read(
+        lambda answer: (_whole(answer["absoluteSlot"]), _whole(answer["blockHeight"])), "getEpochInfo", {"commitment": CONFIRMED}
+    )
+    try:
+        at: int = yield from node.read(_whole, "getBlockTime", slot)
+    except NodeError:
+        at = 0  # the newest slots may have none yet
+    return height, at
 
 
 def height(node: Node) -> Steps[int]:

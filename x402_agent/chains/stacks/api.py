@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...model import Offer
     from ...steps import Steps
 
-__all__ = ["Node", "Seen", "balances", "fee", "history", "next_nonce", "public", "spent_below", "submit", "tip", "transaction"]
+__all__ = ["Node", "Seen", "balances", "fee", "history", "newest", "next_nonce", "public", "spent_below", "submit", "tip", "transaction"]
 
 _DIGITS = re.compile(r"[0-9]{1,39}").fullmatch
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,32}").fullmatch
@@ -235,6 +235,16 @@ def history(node: Node, account: str, nonce: int, pages: int = 4) -> Steps[Seen 
         if last:
             break
     return None
+
+
+def newest(node: Node) -> Steps[tuple[int, int]]:
+    """The newest block and its time in unix seconds, 0 where no Hiro API beside the node says it. Raises NodeError."""
+    height = yield from tip(node)
+    try:
+        at: int = yield from node.read(lambda said: whole(_object(said).get("block_time")), "GET /extended/v2/blocks/latest")
+    except NodeError:
+        at = 0
+    return height, at
 
 
 def tip(node: Node) -> Steps[int]:

@@ -13,7 +13,7 @@ from ...errors import SigningFailed
 from ...model import FOREVER, NO_ANCHOR, Money, Proof, Terms
 
 if TYPE_CHECKING:
-    from ...model import Anchor, Asset, ChainRules, Offer
+    from ...model import Anchor, Asset, ChainRules, Network, Offer
     from ...steps import Steps
     from .. import Signer
 
@@ -101,6 +101,12 @@ class Stacks:
         from .ready import balance
 
         return balance(asset, account, node)
+
+    def tip(self, network: Network, node: str) -> Steps[tuple[int, int]]:
+        """The newest block and its time in unix seconds, 0 where the node does not say. Raises NodeError, SettingsError."""
+        from .api import Node, newest
+
+        return (yield from newest(Node(network, node)))
 
     def fee(self, offer: Offer, rules: ChainRules) -> Money | None:
         """The most that a transfer's own fee may be, in STX; None where a sponsor pays it, or nobody can tell."""

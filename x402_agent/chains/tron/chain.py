@@ -13,7 +13,7 @@ from . import permit, permit2
 from .addresses import ZERO, address_bytes, evm_form
 
 if TYPE_CHECKING:
-    from ...model import Anchor, Asset, ChainRules, Offer
+    from ...model import Anchor, Asset, ChainRules, Network, Offer
     from ...steps import Steps
     from .. import Signer
 
@@ -91,6 +91,13 @@ class Tron:
 
         asked = Node(asset.network, node)
         return reads.native(asked, account) if asset.native else reads.balance(asked, asset.address, account)
+
+    def tip(self, network: Network, node: str) -> Steps[tuple[int, int]]:
+        """The newest block and its time in unix seconds. Raises NodeError, SettingsError."""
+        from . import reads
+        from .rpc import Node
+
+        return (yield from reads.solid(Node(network, node), "wallet"))
 
     def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
         """`settled`, `dead` or `unknown`, by the nodes at these URLs (see fate.py)."""

@@ -95,8 +95,8 @@ def native(node: Node, owner: str) -> Steps[int]:
     return found
 
 
-def solid(node: Node) -> Steps[tuple[int, int]]:
-    """Number and time (unix seconds) of the newest solid block.
+def solid(node: Node, state: str = "walletsolidity") -> Steps[tuple[int, int]]:
+    """Number and time (unix seconds) of the newest solid block, of the newest of all in the state `wallet`.
 
     A busy block can be longer than an answer may be: then what stands before its transactions is read.
     """
@@ -106,7 +106,7 @@ def solid(node: Node) -> Steps[tuple[int, int]]:
         found = parsed(start.rstrip(b" ,\n") + b"}" if cut else content)["block_header"]["raw_data"]
         return _number(found["number"]), _number(found["timestamp"]) // 1000
 
-    made: tuple[int, int] = yield from node.read(head, "walletsolidity/getnowblock", {}, raw=True)
+    made: tuple[int, int] = yield from node.read(head, f"{state}/getnowblock", {}, raw=True)
     return made
 
 

@@ -44,6 +44,7 @@ class Api:
             r"GET /v2/accounts/([^/]+)": self._account(account_view),
             r"GET /extended/v1/tx/([^/]+)": self._transaction,
             r"GET /extended/v1/status": lambda _: json_answer(200, {"status": "ready", "chain_tip": self._tip()}),
+            r"GET /extended/v2/blocks/latest": lambda _: json_answer(200, self._newest()),
             r"GET /v2/info": lambda _: json_answer(200, self._info()),
             r"GET /v2/fees/transfer": lambda _: json_answer(200, 1),
             r"POST /v2/fees/transaction": self._fee,
@@ -100,6 +101,10 @@ class Api:
     def _tip(self) -> dict[str, Any]:
         head = self._chain.head()
         return {"block_height": head.height, "block_hash": head.hash, "burn_block_height": head.height // 10}
+
+    def _newest(self) -> dict[str, Any]:
+        head = self._chain.head()
+        return {"canonical": True, "height": head.height, "hash": head.hash, "block_time": head.timestamp, "tx_count": 1}
 
     def _info(self) -> dict[str, Any]:
         head = self._chain.head()
