@@ -171,7 +171,7 @@ def test_two_sandboxes_are_two_worlds():
 
 
 def test_keys_are_in_no_repr_and_a_sandbox_is_not_copied(box):
-    world = (box, box.app, box.ground.chain, box.ground.token, box.facilitator, box.paywall, box.scenario, box.ground.seller, box.ground.operator)
+    world = (box, box.app, box.ground.chain, box.ground.token, box.facilitator, box.seller, box.scenario, box.ground.seller, box.ground.operator)
     shown = " ".join(map(repr, world))
     assert box.payer_key.hex() not in shown
     assert repr(box.payer_key) not in shown

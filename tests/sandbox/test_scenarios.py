@@ -7,7 +7,8 @@ import pytest
 
 from x402_agent.errors import SettingsError
 from x402_agent.sandbox import Sandbox, scenario, scenarios
-from x402_agent.sandbox.scenario import read
+from x402_agent.sandbox.scenario import Scenario
+from x402_agent.sandbox.scene import read
 
 NAMES = {
     "answer_lost",
@@ -216,7 +217,7 @@ HEAD = 'name = "x"\ndescription = "y"\n'
 )
 def test_a_scenario_file_is_read_strictly(text, words):
     with pytest.raises(SettingsError) as caught:
-        read(text, "x.toml")
+        read(text, "x.toml", Scenario)
     assert words in str(caught.value)
 
 

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from x402_agent import BudgetExceeded, NotReplayable, Payer, PolicyDenied, SettingsError
-from x402_agent.sandbox.scenario import scenario
+from x402_agent.sandbox import scenario
 
 
 def urls(payer, *paths):

@@ -137,6 +137,7 @@ class Payer:
         scenario: str = "honest",
         *,
         chain: str = "evm",
+        seller: str = "shop",
         ledger: Path | None = None,
         budget: Budget | None = None,
         serve: bool = False,
@@ -145,7 +146,7 @@ class Payer:
     ) -> Payer:
         """The same object on test money: `payer.sandbox` is a pretend seller on a chain in this process.
 
-        `chain` is evm or another of sandbox.GROUNDS. With `serve`, and where a node must be asked before paying, it listens
+        `chain` is evm or another of sandbox.GROUNDS, `seller` one of sandbox.SELLERS. With `serve`, and where a node must be asked before paying, it listens
         on loopback; otherwise `payer.client()` reaches it without a socket. Without a `ledger` path the journal lives in a
         temporary folder and goes with the payer. Raises SettingsError for a chain that the sandbox has not.
         """
@@ -158,9 +159,9 @@ class Payer:
         settings = settings or Settings.load()
         if ledger is None:
             settings = replace(settings, slip=Secret())  # a slip of another ledger is nothing to this one
-        box = Sandbox(scenario, chain=chain)
+        box = Sandbox(scenario, chain=chain, seller=seller)
         where = box.ground.asset.network
-        if serve or box.ground.asks_node:
+        if serve or box.ground.asks_node or box.seller.asks_node:
             box.serve()
             settings = replace(settings, nodes={where.id: box.rpc_url})
         policy = Policy(networks=(where.name,), source="the sandbox default")
@@ -299,7 +300,7 @@ class Payer:
             self.ledger.flush()
             self.ledger.shut()
         if self.box is not None:
-            self.box.stop()
+            self.box.close()
         if self._folder is not None:
             self._folder.cleanup()
 

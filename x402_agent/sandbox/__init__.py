@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from .ground import GROUNDS, Ground, Settlement
 from .routes import Route
-from .scenario import Scenario, scenario, scenarios
+from .scenario import Scenario
+from .scene import Scene
+from .seller import SELLERS, Seller, scenario, scenarios
 from .world import Sandbox
 
-__all__ = ["GROUNDS", "Ground", "Route", "Sandbox", "Scenario", "Settlement", "scenario", "scenarios"]
+__all__ = ["GROUNDS", "SELLERS", "Ground", "Route", "Sandbox", "Scenario", "Scene", "Seller", "Settlement", "scenario", "scenarios"]

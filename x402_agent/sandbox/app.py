@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError
 from .messages import Answer, Request, json_answer
-from .scenario import scenario
+from .seller import scenario
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,6 +35,7 @@ class App:
             "GET /sandbox/state": lambda _: self._state(),
             "POST /sandbox/fund": lambda r: self._fund(r.json()),
             "POST /sandbox/warp": lambda r: self._warp(r.json()),
+            "POST /sandbox/mine": lambda r: self._mine(r.json()),
             "POST /sandbox/scenario": lambda r: self._scenario(r.json()),
         }
         control = controls.get(f"{request.method} {request.path}")
@@ -44,7 +45,7 @@ class App:
             answer = self._sandbox.ground.answer(request)
         except (ValueError, LookupError, TypeError, SettingsError) as cause:
             return json_answer(400, {"error": str(cause)[:300]})
-        return self._sandbox.paywall.handle(request) if answer is None else answer
+        return self._sandbox.seller.handle(request) if answer is None else answer
 
     def _fund(self, body: Any) -> object:
         address, amount = body["address"], int(body["amount"])
@@ -54,8 +55,13 @@ class App:
         self._sandbox.warp(int(body["seconds"]))
         return {"now": self._sandbox.ground.now()}
 
+    def _mine(self, body: Any) -> object:
+        self._sandbox.mine(int(body["blocks"]))
+        return {"now": self._sandbox.ground.now()}
+
     def _scenario(self, body: Any) -> object:
-        self._sandbox.scenario = scenario(body["name"]).with_(**body.get("parameters", {}))
+        found = scenario(body["name"], self._sandbox.seller.name)
+        self._sandbox.seller.scenario = found.with_(**body.get("parameters", {}))
         return {"scenario": self._sandbox.scenario.name}
 
     def _state(self) -> object:
@@ -65,6 +71,7 @@ class App:
         return {
             "sandbox": True,
             "network": box.network,
+            "seller": box.seller.name,
             "scenario": box.scenario.name,
             "addresses": people,
             "balances": {address: str(box.balance(address)) for address in people.values()},
@@ -100,7 +107,7 @@ class App:
 def _request(scope: Any, body: bytes) -> Request:
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     origin = f"{scope.get('scheme', 'http')}://{headers.get('host', 'sandbox.localhost')}"
-    return Request(scope["method"], origin, scope["path"], headers, body, scope.get("query_string", b"").decode("latin-1"))
+    return Request(scope["method"], origin, scope["path"], headers, body, scope.get("query_string", b"").decode("latin-1"), (scope.get("client") or ("",))[0])
 
 
 async def _body(receive: Callable[[], Awaitable[Any]]) -> bytes | None:

@@ -29,6 +29,8 @@ __all__ = ["CHAIN_ID", "NETWORK", "NETWORK_V1", "Block", "Chain", "revert_reason
 CHAIN_ID = 84532
 NETWORK = f"eip155:{CHAIN_ID}"
 NETWORK_V1 = "base-sepolia"
+PERIOD = 2  # seconds between two blocks
+MADE_UP = 64  # empty blocks, at most, for the time that nobody asked
 GENESIS = 30_000_000  # Base Sepolia is about there: nobody should rely on small block numbers
 
 
@@ -76,9 +78,10 @@ class Chain:
             self._mine(())
 
     def head(self) -> Block:
-        """The newest block; an empty one is mined first when time has passed since. It is final."""
+        """The newest block, and final. Those of the time that has passed since are made up first: one, or one for every 2 s."""
         with self._lock:
-            if self.now() > self._blocks[-1].timestamp:
+            passed = self.now() - self._blocks[-1].timestamp
+            for _ in range(min(MADE_UP, max(passed // PERIOD, passed > 0))):
                 self._mine(())
             return self._blocks[-1]
 

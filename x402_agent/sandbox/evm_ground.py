@@ -126,6 +126,11 @@ class EvmGround(Ground):
         """Mine an empty block, `seconds` later."""
         self.chain.warp(seconds)
 
+    def mine(self, blocks: int) -> None:
+        """Empty blocks; no time passes."""
+        for _ in range(blocks):
+            self.chain.warp(0)
+
     def answer(self, request: Request) -> Answer | None:
         """JSON-RPC at /rpc."""
         if request.path != self.node_path or request.method != "POST":

@@ -215,6 +215,10 @@ class Ground(ABC):
     def warp(self, seconds: int) -> None:
         """Let `seconds` (0 or more) pass on the chain."""
 
+    def mine(self, blocks: int) -> None:
+        """Let at least so many blocks be built on top of the newest: time passes, 4 s for each."""
+        self.warp(4 * blocks)
+
     # -- the node -----------------------------------------------------------------------------------------------------
 
     @abstractmethod

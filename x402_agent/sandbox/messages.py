@@ -24,6 +24,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
     query: str = ""  # what stood behind the question mark, still encoded
+    client: str = "127.0.0.1"  # the address it came from
 
     @property
     def url(self) -> str:

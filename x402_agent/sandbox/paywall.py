@@ -18,6 +18,7 @@ from .challenge import HEADERS, IDENTIFIER, RECEIPTS, extensions, matching, paym
 from .messages import Answer, decode64, encode64, json_answer
 from .refusals import Refused, refusal
 from .routes import OVERRIDES, Route
+from .seller import Seller, Visit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,18 +27,7 @@ if TYPE_CHECKING:
     from .messages import Request
     from .scenario import Scenario
 
-__all__ = ["Paywall", "Visit"]
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """One request that came to the shop. `digest` is the sha256 of the payment header, "" when there was none."""
-
-    method: str
-    path: str
-    proof: bool
-    digest: str
-    status: int  # 0: the connection ended without an answer
+__all__ = ["Paywall"]
 
 
 @dataclass(slots=True)
@@ -61,14 +51,16 @@ class _Bid:
     requirement: Mapping[str, Any]
 
 
-class Paywall:
-    """The priced routes of the shop that stands on a ground."""
+class Paywall(Seller):
+    """The priced routes of the shop that stands on a ground. It keeps nothing."""
 
-    def __init__(self, ground: Ground, scenario: Scenario) -> None:
-        self.scenario = scenario
-        self.visits: list[Visit] = []
+    name = "shop"
+    scenario: Scenario
+    routes: dict[str, Route] = {}  # noqa: RUF012 - each shop has its own, below
+
+    def __init__(self, ground: Ground, scenario: Scenario, database: str = "") -> None:
+        super().__init__(ground, scenario, database)
         self.routes = {"/": Route("/", 0, self._index, "this list"), **ground.routes}
-        self._ground = ground
         self._facilitator = ground.facilitator
         self._lock = threading.Lock()
         self._asked: dict[str, int] = {}

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from .app import App
 from .ground import ground
-from .paywall import Paywall
-from .scenario import Scenario, scenario
+from .seller import scenario as _scenario
+from .seller import seller as _seller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from .ground import Facilitator, Settlement
     from .inprocess import InProcess
-    from .paywall import Visit
     from .routes import Route
+    from .scene import Scene
+    from .seller import Visit
     from .server import LoopbackServer
 
 __all__ = ["Sandbox"]
@@ -33,24 +34,27 @@ ORIGIN = "http://{}.sandbox.localhost"  # RFC 6761: never leaves this machine
 class Sandbox:
     """A seller to practise on. `with Sandbox() as box: httpx.Client(transport=box.transport())`, or `box.serve()`.
 
-    `scenario` is a name or a Scenario; `clock` gives unix seconds; `chain` is one of ground.GROUNDS; `backend` is what
-    runs below it (EVM: pyrevm or py-evm), None for the best there is; `sleep` is how the sync in-process door waits.
-    Raises SettingsError when there is no such chain, or nothing installed to run it on.
+    `scenario` is a name or a scenario of the seller's; `clock` gives unix seconds; `chain` is one of ground.GROUNDS; `backend` is
+    what runs below it (EVM: pyrevm or py-evm), None for the best there is; `sleep` is how the sync in-process door waits.
+    `seller` is one of seller.SELLERS, `database` where it keeps what it sold: "" for memory, a path, or a postgresql:// URL.
+    Raises SettingsError when there is no such chain or seller, or nothing installed to run it on.
     """
 
     def __init__(
         self,
-        scenario: str | Scenario = "honest",
+        scenario: str | Scene = "honest",
         clock: Callable[[], float] = time.time,
         backend: str | None = None,
         sleep: Callable[[float], None] = time.sleep,
         chain: str = "evm",
+        seller: str = "shop",
+        database: str = "",
     ) -> None:
         self._origin = ORIGIN.format(secrets.token_hex(4))
         self._sleep = sleep
         self._server: LoopbackServer | None = None
         self.ground = ground(chain, clock, backend)
-        self.paywall = Paywall(self.ground, _named(scenario))
+        self.seller = _seller(seller, self.ground, scenario, database)
         self.app = App(self)
 
     # -- who and what -------------------------------------------------------------------------------------------------
@@ -67,8 +71,8 @@ class Sandbox:
 
     @property
     def routes(self) -> Mapping[str, Route]:
-        """What the shop sells, by path."""
-        return self.paywall.routes
+        """What the seller sells, by path."""
+        return self.seller.routes
 
     @property
     def payer_key(self) -> bytes:
@@ -91,13 +95,13 @@ class Sandbox:
         return self.ground.facilitator.address
 
     @property
-    def scenario(self) -> Scenario:
-        """How the shop behaves; may be changed at any time, also by name."""
-        return self.paywall.scenario
+    def scenario(self) -> Any:
+        """How the seller behaves; may be changed at any time, also by name."""
+        return self.seller.scenario
 
     @scenario.setter
-    def scenario(self, which: str | Scenario) -> None:
-        self.paywall.scenario = _named(which)
+    def scenario(self, which: str | Scene) -> None:
+        self.seller.scenario = _scenario(which, self.seller.name)
 
     @property
     def backend(self) -> str:
@@ -111,8 +115,8 @@ class Sandbox:
 
     @property
     def requests(self) -> list[Visit]:
-        """Every request that came to the shop, in order."""
-        return list(self.paywall.visits)
+        """Every request that came to the seller, in order."""
+        return list(self.seller.visits)
 
     # -- money and time -----------------------------------------------------------------------------------------------
 
@@ -133,6 +137,12 @@ class Sandbox:
         if seconds < 0:
             raise ValueError("time runs forward")
         self.ground.warp(seconds)
+
+    def mine(self, blocks: int) -> None:
+        """Let at least so many blocks be built on top of the newest, 1 to 10,000; raises ValueError."""
+        if not 0 < blocks <= 10_000:
+            raise ValueError("1 to 10000 blocks")
+        self.ground.mine(blocks)
 
     # -- doors --------------------------------------------------------------------------------------------------------
 
@@ -182,6 +192,11 @@ class Sandbox:
         if server is not None:
             server.stop()
 
+    def close(self) -> None:
+        """Stop listening, and let the seller go of its database."""
+        self.stop()
+        self.seller.close()
+
     def __enter__(self) -> Sandbox:
         return self
 
@@ -191,14 +206,10 @@ class Sandbox:
         value: BaseException | None = None,
         trace: TracebackType | None = None,
     ) -> None:
-        self.stop()
+        self.close()
 
     def __repr__(self) -> str:
-        return f"Sandbox({self.scenario.name}, {self.ground.name}, {self.backend}, {self.origin})"
+        return f"Sandbox({self.seller.name}, {self.scenario.name}, {self.ground.name}, {self.backend}, {self.origin})"
 
     def __getstate__(self) -> Any:
         raise TypeError("a sandbox holds keys and is not copied")
-
-
-def _named(which: str | Scenario) -> Scenario:
-    return scenario(which)

@@ -1,0 +1,214 @@
+"""The seller whole: priced paths behind the gate, `/x402/*`, `/.well-known/x402`, CSRF, limits."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from ..messages import Answer, json_answer
+from ..routes import Route
+from ..seller import Seller, Visit
+from .asking import Asking
+from .database import connect
+from .gate import Gate, Pass, receipted, shown
+from .limits import Limiter
+from .native import Native
+from .sight import sight
+from .store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..ground import Ground
+    from ..messages import Request
+    from .limits import Verdict
+    from .quirks import Quirks
+
+__all__ = ["Kamiyo"]
+
+SCHEMA = "x402_kamiyo"
+CSRF_LIFE = 7200
+_LIMITS = {  # calls a minute for each address
+    "GET /x402/supported-chains": 20, "GET /x402/pricing": 30, "POST /x402/verify-payment": 5,
+    "POST /x402/generate-token": 10, "GET /x402/payment": 30, "GET /x402/stats": 15, "POST /x402/cleanup": 1,
+}  # fmt: skip
+_SITE = ((10, 60, "minute"), (100, 3600, "hour"), (500, 86_400, "day"))
+_NAMES = ("Multichain bridge drained", "Oracle price pushed aside", "Governance vote borrowed")
+
+
+def _exploits(_request: Request) -> Answer:
+    return json_answer(200, {"exploits": [{"id": i, "title": title, "loss_usd": 10**i} for i, title in enumerate(_NAMES, 5)]})
+
+
+def _alert(_request: Request) -> Answer:
+    return json_answer(200, {"alert": {"id": 7, "title": _NAMES[-1]}})
+
+
+def _risk(request: Request) -> Answer:
+    return json_answer(200, {"path": request.path, "risk_score": 0.42})
+
+
+def _free(_request: Request) -> Answer:
+    return json_answer(200, {"status": "healthy"})
+
+
+_TABLE = (
+    ("/health", 0, _free, "costs nothing"),
+    ("/exploits", 10_000, _exploits, "Recent exploits"),
+    ("/exploits/latest-alert", 10_000, _alert, "The newest alert"),
+    ("/protocols/risk-score", 20_000, _risk, "How risky a protocol is"),
+    ("/wallets/risk-check", 5_000, _risk, "How risky a wallet is"),
+)
+
+
+class Kamiyo(Seller):
+    """Sells by authorisation and by transfer. `admin_key` opens /x402/cleanup; `store` is its database."""
+
+    name = "kamiyo"
+    dialect = "kamiyo"
+    asks_node = True
+    scenario: Quirks
+    routes: Mapping[str, Route] = {}
+
+    def __init__(self, ground: Ground, scenario: Quirks, database: str = "") -> None:
+        super().__init__(ground, scenario, database)
+        ways = ("eip3009",) if ground.name == "evm" else ()
+        self.routes = {path: Route(path, price, good, about, "v1", ways=ways) for path, price, good, about in _TABLE}
+        self.admin_key = secrets.token_urlsafe(32)
+        self._sight = sight(ground)
+        self.store = Store(connect(database, SCHEMA), ground.now, time.time)
+        self._lock = threading.RLock()
+        self._limits = Limiter(ground.now)
+        self._native = Native(self._sight, self.store, self.admin_key)
+        self._asking = Asking(ground, self._sight.chain)
+        self._gate = Gate(ground, self.store, self._native, self._asking)
+        self._csrf: dict[str, float] = {}
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            self.store.database.close()
+
+    def handle(self, request: Request) -> Answer:
+        """Decide, settle and note."""
+        with self._lock:
+            self.store.tick()
+            try:
+                answer = self._answer(request)
+            except (ValueError, RecursionError):
+                answer = json_answer(422, {"detail": "Invalid JSON body"})
+            status = 0 if answer.ending == "drop" else answer.status
+            digest = shown(request)
+            self.visits.append(Visit(request.method, request.path, bool(digest), digest, status))
+        return answer
+
+    def _answer(self, request: Request) -> Answer:
+        quirks = self.scenario
+        refused = self._crowd(request, quirks) or self._forged(request, quirks)
+        if refused is not None:
+            return refused
+        if request.path == "/.well-known/x402" and request.method in ("GET", "POST", "HEAD"):
+            return self._asking.well_known(self.routes["/exploits"], request, quirks)
+        if request.path == "/api/csrf-token" and request.method == "GET":
+            return self._token(quirks)
+        if request.path.startswith("/x402/"):
+            return self._route(request, quirks)
+        route = self.routes.get(request.path)
+        if route is None:
+            return json_answer(404, {"detail": "Not Found"})
+        if request.method not in ("GET", "HEAD"):
+            return json_answer(405, {"detail": "Method Not Allowed"}, ("allow", "GET, HEAD"))
+        return self._priced(route, request, quirks) if route.price else route.handler(request)
+
+    # -- priced paths ---------------------------------------------------------------------------------------------------
+
+    def _priced(self, route: Route, request: Request, quirks: Quirks) -> Answer:
+        began = time.perf_counter()
+        try:
+            found = self._gate.judge(route, request, quirks)
+        except Exception:
+            if not quirks.lets_through:
+                raise
+            found = Pass(None)
+        if found is None:
+            return self._asking.required(route, request, quirks)
+        if self._gate.misbehaves(found, quirks):
+            return self._after(route, request, quirks)
+        answer = route.handler(request)
+        if found.payment is not None:
+            took = int((time.perf_counter() - began) * 1000)
+            agent = request.headers.get("user-agent", "")
+            self.store.used(found.payment, route.path, request.method, answer.status, took, request.client, agent)
+        return receipted(answer, found)
+
+    def _after(self, route: Route, request: Request, quirks: Quirks) -> Answer:
+        if quirks.after == "drop":
+            return Answer(503, ending="drop")
+        if quirks.after == "error":
+            return json_answer(quirks.status, {"detail": "Internal server error"})
+        return self._asking.required(route, request, quirks)
+
+    # -- /x402/* --------------------------------------------------------------------------------------------------------
+
+    def _route(self, request: Request, quirks: Quirks) -> Answer:
+        _, _, name, *rest = request.path.split("/")
+        tail = rest[0] if len(rest) == 1 else ""
+        query = parse_qs(request.query)
+        answers: dict[str, Callable[[], Any]] = {
+            "GET /x402/supported-chains": lambda: json_answer(200, self._asking.chains(quirks)),
+            "GET /x402/pricing": lambda: json_answer(200, self._asking.pricing(self.routes, quirks)),
+            "POST /x402/verify-payment": lambda: self._native.verify(request, quirks),
+            "POST /x402/generate-token": lambda: self._native.token(request, tail, quirks),
+            "GET /x402/payment": lambda: self._native.payment(request, tail, quirks),
+            "GET /x402/stats": lambda: self._native.stats(request, query.get("from_address", [""])[0], quirks),
+            "POST /x402/cleanup": lambda: self._native.cleanup(request),
+        }
+        which = f"{request.method} /x402/{name}"
+        if which not in answers or bool(rest) != (name in ("generate-token", "payment")) or len(rest) > 1:
+            return json_answer(404, {"detail": "Not Found"})
+        verdict = self._limits.call(f"{request.client} {which}", _LIMITS[which], 60)
+        if not verdict.allowed:
+            wait = self._wait(verdict) if quirks.patience else ()
+            return json_answer(429, {"error": f"Rate limit exceeded: {verdict.limit} per 1 minute"}, *wait)
+        answer: Answer = answers[which]()
+        return answer
+
+    def _wait(self, verdict: Verdict) -> tuple[tuple[str, str], ...]:
+        return (("Retry-After", str(max(1, verdict.ends - int(self._ground.now())))),)
+
+    def _crowd(self, request: Request, quirks: Quirks) -> Answer | None:
+        """The limits of the whole site, for who is not logged in."""
+        for limit, seconds, window in _SITE if quirks.crowded else ():
+            verdict = self._limits.call(f"{request.client} site", limit, seconds)
+            if not verdict.allowed:
+                wait = self._wait(verdict)
+                body = {"error": "rate_limit_exceeded", "window": window, "retry_after_seconds": int(wait[0][1])}
+                lines = (("X-RateLimit-Limit", str(limit)), ("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", str(verdict.ends)))
+                return json_answer(429, body, *wait, *lines)
+        return None
+
+    # -- CSRF -----------------------------------------------------------------------------------------------------------
+
+    def _token(self, quirks: Quirks) -> Answer:
+        token, now = secrets.token_urlsafe(32), self._ground.now()
+        self._csrf = {each: end for each, end in self._csrf.items() if end > now}
+        self._csrf[token] = now + CSRF_LIFE
+        cookie = f"csrftoken={token}; Path=/; Max-Age={CSRF_LIFE}; SameSite=Strict"
+        lines = () if quirks.csrf == "broken" else (("set-cookie", cookie),)
+        return json_answer(200, {"csrf_token": token, "expires_in": CSRF_LIFE}, *lines)
+
+    def _forged(self, request: Request, quirks: Quirks) -> Answer | None:
+        """A POST without token and cookie, where this scenario wants them."""
+        if not quirks.csrf or request.method != "POST" or request.path == "/.well-known/x402":
+            return None
+        token = request.headers.get("x-csrf-token", "")
+        cookies = [each.strip().partition("=") for each in request.headers.get("cookie", "").split(";")]
+        cookie = next((value for name, _, value in cookies if name == "csrftoken"), "")
+        known = self._csrf.get(token, 0) > self._ground.now()
+        if known and hmac.compare_digest(cookie.encode(), token.encode()):
+            return None
+        return json_answer(403, {"error": "csrf_token_invalid", "detail": "CSRF token missing or invalid"})

@@ -1,0 +1,152 @@
+"""SQLite or PostgreSQL behind one small door: statements with `?`, rows as dicts, one connection.
+
+Both give amounts and times back as text (`0.100000`, `2026-01-02 03:04:05.678`): nothing above knows which one it is.
+Not thread-safe: whoever is above holds a lock.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from abc import ABC, abstractmethod
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
+
+from ...errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["Database", "connect"]
+
+_WAIT = 10  # seconds that another writer, or a server, is waited for
+
+
+class Database(ABC):
+    """One open database. `where` is what people may read: no password is in it."""
+
+    engine: ClassVar[str]
+    where: str
+
+    @abstractmethod
+    def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
+        """Run one statement; the rows that it gives."""
+
+    @abstractmethod
+    def many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run one statement for each row of values."""
+
+    @abstractmethod
+    def script(self, sql: str) -> None:
+        """Run several statements, without values."""
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Tables that are here, in alphabetical order."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of it."""
+
+    def one(self, sql: str, *values: object) -> dict[str, Any] | None:
+        """The first row, None when there is none."""
+        found = self.rows(sql, *values)
+        return found[0] if found else None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing."""
+        self.script(self._begin)
+        try:
+            yield
+        except BaseException:
+            self.script("rollback")
+            raise
+        self.script("commit")
+
+    _begin: ClassVar[str] = "begin"
+
+
+class _Sqlite(Database):
+    engine = "sqlite"
+    _begin = "begin immediate"
+
+    def __init__(self, path: str) -> None:
+        self.where = path if path != ":memory:" else "memory"
+        try:
+            self._link = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
+            self._link.execute("pragma journal_mode = wal")
+            self._link.execute("pragma synchronous = normal")
+            self._link.execute("pragma foreign_keys = on")
+        except sqlite3.Error as cause:
+            raise SettingsError(f"{path}: {cause}", rule="database") from None
+        self._link.row_factory = lambda cursor, row: {d[0]: v for d, v in zip(cursor.description, row, strict=True)}
+
+    def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
+        return self._link.execute(sql, values).fetchall()
+
+    def many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        self._link.executemany(sql, rows)
+
+    def script(self, sql: str) -> None:
+        for each in sql.split(";\n"):  # executescript() would commit what is under way
+            if each.strip():
+                self._link.execute(each)
+
+    def names(self) -> list[str]:
+        found = self.rows("select name from sqlite_master where type = 'table' and name not like 'sqlite%' order by name")
+        return [str(each["name"]) for each in found]
+
+    def close(self) -> None:
+        self._link.close()
+
+
+class _Postgres(Database):
+    engine = "postgresql"
+
+    def __init__(self, url: str, schema: str) -> None:
+        try:
+            psycopg = import_module("psycopg")
+            text = import_module("psycopg.types.string").TextLoader
+        except ImportError as cause:
+            needed = "PostgreSQL needs psycopg"
+            raise SettingsError(needed, rule="extra postgres", hint="pip install 'x402-agent-sdk[postgres]'") from cause
+        parts = urlsplit(url)
+        self.where = f"postgresql://{parts.hostname or ''}:{parts.port or 5432}{parts.path}, schema {schema}"
+        try:
+            self._link = psycopg.connect(url, autocommit=True, connect_timeout=_WAIT, row_factory=import_module("psycopg.rows").dict_row)
+            self._link.execute(f"create schema if not exists {schema}")
+            self._link.execute(f"set search_path to {schema}")
+        except psycopg.Error as cause:
+            raise SettingsError(f"{self.where}: {type(cause).__name__}", rule="database", hint="is it running, and may this user create a schema?") from None
+        for kind in ("timestamp", "numeric"):
+            self._link.adapters.register_loader(kind, text)
+
+    def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
+        done = self._link.execute(sql.replace("?", "%s"), values)
+        return done.fetchall() if done.description else []
+
+    def many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        with self._link.cursor() as cursor:
+            cursor.executemany(sql.replace("?", "%s"), rows)
+
+    def script(self, sql: str) -> None:
+        self._link.execute(sql)
+
+    def names(self) -> list[str]:
+        found = self.rows("select tablename from pg_tables where schemaname = current_schema() order by tablename")
+        return [str(each["tablename"]) for each in found]
+
+    def close(self) -> None:
+        self._link.close()
+
+
+def connect(url: str, schema: str) -> Database:
+    """`postgresql://…` with a schema of the seller's own, a path, `sqlite:///path`, or "" for memory. Raises SettingsError."""
+    if url.startswith(("postgresql://", "postgres://")):
+        return _Postgres(url, schema)
+    with suppress(ValueError):
+        if urlsplit(url).scheme not in ("", "sqlite") and "://" in url:
+            raise SettingsError(f"no database is reached by {urlsplit(url).scheme[:20]}://", rule="postgresql:// or sqlite:///")
+    return _Sqlite(url.removeprefix("sqlite:///") or ":memory:")
