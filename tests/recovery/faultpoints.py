@@ -46,11 +46,12 @@ WAYS = {  # name: path, and how it is paid
     "pays first": {"path": "/first", "first": True},  # on another chain: "chain" beside it, and a line in PAY_FIRST
     "resumed": {"path": "/joke", "died": "sent"},
     "resumed, nothing sent": {"path": "/joke", "died": "send"},
+    "on solana, pays first": {"path": "/first", "first": True, "chain": "solana"},
     "on stacks": {"path": "/joke", "chain": "stacks"},
     "on stacks, pays first": {"path": "/first", "first": True, "chain": "stacks"},
     "on stacks, resumed": {"path": "/joke", "chain": "stacks", "died": "sent"},
 }
-PAY_FIRST = ("x402_agent.chains.evm.transfer", "x402_agent.chains.stacks.transfer")  # what is imported only by a payment of that kind
+PAY_FIRST = tuple(f"x402_agent.chains.{chain}.transfer" for chain in ("evm", "solana", "stacks"))  # what only such a payment imports
 CONTROL = {"a client that writes down late": {"path": "/joke", "late": True}}  # what a fault looks like to this judge
 
 

@@ -24,12 +24,18 @@ def seller():
     made.close()
 
 
-@pytest.fixture
-def payer():
-    with Payer.sandbox(serve=True) as made:
+CHAINS = ["evm", "solana"]  # that can pay first
+
+
+@pytest.fixture(params=["evm"])
+def payer(request):
+    with Payer.sandbox(chain=request.param, serve=True) as made:
         made.dialects = (First(),)
         made.box.fund(made.box.payer_address, 10 * PRICE)
         yield made
+
+
+everywhere = pytest.mark.parametrize("payer", CHAINS, indirect=True)
 
 
 def moved(payer):
@@ -41,6 +47,13 @@ def states(payer):
     return [row.state for row in payer.ledger.payments()]
 
 
+def named(payer):
+    """The transactions that `log` and `why` tell, oldest first."""
+    payer.ledger.flush()
+    return [row.transaction for row in payer.ledger.payments()][::-1]
+
+
+@everywhere
 def test_it_is_on_the_chain_before_its_id_is_shown(payer, seller):
     url, shown = shop(seller, payer.box)
     with payer.client() as http:
@@ -48,9 +61,10 @@ def test_it_is_on_the_chain_before_its_id_is_shown(payer, seller):
             reply = http.get(url)
             assert reply.status_code == 200 and reply.extensions["payment"].outcome == "spent"
             assert moved(payer) == number * PRICE
-    assert len(set(shown)) == 2 and states(payer) == ["CLAIMED", "CLAIMED"]
+    assert len(set(shown)) == 2 and states(payer) == ["CLAIMED", "CLAIMED"] and named(payer) == shown
 
 
+@everywhere
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_the_same_for_event_loops(payer, seller, backend):
     url, _ = shop(seller, payer.box)
@@ -63,6 +77,7 @@ def test_the_same_for_event_loops(payer, seller, backend):
     assert moved(payer) == PRICE
 
 
+@everywhere
 def test_a_seller_who_wants_more_after_it_gets_the_same_id_again(payer, seller):
     url, shown = shop(seller, payer.box, paid=lambda hit: seller.answer(500))
     with payer.client() as http:
@@ -114,7 +129,8 @@ def test_one_that_stays_out_of_every_block_is_in_doubt_and_resume_ends_it(payer,
     assert moved(payer) == PRICE and len(shown) == 1 and set(states(payer)) <= {"CLAIMED", "CONFIRMED"}
 
 
-def test_two_at_once_have_two_account_nonces(payer, seller):
+@everywhere
+def test_two_at_once_are_two_transactions(payer, seller):
     url, shown = shop(seller, payer.box)
     with payer.client() as http, ThreadPoolExecutor(4) as pool:
         assert [each.status_code for each in pool.map(lambda _: http.get(url), range(4))] == [200] * 4

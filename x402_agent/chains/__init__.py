@@ -46,7 +46,7 @@ class Chain(Protocol):
     set before it can pay at all, `unset(offer, node, rules) -> str` says, in words, or "".
 
     One with `broadcast(offer, terms, proof, node) -> Steps[None]` takes offers of the method `transfer`, which pay first: it
-    hands the proof's bytes to nodes, always the same ones, and returns once the seller can see the money there; it raises
+    hands the proof's bytes (whose payload names their id as `transaction`) to nodes, always the same ones, and returns once the seller can see the money there; it raises
     NodeError or PaymentInDoubt, and then only `fate` frees anything.
     """
 

@@ -70,7 +70,7 @@ class _Blocking:
 class Kit:
     """One conversation's view of the rooms (flow.Kit), and who performs its steps."""
 
-    __slots__ = ("ask", "asked", "asks", "payer", "paying", "prepaid", "rules", "signed", "stale", "standing")
+    __slots__ = ("ask", "asked", "asks", "payer", "paying", "prepaid", "rules", "sent", "signed", "stale", "standing")
 
     def __init__(self, payer: Payer, ask: Ask, task: Task | None = None) -> None:
         self.payer = payer
@@ -78,6 +78,7 @@ class Kit:
         self.standing = tasks.standing(payer, task)
         tasks.place(ask, self.standing[0])
         self.signed = ""  # the offer that we take, as its seller signed it
+        self.sent = ""  # the transaction by which we paid first: no seller's word names another
         self.asks: tuple[Reason, ...] = ()
         self.rules = payer.policy  # by which the offer was judged
         self.paying: Paying  # for whom the offer was judged
@@ -177,7 +178,7 @@ class Kit:
             self.payer.ledger.testify(hold.payment_id, "receipt", text).run()
         why = self.payer.prepay.reason(hold) if self.stale and state == "UNKNOWN" else None
         return Receipt(
-            outcome(state, refused=refused), hold.offer, hold.payment_id, claim.transaction,
+            outcome(state, refused=refused), hold.offer, hold.payment_id, self.sent or claim.transaction,
             sandbox=self.payer.box is not None, claim=claim.fields, reason=why,
             differs=recovery.differs(claim.fields, hold),
         )  # fmt: skip
@@ -267,6 +268,7 @@ class Kit:
     def _broadcast(self, step: Broadcast) -> Aside:
         hold, where = step.hold, step.hold.offer.network
         chain: Any = self.payer.chains[where.namespace]
+        self.sent = str(step.proof.payload["transaction"])
         return Aside(chain.broadcast(hold.offer, hold.terms, step.proof, self.payer.settings.nodes.get(where.id, "")))
 
     def _close(self, step: Close, milliseconds: int) -> Any:
@@ -281,7 +283,7 @@ class Kit:
         return self.payer.ledger.close(
             hold, step.state, refused=step.refused, status=step.status, milliseconds=milliseconds,
             request=self._request(hold) if step.state in ("UNKNOWN", "PAID_UNDELIVERED") else None,
-            note=step.note or (receipt.differs if receipt else ""), transaction=receipt.transaction if receipt else "",
+            note=step.note or (receipt.differs if receipt else ""), transaction=receipt.transaction if receipt else self.sent,
         )  # fmt: skip
 
     def _learn(self, step: Close) -> None:

@@ -6,9 +6,10 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 
 from ... import assets
+from ...encodings import base58
 from ...errors import SigningFailed
-from ...model import NO_ANCHOR, Anchor, Proof, Terms
-from .message import PROGRAMS, address_bytes, anchored, given, message, on_curve, transaction
+from ...model import NO_ANCHOR, Anchor, Money, Proof, Terms
+from .message import METHOD, PROGRAMS, address_bytes, anchored, given, message, on_curve, transaction
 
 if TYPE_CHECKING:
     from ...model import Asset, ChainRules, Network, Offer
@@ -21,7 +22,7 @@ LIFETIME = 120  # seconds in which 150 blocks are made, and more: no node is ask
 
 
 class Solana:
-    """Scheme exact on every `solana` network of the table. Stateless: one instance serves every thread."""
+    """Scheme exact, and transfers that pay first, on every `solana` network of the table. Stateless: one instance serves every thread."""
 
     namespace = "solana"
 
@@ -30,8 +31,8 @@ class Solana:
         asset = offer.asset
         if assets.asset_by_id(asset.id) != asset or asset.network.namespace != self.namespace:
             return f"{asset.symbol} on {asset.network.id} is not a token of the table (A1)"
-        if offer.scheme != "exact" or offer.method or asset.native:
-            return f"scheme {offer.scheme} is not one we sign on Solana for {asset.symbol} (A7)"
+        if way := _way(offer):
+            return way
         if not 0 < offer.amount < 1 << 64:
             return "the amount is outside 64 bits (P2)"
         try:
@@ -39,15 +40,16 @@ class Solana:
         except ValueError as why:
             return f"our own account {why}"
         try:
-            return _account("payTo", offer.pay_to, payer, asset.address) or _account(
-                "feePayer", offer.facilitator, payer, asset.address
-            )
+            target = _account("payTo", offer.pay_to, payer, asset.address)
+            if target or offer.method == METHOD:
+                return target
+            return _account("feePayer", offer.facilitator, payer, asset.address)
         except SigningFailed as missing:
             return f"{missing.what}: {missing.hint}"
 
     def unset(self, offer: Offer, node: str, rules: ChainRules) -> str:
         """What must be set before there is a blockhash to sign with, or "" (C12)."""
-        if node or (rules.trusting and given(offer)):
+        if node or (rules.trusting and offer.method != METHOD and given(offer)):
             return ""
         name = offer.network.name
         return f"{name} needs a node for a fresh blockhash: X402_AGENT_NODES='{name}=https://…' (C12)"
@@ -57,7 +59,11 @@ class Solana:
         return ""
 
     def prepare(self, offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anchor]:
-        """A blockhash of our own, and that the transfer can be made (see ready.py)."""
+        """A blockhash of our own, and that the transfer can be made (see ready.py; transfer.py where we pay first)."""
+        if offer.method == METHOD:
+            from .transfer import prepare
+
+            return prepare(offer, payer, node, rules)
         from .ready import ready  # a quote asks no node
 
         return ready(offer, payer, node, rules)
@@ -67,13 +73,15 @@ class Solana:
 
         `nonce` is 32 fresh random bytes, of which 16 are the memo where the seller wants none of his (D13).
         """
-        anchored(anchor)
+        fixed = anchored(anchor)
         if len(nonce) != 32:
             raise SigningFailed("a memo of our own needs a nonce of 32 bytes", rule="own nonce (D13)")
+        if (offer.method == METHOD) != bool(fixed.price and fixed.last and fixed.slot):
+            raise SigningFailed("the blockhash of the terms is not one for this way of paying", rule="own blockhash (C12)")
         return Terms(payer, "0x" + nonce.hex(), now, now + LIFETIME, anchor)
 
     def prove(self, offer: Offer, terms: Terms, signer: Signer) -> Proof:
-        """The transaction in base64, signed by us and still to be signed by the fee payer.
+        """The transaction in base64, signed by us and still to be signed by the fee payer; where that is us, `raw` beside its id.
 
         Raises SigningFailed when the offer cannot be paid on these terms or the signer's answer is no signature.
         """
@@ -84,7 +92,23 @@ class Solana:
         if len(signature) != 64:
             raise SigningFailed("the signer did not answer with 64 bytes", rule="Ed25519 (RFC 8032)")
         text = b64encode(transaction(made, signature)).decode("ascii")
-        return Proof({"transaction": text}, terms.payer, terms.nonce, terms.valid_before)
+        payload = {"transaction": base58(signature), "raw": text} if offer.method == METHOD else {"transaction": text}
+        return Proof(payload, terms.payer, terms.nonce, terms.valid_before)
+
+    def broadcast(self, offer: Offer, terms: Terms, proof: Proof, node: str) -> Steps[None]:
+        """The bytes of a payment that pays first, until the seller can see it (see transfer.py)."""
+        from .transfer import broadcast
+
+        return broadcast(offer, terms, proof, node)
+
+    def fee(self, offer: Offer, rules: ChainRules) -> Money | None:
+        """The most that a transfer of ours costs beside its price, in SOL; None where the facilitator pays the fee."""
+        if offer.method != METHOD:
+            return None
+        from .transfer import CEILING
+
+        coin = assets.asset(offer.network, "SOL")
+        return Money(rules.fees.get(self.namespace, CEILING), coin) if coin else None
 
     def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
         """`settled`, `dead` or `unknown`, by the nodes at this URL (see fate.py)."""
@@ -122,6 +146,15 @@ class Solana:
         from .lookup import returned
 
         return returned(offer, terms, transaction, node)
+
+
+def _way(offer: Offer) -> str:
+    """Why this scheme and method are not signed together, or "" (A7)."""
+    if offer.method != METHOD:
+        fine = offer.scheme == "exact" and not offer.method and not offer.asset.native
+        return "" if fine else f"scheme {offer.scheme} is not one we sign on Solana for {offer.asset.symbol} (A7)"
+    fine = offer.scheme == METHOD and not (offer.facilitator or offer.fee_cap or offer.details)
+    return "" if fine else "a transfer has no scheme, facilitator, memo or fee of others (A7)"
 
 
 def _account(name: str, address: str, payer: str, mint: str) -> str:

@@ -1,4 +1,6 @@
-"""What became of a proof, by the history of our own token account: its id is the facilitator's signature, not ours (C11).
+"""What became of a proof, by the history of our own account: its id may be the facilitator's signature, not ours (C11).
+
+The account is that of the token, for SOL the payer himself.
 
 `settled`: a confirmed transaction that did not fail carries the very message that we signed. `dead`: a finalised block is past
 the last height of its blockhash, the node takes that blockhash in no block any more, knows its history back to before
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import NodeError
 from ..rpc import verdict
-from .message import anchored, associated, detail, message, program_of
+from .message import anchored, detail, holder, message
 from .reads import FINALIZED, PAGE, PROCESSED, expired, final, first_slot, found, history
 from .rpc import Node
 
@@ -64,7 +66,7 @@ def _is_there(node: Node, offer: Offer, terms: Terms, signed: Anchored, slot: in
 
     Nodes say memos as `[32] text`. Our own tells which transaction may be ours; a seller's, which may hold anything, does not.
     """
-    account = associated(terms.payer, offer.asset.address, program_of(offer.asset))
+    account = holder(offer, terms.payer)
     wanted, memo = message(offer, terms), "" if detail(offer, "memo") else terms.nonce[2:34]
     before, looks = "", 0
     for _ in range(PAGES):

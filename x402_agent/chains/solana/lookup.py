@@ -63,7 +63,7 @@ def _back(offer: Offer, terms: Terms, transaction: str, url: str) -> Steps[int |
         return None
     if shown is None or shown.failed:
         return None
-    rows = [each for each in shown.moved if each.mint == offer.asset.address]
+    rows = [each for each in shown.moved if each.mint == ("" if offer.asset.native else offer.asset.address)]
     came = sum(each.after - each.before for each in rows if each.owner == terms.payer)
     went = sum(each.before - each.after for each in rows if each.owner == offer.pay_to)
     return min(came, went) if came > 0 and went > 0 else None

@@ -1,10 +1,13 @@
-"""The one transaction that we sign on Solana, byte for byte: four instructions of ours around the seller's numbers.
+"""The two transactions that we sign on Solana, byte for byte: instructions of ours around the seller's numbers.
 
-Compute unit limit, compute unit price, TransferChecked, memo, in this order and nothing else, so that a durable nonce or
-another program's instruction has no place to stand (C13, D14). The fee payer is in no instruction. The bytes are written here
-and not by a library, since what an open payment signed is made again from its row, by whatever release comes later.
+Compute unit limit, compute unit price, the transfer, memo, in this order and nothing else, so that a durable nonce or another
+program's instruction has no place to stand (C13, D14). Scheme `exact` moves a token, and its fee payer, the facilitator, is in no
+instruction. A transfer that pays first moves a token or SOL, its fee is our own, and before it may stand the opening of the
+payee's token account. The bytes are written here and not by a library, since what an open payment signed is made again
+from its row, by whatever release comes later.
 
-Source: x402 scheme exact on SVM; the v0 message format of Solana; SPL Token and Token-2022 instruction 12; SPL Memo.
+Source: x402 scheme exact on SVM; the v0 message format of Solana; SPL Token and Token-2022 instruction 12; SPL Associated Token
+Account instruction 1; System instruction 2; SPL Memo.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
     from ...model import Anchor, Asset, Offer, Terms
 
 __all__ = [
+    "METHOD",
     "PROGRAMS",
+    "SYSTEM",
     "TOKEN",
     "TOKEN_2022",
     "Anchored",
@@ -29,10 +34,12 @@ __all__ = [
     "associated",
     "detail",
     "given",
+    "holder",
     "message",
     "on_curve",
     "program_of",
     "transaction",
+    "units",
 ]
 
 TOKEN = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"
@@ -40,8 +47,11 @@ TOKEN_2022 = "TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb"
 _COMPUTE_BUDGET = "ComputeBudget111111111111111111111111111111"
 _MEMO = "MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr"
 _ASSOCIATED = "ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL"
-_SYSTEM = "11111111111111111111111111111111"
-PROGRAMS = frozenset({TOKEN, TOKEN_2022, _COMPUTE_BUDGET, _MEMO, _ASSOCIATED, _SYSTEM})
+SYSTEM = "11111111111111111111111111111111"
+PROGRAMS = frozenset({TOKEN, TOKEN_2022, _COMPUTE_BUDGET, _MEMO, _ASSOCIATED, SYSTEM})
+METHOD = "transfer"  # of offers that are paid first, by a transaction whose fee is ours
+_READS, _WRITES, _SIGNS = 0, 1, 2
+_OPENING = 80_000  # compute units: finding the address and three calls of other programs
 _UNITS, _UNITS_A_BYTE, _SHORT = 20_000, 400, 32  # compute units; the older memo program takes some 350 for each byte
 _SPREAD = 10_000  # units that nobody pays for: what is left over costs nothing at this price
 _PRICE = 1  # micro-lamports for a unit: the facilitator's fee, of which nobody needs more
@@ -51,23 +61,29 @@ _EMPTY = bytes(64)  # the place of the fee payer's signature
 class Anchored(NamedTuple):
     """The blockhash (32 bytes) of a transaction, the last block height at which it is valid, and the slot that told it.
 
-    Height and slot are 0 for a blockhash of the seller's: nobody that we asked has said them.
+    Height and slot are 0 for a blockhash of the seller's: nobody that we asked has said them. Where the fee is ours, `price` is in
+    micro-lamports for a compute unit, at least 1, and `opens` is 1 where the payee's token account is opened.
     """
 
     blockhash: bytes
     last: int = 0
     slot: int = 0
+    price: int = 0
+    opens: int = 0
 
     @property
     def text(self) -> str:
         """As an Anchor keeps it."""
-        return f"{base58(self.blockhash)}:{self.last}:{self.slot}"
+        made = f"{base58(self.blockhash)}:{self.last}:{self.slot}"
+        return f"{made}:{self.price}:{self.opens}" if self.price else made
 
 
 def anchored(anchor: Anchor) -> Anchored:
     """What an Anchor's text says; raises SigningFailed for a text that is not ours."""
     parts = anchor.text.split(":")
     try:
+        if len(parts) not in (1, 3, 5):
+            raise ValueError("no anchor")
         return Anchored(address_bytes(parts[0]), *map(_count, parts[1:]))
     except (ValueError, TypeError):
         raise SigningFailed("there is no blockhash in the terms", rule="own blockhash (C12)") from None
@@ -136,35 +152,86 @@ def _short(number: int) -> bytes:
     return bytes((number,)) if number < 0x80 else bytes((number & 0x7F | 0x80, number >> 7))
 
 
-def message(offer: Offer, terms: Terms) -> bytes:
-    """The bytes that payer and facilitator sign, with the leading 0x80 of version 0.
+class _Step(NamedTuple):
+    """An instruction: its program, its accounts with what it does with each, its data."""
 
-    Keys stand as Solana's own compiler sorts them. Raises SigningFailed without a blockhash, ValueError for an address.
+    program: str
+    accounts: tuple[tuple[str, int], ...]
+    data: bytes
+
+
+def message(offer: Offer, terms: Terms) -> bytes:
+    """The bytes that are signed, by us and for scheme exact by the facilitator, with the leading 0x80 of version 0.
+
+    Raises SigningFailed without a blockhash, ValueError for an address.
     """
-    asset, program = offer.asset, program_of(offer.asset)
-    source, target = (address_bytes(associated(owner, asset.address, program)) for owner in (terms.payer, offer.pay_to))
-    owner, mint, mover, limits, notes = map(address_bytes, (terms.payer, asset.address, program, _COMPUTE_BUDGET, _MEMO))
-    readable = sorted((mint, mover, limits, notes))
-    keys = [address_bytes(offer.facilitator), owner, *sorted((source, target)), *readable]
+    fixed, memo = anchored(terms.anchor), detail(offer, "memo").encode()
+    if offer.method == METHOD:
+        opening = [_opening(offer, terms.payer)] if fixed.opens else []
+        moving, limit, price, payer = [*opening, _moving(offer, terms.payer)], units(fixed), fixed.price, terms.payer
+    else:
+        limit = _UNITS + _UNITS_A_BYTE * max(0, len(memo) - _SHORT)
+        if memo:  # under one blockhash two payments with one memo would be one transaction
+            limit += int(terms.nonce[34:42], 16) % _SPREAD
+        moving, price, payer = [_moving(offer, terms.payer)], _PRICE, offer.facilitator
+    steps = [
+        _Step(_COMPUTE_BUDGET, (), b"\x02" + limit.to_bytes(4, "little")),
+        _Step(_COMPUTE_BUDGET, (), b"\x03" + price.to_bytes(8, "little")),
+        *moving,
+        _Step(_MEMO, (), memo or terms.nonce[2:34].encode()),
+    ]
+    return _compiled(payer, steps, fixed.blockhash)
+
+
+def units(fixed: Anchored) -> int:
+    """The compute units that a transfer of ours may use: what its priority fee is counted by."""
+    return _UNITS + (_OPENING if fixed.opens else 0)
+
+
+def holder(offer: Offer, owner: str) -> str:
+    """The account of this owner that an offer's money moves out of or into: for SOL his own, else the associated one."""
+    return owner if offer.asset.native else associated(owner, offer.asset.address, program_of(offer.asset))
+
+
+def _moving(offer: Offer, payer: str) -> _Step:
+    source, target = ((holder(offer, owner), _WRITES) for owner in (payer, offer.pay_to))
+    amount, asset = offer.amount.to_bytes(8, "little"), offer.asset
+    if asset.native:
+        return _Step(SYSTEM, ((payer, _SIGNS | _WRITES), target), b"\2\0\0\0" + amount)
+    accounts = (source, (asset.address, _READS), target, (payer, _SIGNS))
+    return _Step(program_of(asset), accounts, b"\x0c" + amount + bytes((asset.decimals,)))
+
+
+def _opening(offer: Offer, payer: str) -> _Step:
+    """CreateIdempotent: nothing happens, and nothing is paid, where the account is there by then."""
+    reads = (offer.pay_to, offer.asset.address, SYSTEM, program_of(offer.asset))
+    accounts = ((payer, _SIGNS | _WRITES), (holder(offer, offer.pay_to), _WRITES), *((each, _READS) for each in reads))
+    return _Step(_ASSOCIATED, accounts, b"\1")
+
+
+def _compiled(payer: str, steps: list[_Step], blockhash: bytes) -> bytes:
+    """A message of version 0 whose fee `payer` pays. Keys stand as Solana's own compiler sorts them: who signs and writes, who
+    signs, what is written, what is read, each kind by its bytes."""  # fmt: skip
+    does: dict[bytes, int] = {}
+    rows = []
+    for step in steps:
+        accounts = [(address_bytes(each), how) for each, how in step.accounts]
+        for key, how in (*accounts, (address_bytes(step.program), _READS)):
+            does[key] = does.get(key, _READS) | how
+        rows.append((address_bytes(step.program), [key for key, _ in accounts], step.data))
+    first = address_bytes(payer)
+    does[first] = _SIGNS | _WRITES
+    keys = sorted(does, key=lambda key: (key != first, -does[key], key))
+    kinds = list(does.values())
     at = {key: index for index, key in enumerate(keys)}
-    memo = detail(offer, "memo").encode()
-    units = _UNITS + _UNITS_A_BYTE * max(0, len(memo) - _SHORT)
-    if memo:  # under one blockhash two payments with one memo would be one transaction
-        units += int(terms.nonce[34:42], 16) % _SPREAD
-    moved = [at[each] for each in (source, mint, target, owner)]
-    instructions: tuple[tuple[int, list[int], bytes], ...] = (
-        (at[limits], [], b"\x02" + units.to_bytes(4, "little")),
-        (at[limits], [], b"\x03" + _PRICE.to_bytes(8, "little")),
-        (at[mover], moved, b"\x0c" + offer.amount.to_bytes(8, "little") + bytes((asset.decimals,))),
-        (at[notes], [], memo or terms.nonce[2:34].encode()),
-    )
     written = b"".join(
-        bytes((who, len(accounts), *accounts)) + _short(len(data)) + data for who, accounts, data in instructions
+        bytes((at[who], len(of), *(at[key] for key in of))) + _short(len(data)) + data for who, of, data in rows
     )
-    head = bytes((0x80, 2, 1, len(readable), len(keys)))  # two sign, one of them only reads
-    return b"".join((head, *keys, anchored(terms.anchor).blockhash, bytes((len(instructions),)), written, b"\0"))
+    signs, reading = kinds.count(_SIGNS), kinds.count(_READS)
+    head = bytes((0x80, signs + kinds.count(_SIGNS | _WRITES), signs, reading, len(keys)))
+    return b"".join((head, *keys, blockhash, bytes((len(rows),)), written, b"\0"))
 
 
 def transaction(signed: bytes, signature: bytes) -> bytes:
-    """The transaction with our signature, the facilitator's still to come."""
-    return b"\x02" + _EMPTY + signature + signed
+    """The transaction with our signature; where another pays the fee, his is still to come before it."""
+    return b"\x02" + _EMPTY + signature + signed if signed[1] == 2 else b"\x01" + signature + signed

@@ -19,20 +19,23 @@ if TYPE_CHECKING:
     from ...steps import Steps
     from .rpc import Node
 
-__all__ = ["CONFIRMED", "FINALIZED", "PAGE", "Account", "Finality", "Found", "Moved", "Seen", "accounts", "balance",
-           "expired", "final", "first_slot", "found", "height", "history", "latest", "native", "tip", "token_account"]  # fmt: skip
+__all__ = ["CONFIRMED", "FINALIZED", "PAGE", "Account", "Finality", "Found", "Moved", "Seen", "Status", "accounts", "balance", "expired", "final",
+           "first_slot", "found", "height", "history", "latest", "native", "priority", "send", "status", "tip",
+           "token_account"]  # fmt: skip
 
 CONFIRMED, FINALIZED, PROCESSED = "confirmed", "finalized", "processed"
 PAGE = 200
+FINAL = 1 << 20  # deeper than any network's row asks for
 _WIDE = 512 * 1024
 _AMOUNT = re.compile("[0-9]{1,20}").fullmatch
 
 
 class Account(NamedTuple):
-    """An account: the program that owns it, in base58, and its bytes."""
+    """An account: the program that owns it, in base58, its bytes, and its lamports."""
 
     owner: str
     data: bytes
+    lamports: int
 
 
 class Holding(NamedTuple):
@@ -62,12 +65,20 @@ class Seen(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """What a transaction did to one token balance: whose, of which mint, atomic units before and after."""
+    """What a transaction did to one balance: whose, of which mint ("" for SOL), atomic units before and after."""
 
     owner: str
     mint: str
     before: int
     after: int
+
+
+class Status(NamedTuple):
+    """Where a transaction stands: whether it failed, and how many blocks count for it: none while no two thirds have voted for its
+    own, FINAL once nothing undoes it."""  # fmt: skip
+
+    failed: bool
+    depth: int
 
 
 class Found(NamedTuple):
@@ -92,11 +103,15 @@ def accounts(node: Node, *addresses: str) -> Steps[list[Account | None]]:
         rows = answer["value"]
         if len(rows) != len(addresses):
             raise ValueError("other accounts")
-        return [None if row is None else Account(_address(row["owner"]), _bytes(row["data"])) for row in rows]
+        return [None if row is None else _account(row) for row in rows]
 
     wanted = {"encoding": "base64", "commitment": CONFIRMED}
     made: list[Account | None] = yield from node.read(read, "getMultipleAccounts", list(addresses), wanted)
     return made
+
+
+def _account(row: Any) -> Account:
+    return Account(_address(row["owner"]), _bytes(row["data"]), _whole(row["lamports"]))
 
 
 def _address(value: object) -> str:
@@ -203,8 +218,10 @@ def found(node: Node, signature: str, commitment: str = CONFIRMED) -> Steps[Foun
         count = raw[0]
         if not 0 < count < 0x80 or raw[1:65] != unbase58(signature):  # more signatures than that fit into no transaction
             raise ValueError("another transaction")
+        message = raw[1 + 64 * count :]
         moved = _moved(meta.get("preTokenBalances") or (), meta.get("postTokenBalances") or ())
-        return Found(_whole(answer["slot"]), meta["err"] is not None, raw[1 + 64 * count :], moved)
+        coins = _coins(message, meta.get("preBalances") or (), meta.get("postBalances") or ())
+        return Found(_whole(answer["slot"]), meta["err"] is not None, message, moved + coins)
 
     wanted = {"encoding": "base64", "commitment": commitment, "maxSupportedTransactionVersion": 0}
     made: Found | None = yield from node.read(read, "getTransaction", signature, wanted, limit=_WIDE)
@@ -217,6 +234,14 @@ def _moved(before: Any, after: Any) -> tuple[Moved, ...]:
     return tuple(Moved(owner, mint, at_first.get(index, ("", "", 0))[2], amount) for index, (owner, mint, amount) in rows)
 
 
+def _coins(message: bytes, before: Any, after: Any) -> tuple[Moved, ...]:
+    """Lamports of the accounts that stand in the message itself; those out of tables follow them, and are nobody's here."""
+    start = 5 if message[:1] == b"\x80" else 4  # version, header, and how many there are, fewer than 128
+    count = min(message[start - 1] if len(message) >= start else 0, len(before), len(after))
+    keys = (base58(message[at : at + 32]) for at in range(start, start + 32 * count, 32))
+    return tuple(Moved(key, "", _whole(was), _whole(now)) for key, was, now in zip(keys, before, after, strict=False))
+
+
 def _balance(row: Any) -> tuple[str, str, int]:
     amount = row["uiTokenAmount"]["amount"]
     if not isinstance(amount, str) or not _AMOUNT(amount):
@@ -224,8 +249,44 @@ def _balance(row: Any) -> tuple[str, str, int]:
     return _address(row.get("owner")), _address(row["mint"]), int(amount)
 
 
+def status(node: Node, signature: str) -> Steps[Status | None]:
+    """Where the transaction of this signature stands, None where the node knows none."""
+
+    def read(answer: Any) -> Status | None:
+        (row,) = answer["value"]
+        if row is None:
+            return None
+        level, after = row.get("confirmationStatus"), row.get("confirmations")
+        if level not in (PROCESSED, CONFIRMED, FINALIZED):
+            raise ValueError("no status")
+        depth = {PROCESSED: 0, FINALIZED: FINAL}.get(level, 1 + _whole(after or 0))
+        return Status(row["err"] is not None, depth)
+
+    wanted = {"searchTransactionHistory": True}
+    made: Status | None = yield from node.read(read, "getSignatureStatuses", [signature], wanted)
+    return made
+
+
+def send(node: Node, raw: str) -> Steps[None]:
+    """Hand over a signed transaction, in base64. What the node says to it proves nothing; an error is one to show."""
+    yield from node.ask("sendTransaction", raw, {"encoding": "base64", "preflightCommitment": CONFIRMED}, retries=0)
+
+
+def priority(node: Node, *addresses: str) -> Steps[int]:
+    """What others lately paid to write these accounts, in micro-lamports for a compute unit: three quarters paid no more."""
+
+    def read(answer: Any) -> int:
+        paid = sorted(_whole(row["prioritizationFee"]) for row in answer)
+        return paid[len(paid) * 3 // 4] if paid else 0
+
+    made: int = yield from node.read(read, "getRecentPrioritizationFees", list(addresses))
+    return made
+
+
 def balance(node: Node, asset: Asset, owner: str) -> Steps[int]:
-    """Atomic units of a token in the owner's associated account, 0 where there is none."""
+    """Atomic units of a token in the owner's associated account, 0 where there is none; of SOL in his own."""
+    if asset.native:
+        return (yield from native(node, owner))
     program = program_of(asset)
     (account,) = yield from accounts(node, associated(owner, asset.address, program))
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import NoAcceptableOffer
 from ...model import Anchor, Money
-from .message import Anchored, associated, given, program_of
+from .message import Anchored, given, holder, program_of
 from .mint import unfit
 from .reads import accounts, latest, token_account
 from .rpc import Node
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ...steps import Steps
     from .reads import Account
 
-__all__ = ["ready"]
+__all__ = ["checked", "node_of", "ready"]
 
 _RENT = "an account of a token is opened at its owner's cost, never at ours (R9)"
 
@@ -29,23 +29,36 @@ def ready(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Ancho
     """The blockhash to sign with. Raises NodeError, SettingsError; NoAcceptableOffer for what would not settle."""
     if rules.trusting and (theirs := given(offer)):
         return Anchor(Anchored(theirs).text)
-    if not node:
+    asked = node_of(offer, node, "   (or trust the seller's: [chains] trust_blockhash = true)")
+    if not (yield from checked(asked, offer, payer)):
         raise NoAcceptableOffer(
-            f"a payment on {offer.network.name} carries a fresh blockhash, and no node of that network is known",
-            rule="own blockhash (C12)",
-            hint=f"X402_AGENT_NODES='{offer.network.name}=https://…'   (or trust the seller's: [chains] trust_blockhash = true)",
+            f"{offer.money} cannot be paid: the payee {offer.pay_to} has no account of {offer.asset.symbol}", rule=_RENT, hint="x402-agent doctor"
         )
-    asked, asset = Node(offer.network, node), offer.asset
-    program = program_of(asset)
-    ours, to = (associated(owner, asset.address, program) for owner in (payer, offer.pay_to))
-    mint, source, target = yield from accounts(asked, asset.address, ours, to)
-    if reason := unfit(asset, mint) or _source(offer, payer, source) or _target(offer, target):
-        raise NoAcceptableOffer(f"{offer.money} cannot be paid: {reason}", rule=_rule(reason), hint="x402-agent doctor")
     return Anchor(Anchored(*(yield from latest(asked))).text)
 
 
-def _rule(reason: str) -> str:
-    return _RENT if "no account" in reason else "what the node says before a payment"
+def node_of(offer: Offer, node: str, else_: str) -> Node:
+    """The nodes of an offer's network; raises NoAcceptableOffer where none is set, SettingsError for a URL that is none."""
+    if node:
+        return Node(offer.network, node)
+    name = offer.network.name
+    raise NoAcceptableOffer(
+        f"a payment on {name} carries a fresh blockhash, and no node of that network is known", rule="own blockhash (C12)",
+        hint=f"X402_AGENT_NODES='{name}=https://…'{else_}",
+    )  # fmt: skip
+
+
+def checked(asked: Node, offer: Offer, payer: str) -> Steps[bool]:
+    """Whether the payee's account of the token is there, once mint and our own account are what they should be, and we have the money.
+
+    Raises NodeError; NoAcceptableOffer for what could not move.
+    """
+    asset = offer.asset
+    accounts_of = (holder(offer, owner) for owner in (payer, offer.pay_to))
+    mint, source, target = yield from accounts(asked, asset.address, *accounts_of)
+    if reason := unfit(asset, mint) or _source(offer, payer, source) or (_target(offer, target) if target else ""):
+        raise NoAcceptableOffer(f"{offer.money} cannot be paid: {reason}", rule="what the node says before a payment", hint="x402-agent doctor")
+    return target is not None
 
 
 def _source(offer: Offer, payer: str, account: Account | None) -> str:
@@ -64,10 +77,8 @@ def _source(offer: Offer, payer: str, account: Account | None) -> str:
     return "" if held >= offer.amount else f"we have {Money(held, asset)}"
 
 
-def _target(offer: Offer, account: Account | None) -> str:
+def _target(offer: Offer, account: Account) -> str:
     asset = offer.asset
-    if account is None:
-        return f"the payee {offer.pay_to} has no account of {asset.symbol}"
     try:
         holding = token_account(account)
     except ValueError:

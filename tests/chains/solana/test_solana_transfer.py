@@ -1,0 +1,385 @@
+"""Paying first on Solana: which bytes, what is asked before, and what became of it by the word of nodes that may lie."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from dataclasses import replace
+
+import pytest
+from solders.account import Account
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+
+from x402_agent import NoAcceptableOffer, Payer, PaymentInDoubt, PolicyDenied, SigningFailed, assets
+from x402_agent.chains.solana import Solana, reads, transfer
+from x402_agent.chains.solana.message import Anchored, anchored
+from x402_agent.errors import NodeError
+from x402_agent.model import Anchor, ChainRules, Offer, Terms
+from x402_agent.steps import Fetch, Fetched
+from x402_agent.transport.fetch import drive
+
+CHAIN = Solana()
+SOL = 10**9
+RENT = 2_039_280
+
+
+class Bench:
+    """A sandbox with a node on loopback, a payer with SOL, and what one payment is made of."""
+
+    def __init__(self, payer):
+        self.payer, self.box, self.ground = payer, payer.box, payer.box.ground
+        self.node, self.signer = payer.box.rpc_url, payer.signer("solana")
+        self.account = self.signer.address("solana")
+        self.usdc = self.ground.asset
+        self.sol = assets.asset(self.usdc.network, "SOL")
+        self.ground.chain.endow(self.ground.payer.pubkey(), SOL)
+        self.count = 0
+
+    def offer(self, amount=10_000, asset=None, **change):
+        return replace(Offer("first", "transfer", asset or self.usdc, amount, self.box.pay_to, 60, method="transfer"), **change)
+
+    def prepared(self, offer, rules=None, **lies):
+        return drive(bent(CHAIN.prepare(offer, self.account, self.node, rules or ChainRules()), **lies))
+
+    def made(self, offer, anchor=None, **rules):
+        anchor = anchor or self.prepared(offer, ChainRules(**rules))
+        self.count += 1
+        terms = CHAIN.terms(offer, self.account, now=int(self.payer.clock()), nonce=bytes([self.count]) * 32, max_lifetime=600, anchor=anchor)
+        return terms, CHAIN.prove(offer, terms, self.signer)
+
+    def send(self, offer, terms, proof, node="", **lies):
+        drive(bent(CHAIN.broadcast(offer, terms, proof, node or self.node), **lies))
+
+    def fate(self, offer, terms, node="", **lies):
+        return drive(bent(CHAIN.fate(offer, terms, node or self.node), **lies))
+
+    def lamports(self, address):
+        account = self.ground.chain.account(Pubkey.from_string(address))
+        return account.lamports if account else 0
+
+
+def bent(steps, **lies):
+    """Steps whose calls of these methods get another answer than the node's: `lie(ask)`, where `ask()` asks it all the same."""
+    got = None
+    while True:
+        try:
+            step = steps.send(got)
+        except StopIteration as done:
+            return done.value
+        lie = lies.get(json.loads(step.content)["method"]) if isinstance(step, Fetch) else None
+        got = (yield step) if lie is None else (yield from lie(step))
+
+
+def says(result):
+    """A node that answers this, whatever is asked."""
+
+    def lie(_):
+        return Fetched(200, {}, json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode())
+        yield
+
+    return lie
+
+
+def bends(change):
+    """An honest answer with a change."""
+
+    def lie(step):
+        honest = yield step
+        answer = json.loads(honest.content)
+        change(answer)
+        return Fetched(200, {}, json.dumps(answer).encode())
+
+    return lie
+
+
+@pytest.fixture
+def bench():
+    with Payer.sandbox(chain="solana", serve=True) as payer:
+        yield Bench(payer)
+
+
+@pytest.fixture(scope="module")
+def calm():
+    """One for all tests that send nothing."""
+    with Payer.sandbox(chain="solana", serve=True) as payer:
+        yield Bench(payer)
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    monkeypatch.setattr(transfer, "PATIENCE", 0.6)
+
+
+def test_the_same_terms_give_the_same_bytes_and_the_id_is_the_chains_own(bench):
+    offer = bench.offer()
+    terms, proof = bench.made(offer)
+    assert CHAIN.prove(offer, terms, bench.signer).payload == proof.payload and proof.payload["raw"] not in repr(proof)
+    sent = VersionedTransaction.from_bytes(b64decode(proof.payload["raw"]))
+    assert str(sent.signatures[0]) == proof.payload["transaction"] and str(sent.message.account_keys[0]) == bench.account
+    assert bench.fate(offer, terms) == "unknown"
+    bench.send(offer, terms, proof)
+    assert bench.box.balance(bench.box.pay_to) == 10_000 and bench.fate(offer, terms) == "settled"
+    assert bench.box.transaction(proof.payload["transaction"]).tried.err is None
+    bench.send(offer, terms, proof)  # again it only looks
+    assert bench.box.balance(bench.box.pay_to) == 10_000
+    assert drive(CHAIN.lookup(offer, terms, proof.payload["transaction"], bench.node)) == "paid"
+
+
+def test_SOL_moves_from_account_to_account_and_comes_back_by_the_chains_word(bench):
+    offer = bench.offer(5_000_000, bench.sol)
+    before, ours = bench.lamports(bench.box.pay_to), bench.lamports(bench.account)
+    terms, proof = bench.made(offer)
+    bench.send(offer, terms, proof)
+    assert bench.lamports(bench.box.pay_to) == before + 5_000_000 and bench.fate(offer, terms) == "settled"
+    assert bench.lamports(bench.account) == ours - 5_000_000 - 5_001
+    assert drive(CHAIN.lookup(offer, terms, proof.payload["transaction"], bench.node)) == "paid"
+    back = bench.offer(3_000_000, bench.sol, pay_to=bench.account)
+    theirs = bench.ground.seller
+    anchor = drive(CHAIN.prepare(back, str(theirs.pubkey()), bench.node, ChainRules()))
+    fixed = Terms(str(theirs.pubkey()), "0x" + "ab" * 32, 0, 1, anchor)
+    refund = CHAIN.prove(back, fixed, Signing(theirs))
+    bench.send(back, fixed, refund)
+    assert drive(CHAIN.returned(offer, terms, refund.payload["transaction"], bench.node)) == 3_000_000
+    assert drive(CHAIN.returned(offer, terms, proof.payload["transaction"], bench.node)) is None
+
+
+class Signing:
+    def __init__(self, pair):
+        self.pair = pair
+
+    def sign_message(self, namespace, message):
+        return bytes(self.pair.sign_message(message))
+
+
+@pytest.mark.parametrize("coin", [False, True])
+def test_two_equal_payments_under_one_blockhash_are_two_transactions(bench, coin):
+    offer = bench.offer(2_000_000, bench.sol if coin else None)
+    first, one = bench.made(offer)
+    second, two = bench.made(offer, first.anchor)
+    assert one.payload["transaction"] != two.payload["transaction"]
+    bench.send(offer, first, one)
+    assert (bench.fate(offer, first), bench.fate(offer, second)) == ("settled", "unknown")
+    bench.send(offer, second, two)
+    assert bench.fate(offer, second) == "settled"
+
+
+def test_after_its_last_block_and_no_sooner_what_never_arrived_is_dead_if_every_node_says_so(bench):
+    offer = bench.offer()
+    terms, proof = bench.made(offer)
+    bench.box.warp(61)  # the blockhash has ended, and the margin has not
+    assert bench.fate(offer, terms) == "unknown"
+    bench.box.warp(20)
+    assert bench.fate(offer, terms) == "dead"
+    assert bench.fate(offer, terms, f"{bench.node}|http://127.0.0.1:9") == "unknown"
+    with pytest.raises(PaymentInDoubt, match="its blockhash has ended"):
+        bench.send(offer, terms, proof)
+    assert bench.box.balance(bench.box.pay_to) == 0
+
+
+def test_what_arrived_in_time_is_never_dead(bench):
+    offer = bench.offer()
+    terms, proof = bench.made(offer)
+    bench.send(offer, terms, proof)
+    bench.box.warp(10_000)
+    assert bench.fate(offer, terms) == "settled"
+    bench.send(offer, terms, proof)  # and is still shown
+
+
+def test_C5_a_node_that_swallows_what_it_takes_is_handed_the_same_bytes_again(bench, monkeypatch):
+    monkeypatch.setattr(transfer, "_AGAIN", 0.3)
+    offer = bench.offer()
+    terms, proof = bench.made(offer)
+    taken = []
+
+    def swallow(step):
+        taken.append(step.content)
+        if len(taken) < 3:
+            return Fetched(200, {}, json.dumps({"jsonrpc": "2.0", "id": 1, "result": proof.payload["transaction"]}).encode())
+        return (yield step)
+
+    bench.send(offer, terms, proof, sendTransaction=swallow)
+    assert len(taken) >= 3 and len(set(taken)) == 1 and bench.box.balance(bench.box.pay_to) == 10_000
+
+
+def test_one_node_of_two_is_enough_to_send_and_to_see(bench):
+    offer = bench.offer()
+    terms, proof = bench.made(offer)
+    bench.send(offer, terms, proof, f"http://127.0.0.1:9|{bench.node}")
+    assert bench.fate(offer, terms) == "settled"
+
+
+def test_C4_a_status_without_the_transaction_is_a_word(bench, hasty):
+    offer = bench.offer()
+    terms, proof = bench.made(offer)
+    final = {"context": {"slot": 1}, "value": [{"slot": 1, "confirmations": None, "err": None, "confirmationStatus": "finalized"}]}
+    with pytest.raises(PaymentInDoubt):
+        bench.send(offer, terms, proof, getSignatureStatuses=says(final), sendTransaction=says("5" * 88))
+    assert bench.fate(offer, terms) == "unknown"
+
+
+def test_another_transaction_under_our_id_is_not_believed(bench, hasty):
+    offer, other = bench.offer(), bench.offer(20_000)
+    terms, proof = bench.made(offer)
+    theirs, sent = bench.made(other)
+    bench.send(other, theirs, sent)
+    shown = drive(reads.found(transfer.node_of(offer, bench.node, ""), sent.payload["transaction"]))
+    assert shown is not None
+
+    def lie(step):
+        return (yield step._replace(content=step.content.replace(proof.payload["transaction"].encode(), sent.payload["transaction"].encode())))
+
+    with pytest.raises(PaymentInDoubt):
+        bench.send(offer, terms, proof, getSignatureStatuses=lie, getTransaction=lie, sendTransaction=says("5" * 88))
+
+
+def test_one_that_failed_in_a_block_is_told_and_dead_only_after_its_blockhash(bench):
+    offer = bench.offer(100_000_000)
+    terms, proof = bench.made(offer)
+    fast, quick = bench.made(bench.offer(60_000_000))
+    bench.send(bench.offer(60_000_000), fast, quick)  # the money is gone before it lands
+    skipping = bends(lambda answer: answer)
+
+    def unseen(step):
+        return (yield step._replace(content=step.content.replace(b'"preflightCommitment":"confirmed"', b'"skipPreflight":true')))
+
+    with pytest.raises(NodeError, match="failed"):
+        bench.send(offer, terms, proof, sendTransaction=unseen, getSignatureStatuses=skipping)
+    assert bench.fate(offer, terms) == "unknown"
+    assert drive(CHAIN.lookup(offer, terms, proof.payload["transaction"], bench.node)) == "another"
+    bench.box.warp(100)
+    assert bench.fate(offer, terms) == "dead"
+
+
+@pytest.mark.parametrize(("level", "confirmations", "wanted", "enough"), [
+    ("processed", 0, 1, False), ("confirmed", 0, 1, True), ("confirmed", 5, 32, False), ("confirmed", 31, 32, True), ("finalized", None, 32, True)])  # fmt: skip
+def test_as_deep_as_the_networks_row_wants(bench, hasty, level, confirmations, wanted, enough):
+    made = bench.offer()
+    terms, proof = bench.made(made)
+    network = replace(made.network, confirmations=wanted)
+    offer = replace(made, asset=replace(made.asset, network=network))
+
+    def shallow(answer):
+        for row in answer["result"]["value"]:
+            if row is not None:
+                row.update(confirmationStatus=level, confirmations=confirmations)
+
+    if enough:
+        bench.send(offer, terms, proof, getSignatureStatuses=bends(shallow))
+    else:
+        with pytest.raises(PaymentInDoubt, match="in no block"):
+            bench.send(offer, terms, proof, getSignatureStatuses=bends(shallow))
+    assert assets.network("solana").confirmations == 32 and assets.network("solana-devnet").confirmations == 1
+
+
+# -- before anything is signed ----------------------------------------------------------------------------------------
+
+
+def stranger(bench, lamports=SOL):
+    pair = Keypair()
+    if lamports:
+        bench.ground.chain.endow(pair.pubkey(), lamports)
+    return str(pair.pubkey())
+
+
+def test_R9_a_payee_without_an_account_is_paid_only_where_policy_allows_its_rent(bench):
+    offer = bench.offer(pay_to=stranger(bench, 0))
+    with pytest.raises(PolicyDenied, match="opens the payee's account of USDC") as caught:
+        bench.prepared(offer)
+    assert "[chains.fees]" in caught.value.hint and "C8" in caught.value.rule and str(RENT) not in caught.value.hint
+    before = bench.lamports(bench.account)
+    terms, proof = bench.made(offer, fees={"solana": 2_200_000})
+    assert anchored(terms.anchor).opens == 1
+    bench.send(offer, terms, proof)
+    assert bench.box.balance(offer.pay_to) == 10_000 and bench.fate(offer, terms) == "settled"
+    assert bench.lamports(bench.account) == before - RENT - 5_001
+    again, second = bench.made(offer, terms.anchor)  # it is there by now: nothing is paid for it twice
+    bench.send(offer, again, second)
+    assert bench.lamports(bench.account) == before - RENT - 2 * 5_001 and bench.box.balance(offer.pay_to) == 20_000
+
+
+@pytest.mark.parametrize(("lamports", "amount", "fine"), [(0, 890_880, True), (0, 890_879, False), (SOL, 1, True)])
+def test_SOL_goes_only_where_it_is_kept(bench, lamports, amount, fine):
+    offer = bench.offer(amount, bench.sol, pay_to=stranger(bench, lamports))
+    if fine:
+        terms, proof = bench.made(offer)
+        bench.send(offer, terms, proof)
+        assert bench.lamports(offer.pay_to) == lamports + amount
+    else:
+        with pytest.raises(NoAcceptableOffer, match="is not kept"):
+            bench.prepared(offer)
+
+
+def test_R1_SOL_goes_to_no_programs_account_and_to_none_with_data(bench):
+    nonce = stranger(bench, 0)
+    for owner, data in ((str(Keypair().pubkey()), b""), ("1" * 32, bytes(80))):
+        bench.ground.chain.install(Pubkey.from_string(nonce), Account(SOL, data, Pubkey.from_string(owner), False, 0))
+        with pytest.raises(NoAcceptableOffer, match="program's account, or holds data"):
+            bench.prepared(bench.offer(SOL // 2, bench.sol, pay_to=nonce))
+
+
+def test_C8_a_node_that_says_the_network_is_dear_gets_no_more_than_a_bound_of_ours(calm):
+    offer = calm.offer()
+    dear = says([{"slot": 1, "prioritizationFee": 10**15}] * 3)
+    made = anchored(calm.prepared(offer, getRecentPrioritizationFees=dear))
+    assert made.price * 20_000 == 50_000 * 1_000_000
+    made = anchored(calm.prepared(offer, ChainRules(fees={"solana": 10**9}), getRecentPrioritizationFees=dear))
+    assert made.price * 20_000 == 50_000 * 1_000_000
+    made = anchored(calm.prepared(offer, ChainRules(fees={"solana": 5_500}), getRecentPrioritizationFees=dear))
+    assert made.price * 20_000 == 500 * 1_000_000
+    usual = says([{"slot": 1, "prioritizationFee": each} for each in (0, 0, 10, 20)])
+    assert anchored(calm.prepared(offer, getRecentPrioritizationFees=usual)).price == 20
+    assert anchored(calm.prepared(offer, getRecentPrioritizationFees=says([]))).price == 1
+    with pytest.raises(PolicyDenied, match="at most 5000 are paid"):
+        calm.prepared(offer, ChainRules(fees={"solana": 5_000}))
+
+
+def test_what_the_account_cannot_pay_is_not_signed(calm):
+    poor = says({"context": {"slot": 1}, "value": 890_880 + 5_000})
+    with pytest.raises(NoAcceptableOffer, match="keep the account there"):
+        calm.prepared(calm.offer(), getBalance=poor)
+    with pytest.raises(NoAcceptableOffer, match="keep the account there"):
+        calm.prepared(calm.offer(SOL, calm.sol))
+    with pytest.raises(NoAcceptableOffer, match=r"we have 100\.0000 USDC"):
+        calm.prepared(calm.offer(100_000_001))
+    with pytest.raises(NoAcceptableOffer, match="no node") as caught:
+        drive(CHAIN.prepare(calm.offer(), calm.account, "", ChainRules(trusting=True)))
+    assert "trust" not in caught.value.hint
+    assert CHAIN.unset(calm.offer(), "", ChainRules(trusting=True)) and not CHAIN.unset(calm.offer(), calm.node, ChainRules())
+
+
+@pytest.mark.parametrize("change", [
+    {"scheme": "exact"}, {"facilitator": "9aE476sH92Vz7DMPyq5WLPkrKWivxeuTKEFKd2sZZcde"}, {"fee_cap": 1}, {"details": '{"memo":"x"}'}, {"amount": 0},
+    {"amount": 1 << 64}, {"pay_to": "1" * 32}, {"method": ""}, {"method": "permit2"}])  # fmt: skip
+@pytest.mark.parametrize("coin", [False, True])
+def test_nothing_else_is_signed_by_this_way(calm, change, coin):
+    offer = calm.offer(5_000_000, calm.sol if coin else None)
+    terms, _ = calm.made(offer)
+    with pytest.raises(SigningFailed):
+        CHAIN.prove(replace(offer, **change), terms, calm.signer)
+
+
+def test_R9_neither_ourselves_nor_what_nobody_has_the_key_of_is_paid(calm):
+    for coin in (None, calm.sol):
+        assert "own account" in CHAIN.refuses(calm.offer(asset=coin, pay_to=calm.account), calm.account)
+        token = str(Pubkey.find_program_address([b"x"], Pubkey.from_string(calm.account))[0])
+        assert "not on the curve" in CHAIN.refuses(calm.offer(asset=coin, pay_to=token), calm.account)
+
+
+HASH = Anchored(bytes(range(32)), 1000, 700)
+
+
+@pytest.mark.parametrize("anchor", [HASH, HASH._replace(last=0, price=1), HASH._replace(slot=0, price=1)])
+def test_terms_without_a_blockhash_of_our_own_and_a_fee_are_none(calm, anchor):
+    with pytest.raises(SigningFailed):
+        CHAIN.terms(calm.offer(), calm.account, now=1, nonce=bytes(32), max_lifetime=60, anchor=Anchor(anchor.text))
+    exact = calm.offer(scheme="exact", method="", facilitator=calm.box.facilitator_address)
+    with pytest.raises(SigningFailed):
+        CHAIN.terms(exact, calm.account, now=1, nonce=bytes(32), max_lifetime=60, anchor=Anchor(HASH._replace(price=1).text))
+
+
+def test_what_it_may_cost_is_told_in_SOL(calm):
+    assert CHAIN.fee(calm.offer(), ChainRules()).amount == transfer.CEILING
+    assert CHAIN.fee(calm.offer(), ChainRules(fees={"solana": 7_000})).amount == 7_000
+    assert CHAIN.fee(calm.offer(scheme="exact", method=""), ChainRules()) is None

@@ -1,0 +1,174 @@
+"""Paying first: a transfer of a token or of SOL by ourselves, whose id is what the seller is shown (method `transfer`).
+
+Blockhash, its last height, the price of a compute unit and whether the payee's token account is opened stand in the anchor, the memo
+is of the hold's own nonce: so the same hold gives the same bytes, and two equal payments are two transactions. It ends with
+its blockhash: after that the chain is asked (fate.py), and nothing is dead by a clock.
+
+Source: Solana's fees (5000 lamports a signature; a priority fee of price times units) and rent (6960 lamports a byte, with 128
+bytes more for each account).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...errors import NoAcceptableOffer, NodeError, PaymentInDoubt, PolicyDenied
+from ...model import Anchor
+from ...steps import Sleep
+from . import reads
+from .fate import MARGIN
+from .message import SYSTEM, TOKEN, Anchored, anchored, holder, message, program_of, units
+from .ready import checked, node_of
+
+if TYPE_CHECKING:
+    from ...model import ChainRules, Offer, Proof, Terms
+    from ...steps import Steps
+    from .rpc import Node
+
+__all__ = ["CEILING", "PATIENCE", "broadcast", "prepare"]
+
+CEILING = 100_000  # lamports that one transaction may cost beside its price where policy says nothing: no rent fits
+PATIENCE = 300.0  # seconds that one conversation waits, should the blocks stand still
+_SIGNATURE = 5_000
+_PRIORITY = 50_000  # lamports that nobody outbids us beyond, whatever a node says and policy allows
+_BYTE, _EXTRA = 6_960, 128
+_EMPTY = _BYTE * _EXTRA  # lamports that an account without data keeps, or it is none
+_SIZE, _SIZE_2022 = 165, 170  # of a token account: the newer program marks that it has one owner for ever
+_AGAIN = 4.0  # seconds after which the same bytes are handed over once more
+
+
+def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anchor]:
+    """Blockhash and fee, within what policy lets the network take and the account has.
+
+    Raises NoAcceptableOffer, PolicyDenied (C8), NodeError, SettingsError.
+    """
+    asked = node_of(offer, node, "")
+    opens = False
+    if offer.asset.native:
+        yield from _empty(asked, offer)
+    else:
+        opens = not (yield from checked(asked, offer, payer))
+    plain = Anchored(b"", opens=int(opens))
+    most = yield from _most(asked, offer, payer, rules, plain)
+    offered = yield from reads.priority(asked, *(holder(offer, each) for each in (payer, offer.pay_to)))
+    price = max(1, min(offered, most * 1_000_000 // units(plain)))
+    return Anchor(Anchored(*(yield from reads.latest(asked)), price, plain.opens).text)
+
+
+def _most(asked: Node, offer: Offer, payer: str, rules: ChainRules, plain: Anchored) -> Steps[int]:
+    """Lamports that may go into priority, once policy and the account allow all that this may cost."""
+    name, asset = offer.network.name, offer.asset
+    rent = _rent(offer) if plain.opens else 0
+    allowed = rules.fees.get("solana", CEILING)
+    most = min(_PRIORITY, allowed - _SIGNATURE - rent)
+    if most < 1:
+        what = f" and opens the payee's account of {asset.symbol}" if rent else ""
+        raise PolicyDenied(
+            f"a transfer on {name} costs {_SIGNATURE + rent + 1} lamports{what}, at most {allowed} are paid", rule="fees of chains (C8, R9)",
+            hint='solana = "0.0022" under [chains.fees] in policy.toml' + ("; or the payee opens it" if rent else ""),
+        )  # fmt: skip
+    owed = _SIGNATURE + rent + most + (offer.amount if asset.native else 0)
+    have = yield from reads.native(asked, payer)
+    if have < owed + _EMPTY:
+        raise NoAcceptableOffer(
+            f"{payer} has {have} lamports on {name}; this takes up to {owed}, and {_EMPTY} keep the account there",
+            rule="the fee is paid by the account itself", hint="x402-agent wallet fund",
+        )  # fmt: skip
+    return most
+
+
+def _rent(offer: Offer) -> int:
+    return _BYTE * (_EXTRA + (_SIZE if program_of(offer.asset) == TOKEN else _SIZE_2022))
+
+
+def _empty(asked: Node, offer: Offer) -> Steps[None]:
+    """That SOL may go there: no account yet, or one without data that nobody but its key moves money out of (R1, R9)."""
+    (found,) = yield from reads.accounts(asked, offer.pay_to)
+    has = found.lamports if found is not None else 0
+    if found is not None and (found.owner != SYSTEM or found.data):
+        why = "is a program's account, or holds data"
+    elif has + offer.amount < _EMPTY:
+        why = f"would hold {has + offer.amount} lamports, and an account of less than {_EMPTY} is not kept"
+    else:
+        return
+    raise NoAcceptableOffer(f"{offer.money} cannot be paid: the payee {offer.pay_to} {why}", rule="rent of Solana's accounts (R1, R9)",
+                            hint="ask the seller for another address or a token")  # fmt: skip
+
+
+def broadcast(offer: Offer, fixed: Terms, proof: Proof, node: str) -> Steps[None]:
+    """Hand over the same bytes to every node until they stand as deep as the network's row wants.
+
+    Returns only when the seller can see the money. Raises NodeError for one that stands there and failed, PaymentInDoubt once
+    its blockhash has ended or PATIENCE has; what a node says to a broadcast proves nothing (C5).
+    """
+    watch = _Watch(node_of(offer, node, "").each(), proof.payload["transaction"])
+    ours, last = message(offer, fixed), anchored(fixed.anchor).last
+    waited, sent, pause, why = 0.0, -_AGAIN, 0.25, f"in no block after {PATIENCE:.0f} s"
+    while waited < PATIENCE:
+        seen = yield from watch.status()
+        if seen is not None and seen.depth >= offer.network.confirmations and (yield from watch.stands(seen, ours)):
+            return
+        if waited - sent >= _AGAIN:
+            sent = waited
+            if not (yield from watch.over(last + MARGIN)):
+                yield from watch.send(proof.payload["raw"])
+            elif seen is None:
+                why = f"in no block that a node shows, and its blockhash has ended at block {last}"
+                break
+        yield Sleep(pause)
+        waited += pause
+        pause = min(pause * 1.5, 2.0)
+    said = f": {watch.words}" if watch.words else ""
+    raise PaymentInDoubt(f"{watch.txid} is {why}{said}", rule="the same bytes go out again, never others (C5)")
+
+
+class _Watch:
+    """One transaction as all nodes of its network see it. What one of them does not say the next one may."""
+
+    def __init__(self, nodes: list[Node], txid: str) -> None:
+        self.nodes, self.txid, self.words = nodes, txid, ""
+
+    def status(self) -> Steps[reads.Status | None]:
+        """Where it stands by the node that has it deepest."""
+        found: list[reads.Status] = []
+        for one in self.nodes:
+            try:
+                said = yield from reads.status(one, self.txid)
+            except NodeError as why:
+                self.words = why.what
+            else:
+                found += [] if said is None else [said]
+        return max(found, key=lambda each: each.depth, default=None)
+
+    def stands(self, seen: reads.Status, ours: bytes) -> Steps[bool]:
+        """Whether a node shows it whole: a status alone is a word (C4). Raises NodeError when it failed."""
+        if seen.failed:
+            raise NodeError(f"{self.txid} stands in a block and failed", rule="only what is final ends it",
+                            hint="x402-agent resume asks the chain once its blockhash has ended")  # fmt: skip
+        for one in self.nodes:
+            try:
+                found = yield from reads.found(one, self.txid)
+            except NodeError as why:
+                self.words = why.what
+            else:
+                if found is not None and not found.failed and found.message == ours:
+                    return True
+        return False
+
+    def over(self, height: int) -> Steps[bool]:
+        """Whether every node that answers has made final blocks above this height."""
+        found = []
+        for one in self.nodes:
+            try:
+                found.append((yield from reads.final(one)).height)
+            except NodeError as why:
+                self.words = why.what
+        return bool(found) and min(found) > height
+
+    def send(self, raw: str) -> Steps[None]:
+        """To each: who takes it may drop it."""
+        for one in self.nodes:
+            try:
+                yield from reads.send(one, raw)
+            except NodeError as why:
+                self.words = why.what
