@@ -20,6 +20,12 @@ from x402_agent.ledger import SqliteLedger
 from x402_agent.wallet import KeySigner
 
 USDC = "0x036CbD53842c5426634e7929541eC2318f3dCF7e"
+LONG = 30.0  # seconds: never the limit that a test is about
+
+
+def reads(seconds: float | None) -> tuple[float, float | None, float, float]:
+    """A client's timeouts: this for each read, and patience for whatever a busy machine is late with by itself."""
+    return LONG, seconds, LONG, LONG
 
 
 @dataclass

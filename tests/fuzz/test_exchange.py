@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fuzz.exchange import HONEST, OLDER, WAYS, decode, exchange
 from hostile.arena import PAYS, Arena, Case, harm
+from loopback import reads
 from x402_agent import PaymentError
 
 MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -84,10 +85,10 @@ def test_any_bytes_on_the_wire(arena, kind, where):
         return seller.ask("/paid") if kind.endswith("payment") else iter([broken])
 
     url = seller.serves("/paid", route)
-    case = Case("I16", "wire", lambda _: url, PAYS, deadline=0.6)
+    case = Case("I16", "wire", lambda _: url, PAYS, deadline=1.5)
     start = time.monotonic()
     payer = arena.payer_for(case)
-    with payer.client(timeout=0.15) as client:
+    with payer.client(timeout=reads(0.5)) as client:
         try:
             client.get(url)
         except (httpx.HTTPError, PaymentError) as why:

@@ -25,6 +25,7 @@ CENT = 10_000
 TESTNET = ("testnet",)
 PAYEE = "0x" + "ab" * 20
 SECONDS = 5.0
+PATIENCE = 4.0  # so many times slower may a machine be
 MEGABYTES = 64
 
 
@@ -174,8 +175,11 @@ def play(arena: Arena, case: Case, call: Callable[[Arena, Case, str], Any]) -> N
     arena.megabytes = peak.megabytes
 
 
-def harm(arena: Arena, case: Case) -> list[str]:
-    """What a client did that it must never do, by the books of those who were shown its proofs."""
+def harm(arena: Arena, case: Case, *, patience: float = PATIENCE) -> list[str]:
+    """What a client did that it must never do, by the books of those who were shown its proofs.
+
+    `patience` times the seconds of a quiet machine are no harm yet.
+    """
     found = []
     proofs = arena.proofs
     if len(proofs) > case.expect.proofs:
@@ -193,7 +197,7 @@ def harm(arena: Arena, case: Case) -> list[str]:
             if shown.setdefault(nonce, seller) is not seller:
                 found.append("a proof was shown to two sellers")
         found += [f"a proof that the token refuses: {why}" for why in map(_unusable, seller.proofs) if why]
-    if arena.seconds > case.seconds:
+    if arena.seconds > case.seconds * patience:
         found.append(f"it took {arena.seconds:.1f} s")
     if arena.megabytes > MEGABYTES:
         found.append(f"it took {arena.megabytes:.0f} MB")

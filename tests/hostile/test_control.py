@@ -34,7 +34,7 @@ def harmed(cases: list[Case], folder: Path, monkeypatch: pytest.MonkeyPatch, pat
             watchdog.start()
             try:
                 play(arena, case, naive.call)
-                if complaints := harm(arena, case):
+                if complaints := harm(arena, case, patience=1):
                     found[case.id] = complaints
             finally:
                 watchdog.cancel()

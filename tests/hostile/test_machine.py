@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from loopback import reads
 from x402_agent import LedgerError, Payer, PaymentError, PaymentInDoubt, Policy, PolicyDenied, Settings, Wallet
 from x402_agent.ledger import SqliteLedger
 from x402_agent.wallet import KeySigner
@@ -247,8 +248,8 @@ def test_Z16_deep_json_does_not_crash_the_process_whatever_the_recursion_limit(a
 
 def test_Z17_a_traceback_with_all_its_locals_shows_neither_key_nor_signature(shop, arena):
     url = arena.seller.sells("/paid", arena.seller.hang)
-    payer = shop(settings=replace(Settings.load({"X402_AGENT_HOME": str(shop.ledger.parent)}), answer_timeout=0.3))
-    with payer.client(timeout=0.3) as client, pytest.raises(PaymentError) as caught:
+    payer = shop(settings=replace(Settings.load({"X402_AGENT_HOME": str(shop.ledger.parent)}), answer_timeout=1.0))
+    with payer.client(timeout=reads(1.0)) as client, pytest.raises(PaymentError) as caught:
         client.get(url)
     text = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
     assert "PaymentInDoubt" in text and "payer = " in text

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from hostile.arena import CENT
+from loopback import reads
 from x402_agent import BudgetExceeded, LedgerError, PaymentError, PaymentInDoubt, Policy, PolicyDenied
 
 KEY = "0x" + "01" * 32
@@ -41,10 +42,10 @@ def test_X1_a_nonce_that_comes_twice_pays_once(arena):
 
 
 def test_X2_X10_a_proof_is_in_no_log_no_output_and_no_url(arena, caplog, capfd):
-    payer = arena.till.payer(answer_timeout=0.3)
+    payer = arena.till.payer(answer_timeout=1.0)
     with caplog.at_level("DEBUG"):
         reply = get(payer, arena.seller.sells("/paid"))
-        with payer.client(timeout=0.3) as client, pytest.raises(PaymentInDoubt) as caught:
+        with payer.client(timeout=reads(1.0)) as client, pytest.raises(PaymentInDoubt) as caught:
             client.get(arena.seller.sells("/hang", arena.seller.hang))
     said = "".join(capfd.readouterr()) + repr((reply, caught.value, payer.ledger.payments(), reply.extensions))
     said += "".join(record.getMessage() for record in caplog.records if record.name.startswith("x402_agent"))
@@ -155,11 +156,11 @@ def test_T10_a_clock_that_jumps_in_flight_frees_nothing_and_stretches_nothing(ar
         now[0] += jump
         return arena.seller.hang(hit)
 
-    payer = arena.payer = arena.till.payer(deadline=0.6, answer_timeout=0.3, clock=lambda: now[0])
+    payer = arena.payer = arena.till.payer(deadline=2.0, clock=lambda: now[0])
     start = time.monotonic()
-    with payer.client(timeout=0.3) as client, pytest.raises(PaymentInDoubt):
+    with payer.client(timeout=reads(1.0)) as client, pytest.raises(PaymentInDoubt):
         client.get(arena.seller.sells("/paid", hang))
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 20
     assert (arena.counted(), len(arena.proofs)) == (CENT, 1)
 
 
@@ -168,9 +169,9 @@ import sys, time
 from dataclasses import replace
 from x402_agent import PaymentInDoubt, Payer, Policy, Settings, Wallet
 url, home = sys.argv[1:]
-settings = replace(Settings.load({"X402_AGENT_HOME": home}), deadline=2.0, answer_timeout=1.0)
+settings = replace(Settings.load({"X402_AGENT_HOME": home}), deadline=5.0, answer_timeout=2.0)
 payer = Payer(wallet=Wallet.from_key(sys.stdin.read()), policy=Policy(networks=("testnet",)), settings=settings)
-with payer.client(timeout=1.0) as client:
+with payer.client(timeout=2.0) as client:
     for _ in range(2):
         try:
             print(client.get(url).text, flush=True)
@@ -196,12 +197,12 @@ def test_T11_a_machine_that_sleeps_in_flight_wakes_in_doubt_and_shows_the_same_p
         child.stdin.close()
         assert shown.wait(20)
         os.kill(child.pid, signal.SIGSTOP)
-        time.sleep(3)
+        time.sleep(6)
         os.kill(child.pid, signal.SIGCONT)
         woke = time.monotonic()
         said = child.stdout.read().split("\n")
     assert child.returncode == 0
-    assert time.monotonic() - woke < 5
+    assert time.monotonic() - woke < 20
     assert said[:2] == ["in doubt", "paid content"]
     assert len(arena.seller.nonces) == 1
 
@@ -233,7 +234,7 @@ def test_T12_a_tls_handshake_that_never_comes_ends_at_the_deadline(arena, world)
     else:
         with pytest.raises(httpx.TimeoutException):
             anyio.run(go, backend=world)
-    assert time.monotonic() - start < 4
+    assert time.monotonic() - start < 20
     listener.shutdown(socket.SHUT_RDWR)  # close alone wakes nobody out of accept
     listener.close()
     stalled.join(5)
@@ -245,11 +246,11 @@ def test_T12_a_resolver_that_stalls_ends_at_the_deadline(arena, backend, monkeyp
     def slow(_host, _port, *rest, flags=0, **_options):
         if (flags or (rest[3] if len(rest) > 3 else 0)) & socket.AI_NUMERICHOST:
             raise socket.gaierror("a name")
-        time.sleep(1.5)
+        over.wait(30)
         raise socket.gaierror("late")
 
     payer = arena.till.payer(deadline=0.4, answer_timeout=0.3)
-    took = []
+    took, over = [], threading.Event()
 
     async def go():
         async with payer.async_client(timeout=httpx.Timeout(None, read=0.3)) as client:
@@ -257,11 +258,12 @@ def test_T12_a_resolver_that_stalls_ends_at_the_deadline(arena, backend, monkeyp
             with pytest.raises(httpx.TransportError):
                 await client.get("http://stall.localhost:9/")
             took.append(time.monotonic() - start)
+            over.set()
 
     with monkeypatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", slow)
         anyio.run(go, backend=backend)
-    assert took[0] < 1.2
+    assert took[0] < 15
 
 
 STEPS = range(1, 9)
@@ -313,8 +315,9 @@ def test_S2_a_refusal_gives_its_connection_back(arena, world, kind):
         "huge and broken": lambda: arena.seller.serves("/paid", arena.seller.answer(402, huge)),
         "in doubt": lambda: arena.seller.sells("/paid", arena.seller.hang),
     }[kind]()
-    payer = arena.till.payer(answer_timeout=0.1)
-    options = {"limits": httpx.Limits(max_connections=1), "timeout": httpx.Timeout(0.1, pool=2, read=0.1, connect=2)}
+    read = 0.5 if kind == "in doubt" else 5.0
+    payer = arena.till.payer(answer_timeout=read)
+    options = {"limits": httpx.Limits(max_connections=1), "timeout": httpx.Timeout(20, read=read)}
     errors = []
 
     def went(error):

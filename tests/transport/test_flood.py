@@ -9,6 +9,7 @@ import anyio
 import httpx
 import pytest
 
+from loopback import reads
 from x402_agent import BudgetExceeded, PaymentInDoubt
 from x402_agent.transport.streams import DEADLINE
 
@@ -31,15 +32,15 @@ def hints(seller):
 def test_hints_without_a_pause_end_at_the_deadline(drive, seller, till):  # T3
     payer, start = till.payer(deadline=0.5), time.monotonic()
     with pytest.raises(httpx.TimeoutException):
-        drive(payer, "GET", seller.serves("/hints", lambda hit: hints(seller)), timeout=0.3)
-    assert time.monotonic() - start < 5
+        drive(payer, "GET", seller.serves("/hints", lambda hit: hints(seller)), timeout=reads(0.3))
+    assert time.monotonic() - start < 20
 
 
 def test_hints_without_a_pause_after_payment_are_in_doubt(drive, seller, till):  # T3 T5
-    payer, start = till.payer(deadline=0.5), time.monotonic()
+    payer, start = till.payer(deadline=1.0), time.monotonic()
     with pytest.raises(PaymentInDoubt):
-        drive(payer, "GET", seller.sells("/hints", lambda hit: hints(seller)), timeout=0.3)
-    assert time.monotonic() - start < 5 and till.rows(payer) == [("UNKNOWN", "in_doubt")]
+        drive(payer, "GET", seller.sells("/hints", lambda hit: hints(seller)), timeout=None)
+    assert time.monotonic() - start < 20 and till.rows(payer) == [("UNKNOWN", "in_doubt")]
 
 
 @pytest.mark.parametrize("how", ["a flood behind a small length", "a small body that drips"])
@@ -52,14 +53,14 @@ def test_the_body_of_a_402_does_not_use_up_the_time_for_paying(drive, seller, ti
         chunk = b"1000\r\n" + b"x" * 4096 + b"\r\n"
         return flood(seller, asked(seller, "/c", "content-length: 10", "transfer-encoding: chunked"), chunk)
 
-    payer, start = till.payer(deadline=3.0), time.monotonic()
+    payer, start = till.payer(deadline=30.0), time.monotonic()
     assert drive(payer, "GET", seller.serves("/c", route)).text == "paid content"
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 15  # of thirty
 
 
 def test_a_refused_402_gives_its_connection_back(library, world, seller, till, payer):
     url = seller.sells("/dear", amount=10**9)
-    options = {"limits": httpx.Limits(max_connections=1), "timeout": 1.0}
+    options = {"limits": httpx.Limits(max_connections=1), "timeout": 20.0}
 
     async def go():
         async with payer.async_client(library=library, **options) as client:
@@ -82,7 +83,7 @@ def test_thousands_of_cookies_cost_no_time(drive, seller, till, payer):
     url = seller.serves("/c", lambda hit: seller.ok() if hit.proof else ask)
     start = time.process_time()
     assert drive(payer, "GET", url).text == "paid content"
-    assert time.process_time() - start < 2.5
+    assert time.process_time() - start < 10
 
 
 def test_letters_beyond_ascii_in_cookies_and_headers_do_not_cost_the_content(call, seller, till, payer):

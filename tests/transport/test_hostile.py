@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import threading
 import time
 import zlib
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from loopback import Seller
+from loopback import Seller, reads
 from x402_agent import ChallengeInvalid, PaymentError, PaymentInDoubt, Policy, PolicyDenied
 from x402_agent.steps import Send
 from x402_agent.transport import wire
@@ -21,15 +22,16 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n"
 
 @contextmanager
 def within(seconds):
+    """So many seconds of a quiet machine; a busy one has four times as many."""
     start = time.monotonic()
     yield
-    assert time.monotonic() - start < seconds
+    assert time.monotonic() - start < 4 * seconds
 
 
 @pytest.fixture
 def quick(till):
-    """A third of a second for everything."""
-    return till.payer(deadline=0.3, answer_timeout=0.2)
+    """A second for everything, from the 402 on."""
+    return till.payer(deadline=1.0)
 
 
 def stalls(seller, how):
@@ -51,8 +53,9 @@ def stalls(seller, how):
 )  # T1 T2 T3
 def test_a_stall_before_payment_ends_at_the_deadline(drive, seller, till, quick, how):
     url = seller.serves("/stall", stalls(seller, how))
+    quick.deadline = 0.3
     with within(3), pytest.raises(httpx.TimeoutException):
-        drive(quick, "GET", url, timeout=0.25)
+        drive(quick, "GET", url, timeout=reads(0.25))
     assert (till.rows(quick), till.signer.count) == ([], 0)
 
 
@@ -60,7 +63,7 @@ def test_a_stall_before_payment_ends_at_the_deadline(drive, seller, till, quick,
 def test_a_stall_after_payment_is_in_doubt_at_the_deadline(drive, seller, till, quick, how):
     url = seller.sells("/stall", stalls(seller, how))
     with within(3), pytest.raises(PaymentInDoubt):
-        drive(quick, "GET", url, timeout=0.25)
+        drive(quick, "GET", url, timeout=None)
     assert (len(set(seller.proofs)), till.rows(quick)) == (1, [("UNKNOWN", "in_doubt")])
 
 
@@ -70,7 +73,7 @@ def test_a_paid_body_that_drips_is_paid_and_not_delivered(drive, seller, till, q
     monkeypatch.setattr(wire, "GRACE", 0.3)
     url = seller.sells("/drip", lambda hit: seller.drip(HEAD.replace(b"100", b"100000") + b"\r\n", piece=b"a"))
     with within(3), pytest.raises(PaymentInDoubt):
-        drive(quick, "GET", url, timeout=0.25)
+        drive(quick, "GET", url, timeout=None)
     assert till.rows(quick) == [("PAID_UNDELIVERED", "spent")]
 
 
@@ -192,24 +195,31 @@ def test_after_an_odd_402_the_proof_goes_on_a_fresh_connection(call, seller, til
 
 
 def test_what_comes_behind_a_402_while_we_decide_is_not_the_answer(drive, seller, till):  # W11
+    read, sent = threading.Event(), threading.Event()
+
     def route(hit):
         if hit.proof:
             yield seller.ok()
             return
         yield seller.ask("/late")
-        time.sleep(0.03)
+        read.wait(30)
         yield seller.answer(200, b"not what was bought")
+        sent.set()
         seller.stop.wait(5)
 
-    payer = till.payer()
-    payer.trace = lambda ask, step, value: time.sleep(0.1) if isinstance(step, Send) and not step.paid else None
+    def trace(_ask, step, _value):
+        if isinstance(step, Send) and not step.paid:
+            read.set()
+            assert sent.wait(30)
+
+    payer = till.payer(trace=trace)
     reply = drive(payer, "GET", seller.serves("/late", route))
     assert reply.text == "paid content" and till.rows(payer) == [("CLAIMED", "spent")]
 
 
 def assert_left_alone(drive, payer, url):
     """Either a typed error or the untouched 402, and soon."""
-    with within(5):
+    with within(3):
         try:
             reply = drive(payer, "GET", url)
         except ChallengeInvalid:
@@ -245,7 +255,7 @@ def test_a_huge_402_body_is_not_read(drive, seller, till, payer, header):
         return pieces()
 
     url = seller.serves("/big", route)
-    with within(5):
+    with within(3):
         if header:
             assert drive(payer, "GET", url).text == "paid content"
         else:  # nobody understands it: the caller gets it as it is, unread
@@ -259,7 +269,7 @@ def test_a_gzip_bomb_as_402_is_never_inflated(drive, seller, till, payer):  # S3
     bomb = b"".join([squeezer.compress(b" " * BIG), squeezer.flush()])
     beside = seller.ask("/bomb", body=bomb, content_encoding="gzip")
     url = seller.serves("/bomb", lambda hit: seller.ok() if hit.proof else beside)
-    with within(5):
+    with within(3):
         assert drive(payer, "GET", url).text == "paid content"
     alone = seller.serves("/alone", seller.answer(402, bomb, content_encoding="gzip"))
     assert_left_alone(drive, payer, alone)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from loopback import reads
 from x402_agent import Budget, BudgetExceeded, NotReplayable, PaymentInDoubt, Policy, PolicyDenied, SigningFailed
 
 PAYMENT_HEADERS = {"payment-signature", "x-payment"}
@@ -96,7 +97,7 @@ def test_a_timeout_is_in_doubt_and_the_same_proof_is_shown_again(call, seller, t
     url = seller.sells("/slow", seller.hang)
     for _ in range(2):
         with pytest.raises(PaymentInDoubt) as error:
-            call(payer, "GET", url, timeout=0.15)
+            call(payer, "GET", url, timeout=reads(0.6))
         assert error.value.payment_id and not error.value.retry_safe
     assert (len(seller.proofs), len(set(seller.proofs))) == (2, 1)
     assert (till.rows(payer), till.signer.count <= 2) == ([("UNKNOWN", "in_doubt")], True)
@@ -184,7 +185,7 @@ def test_attach_returns_the_untouched_402_with_the_reason(call, seller, till):
 
 def test_attach_still_raises_what_is_in_doubt(call, seller, till, payer):
     with pytest.raises(PaymentInDoubt):
-        call(payer, "GET", seller.sells("/slow", seller.hang), attached=True, timeout=0.15)
+        call(payer, "GET", seller.sells("/slow", seller.hang), attached=True, timeout=reads(0.6))
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "64 KiB and more", "gzip", "chunked"])

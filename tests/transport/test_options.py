@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from functools import partial
 
@@ -153,27 +154,32 @@ def test_another_body_is_another_purchase(drive, seller, till, payer):
 
 
 def test_a_paid_stream_is_not_buffered(library, world, seller, till, payer):
+    read = threading.Event()
+
     def slowly(hit):
         yield b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
         for _ in range(4):
             yield b"5\r\nchunk\r\n"
-            seller.stop.wait(0.15)
+            if not read.wait(20):
+                return
         yield b"0\r\n\r\n"
 
     url = seller.sells("/stream", slowly)
     if world == "sync":
         with payer.client(library=library) as client, client.stream("GET", url) as reply:
-            start = time.perf_counter()
             assert next(reply.iter_raw()) == b"chunk"
-            assert time.perf_counter() - start < 0.3
-            assert reply.extensions["payment"].outcome == "spent"
+            assert not read.is_set() and reply.extensions["payment"].outcome == "spent"
+            read.set()
         return
 
     async def go():
         async with payer.async_client(library=library) as client, client.stream("GET", url) as reply:
-            start = time.perf_counter()
-            came = [time.perf_counter() - start async for _ in reply.aiter_raw()]
-            assert len(came) == 4 and came[0] < 0.3 < came[-1]
+            came = 0
+            async for piece in reply.aiter_raw():
+                came += piece.count(b"chunk")
+                assert read.is_set() or came == 1  # the rest is not sent before the first was read
+                read.set()
+            assert came == 4
 
     anyio.run(go, backend=world)
 
@@ -181,6 +187,12 @@ def test_a_paid_stream_is_not_buffered(library, world, seller, till, payer):
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("where", ["no answer", "half a body"])
 def test_a_cancellation_stays_one_and_leaves_the_payment_open(library, backend, where, seller, till, payer):
+    steps = []
+    payer.trace = lambda ask, step, value: steps.append(type(step).__name__)
+
+    def far_enough():
+        return seller.proofs if where == "no answer" else "Close" in steps
+
     def half(hit):
         yield b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"
         seller.stop.wait(10)
@@ -188,10 +200,12 @@ def test_a_cancellation_stays_one_and_leaves_the_payment_open(library, backend, 
     url = seller.sells("/slow", seller.hang if where == "no answer" else half)
 
     async def go():
-        async with payer.async_client(library=library, timeout=10) as client:
-            with anyio.move_on_after(0.4) as scope:
-                await client.get(url)
-            assert scope.cancelled_caught
+        async with payer.async_client(library=library, timeout=30) as client, anyio.create_task_group() as group:
+            group.start_soon(client.get, url)
+            while not far_enough():  # noqa: ASYNC110 - another thread's
+                await anyio.sleep(0.02)
+            await anyio.sleep(0.1)
+            group.cancel_scope.cancel()
 
     anyio.run(go, backend=backend)
     assert till.rows(payer) == [("UNKNOWN", "in_doubt") if where == "no answer" else ("PAID_UNDELIVERED", "spent")]
@@ -250,17 +264,17 @@ def test_twenty_threads_stay_within_a_budget_of_five(library, seller, till):
 @pytest.mark.parametrize("how", ["hangs", "500"])
 def test_sdk_retries_never_pay_twice(sdk, how, seller, till):
     """Default retries, attached in place: the seller takes the proof, then hangs or breaks; one proof for ever."""
-    payer = till.payer(answer_timeout=0.3, deadline=2)
+    payer, brief = till.payer(deadline=5), httpx2.Timeout(30, read=1.0)
     then = seller.hang if how == "hangs" else seller.answer(500, b"{}")
     http = httpx2.Client(trust_env=False)
     messages = [{"role": "user", "content": "hi"}]
     if sdk == "openai":
         seller.sells("/v1/chat/completions", then)
-        client = openai.OpenAI(api_key="k", base_url=seller.url("/v1"), http_client=http, timeout=0.3)
+        client = openai.OpenAI(api_key="k", base_url=seller.url("/v1"), http_client=http, timeout=brief)
         ask = partial(client.chat.completions.create, model="m", messages=messages)
     else:
         seller.sells("/v1/messages", then)
-        client = anthropic.Anthropic(api_key="k", base_url=seller.origin, http_client=http, timeout=0.3)
+        client = anthropic.Anthropic(api_key="k", base_url=seller.origin, http_client=http, timeout=brief)
         ask = partial(client.messages.create, model="m", max_tokens=1, messages=messages)
     payer.attach(http)
     start = time.monotonic()
@@ -271,7 +285,7 @@ def test_sdk_retries_never_pay_twice(sdk, how, seller, till):
         seen.append(type(cause))
         cause = cause.__cause__
     assert how == "500" or PaymentInDoubt in seen
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 60
     assert (len(set(seller.proofs)), till.rows(payer)) == (1, [("UNKNOWN", "in_doubt")])
 
 
