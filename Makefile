@@ -59,12 +59,12 @@ lint: $(VENV)/.dev.ok
 	@$(BIN)/mypy --no-error-summary
 
 test: $(VENV)/.dev.ok lint
-	@$(BIN)/python -m pytest -q -n $(JOBS) -m "not full"
+	@sh tools/tests.sh $(BIN)/python $(JOBS) -m "not full"
 
 test-all: $(VENV)/.dev.ok .venv-official/.ok build/solc/.ok build/stacks/.ok build/tronweb/.ok lint
 	@set -e; for file in examples/*.py; do echo "$$file"; home=$$(mktemp -d); X402_AGENT_HOME=$$home $(BIN)/python $$file >/dev/null; rm -rf $$home; done
 	@$(OFFICIAL) $(BIN)/python benchmarks/check.py
-	@SOLC_DIR=$(CURDIR)/build/solc STACKS_DIR=$(CURDIR)/build/stacks TRONWEB_DIR=$(CURDIR)/build/tronweb $(OFFICIAL) $(BIN)/python -m pytest -q -n $(JOBS)
+	@SOLC_DIR=$(CURDIR)/build/solc STACKS_DIR=$(CURDIR)/build/stacks TRONWEB_DIR=$(CURDIR)/build/tronweb $(OFFICIAL) sh tools/tests.sh $(BIN)/python $(JOBS)
 
 bench: $(VENV)/.dev.ok .venv-official/.ok
 	@$(OFFICIAL) $(BIN)/python benchmarks/paid_request.py

@@ -15,7 +15,7 @@ class Raw:
 
     def __init__(self, path, *, hello=True):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
+        self.sock.settimeout(60)
         self.sock.connect(str(path))
         if hello:
             assert self.call({"op": "hello", "protocol": 1})["protocol"] == 1
@@ -64,7 +64,7 @@ def pay(box, key="a", url=None, offers=None, **changes):
     }  # fmt: skip
 
 
-def wait_for(true, seconds=10):
+def wait_for(true, seconds=60):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not become true"

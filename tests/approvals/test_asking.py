@@ -9,6 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from loopback import reads
 from x402_agent import BudgetExceeded, Policy, PolicyDenied, SettingsError
 from x402_agent.approvals import Request, approver
 from x402_agent.policy import Approval
@@ -168,24 +169,27 @@ def test_a_cancellation_while_asking_gives_the_budget_back(shop, backend, kind, 
     start = time.monotonic()
     anyio.run(go, backend=backend)
     over.set()
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 18
     (row,) = rows(payer)
     assert row.state == "RELEASED" and payer.sandbox.settlements == []
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_blocking_hook_does_not_block_the_loop(shop, backend):
-    beats = []
+    beats, beating = [], []
 
     def hook(_request):
-        time.sleep(0.3)
+        before, end = len(beats), time.monotonic() + 30
+        while len(beats) < before + 5 and time.monotonic() < end:
+            time.sleep(0.01)
+        beating.append(len(beats) - before)
         return True
 
     payer = shop(hook)
 
     async def beat():
         while True:
-            beats.append(time.monotonic())
+            beats.append(1)
             await anyio.sleep(0.01)
 
     async def go():
@@ -195,13 +199,13 @@ def test_a_blocking_hook_does_not_block_the_loop(shop, backend):
             group.cancel_scope.cancel()
 
     anyio.run(go, backend=backend)
-    assert len(beats) > 15
+    assert beating[0] >= 5
 
 
 def test_a_person_may_take_longer_than_the_deadline_over_the_legs(shop, get):
     payer = shop(lambda _request: time.sleep(3.2) or True, serve=True)
     payer.deadline = 3.0
-    assert get(payer, timeout=0.5).extensions["payment"].outcome == "spent"
+    assert get(payer, timeout=reads(2.5)).extensions["payment"].outcome == "spent"
 
 
 def test_two_calls_for_one_thing_ask_each_for_itself(shop):
@@ -248,7 +252,7 @@ def test_the_hint_names_what_a_policy_file_says(tmp_path):
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_cancellation_while_the_yes_is_written_down_frees_both_rows(shop, rows, spent, backend):
     now = [time.time()]
-    written, scopes = threading.Event(), []
+    written, cancelled = threading.Event(), threading.Event()
 
     def hook(_request):
         now[0] += 60
@@ -264,17 +268,17 @@ def test_a_cancellation_while_the_yes_is_written_down_frees_both_rows(shop, rows
         def run(self):
             made = self.job.run()
             written.set()
-            time.sleep(0.2)
+            assert cancelled.wait(30)
             return made
 
     payer.ledger.approve = lambda *words: Slow(real(*words))
 
     async def go():
         async with payer.async_client() as http, anyio.create_task_group() as group:
-            scopes.append(group.cancel_scope)
             group.start_soon(http.get, payer.sandbox.url("/joke"))
             await anyio.to_thread.run_sync(written.wait)
             group.cancel_scope.cancel()
+            cancelled.set()
 
     anyio.run(go, backend=backend)
     assert [row.state for row in rows(payer)] == ["RELEASED", "RELEASED"] and spent(payer) == 0

@@ -12,6 +12,7 @@ import time
 import anyio
 import pytest
 
+from raw import wait_for
 from x402_agent import Payer, Policy, PolicyDenied, SettingsError, Wallet
 from x402_agent.approvals import answer, waiting
 from x402_agent.approvals.request import digest
@@ -103,7 +104,7 @@ def test_nobody_answers(shop, folder):
     start = time.monotonic()
     with payer.client() as http, pytest.raises(PolicyDenied, match="did not answer in time"):
         http.get(payer.sandbox.url("/joke"))
-    assert 0.9 < time.monotonic() - start < 8 and list(folder.iterdir()) == []
+    assert 0.9 < time.monotonic() - start < 20 and list(folder.iterdir()) == []
 
 
 FORGED = {
@@ -162,7 +163,7 @@ def test_an_old_answer_counts_for_nothing(shop, desk, folder):
 
 
 def test_a_request_that_was_changed_is_not_shown(shop, desk, folder):
-    payer = shop(approval=Approval(how="file", seconds=6))
+    payer = shop(approval=Approval(how="file", seconds=3))
 
     def act(one):
         path = folder / f"{one.id}.json"
@@ -186,6 +187,7 @@ def test_a_request_is_answered_once(shop, desk, folder):
     desk(act)
     with payer.client() as http, pytest.raises(PolicyDenied, match="did not say yes"):
         http.get(payer.sandbox.url("/joke"))
+    wait_for(lambda: said)
     assert said == [False]
 
 
@@ -206,7 +208,7 @@ def test_a_cancellation_takes_the_request_back(shop, backend, folder, rows):
     async def go():
         async with payer.async_client() as http, anyio.create_task_group() as group:
             group.start_soon(http.get, payer.sandbox.url("/joke"))
-            with anyio.fail_after(5):
+            with anyio.fail_after(60):
                 while not waiting(folder, time.time()):  # noqa: ASYNC110 - files tell nobody
                     await anyio.sleep(0.02)
             group.cancel_scope.cancel()
@@ -273,7 +275,7 @@ def test_kill_9_while_somebody_is_asked_leaves_no_debt_and_no_yes(folder):
     with Sandbox() as box:
         box.serve()
         child = subprocess.Popen([sys.executable, "-c", KILLED, box.payer_key.hex(), box.url("/joke")], stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not waiting(folder, time.time()):
             assert time.monotonic() < end
             time.sleep(0.02)

@@ -59,7 +59,7 @@ class Screen:
             os.execv(sys.executable, [sys.executable, "-W", "ignore", "-c", code, *words])  # noqa: S606
         self.text = ""
 
-    def until(self, pattern, seconds=30.0):
+    def until(self, pattern, seconds=90.0):
         end = time.monotonic() + seconds
         while not re.search(pattern, self.text):
             left = end - time.monotonic()
@@ -147,7 +147,7 @@ def test_the_amount_is_a_yes_too_and_everything_else_is_a_no(screen):
 
 
 def test_what_was_typed_before_the_question_is_no_answer(screen):
-    there = screen(extra="import time; print('READY', flush=True); time.sleep(1)", seconds=3)
+    there = screen(extra="import select; print('READY', flush=True); select.select([0], [], [], 60)", seconds=3)
     there.until("READY")
     there.type("yes\n")
     there.until(ASKED)

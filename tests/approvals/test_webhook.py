@@ -204,7 +204,7 @@ def test_a_silent_service_has_its_time_and_no_more(shop, get, desk):
     start = time.monotonic()
     with pytest.raises(PolicyDenied):
         get(payer)
-    assert time.monotonic() - start < 6
+    assert time.monotonic() - start < 15
     over.set()
 
 
@@ -223,7 +223,7 @@ def test_a_cancellation_while_it_thinks(shop, desk, rows, backend):
 
     start = time.monotonic()
     anyio.run(go, backend=backend)
-    assert time.monotonic() - start < 8
+    assert time.monotonic() - start < 15
     over.set()
     assert rows(payer)[0].state == "RELEASED"
 

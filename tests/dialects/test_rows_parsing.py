@@ -262,7 +262,7 @@ def test_S3_a_gzip_bomb_in_the_body_signs_nothing(dialect, ask, in_body):
         dialect.read(in_body(bomb, (("Content-Encoding", "gzip"),)), ask)
     assert "S3" in caught.value.rule
     assert dialect.read(in_body(other, (("Content-Encoding", "gzip"),)), ask) is None
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 4
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
@@ -296,7 +296,7 @@ def test_S6_thirty_thousand_entries_take_bounded_time(dialect, ask, in_body):
     started = time.process_time()
     with pytest.raises(ChallengeInvalid):
         dialect.read(in_body('{"x402Version":1,"accepts":[' + ",".join(["0"] * 32000) + "]}"), ask)
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 4
 
 
 def test_S6_a_giant_entry_is_passed_over(dialect, ask, v2, entry2, in_header):
@@ -327,7 +327,7 @@ def test_S9_quotes_and_backslashes_cost_linear_time(dialect, ask, in_body):
     for piece in (b'\\"', b'"', b"\\", b'"[', b'\\\\"'):
         started = time.process_time()
         dialect.read(in_body(b"[" * 33 + piece * (60000 // len(piece))), ask)
-        assert time.process_time() - started < 0.5
+        assert time.process_time() - started < 2
 
 
 def test_S5_a_string_that_ends_in_a_backslash_hides_nothing(dialect, ask, v2, in_header):

@@ -55,7 +55,7 @@ def read_everywhere(data: bytes) -> list[Challenge]:
         else:
             assert challenge is None or challenge.dialect == "x402"
             made += [challenge] if challenge else []
-        assert time.process_time() - started < 1
+        assert time.process_time() - started < 4
     X402().receipt(Reply(200, Headers(payment_response=header)), None)  # type: ignore[arg-type]
     return made
 

@@ -275,13 +275,13 @@ ledger = SqliteLedger(Path({ledger!r}), journal="normal")
 if os.fork() == 0:
     for fd in (0, 1, 2):
         os.close(fd)
-    time.sleep(5)
+    time.sleep(30)
     os._exit(0)
 print(ledger._store.owner, flush=True)
 os._exit(0)
 """
     source = script.format(path=sys.path, ledger=str(desk.path))
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True, timeout=20)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True, timeout=25)
     assert not desk.open()._store.owners.alive(done.stdout.strip())
 
 

@@ -63,7 +63,7 @@ def test_processes_and_threads_spend_the_budget_exactly(desk, processes, threads
     budget = 10_000 * (total - 7)
     running = start(desk, processes=processes, threads=threads, each=each, budget=budget, journal=journal)
     acked = []
-    answers = [(process, *process.communicate(timeout=120)) for process in running]
+    answers = [(process, *process.communicate(timeout=300)) for process in running]
     for process, out, err in answers:
         assert (process.returncode, err) == (0, b""), err.decode()
         acked += out.decode().split()
@@ -81,12 +81,12 @@ def test_kill_9_of_writers_loses_nothing_acknowledged(desk, rounds):
     acked: set[str] = set()
     for number in range(rounds):
         running = start(desk, processes=2, journal="normal" if number % 2 else "full")
-        acked.add(running[0].stdout.readline().decode().strip())  # from here they work, however slow the machine
-        time.sleep(0.3 + 0.05 * (number % 5))
+        acked.update(running[0].stdout.readline().decode().strip() for _ in range(12))  # they work, however slow the machine
+        time.sleep(0.05 * (number % 5))
         for process in running:
             process.send_signal(signal.SIGKILL)
         for process in running:
-            out, _ = process.communicate(timeout=30)
+            out, _ = process.communicate(timeout=120)
             acked.update(out.decode().split())
         desk.clock.now = time.time()
         ledger = desk.open()
@@ -167,7 +167,7 @@ def test_a_batch_asks_each_loop_once_and_a_closed_loop_harms_nobody(desk, ledger
         for number, job in enumerate(jobs):
             job.start(lambda number=number: told.append(number), loops[number % 3])
     ledger._writer._step()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(told) < 6 and time.monotonic() < deadline:
         time.sleep(0.005)
     assert sorted(told) == [0, 2, 3, 5, 6, 8] and sorted(asked) == ["gone", "one", "two"]
@@ -187,7 +187,7 @@ def test_an_unforeseen_error_in_a_loops_batch_is_told_to_those_who_wait_and_leav
         Job(ledger._writer, bad, write=True, full=False).start(lambda: None, lambda call: call())
         good.start(told.set, lambda call: call())
     ledger._writer._step()
-    assert told.wait(10)
+    assert told.wait(60)
     with pytest.raises(LedgerError):
         good.result()
     assert ledger.payments() == [] and ledger.verify() == []
@@ -198,7 +198,7 @@ def test_a_close_reaches_the_disk_by_itself(desk, ledger):
     hold = desk.pay(ledger)
     ledger.close(hold, "CLAIMED").run()
     other = desk.open()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while other.payment(hold.payment_id).state != "CLAIMED":
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -280,7 +280,7 @@ def test_an_interrupted_drainer_fails_the_others_and_blocks_nobody():
 
     def slow(_):
         entered.set()
-        go.wait(5)
+        go.wait(60)
 
     def bad(_):
         raise Interrupt
@@ -295,7 +295,7 @@ def test_an_interrupted_drainer_fails_the_others_and_blocks_nobody():
 
     first = threading.Thread(target=call, args=("slow", slow))
     first.start()
-    entered.wait(5)
+    entered.wait(60)
     others = [threading.Thread(target=call, args=(n, bad if n == 0 else lambda _: "ok")) for n in range(4)]
     for thread in others:
         thread.start()
@@ -303,7 +303,7 @@ def test_an_interrupted_drainer_fails_the_others_and_blocks_nobody():
         time.sleep(0.001)
     go.set()
     for thread in [first, *others]:
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive()
     assert results["slow"] is None
     assert all(isinstance(results[n], (Interrupt, LedgerError)) or results[n] == "ok" for n in range(4))
@@ -328,7 +328,7 @@ def test_many_threads_through_one_writer_lose_no_job_and_no_wake_up():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(120)
         assert not thread.is_alive()
     assert len(set(done)) == 2400
     writer.stop()

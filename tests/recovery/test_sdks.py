@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import anthropic
+import httpx2
 import openai
 import pytest
 
@@ -15,7 +16,7 @@ from x402_agent.sandbox import Sandbox
 
 def clients(box):
     for sdk in (openai.OpenAI, anthropic.Anthropic):
-        client = sdk(api_key="x", timeout=0.5, base_url=box.origin)
+        client = sdk(api_key="x", timeout=httpx2.Timeout(30, read=1.5), base_url=box.origin)
         yield client._client, lambda client=client: client.post("/upload", cast_to=object, body={"model": "m"})
 
 
@@ -23,7 +24,7 @@ def clients(box):
 def test_settles_then_hangs_is_paid_once(which, tmp_path):
     with Sandbox("settles_then_hangs") as box:
         box.serve()
-        settings = replace(Settings.load(), answer_timeout=0.5, deadline=5)
+        settings = replace(Settings.load(), answer_timeout=1.5, deadline=10)
         ledger = SqliteLedger(tmp_path / "ledger.db", sandbox=True)
         policy = Policy(networks=("testnet",))
         with Payer(wallet=Wallet.from_key(box.payer_key), policy=policy, ledger=ledger, settings=settings) as payer:

@@ -193,7 +193,7 @@ def test_huge_and_empty_frames_and_talk_before_hello_are_cut_off(running):
         with Raw(box.path) as raw:
             start = time.monotonic()
             raw.send(data, size)
-            assert raw.read() is None and time.monotonic() - start < 5  # not read at all
+            assert raw.read() is None and time.monotonic() - start < 15  # not read at all
     for first in (pay(box), {"op": "hello", "protocol": 2}, {"op": "hello"}):
         with Raw(box.path, hello=False) as raw:
             said = raw.call(first)
@@ -213,7 +213,7 @@ def test_the_silent_and_the_many_do_not_hold_up_others(running, monkeypatch):
     start = time.monotonic()
     with box.agent() as payer, payer.client() as http:
         assert http.get(box.payer.sandbox.url("/joke")).status_code == 200
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 15
     more = [Raw(box.path, hello=False) for _ in range(4)]
     assert any((one.read() or {}).get("error") == "SigningFailed" for one in more[-1:])
     for one in (*silent, *half, *more):

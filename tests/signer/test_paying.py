@@ -197,8 +197,11 @@ def test_a_cancelled_call_leaves_its_payment_in_doubt_and_the_connection_usable(
 
     async def main():
         async with payer.async_client() as http:
-            with anyio.move_on_after(1.5):
-                await http.get(url)
+            async with anyio.create_task_group() as group:
+                group.start_soon(http.get, url)
+                while not box.payer.sandbox.settlements:  # noqa: ASYNC110 - another thread's
+                    await anyio.sleep(0.02)
+                group.cancel_scope.cancel()
 
     with box.agent() as payer:
         anyio.run(main)

@@ -127,9 +127,9 @@ def test_the_task_around_it_binds_and_its_own_total_counts_there():
 
 def test_after_the_deadline_nothing_is_sent():
     with Payer.sandbox("slow_settlement") as payer:
-        payer.sandbox.scenario = dataclasses.replace(scenario("honest"), name="slow", seconds=0.3)
+        payer.sandbox.scenario = dataclasses.replace(scenario("honest"), name="slow", seconds=1.0)
         plan = payer.plan(urls(payer, *(f"/joke?{number}" for number in range(6))))
-        done = plan.run(workers=1, deadline=0.5)
+        done = plan.run(workers=1, deadline=2.5)
         late = [each for each in done if each.error]
         assert late and kinds(done)[0] == 200 and all("deadline" in str(each.error) for each in late)
         assert len(paid(payer)) == 6 - len(late)

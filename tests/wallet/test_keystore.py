@@ -61,7 +61,7 @@ def test_a_strange_or_hostile_file_is_refused_at_once(change):
     start = time.monotonic()
     with pytest.raises(WalletError) as found:
         keystore.read(made(change), Secret(PASS))
-    assert found.value.rule and time.monotonic() - start < 1
+    assert found.value.rule and time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"{}", b"[" * 60_000, b"\xff"], ids=range(7))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from loopback import reads
 from x402_agent import Payer, Settings, Wallet
 from x402_agent.encodings import base58
 from x402_agent.errors import PaymentError, SettingsError
@@ -212,7 +213,7 @@ def paying(tmp_path, needles):
 
     def make(scenario):
         steps = []
-        settings = replace(Settings.load(), deadline=1.5, answer_timeout=0.4)
+        settings = replace(Settings.load(), deadline=5, answer_timeout=1.5)
         payer = Payer.sandbox(scenario, ledger=tmp_path / "ledger.db", settings=settings, serve=True,
                               trace=lambda ask, step, result: steps.append((step, result)))  # fmt: skip
         opened.append(payer)
@@ -233,7 +234,7 @@ def paying(tmp_path, needles):
 def test_a_payment_shows_neither_key_nor_proof(scenario, library, tmp_path, paying, needles, logs, capfd):
     payer, steps = paying(scenario)
     error = reply = None
-    with payer.client(library=library, timeout=0.5) as http:
+    with payer.client(library=library, timeout=reads(1.5)) as http:
         try:
             reply = http.get(payer.sandbox.url("/joke"), follow_redirects=True)
         except Exception as why:
