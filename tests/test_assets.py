@@ -82,18 +82,23 @@ def test_A4_a_token_of_another_chain_is_unknown_here():
     assert assets.asset(assets.network("base"), USDC) is None
 
 
+_COINS = {"eip155": "slip44:60", "solana": "slip44:501", "stacks": "slip44:5757", "tron": "slip44:195"}
+
+
 def test_ids_are_caip_19_and_find_their_row():
     for asset in assets.assets():
         assert assets.asset_by_id(asset.id) is asset
         kind = {"eip155": "erc20", "solana": "token", "stacks": "sip010", "tron": "trc20"}[asset.network.namespace]
         inside = f".{asset.detail}" if kind == "sip010" else ""
-        coin = {"solana": "slip44:501", "stacks": "slip44:5757"}.get(asset.network.namespace)
-        assert asset.id == f"{asset.network.id}/" + (coin if asset.native else f"{kind}:{asset.address}{inside}")
+        assert asset.id == f"{asset.network.id}/" + (_COINS[asset.network.namespace] if asset.native else f"{kind}:{asset.address}{inside}")
     assert len({asset.id.lower() for asset in assets.assets()}) == len(assets.assets())
     assert assets.asset_by_id(assets.assets()[0].id.lower()) is None
 
 
 def _evm(asset):
+    if asset.native:
+        assert (asset.decimals, asset.peg, asset.eip712) == (18, "", None)  # which nothing but a transfer of our own moves (A6)
+        return
     assert checksum(asset.address) == asset.address
     assert int(asset.network.id.removeprefix("eip155:")) > 0
 

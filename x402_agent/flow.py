@@ -39,14 +39,17 @@ if TYPE_CHECKING:
 
     from . import model
 
-__all__ = ["Dialect", "Kit", "in_doubt", "judge", "pay", "prove", "prove_hold", "show_again"]
+__all__ = ["FREES", "Dialect", "Kit", "in_doubt", "judge", "pay", "prove", "prove_hold", "show_again"]
 
 RESENDS = 2
 PAYS_FIRST = "transfer"  # the method of offers that are paid on chain before the seller is shown the transaction
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 BUSY_PAUSE = 0.05
+_SAME = "the same bytes go out again, never others (C5)"
+_RESUME = "x402-agent resume {}"
 SHOWN = 3  # credentials that one request may try
 UNSENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})  # of httpx and httpx2: no connection, so no byte left
+FREES = {"dead": ("DEAD", "unused on chain past its expiry"), "failed": ("REVERTED", "a final block holds it, and it moved nothing")}
 SPENT = frozenset({"CLAIMED", "CONFIRMED", "PAID_UNDELIVERED"})
 
 
@@ -97,7 +100,7 @@ class Kit(Protocol):
         """The dialect that read the offer."""
 
     def fate(self, hold: model.Hold) -> Steps[str]:
-        """What the chain says of an open proof: settled, dead or unknown (also when no node is known)."""
+        """What the chain says of an open proof: settled, dead, failed or unknown (also when no node is known)."""
 
     def receipt(self, hold: model.Hold, claim: model.Claim, state: str, *, refused: bool) -> model.Receipt:
         """What the caller gets to see of it."""
@@ -119,6 +122,8 @@ def _prepaid(ask: model.Ask, known: model.Challenge, kit: Kit) -> Steps[Reply | 
     """The proof on the first send. None when a rule or the wallet says no: nothing has left, and the seller is asked."""
     try:
         hold, proof = yield from prove(ask, known, kit)
+    except PaymentInDoubt:
+        raise
     except PaymentError:
         return None
     return (yield from _present(hold, proof, kit, prepaid=not hold.resumed))
@@ -205,8 +210,9 @@ def _open_hold(ask: model.Ask, kit: Kit) -> Steps[model.Hold | None]:
         settled: model.Hold | None = hold
         return settled
     fate = yield from kit.fate(hold)
-    if fate == "dead":
-        yield Close(hold, "DEAD", note="unused on chain past its expiry")
+    if fate in FREES:
+        state, note = FREES[fate]
+        yield Close(hold, state, note=note)
         return None
     if fate == "settled":
         yield Close(hold, "CONFIRMED", note="found on chain")
@@ -224,7 +230,26 @@ def prove_hold(hold: model.Hold) -> Steps[tuple[model.Hold, model.Proof] | None]
     except BaseException as cause:
         yield Close(hold, "RELEASED", note=str(getattr(cause, "what", type(cause).__name__)))
         raise
-    return None if committed is None else (committed, proof)
+    if committed is None:
+        return None
+    if committed.offer.method == PAYS_FIRST:
+        yield from _pay_first(committed, proof)
+    return committed, proof
+
+
+def _pay_first(hold: model.Hold, proof: model.Proof) -> Steps[None]:
+    """On its chain before the seller hears of it. What fails here has left: the same bytes go out again, never others."""
+    try:
+        yield Broadcast(hold, proof)
+    except BaseException as cause:
+        yield Close(hold, "UNKNOWN", refused=hold.refused, note=str(getattr(cause, "what", type(cause).__name__)))
+        if isinstance(cause, PaymentInDoubt):
+            cause.payment_id, cause.hint = hold.payment_id, cause.hint or _RESUME.format(hold.payment_id[:8])
+        elif isinstance(cause, Exception):
+            why = getattr(cause, "what", type(cause).__name__)
+            raise PaymentInDoubt(f"{hold.offer.money} for {hold.ask.host} may be under way on its chain: {why}", rule=_SAME,
+                                 hint=_RESUME.format(hold.payment_id[:8]), payment_id=hold.payment_id) from cause  # fmt: skip
+        raise
 
 
 def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = False) -> Steps[Reply]:
@@ -232,8 +257,6 @@ def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = 
     dialect, refusable = kit.dialect(hold.offer.dialect), hold.refused
     kept = True
     try:
-        if hold.offer.method == PAYS_FIRST:
-            yield Broadcast(hold, proof)
         presented = yield from dialect.present(hold, proof)
         if presented.credential is not None:
             kept = yield from _keep(hold, presented.credential)
@@ -245,15 +268,14 @@ def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = 
                 reply, repeated = yield from _send(renewed, Veiled(presented.headers), dialect)
     except BaseException as cause:
         yield Close(hold, "UNKNOWN", refused=hold.refused, note=type(cause).__name__)
-        if isinstance(cause, PaymentInDoubt):
-            cause.payment_id, cause.hint = hold.payment_id, cause.hint or f"x402-agent resume {hold.payment_id[:8]}"
-            raise
         if isinstance(cause, Exception):
             raise in_doubt(hold, type(cause).__name__) from cause
         raise
     claim = dialect.receipt(reply, hold.offer)
     state, refused = judge(reply.status, claim, fresh=refusable or not (hold.resumed or repeated))
-    if state == "UNKNOWN" and hold.state in SPENT:  # bought before: a worse answer to the same proof takes nothing back
+    if state == "UNKNOWN" and hold.offer.method == PAYS_FIRST:
+        state = "PROVING"  # the money has moved: whatever a seller answers now, he is shown the same proof again
+    if state in ("UNKNOWN", "PROVING") and hold.state in SPENT:  # bought before: a worse answer to the same proof takes nothing back
         state, refused = hold.state, False
     reply.receipt = kit.receipt(hold, claim, state, refused=refused)
     if claim.credential is not None and state == "CLAIMED":

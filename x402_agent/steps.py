@@ -17,6 +17,7 @@ from .model import Hold as HeldBudget
 __all__ = [
     "BUSY",
     "MAX_BODY",
+    "ON_CHAIN",
     "Approve",
     "Aside",
     "Broadcast",
@@ -33,6 +34,7 @@ __all__ = [
     "Look",
     "NoAnswer",
     "Presented",
+    "Progress",
     "Reply",
     "Return",
     "Send",
@@ -45,6 +47,7 @@ __all__ = [
 ]
 
 MAX_BODY = 64 * 1024
+ON_CHAIN = 300.0  # seconds that a payment that pays first waits for its blocks, at most
 T = TypeVar("T")
 
 
@@ -97,6 +100,18 @@ class Broadcast(NamedTuple):
 
     hold: HeldBudget
     proof: Proof
+
+
+class Progress(NamedTuple):
+    """How far such a transaction has come, by its chain's word, yielded while it is broadcast. -> None.
+
+    `state`: SEEN (a node has it), MINED (in a block), INFLIGHT (no longer in one), PROVING (as deep as its seller wants).
+    `fee` is what it took, in atomic units of the network's own coin, once a block shows it, also for one that failed there.
+    """
+
+    state: str
+    words: str = ""
+    fee: int | None = None
 
 
 class Close(NamedTuple):
@@ -217,7 +232,7 @@ class Busy:
 
 
 BUSY = Busy()
-Step = Send | Find | Hold | Approve | Sign | Commit | Broadcast | Close | Fetch | Sleep | Look | Collect | Use | Return | Keep | Call
+Step = Send | Find | Hold | Approve | Sign | Commit | Broadcast | Progress | Close | Fetch | Sleep | Look | Collect | Use | Return | Keep | Call
 Steps = Generator[Step, Any, T]
 
 

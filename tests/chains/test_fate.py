@@ -7,7 +7,7 @@ import json
 import pytest
 
 from x402_agent.model import Terms
-from x402_agent.steps import Fetched
+from x402_agent.steps import Fetched, Walk
 
 NO, YES = "0x" + "0" * 64, "0x" + "0" * 63 + "1"
 TERMS = Terms("0x1563915e194D8CfBA1943570603F7606A3115508", "0x" + "6e" * 32, 1000, 2000)
@@ -170,3 +170,15 @@ def test_an_odd_answer_at_the_final_block_is_unknown(odd, fate):
 )
 def test_odd_blocks_are_unknown(change, fate):
     assert fate(eth_call=NO, eth_getBlockByNumber={**block(2001), **change})[0] == "unknown"
+
+
+@pytest.mark.parametrize("doubts", [{"eth_chainId": "0x1"}, {"eth_getBlockByNumber": block(1500)}, {"eth_getBlockByNumber": None}, {"eth_call": None}, {}])
+@pytest.mark.parametrize("first", [True, False])
+def test_C2_a_second_node_that_does_not_say_dead_keeps_it_counted(doubts, first, evm, offer, node):
+    """Money is freed by the word of every node, whichever is asked first; with nobody in doubt it is."""
+    sure = {"eth_chainId": CHAIN, "eth_call": NO, "eth_getBlockByNumber": block(5000)}
+    answers = {"https://sure.example": node(**sure), "https://doubts.example": node(**{**sure, **doubts})}
+    walk = Walk(evm.fate(offer(), TERMS, "|".join(sorted(answers, reverse=first))))
+    for step in walk:
+        walk.got = answers[step.url]._answer(json.loads(step.content))
+    assert walk.result == ("unknown" if doubts else "dead")

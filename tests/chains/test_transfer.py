@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from x402_agent import Payer, SigningFailed
+from x402_agent import NoAcceptableOffer, Payer, SigningFailed, assets
 from x402_agent.chains.evm import Evm, reads, transfer
 from x402_agent.chains.evm.rpc import Node
 from x402_agent.errors import NodeError
 from x402_agent.model import FOREVER, ChainRules, Offer
-from x402_agent.steps import Fetched, Walk
-from x402_agent.transport.fetch import drive
+from x402_agent.sandbox.token import raw_address
+from x402_agent.steps import Fetched, Progress, Walk
+from x402_agent.transport.fetch import _perform, drive
 
 NETWORK = "eip155:84532"
 EVM = Evm()
@@ -140,3 +142,112 @@ def test_another_chain_is_not_believed(bench):
         walk.got = Fetched(200, {}, b'{"jsonrpc":"2.0","id":1,"result":"0x1"}')
     assert walk.result == "unknown"
     assert repr(Node(offer.network, "https://node.example/key")) == "Node(base-sepolia, https://node.example)"
+
+# -- the network's own coin -------------------------------------------------------------------------------------------
+
+ETH = assets.asset(assets.network(NETWORK), "ETH")
+FRIEND = "0x00000000000000000000000000000000000A11cE"
+
+
+def wei(bench, address=FRIEND):
+    return bench.box.ground.chain.wei(raw_address(address))
+
+
+def coin(bench, amount=12_345, **change):
+    return replace(Offer("first", "transfer", ETH, amount, FRIEND, 60, method="transfer"), **change)
+
+
+def proved(terms, proof):
+    return replace(terms, proved=proof.txid)
+
+
+def test_a_coin_moves_exactly_its_amount_and_is_known_by_its_id(bench):
+    offer, before = coin(bench), wei(bench)
+    terms, proof = bench.made(offer)
+    terms = proved(terms, proof)
+    assert proof.txid == proof.payload["transaction"][2:] and bench.fate(offer, terms) == "unknown"
+    seen = []
+    walk = Walk(EVM.broadcast(offer, terms, proof, bench.node))
+    for step in walk:
+        seen += [step] if isinstance(step, Progress) else []
+        walk.got = _perform(step)
+    assert wei(bench) - before == 12_345 and bench.fate(offer, terms) == "settled"
+    assert [each.state for each in seen] == ["SEEN", "MINED"] and seen[1].fee > 0 and proof.txid in seen[1].words
+    assert drive(EVM.lookup(offer, terms, "", bench.node)) == "paid"
+    assert drive(EVM.balance(ETH, bench.account, bench.node)) == wei(bench, bench.account)
+
+
+@pytest.mark.parametrize("change", [{"amount": 12_346}, {"pay_to": "0x00000000000000000000000000000000000B0b0b"}, {"amount": 0}])
+def test_an_id_that_shows_another_transfer_of_a_coin_settles_and_frees_nothing(bench, change, monkeypatch):
+    monkeypatch.setattr(transfer, "_BEHIND", -10)
+    offer = coin(bench)
+    terms, proof = bench.made(offer)
+    drive(EVM.broadcast(offer, terms, proof, bench.node))
+    assert bench.fate(replace(offer, **change), proved(terms, proof)) == "unknown"
+    assert bench.fate(offer, replace(terms, proved="damaged")) == "unknown"  # without its id a coin is never found, nor given up
+
+
+def test_a_coin_is_dead_once_a_final_other_has_its_account_nonce_by_the_word_of_all(bench, monkeypatch):
+    monkeypatch.setattr(transfer, "_BEHIND", -10)
+    offer, other = coin(bench), coin(bench, 7)
+    terms, proof = bench.made(offer)
+    theirs, second = bench.made(other, terms.anchor)
+    drive(EVM.broadcast(other, theirs, second, bench.node))
+    assert bench.fate(offer, proved(terms, proof)) == "dead" and bench.fate(other, proved(theirs, second)) == "settled"
+    assert bench.fate(offer, proved(terms, proof), f"{bench.node}|http://127.0.0.1:9") == "unknown"
+
+
+@pytest.mark.parametrize("made", ["coin", "token"])
+def test_one_that_a_final_block_holds_and_that_moved_nothing_has_failed(bench, made, monkeypatch):
+    """b8: its price is free again, its fee is not."""
+    offer = coin(bench) if made == "coin" else bench.offer()
+    terms, proof = bench.made(offer)
+    drive(EVM.broadcast(offer, terms, proof, bench.node))
+    honest = reads.receipt
+
+    def failed(node, txid):
+        mined = yield from honest(node, txid)
+        return mined and replace(mined, ok=False, logs=())
+
+    def no_logs(node, token, **_):
+        return []
+        yield
+
+    monkeypatch.setattr(reads, "receipt", failed)
+    monkeypatch.setattr(reads, "transfer_logs", no_logs)
+    terms = proved(terms, proof)
+    assert bench.fate(offer, terms) == "failed"
+    assert bench.fate(offer, terms, f"{bench.node}|http://127.0.0.1:9") == "unknown"
+    steps = Walk(EVM.broadcast(offer, terms, proof, bench.node))
+    seen = []
+    with pytest.raises(NodeError, match="failed"):
+        for step in steps:
+            seen += [step] if isinstance(step, Progress) else []
+            steps.got = _perform(step)
+    assert [(each.state, each.fee > 0) for each in seen] == [("MINED", True)]  # what it cost is told before it is given up
+
+
+def test_no_coin_goes_to_a_contract_and_a_delegated_account_is_none(bench):
+    code = {"0x" + "c1" * 20: b"\x60\x00", "0x" + "c2" * 20: b"\xef\x01\x00" + b"\x11" * 20, "0x" + "c3" * 20: b"\xef\x01\x00" + b"\x11" * 19}
+    for address, held in code.items():
+        asked = Walk(reads.is_account(Node(ETH.network, "https://node.example"), address))
+        for step in asked:
+            said = "0x14a34" if b"eth_chainId" in step.content else "0x" + held.hex()
+            asked.got = Fetched(200, {}, json.dumps({"jsonrpc": "2.0", "id": 1, "result": said}).encode())
+        assert asked.result == (address == "0x" + "c2" * 20)
+    with pytest.raises(NoAcceptableOffer, match="is a contract"):
+        bench.made(coin(bench, pay_to=bench.offer().asset.address))
+
+
+def test_a_coin_and_its_gas_must_both_be_there(bench):
+    had = wei(bench, bench.account)
+    with pytest.raises(NoAcceptableOffer, match="too little of the coin"):
+        bench.made(coin(bench, had - 5))
+    with pytest.raises(NoAcceptableOffer, match="the account has only"):
+        bench.made(coin(bench, had + 1))
+
+
+@pytest.mark.parametrize("change", [{"scheme": "exact", "method": ""}, {"scheme": "exact", "method": "permit2"}, {"scheme": "upto", "method": "permit2", "facilitator": FRIEND}])
+def test_A6_no_authorisation_moves_a_coin(bench, change):
+    assert EVM.refuses(coin(bench), bench.account) == ""
+    assert "coin" in EVM.refuses(coin(bench, **change), bench.account)

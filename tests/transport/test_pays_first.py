@@ -13,6 +13,7 @@ from loopback import Seller
 from x402_agent import NoAcceptableOffer, Payer, PaymentInDoubt, PolicyDenied, SigningFailed
 from x402_agent.chains.evm import transfer
 from x402_agent.model import Anchor, ChainRules
+from x402_agent.steps import Progress
 
 PRICE = 10_000
 
@@ -98,7 +99,7 @@ def test_what_was_not_handed_over_goes_out_later_byte_for_byte(payer, seller, mo
     monkeypatch.setattr(transfer.reads, "send_raw", stopped)
     with payer.client() as http, pytest.raises(KeyboardInterrupt):
         http.get(url, extensions={"payment": {"key": "one"}})
-    assert shown == [] and moved(payer) == 0 and states(payer) == ["UNKNOWN"]
+    assert shown == [] and moved(payer) == 0 and states(payer) == ["UNKNOWN"]  # nothing says that a node has it
 
     def spoken(node, raw):
         sent.append(raw)
@@ -127,6 +128,84 @@ def test_one_that_stays_out_of_every_block_is_in_doubt_and_resume_ends_it(payer,
     monkeypatch.setattr(transfer, "PATIENCE", 20)
     payer.resume()
     assert moved(payer) == PRICE and len(shown) == 1 and set(states(payer)) <= {"CLAIMED", "CONFIRMED"}
+
+
+def test_how_far_it_has_come_is_told_and_written_down_as_it_comes(payer, seller):
+    url, _ = shop(seller, payer.box)
+    seen = []
+
+    def look(_ask, step, hold):
+        if isinstance(step, Progress):
+            payer.ledger.flush()
+            seen.append((step.state, payer.ledger.payment(hold.payment_id).state))
+
+    payer.trace = look
+    with payer.client() as http:
+        assert http.get(url).status_code == 200
+    assert seen == [("SEEN", "SEEN"), ("MINED", "MINED"), ("PROVING", "PROVING")] and states(payer) == ["CLAIMED"]
+
+
+@pytest.mark.parametrize("status", [402, 403, 404, 500])
+def test_after_the_money_has_moved_any_answer_is_a_question_about_the_same_proof(payer, seller, status):
+    """Never a second payment: not for the same call, not for one without a key, and not after a restart."""
+    url, shown = shop(seller, payer.box, paid=lambda hit: seller.answer(status))
+    with payer.client() as http:
+        reply = http.get(url)
+        assert reply.status_code == status and reply.extensions["payment"].outcome == "in_doubt" and states(payer) == ["PROVING"]
+        (row,) = payer.ledger.payments()
+        assert [each.state for each in payer.ledger.events(row.payment_id)][:5] == ["RESERVED", "INFLIGHT", "SEEN", "MINED", "PROVING"]
+        for _ in range(2):  # asked for the second time, the chain shows it
+            reply = http.get(url)
+            assert reply.status_code == status and reply.extensions["payment"].outcome == "spent"
+    payer.resume()
+    assert len(set(shown)) == 1 and moved(payer) == PRICE and states(payer) == ["CONFIRMED"] and payer.ledger.verify() == []
+
+
+def test_a_block_that_is_taken_back_is_seen_and_the_same_bytes_go_out_again(payer, seller, monkeypatch):
+    url, shown = shop(seller, payer.box)
+    honest, looks, told = transfer.reads.receipt, [], []
+
+    def shaky(node, txid):
+        looks.append(txid)
+        mined = yield from honest(node, txid)
+        return None if len(looks) == 3 else mined
+
+    def low(node):
+        return 0 if len(looks) < 4 else (yield from high(node))
+        yield
+
+    high = transfer.reads.height
+    monkeypatch.setattr(transfer.reads, "receipt", shaky)
+    monkeypatch.setattr(transfer.reads, "height", low)
+    payer.trace = lambda _ask, step, _hold: told.append(step.state) if isinstance(step, Progress) else None
+    with payer.client() as http:
+        assert http.get(url).status_code == 200
+    assert told == ["SEEN", "MINED", "INFLIGHT", "MINED", "PROVING"] and len(set(shown)) == 1 and moved(payer) == PRICE
+
+
+def test_one_that_failed_in_a_final_block_gives_its_price_back_and_only_then_is_another_made(payer, seller, monkeypatch):
+    url, shown = shop(seller, payer.box)
+    honest = transfer.reads.receipt
+
+    def failed(node, txid):
+        mined = yield from honest(node, txid)
+        return mined and dataclasses.replace(mined, ok=False, logs=())
+
+    def no_logs(node, token, **_):
+        return []
+        yield
+
+    monkeypatch.setattr(transfer.reads, "receipt", failed)
+    with payer.client() as http, pytest.raises(PaymentInDoubt, match="and failed"):
+        http.get(url, extensions={"payment": {"key": "one"}})
+    assert states(payer) == ["MINED"] and shown == []
+    monkeypatch.setattr(transfer.reads, "transfer_logs", no_logs)
+    (done,) = payer.resume()
+    assert done.after == "REVERTED" and "its fee stays counted" in done.note and payer.ledger.verify() == []
+    monkeypatch.undo()
+    with payer.client() as http:
+        assert http.get(url, extensions={"payment": {"key": "one"}}).status_code == 200
+    assert states(payer) == ["CLAIMED", "REVERTED"]
 
 
 @everywhere

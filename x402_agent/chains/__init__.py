@@ -45,9 +45,10 @@ class Chain(Protocol):
     network, `fee(offer, rules) -> Money`: from memory, the most that this takes beside the price, in its own coin. What must be
     set before it can pay at all, `unset(offer, node, rules) -> str` says, in words, or "".
 
-    One with `broadcast(offer, terms, proof, node) -> Steps[None]` takes offers of the method `transfer`, which pay first: it
-    hands the proof's bytes (whose payload names their id as `transaction`) to nodes, always the same ones, and returns once the seller can see the money there; it raises
-    NodeError or PaymentInDoubt, and then only `fate` frees anything.
+    One with `broadcast(offer, terms, proof, node) -> Steps[None]` takes offers of the method `transfer`, which pay first. The
+    proof's payload names `transaction`, its id as its chain writes it. `broadcast` hands the same bytes to nodes, yields
+    `Progress` (SEEN, MINED with the fee that it took, INFLIGHT after a reorg), and returns once the seller can see the money; it
+    raises NodeError or PaymentInDoubt within `steps.ON_CHAIN` seconds, and then only `fate` frees anything.
     """
 
     namespace: str
@@ -71,8 +72,8 @@ class Chain(Protocol):
         """The proof: the same bytes for the same offer and terms. Raises SigningFailed."""
 
     def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
-        """What the chain says: `settled`, `dead` (it can never settle) or `unknown`. It holds no secret: what was signed
-        is made anew from offer and terms, without its signature."""
+        """What the chain says: `settled`, `dead` (it can never settle), `failed` (a final block holds it, and it moved nothing:
+        only its fee is gone) or `unknown`. It holds no secret: what was signed is made anew from offer and terms."""  # fmt: skip
 
     def charged(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
         """What this transaction, named by the seller, took of a ceiling, in atomic units; None in any doubt."""

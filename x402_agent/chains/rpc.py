@@ -49,9 +49,10 @@ def alike(words: Iterable[Steps[T | None]]) -> Steps[T | None]:
 
 
 def verdict(family: Callable[[Network, str], Node], network: Network, node: str, one: Callable[[Any], Steps[str]]) -> Steps[str]:
-    """What the nodes of a network make of a proof: `settled`, `dead` or `unknown`. `one` asks a single node.
+    """What the nodes of a network make of a proof: `settled`, `dead`, `failed` or `unknown`. `one` asks a single node.
 
-    One node's word is enough for `settled`, which keeps money counted; `dead` frees it, so all must say it (C2).
+    One node's word is enough for `settled`, which keeps money counted; `dead` and `failed` free it, so all must say it (C2):
+    of both it is `failed`, by which its fee stays counted.
     """
     words = []
     try:
@@ -61,7 +62,8 @@ def verdict(family: Callable[[Network, str], Node], network: Network, node: str,
                 return "settled"
     except SettingsError:
         return "unknown"
-    return "dead" if set(words) == {"dead"} else "unknown"
+    freed = bool(words) and set(words) <= {"dead", "failed"}
+    return max(words) if freed else "unknown"
 
 
 def shown(url: Secret) -> str:

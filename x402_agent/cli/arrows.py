@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..policy import dollars
-from ..steps import Close, Commit, Hold, Send
+from ..steps import Close, Commit, Hold, Progress, Send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +47,9 @@ class Arrows:
         elif isinstance(step, Commit) and value is not None:
             nonce = step.proof.nonce
             self.write(f"      proof    {nonce[2:6]}…{nonce[-2:]}   written down, then sent")
+        elif isinstance(step, Progress):
+            self.flush()
+            self.write(f"      {step.state.lower():8} {step.words}")
         elif isinstance(step, Close) and step.receipt is not None:
             took = int((time.monotonic() - self._start) * 1000)
             claim = step.receipt.transaction

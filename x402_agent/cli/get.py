@@ -14,6 +14,7 @@ from .. import Payer, Settings, SettingsError
 from ..policy import micros
 from ..recovery import delivered
 from ..secret import plain
+from ..steps import Progress
 from .common import Exit, as_json, asked, errors, sandbox_payer, say
 from .secrets import payer as own_payer
 
@@ -69,8 +70,25 @@ def run(
                 asked = {"max": maximum or None, "key": key or None, "again": again}
                 payment = {name: value for name, value in asked.items() if value is not None}
                 options["extensions"] = {"payment": payment}
-                code = _save(payer, verb, url, options, output, json=json, overwrite=overwrite) if output else _fetch(payer, verb, url, options, json)
+                payer.trace, told = _watched(json)
+                if output:
+                    code = _save(payer, verb, url, options, output, told, json=json, overwrite=overwrite)
+                else:
+                    code = _fetch(payer, verb, url, options, told, json)
     raise typer.Exit(code)
+
+
+def _watched(json: bool) -> tuple[Callable[[Any, Any, Any], None], list[dict[str, str]]]:
+    """A trace of how far a payment has come that is broadcast first: told as it comes, and kept for the document."""
+    found: list[dict[str, str]] = []
+
+    def trace(_ask: Any, step: Any, _value: Any) -> None:
+        if isinstance(step, Progress):
+            found.append({"state": step.state, "words": plain(step.words, 300)})
+            if not json:
+                say(f"  {step.state.lower():9} {found[-1]['words']}")
+
+    return trace, found
 
 
 def _headers(lines: list[str] | None) -> list[tuple[str, str]]:
@@ -93,7 +111,7 @@ def _body(data: str | None) -> bytes | None:
         raise SettingsError(f"{data[1:]} cannot be read: {why.strerror}", rule="-d @file") from None
 
 
-def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], json: bool) -> int:
+def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], told: list[dict[str, str]], json: bool) -> int:
     show = _shown()
     with payer.client() as http, http.stream(verb, url, **options) as reply:
         body = bytearray()
@@ -107,10 +125,12 @@ def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], json: boo
             show(chunk, reply.extensions.get("payment"))
     if not json and body and not body.endswith(b"\n") and sys.stdout.isatty():
         say("")
-    return _told(reply, _content(bytes(body)) if json else {}, json)
+    return _told(reply, {**_content(bytes(body)), "progress": told} if json else {}, json)
 
 
-def _save(payer: Payer, verb: str, url: str, options: dict[str, Any], output: Path, *, json: bool, overwrite: bool) -> int:
+def _save(
+    payer: Payer, verb: str, url: str, options: dict[str, Any], output: Path, told: list[dict[str, str]], *, json: bool, overwrite: bool
+) -> int:  # fmt: skip
     """Into a file; what is no goods goes where it always goes."""
     said = bytearray()
 
@@ -119,7 +139,8 @@ def _save(payer: Payer, verb: str, url: str, options: dict[str, Any], output: Pa
 
     reply, size = delivered(payer, verb, url, output, overwrite=overwrite, other=kept if json else _shown(), **options)
     good = 200 <= reply.status_code < 300
-    code = _told(reply, {"output": str(output.absolute()), "bytes": size} if good else _content(bytes(said)), json)
+    content = {"output": str(output.absolute()), "bytes": size} if good else _content(bytes(said))
+    code = _told(reply, {**content, "progress": told}, json)
     if good and not json:
         say(f"{size} bytes in {output}")
     return code

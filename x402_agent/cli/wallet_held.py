@@ -48,7 +48,7 @@ def held(settings: Settings, where: Network, address: str) -> tuple[dict[str, st
         return found, ""
     try:
         for asset in assets.assets():
-            if asset.network is where:
+            if asset.network is where and not (asset.native and hasattr(chain, "coin")):  # told once, as the coin
                 found[asset.id] = Money(drive(chain.balance(asset, address, node)), asset).text
         return found, coins(drive(chain.coin(where, address, node))) if hasattr(chain, "coin") else ""
     except (NodeError, SettingsError) as why:

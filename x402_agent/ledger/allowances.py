@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Allowances", "enough", "took"]
 
+_OWN = ("", "transfer")  # ways by which nobody takes it but we ourselves send it
 _IN_DOUBT = states.listed(states.UNSENT | states.IN_DOUBT)
 _THROUGH = (
     "FROM x402_payments p JOIN x402_offers o ON o.offer_digest = p.offer_digest "
-    "WHERE o.method <> '' AND p.asset = ? AND p.from_address = ? COLLATE NOCASE AND p.id > ?"
+    "WHERE o.method NOT IN ('', 'transfer') AND p.asset = ? AND p.from_address = ? COLLATE NOCASE AND p.id > ?"
 )
 _USED = f"SELECT CASE p.charged WHEN '' THEN p.amount ELSE p.charged END, p.fee_cap {_THROUGH} AND p.state NOT IN {states.listed(states.FREED)}"
 _FIRST = f"SELECT MIN(p.id) {_THROUGH} AND p.state IN {_IN_DOUBT}"
@@ -119,7 +120,7 @@ def _record(store: Store, key: tuple[str, str, str, str], amount: int, txid: str
 def enough(store: Store, hold: Hold) -> None:
     """Raise NoAcceptableOffer when others have taken, meanwhile, what this payment was chosen for; under the lock."""
     offer = hold.offer
-    if not offer.method:
+    if offer.method in _OWN:
         return
     where = _key(offer.network.id, offer.asset.address, hold.terms.payer, "")[:3]
     for row in store.db.execute(_SPENDERS, where).fetchall():
@@ -137,7 +138,7 @@ def enough(store: Store, hold: Hold) -> None:
 
 def took(store: Store, hold: Hold) -> None:
     """A payment through a spender was written: keep memory in step."""
-    if hold.offer.method:
+    if hold.offer.method not in _OWN:
         offer, held = hold.offer, store.cache.allowances
         where = _key(offer.network.id, offer.asset.address, hold.terms.payer, "")[:3]
         for key in [key for key in held if key[:3] == where]:

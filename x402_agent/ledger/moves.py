@@ -75,10 +75,12 @@ def move(
     answer: Answer | None = None,
     note: str = "",
     charged: int | None = None,
+    idle: bool = False,
 ) -> int:
     """Write the move and its event; raises LedgerError when it is not legal. Staying is recorded, and moves nothing.
 
-    `charged` is what the chain shows to have moved, in atomic units beside the fee; REVERTED is 0 of the price.
+    `charged` is what the chain shows to have moved, in atomic units beside the fee; REVERTED is 0 of the price. `idle`: nobody
+    is at it any more, although its state is one of those under way.
     -> the micro-dollars that it gives back.
     """
     before = row.state
@@ -101,7 +103,8 @@ def move(
     charged = 0 if state == "REVERTED" and before != state else charged
     given = 0 if charged is None else _given(store, row, charged)
     journal = store.journal
-    values = (state, is_open, delivered, refused, store.owner, status, transaction, note, int(now), journal.seq + 1,
+    owner = "" if idle else store.owner
+    values = (state, is_open, delivered, refused, owner, status, transaction, note, int(now), journal.seq + 1,
               row.id, row.last_event)  # fmt: skip
     if store.db.execute(_UPDATE, values).rowcount != 1:
         raise Overtaken("the row has moved meanwhile", rule="compare and swap", payment_id=row.payment_id)
@@ -120,9 +123,11 @@ def move(
         counters.take(store, row.id, before, given, charged=charged)
         store.cache.allowances.clear()
     store.cache.moved(before, state)
+    if idle:
+        store.cache.bad = None
     if is_open != row.is_open:
         store.cache.opened(row.ask_key, 1 if is_open else -1)
-    row.state, row.is_open, row.delivered, row.refused, row.owner = state, is_open, delivered, refused, store.owner
+    row.state, row.is_open, row.delivered, row.refused, row.owner = state, is_open, delivered, refused, owner
     row.status, row.transaction, row.note, row.last_event = status, transaction, note, seq
     return given
 

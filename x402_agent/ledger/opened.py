@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import LedgerError, PaymentError
 from ..secret import Secret
-from . import checkpoints, recovery
+from . import checkpoints, recovery, states
 from .notes import Note
 from .store import Store
 from .writer import Forgiving, Job, Writer
@@ -79,7 +79,7 @@ class Opened:
         return Secret(self._store.secret)
 
     def _busy(self, store: Store, row: sqlite3.Row) -> bool:
-        return row["state"] == "INFLIGHT" and self._at_work(store, row)
+        return row["state"] in states.UNDER_WAY and self._at_work(store, row)
 
     def _at_work(self, store: Store, row: sqlite3.Row) -> bool:
         """Whether somebody is presenting this very proof now: another live process, or a call of ours."""

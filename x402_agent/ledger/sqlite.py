@@ -36,8 +36,8 @@ __all__ = ["SqliteLedger"]
 
 _DIGEST = "UPDATE x402_payments SET proof_digest = ? WHERE payment_id = ?"
 _STORED = "SELECT proof_digest FROM x402_payments WHERE payment_id = ?"
-_AT_WORK = states.UNSENT | {"INFLIGHT"}
-_KNOWN_BETTER = states.SPENT | {"SEEN", "MINED", "PROVING"}
+_AT_WORK = states.UNSENT | states.UNDER_WAY
+_KNOWN_BETTER = states.SPENT | states.ON_CHAIN
 
 
 class _Admitted(NamedTuple):
@@ -133,6 +133,14 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
         writer = self._writer if self._store is not None and not self._forked else None
         kind = Late if state == "CLAIMED" and not self._child else Forgiving
         return kind(writer, lambda store: self._close(store, hold, state, answer, request), write=True, full=False)
+
+    def progress(self, hold: Hold, state: str, words: str = "") -> Job[None]:
+        """How far a payment that pays first has come: SEEN, MINED, INFLIGHT (no longer in a block) or PROVING.
+
+        What is no move from where it stands changes nothing; a write that fails is logged, and the payment stays counted.
+        """
+        writer = self._writer if self._store is not None and not self._forked else None
+        return Forgiving(writer, lambda store: self._progress(store, hold, state, words), write=True, full=False)
 
     # -- inside the transaction -----------------------------------------------------------------------------------
 
@@ -312,7 +320,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
         row = known(store, hold.payment_id)
         if row is None or row.state in states.FREED | states.UNSENT | {"REVERTED"}:
             return None
-        if row.state == "INFLIGHT" and row.owner != store.owner and store.owners.alive(row.owner):
+        if row.state in states.UNDER_WAY and row.owner != store.owner and store.owners.alive(row.owner):
             return None
         stored = store.db.execute(_STORED, (hold.payment_id,)).fetchone()[0]
         if proof_digest and stored and proof_digest != stored:
@@ -351,7 +359,15 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
             return
         if row.state in _KNOWN_BETTER and row.state != state and not states.legal(row.state, state):
             state = row.state  # a later, worse answer takes nothing back
-        move(store, row, state, answer=answer)
+        move(store, row, state, answer=answer, idle=state in states.ON_CHAIN)
+
+    def _progress(self, store: Store, hold: Hold, state: str, words: str) -> None:
+        row = self._live.get(hold.payment_id) or known(store, hold.payment_id)
+        path = ("MINED", state) if state == "PROVING" else (state,)
+        for each in path if row is not None else ():
+            assert row is not None
+            if states.legal(row.state, each):
+                move(store, row, each, note=words[:500])
 
 
 def _plan(store: Store, ask: Ask, offer: Offer, terms: Terms, limits: tuple[Limit, ...], stop: Stop) -> Hold:

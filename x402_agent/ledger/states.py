@@ -1,8 +1,8 @@
 """The states of a payment and the only moves between them: one table, and nothing leaves it.
 
 An authorisation (EIP-3009, Permit2) goes RESERVED, INFLIGHT, CLAIMED. A payment that is broadcast first and proved
-afterwards goes RESERVED, BUILT (raw bytes durable), INFLIGHT (may be broadcast), SEEN, MINED, PROVING (final, its id is
-being shown), CLAIMED. A move that frees money needs a proof: RELEASED that nothing left this machine, DEAD that the
+afterwards goes RESERVED, INFLIGHT (may be broadcast), SEEN, MINED, PROVING (as deep as its seller wants, its id is being
+shown), CLAIMED; BUILT, raw bytes durable, is a state of our own transactions. A move that frees money needs a proof: RELEASED that nothing left this machine, DEAD that the
 chain can never settle it any more, REVERTED that it failed for good, and then the fee stays counted. The clock alone
 frees nothing.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..model import Outcome
 
-__all__ = ["COUNTED", "FREED", "IN_DOUBT", "MOVES", "NO_GOODS", "NO_PROOF", "SPENT", "STATES", "STILL", "UNSENT", "came", "is_open", "legal", "listed", "outcome"]
+__all__ = ["COUNTED", "FREED", "IN_DOUBT", "MOVES", "NO_GOODS", "NO_PROOF", "ON_CHAIN", "SPENT", "STATES", "STILL", "UNDER_WAY", "UNSENT", "came", "is_open", "legal", "listed", "outcome"]
 
 MOVES: dict[str, frozenset[str]] = {
     "": frozenset({"RESERVED", "BUILT", "INFLIGHT"}),
@@ -25,8 +25,8 @@ MOVES: dict[str, frozenset[str]] = {
     "INFLIGHT": frozenset({"CLAIMED", "UNKNOWN", "PAID_UNDELIVERED", "SEEN", "MINED", "CONFIRMED", "REVERTED", "DEAD", "QUARANTINE"}),
     "SEEN": frozenset({"INFLIGHT", "MINED", "CONFIRMED", "REVERTED", "DEAD", "QUARANTINE"}),
     "MINED": frozenset({"INFLIGHT", "PROVING", "CONFIRMED", "REVERTED", "DEAD", "QUARANTINE"}),
-    "PROVING": frozenset({"CLAIMED", "PAID_UNDELIVERED", "QUARANTINE"}),
-    "UNKNOWN": frozenset({"CLAIMED", "PAID_UNDELIVERED", "CONFIRMED", "DEAD", "QUARANTINE"}),
+    "PROVING": frozenset({"INFLIGHT", "CLAIMED", "PAID_UNDELIVERED", "CONFIRMED", "REVERTED", "DEAD", "QUARANTINE"}),
+    "UNKNOWN": frozenset({"SEEN", "MINED", "CLAIMED", "PAID_UNDELIVERED", "CONFIRMED", "REVERTED", "DEAD", "QUARANTINE"}),
     "CLAIMED": frozenset({"PAID_UNDELIVERED", "CONFIRMED", "DEAD"}),
     "PAID_UNDELIVERED": frozenset({"CLAIMED", "DEAD"}),
     "QUARANTINE": frozenset({"CONFIRMED", "DEAD"}),
@@ -39,6 +39,8 @@ STATES = frozenset(MOVES) - {""}
 FREED = frozenset({"RELEASED", "DEAD"})
 COUNTED = STATES - FREED  # REVERTED with its fee alone
 UNSENT = frozenset({"RESERVED", "BUILT"})  # no byte has left this machine
+ON_CHAIN = frozenset({"SEEN", "MINED", "PROVING"})  # what nodes have shown of a payment that pays first
+UNDER_WAY = frozenset({"INFLIGHT"}) | ON_CHAIN  # while its owner is at it: somebody shows it, or waits for its blocks
 IN_DOUBT = frozenset({"INFLIGHT", "SEEN", "MINED", "PROVING", "UNKNOWN", "QUARANTINE"})
 SPENT = frozenset({"CLAIMED", "CONFIRMED", "PAID_UNDELIVERED"})
 NO_GOODS = frozenset({"UNKNOWN", "QUARANTINE", "PAID_UNDELIVERED", "CONFIRMED"})  # while open: nobody is at it, nothing came

@@ -16,7 +16,25 @@ from ..ledger.purchase import Rebuy
 from ..ledger.states import outcome
 from ..model import Money, Receipt
 from ..policy import Choice, choose, locked
-from ..steps import Approve, Aside, Broadcast, Close, Collect, Commit, Find, Hold, Keep, Look, Return, Send, Sign, Use
+from ..steps import (
+    Approve,
+    Aside,
+    Broadcast,
+    Call,
+    Close,
+    Collect,
+    Commit,
+    Find,
+    Hold,
+    Keep,
+    Look,
+    Progress,
+    Return,
+    Send,
+    Sign,
+    Use,
+    Walk,
+)
 from . import consent
 from .paying import Paying
 from .prepay import LIFETIME, same_terms
@@ -269,7 +287,25 @@ class Kit:
         hold, where = step.hold, step.hold.offer.network
         chain: Any = self.payer.chains[where.namespace]
         self.sent = str(step.proof.payload["transaction"])
-        return Aside(chain.broadcast(hold.offer, hold.terms, step.proof, self.payer.settings.nodes.get(where.id, "")))
+        return Aside(self._followed(hold, chain.broadcast(hold.offer, hold.terms, step.proof, self.payer.settings.nodes.get(where.id, ""))))
+
+    def _followed(self, hold: HeldBudget, steps: Steps[None]) -> Steps[None]:
+        """The same steps; how far they have come is written down, and told to whoever looks on."""
+        walk = Walk(steps)
+        for step in walk:
+            try:
+                if isinstance(step, Progress):
+                    yield from self._told(hold, step)
+                else:
+                    walk.got = yield step
+            except BaseException as why:
+                walk.failed = why
+        yield from self._told(hold, Progress("PROVING", "its id may be shown"))
+
+    def _told(self, hold: HeldBudget, step: Progress) -> Steps[None]:
+        yield Call(self.payer.ledger.progress(hold, step.state, step.words).run, ours=True)
+        if self.payer.trace is not None:
+            self.payer.trace(hold.ask, step, hold)
 
     def _close(self, step: Close, milliseconds: int) -> Any:
         hold, receipt = step.hold, step.receipt

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import NodeError, PaymentError, SettingsError
+from ..flow import FREES
 from ..model import FOREVER, Money
 from ..transport.fetch import drive
 from . import receipts
@@ -73,9 +74,10 @@ def _one(payer: Payer, hold: Hold, output: Path | None) -> Resumed:
     if hold.state == "QUARANTINE":
         return _after(payer, hold, "its row was damaged: nothing is shown, and it stays counted")
     verdict = _ask(payer, hold)
-    if verdict == "dead":
-        payer.ledger.close(hold, "DEAD", note="unused on chain past its expiry").run()
-        return _after(payer, hold, "never arrived; the hold is released")
+    if verdict in FREES:
+        state, note = FREES[verdict]
+        payer.ledger.close(hold, state, note=note).run()
+        return _after(payer, hold, "never arrived; the hold is released" if state == "DEAD" else f"{note}; only its fee stays counted")
     try:
         words = again.show(payer, hold, output)
     except Exception as why:  # the network's own words may quote anything: only their kind is shown

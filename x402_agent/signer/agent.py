@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NoAcceptableOffer, PaymentError, SettingsError
+from ..flow import FREES
 from ..model import NO_ANCHOR, Ask, Cap, Limit
 from ..payer import Payer
 from ..payer.kit import Kit, Quote
@@ -239,8 +240,8 @@ class AgentPayer(Payer):
         lost = ask.has_body and kept is None
         found, fate = self.desk.again(payment_id, ask, only_ask=lost or waits)
         seen = "settled on chain; " if fate == "settled" else ""
-        if fate == "dead":
-            return "never arrived; the hold is released"
+        if fate in FREES:
+            return "never arrived; the hold is released" if fate == "dead" else f"{FREES[fate][1]}; only its fee stays counted"
         if waits:
             return f"{seen}its goods wait for the same request; x402-agent resume {payment_id[:8]} --output FILE writes them"
         if found is None:

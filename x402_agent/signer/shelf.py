@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LedgerError, PolicyDenied
+from ..ledger.states import UNDER_WAY
 from ..model import Credential, Repeat
 from ..secret import Secret
 from ..steps import Goods, Return
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .frames import Fields
     from .session import Session
 
-__all__ = ["GOODS", "LARGE", "OPS", "REQUEST", "keep_request", "waits"]
+__all__ = ["GOODS", "LARGE", "OPEN", "OPS", "REQUEST", "keep_request", "waits"]
 
 REQUEST = (1 << 20) + (1 << 17)  # bytes: a body of 1 MiB, and its headers
 GOODS = MAX_TAIL
@@ -31,7 +32,7 @@ MOST_TOKENS = 256  # credentials of one agent
 _HEADERS = 1 << 17  # bytes of headers, as JSON
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}").fullmatch
 _VALUE = re.compile(r"[\t -~\x80-\xff]{0,65536}").fullmatch
-_OPEN = ("INFLIGHT", "UNKNOWN", "CONFIRMED", "PAID_UNDELIVERED")
+OPEN = UNDER_WAY | {"UNKNOWN", "CONFIRMED", "PAID_UNDELIVERED"}  # states in which a proof may be shown again
 log = logging.getLogger("x402_agent.signer")
 
 
@@ -73,7 +74,7 @@ def _keep(session: Session, told: Fields, _: bytes) -> dict[str, Any]:
     """A credential that one of this agent's payments bought, for that payment's own origin."""
     credential, ledger = credential_in(told.inner("credential")), session.payer.ledger
     hold = session.own(told)
-    if credential.payment_id != hold.payment_id or hold.state not in _OPEN:
+    if credential.payment_id != hold.payment_id or hold.state not in OPEN:
         raise PolicyDenied("no payment of yours bought this credential", rule="a credential belongs to its payment")
     if not sound(credential, hold.ask):
         return {"kept": False}
@@ -105,7 +106,7 @@ def _request(session: Session, told: Fields, _: bytes) -> tuple[dict[str, Any], 
 def _stored(session: Session, told: Fields, tail: bytes) -> dict[str, Any]:
     """Goods that came while nobody waited for them, durable before the payment is closed."""
     hold = session.own(told)
-    if hold.state not in _OPEN:
+    if hold.state not in OPEN:
         raise PolicyDenied(f"payment {hold.payment_id} is {hold.state}: nothing is expected of it", rule="open payments only")
     ((_, status), *headers), body = _parsed(tail, goods=True)
     if session.payer.ledger.kept_bytes(session.agent.name) + len(tail) > MOST_KEPT:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import tasks
 from ..errors import PolicyDenied
-from ..flow import prove, prove_hold
+from ..flow import FREES, prove, prove_hold
 from ..transport.fetch import drive
 from . import purses, shelf
 from .nouns import ask_in, challenge_in, error_out, hold_out, limits_out, proof_out, slips_in
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OPS"]
 
-_CLAIMS = {"CLAIMED": "CLAIMED", "PAID_UNDELIVERED": "PAID_UNDELIVERED", "UNKNOWN": "UNKNOWN", "RELEASED": "UNKNOWN"}
+_CLAIMS = {"CLAIMED": "CLAIMED", "PAID_UNDELIVERED": "PAID_UNDELIVERED", "UNKNOWN": "UNKNOWN", "RELEASED": "UNKNOWN", "PROVING": "UNKNOWN"}
 _MONTH = 31 * 86400 * 1000  # milliseconds
 log = logging.getLogger("x402_agent.signer")
 
@@ -71,13 +71,14 @@ def _pay(session: Session, told: Fields, tail: bytes) -> dict[str, Any]:
 
 def _again(session: Session, told: Fields, _: bytes) -> dict[str, Any]:
     hold = session.own(told)
-    if hold.state not in ("INFLIGHT", "UNKNOWN", "CONFIRMED", "PAID_UNDELIVERED"):
+    if hold.state not in shelf.OPEN:
         raise PolicyDenied(f"payment {hold.payment_id} is {hold.state}: there is nothing to show again", rule="open payments only")
     kit = session.kit(hold.ask)
     fate = "unknown" if hold.state in ("CONFIRMED", "PAID_UNDELIVERED") else drive(kit.fate(hold))
-    if fate == "dead":
-        session.payer.ledger.close(hold, "DEAD", note="unused on chain past its expiry").run()
-        return {"fate": "dead"}
+    if fate in FREES:
+        state, note = FREES[fate]
+        session.payer.ledger.close(hold, state, note=note).run()
+        return {"fate": fate}
     if fate == "settled":
         session.payer.ledger.close(hold, "CONFIRMED", note="found on chain").run()
         hold = session.own(told)

@@ -10,7 +10,7 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..steps import Call, Fetch, Fetched, Sleep, Walk
+from ..steps import Call, Fetch, Fetched, Progress, Sleep, Walk
 from .streams import DEADLINE, install
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ async def fetch_async(step: Fetch) -> Fetched:
 
 
 def drive(steps: Steps[T]) -> T:
-    """Perform the Fetch, Sleep and Call steps of a generator in this thread; -> what it returns. It may take no others."""
+    """Perform the Fetch, Sleep, Call and Progress steps of a generator in this thread; -> what it returns. It may take no others."""
     walk = Walk(steps)
     token = DEADLINE.set(None)  # whoever is driven here has a time of its own
     try:
@@ -75,8 +75,9 @@ def _perform(step: Any) -> Any:
     if isinstance(step, Call):
         made = step.work()
         return _awaited(made, step.seconds) if hasattr(made, "__await__") else made
-    assert isinstance(step, Sleep)
-    time.sleep(step.seconds)
+    if not isinstance(step, Progress):  # which is told to whoever looks on: here nobody does
+        assert isinstance(step, Sleep)
+        time.sleep(step.seconds)
     return None
 
 
@@ -117,8 +118,10 @@ async def _perform_async(step: Any) -> Any:
             # in a list: trio takes no awaitable out of a thread
             (made,) = await anyio.to_thread.run_sync(lambda: [step.work()], abandon_on_cancel=not step.ours)
             return await made if hasattr(made, "__await__") else made
-    assert isinstance(step, Sleep)
-    return await anyio.sleep(step.seconds)
+    if not isinstance(step, Progress):
+        assert isinstance(step, Sleep)
+        await anyio.sleep(step.seconds)
+    return None
 
 
 def _pace(step: Fetch) -> dict[str, Any]:

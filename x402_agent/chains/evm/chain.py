@@ -47,7 +47,7 @@ class Evm:
             return f"payTo {why}"
         if target < _PRECOMPILES:
             return "payTo is the zero address or a precompile (R1)"
-        if target == address_bytes(asset.address):
+        if not asset.native and target == address_bytes(asset.address):
             return "payTo is the token contract (R1)"
         try:
             own = address_bytes(payer)
@@ -106,7 +106,7 @@ class Evm:
         return Proof(payload, checksum(terms.payer), terms.nonce, terms.valid_before)
 
     def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
-        """`settled`, `dead` or `unknown`, by the JSON-RPC node at this URL (see fate.py)."""
+        """`settled`, `dead`, `failed` or `unknown`, by the JSON-RPC node at this URL (see fate.py)."""
         if offer.method == _FIRST:
             from . import transfer
 
@@ -116,7 +116,9 @@ class Evm:
         return fate(offer, terms, node)
 
     def balance(self, asset: Asset, account: str, node: str) -> Steps[int]:
-        """What an account has of a token, in atomic units; raises NodeError, SettingsError."""
+        """What an account has of a token or coin, in atomic units; raises NodeError, SettingsError."""
+        if asset.native:
+            return (yield from self.coin(asset.network, account, node))
         from . import reads
         from .rpc import Node
 
@@ -152,14 +154,12 @@ class Evm:
     def lookup(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[str]:
         """What the transaction that a seller names shows: `paid` or why not (see lookup.py)."""
         if offer.method == _FIRST:
-            return self._found(offer, terms, node)
+            from . import transfer
+
+            return transfer.lookup(offer, terms, node)
         from .lookup import lookup
 
         return lookup(offer, terms, transaction, node)
-
-    def _found(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
-        """A transfer of ours is found by its account nonce, whatever id a seller names."""
-        return "paid" if (yield from self.fate(offer, terms, node)) == "settled" else "unknown"
 
     def returned(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
         """What this transaction brought back from the payee, in atomic units (see refund.py)."""
@@ -173,6 +173,8 @@ def _way(offer: Offer) -> str:
     asset = offer.asset
     if offer.method == _FIRST:
         return "" if offer.scheme == _FIRST and not offer.facilitator and not offer.fee_cap else "a transfer has no scheme, facilitator or fee of others (A7)"
+    if asset.native:
+        return f"{asset.symbol} is the coin of {asset.network.name}, which no authorisation moves (A6)"
     if offer.method == permit2.METHOD:
         if offer.scheme not in permit2.SPENDERS:
             return f"scheme {offer.scheme} is not one we sign by Permit2 (A7)"

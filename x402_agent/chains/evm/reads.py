@@ -36,11 +36,13 @@ __all__ = [
     "final",
     "head",
     "height",
+    "is_account",
     "native",
     "nonce",
     "permit2_nonce",
     "receipt",
     "send_raw",
+    "sent",
     "settled",
     "transfer_logs",
 ]
@@ -49,6 +51,7 @@ TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef" 
 APPROVAL = "0x8c5be1e5ebec7d5bd14f71427d1e84f3dd0314c0f7b2291e5b200ac8c7c3b925"  # Approval(address,address,uint256)
 TXID = re.compile(r"0x[0-9a-fA-F]{64}").fullmatch
 _LOGS = 256 * 1024
+_DELEGATED = bytes.fromhex("ef0100")
 _TIME = re.compile(rb'"timestamp"\s*:\s*"0x([0-9a-fA-F]{1,16})"').findall
 _NUMBER = re.compile(rb'"number"\s*:\s*"(0x[0-9a-fA-F]{1,16})"').findall
 
@@ -171,9 +174,15 @@ def fees(node: Node) -> Steps[Fees]:
     return made
 
 
-def estimate(node: Node, sender: str, to: str, call: bytes) -> Steps[int]:
-    """The gas that a call would use now; raises NodeError with the node's words when it would revert."""
-    what = {"from": sender, "to": to, "data": "0x" + call.hex()}
+def is_account(node: Node, address: str) -> Steps[bool]:
+    """Whether no contract's code answers for this address: none, or that of an account with a key (EIP-7702: 0xef0100 and an address)."""
+    found: bytes = yield from node.read(data, "eth_getCode", address, "latest")
+    return not found or (len(found) == 23 and found[:3] == _DELEGATED)
+
+
+def estimate(node: Node, sender: str, to: str, call: bytes, value: int = 0) -> Steps[int]:
+    """The gas that a call with `value` wei would use now; raises NodeError with the node's words when it would revert."""
+    what = {"from": sender, "to": to, "data": "0x" + call.hex(), **({"value": hex(value)} if value else {})}
     found: int = yield from node.read(quantity, "eth_estimateGas", what)
     return found
 
@@ -223,16 +232,17 @@ def called(node: Node, txid: str) -> Steps[tuple[str, bytes]]:
     return made
 
 
-def sent(node: Node, txid: str) -> Steps[tuple[str, int, str, bytes]]:
-    """Who sent a transaction under which account nonce, whom it called and with which bytes; addresses in lower case. Raises NodeError."""
+def sent(node: Node, txid: str) -> Steps[tuple[str, int, str, int, bytes]]:
+    """Who sent a transaction under which account nonce, whom it called, with how many wei and which bytes; addresses in lower
+    case. Raises NodeError."""  # fmt: skip
 
-    def read(found: Any) -> tuple[str, int, str, bytes]:
+    def read(found: Any) -> tuple[str, int, str, int, bytes]:
         if str(found["hash"]).lower() != txid.lower():
             raise ValueError("another transaction")
         to = "" if found["to"] is None else "0x" + data(found["to"], 20).hex()
-        return "0x" + data(found["from"], 20).hex(), quantity(found["nonce"]), to, data(found["input"])
+        return "0x" + data(found["from"], 20).hex(), quantity(found["nonce"]), to, quantity(found["value"]), data(found["input"])
 
-    made: tuple[str, int, str, bytes] = yield from node.read(read, "eth_getTransactionByHash", txid)
+    made: tuple[str, int, str, int, bytes] = yield from node.read(read, "eth_getTransactionByHash", txid)
     return made
 
 

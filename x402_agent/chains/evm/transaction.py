@@ -1,6 +1,6 @@
 """Our own transactions as bytes: RLP, signatures, and the id that is known before anything is broadcast.
 
-Two calls exist, ERC-20 `approve` and `transfer`, and no other calldata is ever made; no coin is ever sent along.
+Three kinds exist: ERC-20 `approve` and `transfer`, which send no coin along, and a coin sent without any calldata.
 Sources: the RLP appendix of the Ethereum yellow paper, EIP-155 (legacy), EIP-1559 and EIP-2718 (type 2), ERC-20.
 """
 
@@ -28,7 +28,7 @@ Item = bytes | int | list["Item"]
 
 @dataclass(frozen=True, slots=True)
 class Unsigned:
-    """One call of a contract. `gas` in units, fees in wei per unit; `tip` None makes it a legacy transaction."""
+    """One call of a contract, or `value` wei. `gas` in units, fees in wei per unit; `tip` None makes it a legacy transaction."""
 
     chain_id: int
     nonce: int
@@ -37,6 +37,7 @@ class Unsigned:
     gas: int
     max_fee: int
     tip: int | None
+    value: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +90,18 @@ def _length(size: int, offset: int) -> bytes:
 
 def sign(made: Unsigned, signer: Signer) -> Signed:
     """The signed bytes and their id. Raises SigningFailed when the call is none of ours or the signer's answer is odd."""
-    if len(made.data) != 68 or made.data[:4] not in (_APPROVE, _TRANSFER):
-        raise SigningFailed("only approve and transfer are ever called", rule="no other calldata exists")
+    called = len(made.data) == 68 and made.data[:4] in (_APPROVE, _TRANSFER) and not made.value
+    if not called and (made.data or not 0 < made.value < 1 << 128):
+        raise SigningFailed("only approve and transfer are ever called, and coins sent without a call", rule="no other calldata exists")
     if not (0 < made.gas <= MAX_GAS and 0 <= made.nonce < 1 << 64 and 0 <= (made.tip or 0) <= made.max_fee < 1 << 96):
         raise SigningFailed("gas, fee or account nonce is out of bounds", rule=f"at most {MAX_GAS} gas (C8)")
     to = address_bytes(made.to)
     if made.tip is None:
-        head: list[Item] = [made.nonce, made.max_fee, made.gas, to, 0, made.data]
+        head: list[Item] = [made.nonce, made.max_fee, made.gas, to, made.value, made.data]
         recid, r, s = _signature(keccak(rlp([*head, made.chain_id, 0, 0])), signer)
         raw = rlp([*head, made.chain_id * 2 + 35 + recid, r, s])
     else:
-        head = [made.chain_id, made.nonce, made.tip, made.max_fee, made.gas, to, 0, made.data, []]
+        head = [made.chain_id, made.nonce, made.tip, made.max_fee, made.gas, to, made.value, made.data, []]
         recid, r, s = _signature(keccak(b"\x02" + rlp(head)), signer)
         raw = b"\x02" + rlp([*head, recid, r, s])
     return Signed("0x" + keccak(raw).hex(), raw)

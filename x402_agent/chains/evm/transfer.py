@@ -1,8 +1,9 @@
-"""Paying first: an ERC-20 transfer of our own, whose id is what the seller is shown (method `transfer`).
+"""Paying first: a transfer of our own, of a token (ERC-20) or of the network's coin, whose id is what the seller is shown.
 
 What goes on chain follows from offer and terms alone, so the same hold gives the same bytes: account nonce, gas, fees and the
 height at which it was made stand in its anchor, durable before a byte leaves. No clock ends it: it is dead once a final
-transaction other than it has its account nonce, or it was mined and failed for good.
+transaction other than it has its account nonce, and it has failed where it was mined without moving anything. A coin leaves
+no log, so such a transfer is known again by its id, which the ledger keeps.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ...errors import NoAcceptableOffer, NodeError, PaymentInDoubt, PolicyDenied, SettingsError, SigningFailed
+from ...errors import NoAcceptableOffer, NodeError, PaymentInDoubt, PolicyDenied, SigningFailed
 from ...model import FOREVER, Anchor, Money, Proof, Terms
 from ...primitives import checksum
-from ...steps import Sleep
+from ...steps import ON_CHAIN, Progress, Sleep
+from ..rpc import verdict
 from . import reads, transaction
 from .rpc import Node
 
@@ -22,11 +24,11 @@ if TYPE_CHECKING:
     from ...steps import Steps
     from .. import Signer
 
-__all__ = ["METHOD", "broadcast", "fate", "prepare", "prove", "terms"]
+__all__ = ["METHOD", "broadcast", "fate", "lookup", "prepare", "prove", "terms"]
 
 METHOD = "transfer"
 CEILING = 2 * 10**15  # wei for one transaction where policy says nothing
-PATIENCE = 300.0  # seconds that one conversation waits for a block
+PATIENCE = ON_CHAIN  # seconds that one conversation waits for a block
 _AGAIN = 15.0  # seconds after which the same bytes are handed over once more
 _BEHIND = 900  # seconds of the final chain after which a node that shows nothing is believed
 _ANCHOR = re.compile(r"([1-9][0-9]{0,6}),([1-9][0-9]{0,28}),([0-9]{0,29}),([0-9]{1,12})", re.ASCII).fullmatch
@@ -35,27 +37,38 @@ _ANCHOR = re.compile(r"([1-9][0-9]{0,6}),([1-9][0-9]{0,28}),([0-9]{0,29}),([0-9]
 def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anchor]:
     """Gas, fees, height and the account's next nonce, within what policy lets a network take and the account has.
 
-    Raises NoAcceptableOffer, PolicyDenied (C8), NodeError, SettingsError.
+    A coin goes to no contract: its code may refuse it, which costs the fee, or keep it for ever. An account whose key delegated
+    to code (EIP-7702) is none. Raises NoAcceptableOffer, PolicyDenied (C8), NodeError, SettingsError.
     """
     where = offer.network
     if not node:
         raise NoAcceptableOffer(f"a transfer of our own on {where.name} needs a node", rule="X402_AGENT_NODES",
                                 hint=f"export X402_AGENT_NODES={where.name}=https://…")  # fmt: skip
     asked = Node(where, node)
-    had = yield from reads.balance(asked, offer.asset.address, payer)
+    own = yield from reads.native(asked, payer)
+    had = own if offer.asset.native else (yield from reads.balance(asked, offer.asset.address, payer))
     if had < offer.amount:
         raise NoAcceptableOffer(f"the account has only {Money(had, offer.asset)}, and nothing is ever swapped", rule="balance on chain")
-    call = transaction.transfer(offer.pay_to, offer.amount)
-    gas = (yield from reads.estimate(asked, payer, offer.asset.address, call)) * 5 // 4
+    if offer.asset.native and not (yield from reads.is_account(asked, offer.pay_to)):
+        raise NoAcceptableOffer(f"{offer.pay_to} is a contract, and a coin is sent to none", rule="coins go to accounts (R1)")
+    to, value, call = _call(offer)
+    gas = (yield from reads.estimate(asked, payer, to, call, value)) * 5 // 4
     fees = yield from reads.fees(asked)
     most, cost = min(rules.fees.get("eip155", CEILING), 1 << 64), gas * fees.max_fee
     if gas > transaction.MAX_GAS or cost > most:
         raise PolicyDenied(f"a transfer on {where.name} may cost {cost} wei ({gas} gas), at most {most} are paid", rule="fees of chains (C8)")
-    if (yield from reads.native(asked, payer)) < cost:
+    if own < value + cost:
         raise NoAcceptableOffer(f"{payer} has too little of the coin of {where.name} for {cost} wei of gas", rule="gas is paid by the account itself")
     height = yield from reads.height(asked)
     pending = yield from reads.nonce(asked, payer)
     return Anchor(f"{gas},{fees.max_fee},{'' if fees.tip is None else fees.tip},{height}", pending)
+
+
+def _call(offer: Offer) -> tuple[str, int, bytes]:
+    """Whom the transaction calls, with how many wei and which bytes."""
+    if offer.asset.native:
+        return offer.pay_to, offer.amount, b""
+    return offer.asset.address, 0, transaction.transfer(offer.pay_to, offer.amount)
 
 
 def terms(payer: str, now: int, nonce: bytes, anchor: Anchor) -> Terms:
@@ -71,15 +84,15 @@ def _unsigned(offer: Offer, fixed: Terms) -> transaction.Unsigned:
         raise SigningFailed("the terms hold no gas, fees and account nonce", rule="what a node said before (C6)")
     gas, fee, tip, _ = found.groups()
     chain = int(offer.network.id.partition(":")[2])
-    call = transaction.transfer(offer.pay_to, offer.amount)
-    return transaction.Unsigned(chain, fixed.anchor.number, offer.asset.address, call, int(gas), int(fee), int(tip) if tip else None)
+    to, value, call = _call(offer)
+    return transaction.Unsigned(chain, fixed.anchor.number, to, call, int(gas), int(fee), int(tip) if tip else None, value)
 
 
 def prove(offer: Offer, fixed: Terms, signer: Signer) -> Proof:
     """The signed transaction and its id, `raw` and `transaction` in the payload (0x, hex). Raises SigningFailed."""
     made = transaction.sign(_unsigned(offer, fixed), signer)
     payload = {"transaction": made.txid, "raw": "0x" + made.raw.hex()}
-    return Proof(payload, checksum(fixed.payer), fixed.nonce, fixed.valid_before)
+    return Proof(payload, checksum(fixed.payer), fixed.nonce, fixed.valid_before, made.txid[2:])
 
 
 def broadcast(offer: Offer, fixed: Terms, proof: Proof, node: str) -> Steps[None]:
@@ -89,18 +102,26 @@ def broadcast(offer: Offer, fixed: Terms, proof: Proof, node: str) -> Steps[None
     when PATIENCE ends first; what a node says to a broadcast proves nothing (C5).
     """
     asked, raw, txid = Node(offer.network, node), bytes.fromhex(proof.payload["raw"][2:]), proof.payload["transaction"]
-    waited, sent, pause, words = 0.0, -_AGAIN, 0.25, ""
+    waited, sent, pause, words, stands = 0.0, -_AGAIN, 0.25, "", ""
     while waited < PATIENCE:
         try:
-            mined = yield from reads.receipt(asked, txid)
+            mined = yield from _mined(asked, offer, fixed, txid)
+            if mined is None and stands == "MINED":
+                stands = "INFLIGHT"
+                yield Progress("INFLIGHT", "no longer in a block")
+            if mined is not None and stands != "MINED":
+                stands = "MINED"
+                yield Progress("MINED", f"{txid} in block {mined.block}{'' if mined.ok else ', where it failed'}", mined.fee)
             if mined is not None and not mined.ok:
                 raise _Failed(f"{txid} was mined in block {mined.block} and failed", rule="only what is final ends it")
-            if mined is not None and _shown(offer, fixed, mined):
-                if (yield from reads.height(asked)) - mined.block + 1 >= offer.network.confirmations:
-                    return
-            elif waited - sent >= _AGAIN:
+            if mined is not None and (yield from reads.height(asked)) - mined.block + 1 >= offer.network.confirmations:
+                return
+            if mined is None and waited - sent >= _AGAIN:
                 sent = waited
                 yield from reads.send_raw(asked, raw)
+                if not stands:
+                    stands = "SEEN"
+                    yield Progress("SEEN", f"{txid} was taken by a node")
         except _Failed:
             raise
         except NodeError as why:
@@ -116,28 +137,33 @@ class _Failed(NodeError):
     """It stands in a block and moved nothing."""
 
 
-def _shown(offer: Offer, fixed: Terms, mined: reads.Mined) -> bool:
-    """Whether the receipt holds the token's own Transfer of exactly this amount: a status alone is a word (C4)."""
-    topics = (reads.TRANSFER, *("0x" + who[2:].lower().rjust(64, "0") for who in (fixed.payer, offer.pay_to)))
-    token = offer.asset.address.lower()
-    return any(log.address == token and log.topics == topics and int.from_bytes(log.data) == offer.amount for log in mined.logs)
+def _mined(asked: Node, offer: Offer, fixed: Terms, txid: str) -> Steps[reads.Mined | None]:
+    """Its receipt, once a block holds what was signed: a status alone is a word (C4). Raises NodeError for a success that shows nothing."""
+    mined = yield from reads.receipt(asked, txid)
+    if mined is None or not mined.ok:
+        return mined
+    unsigned = _unsigned(offer, fixed)
+    if offer.asset.native:
+        fine = (yield from reads.sent(asked, txid)) == _as_sent(fixed, unsigned)
+    else:
+        topics = (reads.TRANSFER, *("0x" + who[2:].lower().rjust(64, "0") for who in (fixed.payer, offer.pay_to)))
+        fine = any(log.address == unsigned.to.lower() and log.topics == topics and int.from_bytes(log.data) == offer.amount
+                   for log in mined.logs)  # fmt: skip
+    if not fine:
+        raise NodeError(f"{asked!r} shows a success without what was signed", rule="status and logs (C4)")
+    return mined
 
 
 def fate(offer: Offer, fixed: Terms, node: str) -> Steps[str]:
-    """`settled`, `dead` or `unknown`, by the account's nonce and the token's own Transfers: it holds no key and no id.
+    """`settled`, `dead`, `failed` or `unknown`, by the account's nonce and the token's own Transfers, a coin's by its id.
 
-    One node's word is enough for `settled`; `dead` frees money, so every node must say it (C2).
+    It holds no key. One node's word is enough for `settled`; the others free money, so every node must say them (C2).
     """
-    words = []
     try:
         unsigned = _unsigned(offer, fixed)
-        for one in Node(offer.network, node).each():
-            words.append((yield from _one(one, offer, fixed, unsigned)))
-            if words[-1] == "settled":
-                return "settled"
-    except (SettingsError, SigningFailed):
+    except SigningFailed:
         return "unknown"
-    return "dead" if set(words) == {"dead"} else "unknown"
+    return (yield from verdict(Node, offer.network, node, lambda one: _one(one, offer, fixed, unsigned)))
 
 
 def _one(asked: Node, offer: Offer, fixed: Terms, unsigned: transaction.Unsigned) -> Steps[str]:
@@ -146,16 +172,49 @@ def _one(asked: Node, offer: Offer, fixed: Terms, unsigned: transaction.Unsigned
             return "unknown"
         block = yield from reads.final(asked)
         gone = (yield from reads.nonce(asked, fixed.payer, "finalized")) > unsigned.nonce
-        first = int(fixed.anchor.text.rpartition(",")[2])
-        logs = yield from reads.transfer_logs(asked, offer.asset.address, sender=fixed.payer, to=offer.pay_to, first=first)
-        for log in logs:
-            if log.value == offer.amount and (yield from reads.sent(asked, log.transaction)) == _as_sent(fixed, unsigned):
-                return "settled"
+        if (word := (yield from _by_logs(asked, offer, fixed, unsigned)) or (yield from _by_id(asked, offer, fixed, block))):
+            return word
     except NodeError:
         return "unknown"
     late = block is not None and block[1] > fixed.valid_after + _BEHIND
     return "dead" if gone and late else "unknown"
 
 
-def _as_sent(fixed: Terms, unsigned: transaction.Unsigned) -> tuple[str, int, str, bytes]:
-    return fixed.payer.lower(), unsigned.nonce, unsigned.to.lower(), unsigned.data
+def _by_logs(asked: Node, offer: Offer, fixed: Terms, unsigned: transaction.Unsigned) -> Steps[str]:
+    """`settled` where one of the token's Transfers is ours, whatever its id; else ""."""
+    if offer.asset.native:
+        return ""
+    first = int(fixed.anchor.text.rpartition(",")[2])
+    for log in (yield from reads.transfer_logs(asked, offer.asset.address, sender=fixed.payer, to=offer.pay_to, first=first)):
+        if log.value == offer.amount and (yield from reads.sent(asked, log.transaction)) == _as_sent(fixed, unsigned):
+            return "settled"
+    return ""
+
+
+def _by_id(asked: Node, offer: Offer, fixed: Terms, block: tuple[str, int] | None) -> Steps[str]:
+    """What its receipt says; "" where no block has it. One without an id of its own is `unknown`, a coin's without any."""
+    txid = "0x" + fixed.proved
+    if reads.TXID(txid) is None:
+        return "unknown" if offer.asset.native else ""
+    mined = yield from _mined(asked, offer, fixed, txid)
+    if mined is None:
+        return ""
+    if mined.ok:
+        return "settled"
+    return "failed" if block is not None and mined.block <= int(block[0], 16) else "unknown"
+
+
+def _as_sent(fixed: Terms, unsigned: transaction.Unsigned) -> tuple[str, int, str, int, bytes]:
+    return fixed.payer.lower(), unsigned.nonce, unsigned.to.lower(), unsigned.value, unsigned.data
+
+
+def lookup(offer: Offer, fixed: Terms, node: str) -> Steps[str]:
+    """`paid` once it is final, `pending` in a younger block, `unknown`: it is found by what was signed, whatever id a seller names."""
+    if (yield from fate(offer, fixed, node)) != "settled":
+        return "unknown"
+    asked = Node(offer.network, node)
+    try:
+        count = yield from reads.nonce(asked, fixed.payer, "finalized")
+    except NodeError:
+        return "unknown"
+    return "paid" if count > fixed.anchor.number else "pending"
