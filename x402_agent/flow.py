@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from . import model
 
-__all__ = ["FREES", "Dialect", "Kit", "in_doubt", "judge", "pay", "prove", "prove_hold", "show_again"]
+__all__ = ["FREES", "PAYS_FIRST", "Dialect", "Kit", "in_doubt", "judge", "pay", "prove", "prove_hold", "show_again"]
 
 RESENDS = 2
 PAYS_FIRST = "transfer"  # the method of offers that are paid on chain before the seller is shown the transaction

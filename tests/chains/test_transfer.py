@@ -161,16 +161,21 @@ def proved(terms, proof):
     return replace(terms, proved=proof.txid)
 
 
+def watched(steps, seen):
+    """Perform them, and keep what is told of them."""
+    walk = Walk(steps)
+    for step in walk:
+        seen += [step] if isinstance(step, Progress) else []
+        walk.got = _perform(step)
+
+
 def test_a_coin_moves_exactly_its_amount_and_is_known_by_its_id(bench):
     offer, before = coin(bench), wei(bench)
     terms, proof = bench.made(offer)
     terms = proved(terms, proof)
     assert proof.txid == proof.payload["transaction"][2:] and bench.fate(offer, terms) == "unknown"
     seen = []
-    walk = Walk(EVM.broadcast(offer, terms, proof, bench.node))
-    for step in walk:
-        seen += [step] if isinstance(step, Progress) else []
-        walk.got = _perform(step)
+    watched(EVM.broadcast(offer, terms, proof, bench.node), seen)
     assert wei(bench) - before == 12_345 and bench.fate(offer, terms) == "settled"
     assert [each.state for each in seen] == ["SEEN", "MINED"] and seen[1].fee > 0 and proof.txid in seen[1].words
     assert drive(EVM.lookup(offer, terms, "", bench.node)) == "paid"
@@ -218,12 +223,9 @@ def test_one_that_a_final_block_holds_and_that_moved_nothing_has_failed(bench, m
     terms = proved(terms, proof)
     assert bench.fate(offer, terms) == "failed"
     assert bench.fate(offer, terms, f"{bench.node}|http://127.0.0.1:9") == "unknown"
-    steps = Walk(EVM.broadcast(offer, terms, proof, bench.node))
     seen = []
     with pytest.raises(NodeError, match="failed"):
-        for step in steps:
-            seen += [step] if isinstance(step, Progress) else []
-            steps.got = _perform(step)
+        watched(EVM.broadcast(offer, terms, proof, bench.node), seen)
     assert [(each.state, each.fee > 0) for each in seen] == [("MINED", True)]  # what it cost is told before it is given up
 
 

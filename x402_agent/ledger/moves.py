@@ -122,9 +122,7 @@ def move(
         store.db.execute(_CHARGED, (str(charged), given, row.micros, row.payment_id))
         counters.take(store, row.id, before, given, charged=charged)
         store.cache.allowances.clear()
-    store.cache.moved(before, state)
-    if idle:
-        store.cache.bad = None
+    store.cache.moved(before, "UNKNOWN" if idle else state)
     if is_open != row.is_open:
         store.cache.opened(row.ask_key, 1 if is_open else -1)
     row.state, row.is_open, row.delivered, row.refused, row.owner = state, is_open, delivered, refused, owner

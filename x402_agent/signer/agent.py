@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NoAcceptableOffer, PaymentError, SettingsError
-from ..flow import FREES
+from ..flow import FREES, PAYS_FIRST
 from ..model import NO_ANCHOR, Ask, Cap, Limit
 from ..payer import Payer
 from ..payer.kit import Kit, Quote
@@ -22,7 +22,7 @@ from ..recovery import Resumed
 from ..recovery.again import Again, handed, shown
 from ..secret import Secret
 from ..steps import Approve, Aside, Call, Commit, Find, Hold, Sign
-from ..tasks import Bounds, Task, refusal
+from ..tasks import Confines, Task, refusal
 from ..vault.keeping import Bare
 from ..wallet import Wallet
 from .bought import Bought
@@ -126,6 +126,7 @@ class AgentKit(Kit):
                 connection.hang_up()
             raise
         hold, self.proof = made
+        self.sent = str(self.proof.payload["transaction"]) if hold.offer.method == PAYS_FIRST else ""
         return hold
 
 
@@ -198,7 +199,7 @@ class AgentPayer(Payer):
         """As Payer.slip, written down by the service: it ends with this process. For processes of this same user."""
         from ..tasks import slips
 
-        def lend(outer: Bounds, seconds: float) -> Token:
+        def lend(outer: Confines, seconds: float) -> Token:
             return slips.Token(self.desk.lend(outer, budget, max(1, int(seconds)), hosts, calls, per_call))
 
         return slips.given(self, minutes, lend)
@@ -258,13 +259,13 @@ class AgentPayer(Payer):
         return f"Payer(signer {self.desk.link.path})"
 
 
-def _tighter(bounds: Bounds, own: Budget | None) -> Bounds:
+def _tighter(bounds: Confines, own: Budget | None) -> Confines:
     """A budget given in code: what this agent may pay at most, beside what the service allows."""
     if own is None:
         return bounds
     where, hint = "Budget(…) in code", "a larger Budget(…) in code"
     caps = () if own.per_call is None else (Cap(micros(own.per_call, "Budget"), f"per_call in {where}", hint),)
-    return Bounds(limits=(Limit("all", own.window, own.micros, where, hint),), caps=caps).within(bounds)
+    return Confines(limits=(Limit("all", own.window, own.micros, where, hint),), caps=caps).within(bounds)
 
 
 def from_settings(settings: Settings, budget: Budget | None, trace: Any, approve: object, *, key: str) -> AgentPayer:

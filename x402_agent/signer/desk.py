@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ..model import Challenge, Limit, Proof
     from ..model import Hold as HeldBudget
     from ..steps import Goods
-    from ..tasks import Bounds
+    from ..tasks import Confines
     from .frames import Fields
 
 __all__ = ["Desk", "Waits"]
@@ -238,7 +238,7 @@ class Desk:
 
     # -- slips --------------------------------------------------------------------------------------------------------
 
-    def lend(self, within: Bounds, budget: str, seconds: int, hosts: Sequence[str], calls: int | None, per_call: str | None) -> str:
+    def lend(self, within: Confines, budget: str, seconds: int, hosts: Sequence[str], calls: int | None, per_call: str | None) -> str:
         """The token of a new slip. It ends with the connection that this goes over, so with this process."""
         message = {"op": "lend", "within": bounds_out(within), "budget": budget, "seconds": seconds, "names": list(hosts),
                    "calls": calls, "per_call": per_call or ""}  # fmt: skip
@@ -246,7 +246,7 @@ class Desk:
             self._lender = self.link.take()
         return self._lender.call(message).text("token")
 
-    def purse(self, token: Secret) -> tuple[str, Bounds]:
+    def purse(self, token: Secret) -> tuple[str, Confines]:
         """The number of the slip that a token opens, and what it stands for; raises what Slips.slip_of does."""
         told = self.link.ask({"op": "purse", "token": token.text})
         number, bounds = told.text("slip", 64), bounds_in(told)

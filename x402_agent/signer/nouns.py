@@ -33,7 +33,7 @@ from ..model import (
 )
 from ..scopes import plain_path
 from ..secret import plain
-from ..tasks import Bounds
+from ..tasks import Confines
 from .frames import Fields, Malformed
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def under_in(told: Fields, agent: str, group: str = "") -> Under:
     )  # fmt: skip
 
 
-def bounds_out(bounds: Bounds, agent: str = "") -> dict[str, Any]:
+def bounds_out(bounds: Confines, agent: str = "") -> dict[str, Any]:
     """What narrows payments, in an agent's own words."""
     under = bounds.under
     return {
@@ -108,10 +108,10 @@ def bounds_out(bounds: Bounds, agent: str = "") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def bounds_in(told: Fields, agent: str = "", group: str = "") -> Bounds:
+def bounds_in(told: Fields, agent: str = "", group: str = "") -> Confines:
     """The same from a message; with an `agent`, as the service has them."""
     hosts = tuple((frozenset(each.texts("names", 64)), plain(each.text("rule", 1000), 500)) for each in told.each("hosts", 16))
-    return Bounds(under_in(told, agent, group), limits_in(told, agent), caps_in(told), hosts)
+    return Confines(under_in(told, agent, group), limits_in(told, agent), caps_in(told), hosts)
 
 
 def slips_in(told: Fields) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PolicyDenied, SettingsError
 from ..secret import Secret, plain
-from ..tasks import Bounds, slips
+from ..tasks import Confines, slips
 from .nouns import bounds_in, bounds_out, own_scope, slips_in
 
 if TYPE_CHECKING:
@@ -57,12 +57,12 @@ def _end(session: Session, told: Fields, _: bytes) -> dict[str, Any]:
     return {}
 
 
-def standing(session: Session, numbers: tuple[str, ...]) -> Bounds:
+def standing(session: Session, numbers: tuple[str, ...]) -> Confines:
     """What the slips that an agent names stand for: by the ledger's rows, whatever the agent says beside. Raises PolicyDenied.
 
     Whether they live is judged inside the transaction that holds the money.
     """
-    found = Bounds()
+    found = Confines()
     for number in numbers:
         slip = _known(session, number)
         bounds = None if slip is None else slips.bounds_of(slip)

@@ -3,6 +3,6 @@ context variable that carries both into threads (`threads`)."""
 
 from __future__ import annotations
 
-from .task import Bounds, Task, ground, left, named, place, refusal, standing
+from .task import Confines, Task, ground, left, named, place, refusal, standing
 
-__all__ = ["Bounds", "Task", "ground", "left", "named", "place", "refusal", "standing"]
+__all__ = ["Confines", "Task", "ground", "left", "named", "place", "refusal", "standing"]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ..model import Cap, Limit, Under, run_id
 from ..policy import dollars, micros
 from ..secret import Secret
-from .task import Bounds, Task, lasts, left, narrowed, over, standing
+from .task import Confines, Task, lasts, left, narrowed, over, standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,13 +51,13 @@ def give(
 ) -> Token:
     """What `payer.slip` gives. Raises SettingsError, PolicyDenied, LedgerError."""
 
-    def write(outer: Bounds, seconds: float) -> Token:
+    def write(outer: Confines, seconds: float) -> Token:
         return lend(payer, outer, budget, seconds=seconds, hosts=hosts, calls=calls, per_call=per_call)[0]
 
     return given(payer, minutes, write)
 
 
-def given(payer: Payer, minutes: float, write: Callable[[Bounds, float], Token]) -> Token:
+def given(payer: Payer, minutes: float, write: Callable[[Confines, float], Token]) -> Token:
     """What `write` makes of the bounds here and now and the seconds that a slip may last. Raises SettingsError, PolicyDenied."""
     lasts(minutes, "minutes of a slip", "minutes", "minutes=10")
     outer, lineage = standing(payer)
@@ -70,9 +70,9 @@ def given(payer: Payer, minutes: float, write: Callable[[Bounds, float], Token])
 
 
 def lend(
-    payer: Payer, outer: Bounds, budget: str, *, seconds: float, hosts: Sequence[str], calls: int | None,
+    payer: Payer, outer: Confines, budget: str, *, seconds: float, hosts: Sequence[str], calls: int | None,
     per_call: str | None, whose: str = "",
-) -> tuple[Token, Bounds]:  # fmt: skip
+) -> tuple[Token, Confines]:  # fmt: skip
     """Write down a slip inside `outer`; its run's name begins with `whose`. -> its token, and what it stands for.
 
     Raises SettingsError, LedgerError.
@@ -95,22 +95,22 @@ def under(payer: Payer, token: str) -> Task:
     return Task(payer, slip.slip_id, bounds_of(slip), kind="slip")
 
 
-def own(payer: Payer) -> Bounds:
+def own(payer: Payer) -> Confines:
     """What the slip in X402_AGENT_SLIP, where there is one, says of every payment. Raises like `under`."""
     return bounds_of(payer.ledger.slip_of(payer.settings.slip))
 
 
-def _json(bounds: Bounds) -> str:
+def _json(bounds: Confines) -> str:
     limits = [[each.scope, each.window, each.most, each.rule, each.hint, each.unit] for each in bounds.limits]
     hosts = [[sorted(allowed), rule] for allowed, rule in bounds.hosts]
     return json.dumps({"under": bounds.under, "limits": limits, "caps": bounds.caps, "hosts": hosts})
 
 
-def bounds_of(slip: Slip) -> Bounds:
+def bounds_of(slip: Slip) -> Confines:
     """What a slip of the ledger stands for."""
     terms = json.loads(slip.terms)
     agent, group, task, runs, tool, category, slips = terms["under"]
-    return Bounds(
+    return Confines(
         Under(agent, group, task, tuple(runs), tool, category, slips),
         tuple(Limit(*each) for each in terms["limits"]),
         tuple(Cap(*each) for each in terms["caps"]),

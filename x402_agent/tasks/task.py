@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from ..model import Ask
     from ..payer import Payer
 
-__all__ = ["Bounds", "Task", "ground", "lasts", "left", "named", "narrowed", "over", "place", "refusal", "standing"]
+__all__ = ["Confines", "Task", "ground", "lasts", "left", "named", "narrowed", "over", "place", "refusal", "standing"]
 
 
-class Bounds(NamedTuple):
+class Confines(NamedTuple):
     """What narrows a payment beside policy. `hosts`: each set of allowed ones, and the rule that says so."""
 
     under: Under = NOBODY
@@ -45,9 +45,9 @@ class Bounds(NamedTuple):
     caps: tuple[Cap, ...] = ()
     hosts: tuple[tuple[frozenset[str], str], ...] = ()
 
-    def within(self, outer: Bounds) -> Bounds:
+    def within(self, outer: Confines) -> Confines:
         """Both at once, the outer names first."""
-        return Bounds(
+        return Confines(
             _both(outer.under, self.under),
             tuple(dict.fromkeys((*outer.limits, *self.limits))),
             tuple(dict.fromkeys((*outer.caps, *self.caps))),
@@ -72,7 +72,7 @@ def _both(outer: Under, inner: Under) -> Under:
 class Task:
     """One `payer.task(…)`: a context manager, also an asynchronous one, used once. Its limits count what is paid under it."""
 
-    def __init__(self, payer: Payer, name: str, own: Bounds, *, deadline: float | None = None, kind: str = "task") -> None:
+    def __init__(self, payer: Payer, name: str, own: Confines, *, deadline: float | None = None, kind: str = "task") -> None:
         outer, lineage = standing(payer)
         self.payer, self.name, self._kind, self._seconds = payer, name, kind, deadline
         self.bounds = own.within(outer)
@@ -203,7 +203,7 @@ def named(
 
 def narrowed(
     who: str, maker: str, under: Under, budget: str | None, calls: int | None, per_call: str | None, hosts: Sequence[str]
-) -> Bounds:
+) -> Confines:
     """The bounds of one task or slip, whose run is the last of `under`. Raises SettingsError."""
     scope, limits, caps, allowed = f"run:{under.runs[-1]}", [], [], []
 
@@ -223,7 +223,7 @@ def narrowed(
         caps.append(Cap(cap, place("per_call", dollars(cap)), maker.format('per_call="{amount}"')))
     if hosts:
         allowed.append((_hosts(hosts, f"hosts of {who}"), place("hosts", ", ".join(hosts))))
-    return Bounds(under, tuple(limits), tuple(caps), tuple(allowed))
+    return Confines(under, tuple(limits), tuple(caps), tuple(allowed))
 
 
 def lasts(given: float, rule: str, unit: str, hint: str) -> None:
@@ -246,12 +246,12 @@ def _hosts(hosts: Sequence[str], rule: str) -> frozenset[str]:
         raise SettingsError(why.what, rule=rule, hint=why.hint) from None
 
 
-def standing(payer: Payer, bound: Task | None = None) -> tuple[Bounds, tuple[Task, ...]]:
+def standing(payer: Payer, bound: Task | None = None) -> tuple[Confines, tuple[Task, ...]]:
     """What a payment of this payer stands under here and now, and by which tasks, outermost first.
 
     That of the context and that of a bound client: one that contains the other, as a rule; else both count.
     """
-    bounds: Bounds = payer.bounds
+    bounds: Confines = payer.bounds
     lineage: tuple[Task, ...] = ()
     entered = _ENTERED.get()
     for task in entered if bound is None else (*entered, bound):
@@ -264,10 +264,10 @@ def standing(payer: Payer, bound: Task | None = None) -> tuple[Bounds, tuple[Tas
     return bounds, lineage
 
 
-def ground(payer: Payer) -> Bounds:
+def ground(payer: Payer) -> Confines:
     """What every payment of a payer stands under: its names, and the slip in X402_AGENT_SLIP. Raises what `under` does."""
     where = payer.settings
-    bounds = Bounds(Under(agent=where.agent, group=where.group))
+    bounds = Confines(Under(agent=where.agent, group=where.group))
     if len(where.slip):
         from . import slips
 
@@ -275,7 +275,7 @@ def ground(payer: Payer) -> Bounds:
     return bounds
 
 
-def place(ask: Ask, bounds: Bounds) -> None:
+def place(ask: Ask, bounds: Confines) -> None:
     """Write down on whose behalf an Ask is made, and what narrows it."""
     ask.under = _both(bounds.under, ask.under)
     if bounds.limits or bounds.caps:
@@ -283,7 +283,7 @@ def place(ask: Ask, bounds: Bounds) -> None:
         ask.caps = (*bounds.caps, *ask.caps)
 
 
-def refusal(ask: Ask, bounds: Bounds, lineage: tuple[Task, ...]) -> PolicyDenied | None:
+def refusal(ask: Ask, bounds: Confines, lineage: tuple[Task, ...]) -> PolicyDenied | None:
     """Why nothing new is paid for this Ask under these tasks, whatever the price; None when it may be."""
     if (no := over(lineage)) is not None:
         return no
@@ -302,7 +302,7 @@ def over(lineage: tuple[Task, ...]) -> PolicyDenied | None:
     return None
 
 
-def left(payer: Payer, bounds: Bounds) -> int | None:
+def left(payer: Payer, bounds: Confines) -> int | None:
     """Micro-dollars that the budgets of tasks and slips leave; None when none of them has one."""
     money = [limit for limit in bounds.limits if limit.unit == "micros"]
     return min((max(0, limit.most - _counted(payer, limit.scope)) for limit in money), default=None)
