@@ -89,7 +89,7 @@ def move(
             f"a payment does not move from {before} to {state}", rule="states.MOVES", payment_id=row.payment_id
         )
     now = store.clock()
-    delivered, refused = row.delivered, row.refused
+    delivered, refused, owner = row.delivered, row.refused, "" if idle else store.owner
     status, transaction = row.status, row.transaction
     if answer is not None:
         refused = int(answer.refused)
@@ -103,7 +103,6 @@ def move(
     charged = 0 if state == "REVERTED" and before != state else charged
     given = 0 if charged is None else _given(store, row, charged)
     journal = store.journal
-    owner = "" if idle else store.owner
     values = (state, is_open, delivered, refused, owner, status, transaction, note, int(now), journal.seq + 1,
               row.id, row.last_event)  # fmt: skip
     if store.db.execute(_UPDATE, values).rowcount != 1:
