@@ -154,7 +154,7 @@ def test_a_held_transaction_is_in_doubt_and_shown_again_never_paid_anew(shop):
     assert [each.extensions["payment"].outcome for each in replies] == ["in_doubt", "in_doubt"]
     assert len(set(shop.shown)) == 1
     (row,) = resume(payer, None)
-    assert "until its account nonce is spent" in row.todo
+    assert "until the chain shows its end" in row.todo
 
 
 def test_without_a_node_nothing_is_held(shop, till):

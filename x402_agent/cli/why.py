@@ -93,7 +93,7 @@ def run(
 
 
 def _end(at: int) -> str:
-    return "until its account nonce is spent" if at == FOREVER else f"expires {_clock(at)}"
+    return "until the chain shows its end" if at == FOREVER else f"expires {_clock(at)}"
 
 
 def _clock(at: float) -> str:

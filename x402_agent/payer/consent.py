@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import tasks
 from ..errors import NoAcceptableOffer, PolicyDenied
-from ..model import Challenge
+from ..model import FOREVER, Challenge
 from ..policy import choose
 from ..steps import Call, Sleep
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["asking"]
 
+FRESH = 60  # seconds that what a node said before counts as the life of terms that no clock ends
 STILL = 10  # looks at a policy that is being written
 
 
@@ -39,7 +40,8 @@ def asking(kit: Kit, hold: Hold) -> Steps[Hold]:
     note = yield from approvals.ask(who, request, payer.clock)
     yield from _still(payer)
     choice = yield Call(lambda: _again(kit, hold), ours=True)
-    held, end = _under(kit, hold, choice), hold.terms.valid_before
+    held, ends = _under(kit, hold, choice), hold.terms.valid_before
+    end = now + FRESH if ends == FOREVER else ends
     anew = kit.rules != before or held.offer.micros != hold.offer.micros or (end - payer.clock()) * 2 < end - now
     terms = kit.terms(held.offer, (yield from kit.anchor(held.offer))) if anew else None
     made: Hold = yield Call(payer.ledger.approve(held, note, terms).run, ours=True)

@@ -38,7 +38,7 @@ def fate(payer: Payer, hold: Hold) -> Steps[str]:
     """settled, dead or unknown. Without a node, or before the proof could be dead, nobody is asked."""
     node = payer.settings.nodes.get(hold.offer.network.id)
     chain = payer.chains.get(hold.offer.network.namespace)
-    may_be_dead = hold.terms.anchor.number >= 0 or payer.clock() > hold.terms.valid_before
+    may_be_dead = hold.terms.valid_before == FOREVER or payer.clock() > hold.terms.valid_before
     if not node or chain is None or not may_be_dead:
         return "unknown"
     return (yield from chain.fate(hold.offer, hold.terms, node))
@@ -161,7 +161,7 @@ def _todo(payer: Payer, hold: Hold, now: Payment) -> str:
     if network.id not in payer.settings.nodes:
         return f"name a node, so that the chain can be asked: X402_AGENT_NODES={network.name}=https://…"
     if ends == FOREVER:
-        return f"it may settle until its account nonce is spent; repeat the request, or x402-agent resume {name} asks the chain again"
+        return f"it may settle until the chain shows its end; repeat the request, or x402-agent resume {name} asks the chain again"
     if payer.clock() <= ends:
         until = time.strftime("%H:%M:%SZ", time.gmtime(ends))
         return f"it may settle until {until}; repeat the request, or x402-agent resume {name} after that"

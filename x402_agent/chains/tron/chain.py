@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import assets
 from ...errors import SigningFailed
-from ...model import NO_ANCHOR, Proof, Terms
+from ...model import NO_ANCHOR, Money, Proof, Terms
 from ..evm.chain import MAX_LIFETIME, SKEW
 from . import permit, permit2
 from .addresses import ZERO, address_bytes, evm_form
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Tron", "authorization"]
 
+_FIRST = "transfer"  # transfer.METHOD, without what belongs to it: most payments need none of that
 _PRECOMPILES = (1 << 32).to_bytes(20, "big")  # TVM's own contracts lie below: 1 to 0x1000015
 _WAYS = {("exact_permit", permit.METHOD): permit.CONTRACTS, ("exact", permit2.METHOD): permit2.CONTRACTS}
 _OURS = frozenset({*permit.CONTRACTS.values(), *permit2.CONTRACTS.values(), *permit2.PROXIES.values()})
@@ -26,7 +27,7 @@ _HALF_ORDER = bytes.fromhex("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe
 
 
 class Tron:
-    """PaymentPermit and Permit2 on every `tron` network of the table. Stateless: one instance serves every thread."""
+    """PaymentPermit, Permit2 and transfers of our own on every `tron` network of the table. Stateless: one instance serves every thread."""
 
     namespace = "tron"
 
@@ -35,12 +36,13 @@ class Tron:
         asset = offer.asset
         if assets.asset_by_id(asset.id) != asset or asset.network.namespace != self.namespace:
             return f"{asset.symbol} on {asset.network.id} is not a token of the table (A1)"
-        if (offer.scheme, offer.method) not in _WAYS:
+        if (offer.scheme, offer.method) != (_FIRST, _FIRST) and (asset.native or (offer.scheme, offer.method) not in _WAYS):
             if offer.scheme == "exact" and not offer.method:
                 return f"{asset.symbol} on {asset.network.name} has no EIP-3009: such a signature never settles (A7)"
             return f"scheme {offer.scheme} is not one we sign on TRON{f' by {offer.method}' if offer.method else ''} (A7)"
-        if not 0 < offer.amount < 1 << 256 or not 0 <= offer.fee_cap < (1 << 256) - offer.amount:
-            return "the amount is outside uint256 (P2)"
+        most = 1 << (63 if asset.native else 128 if offer.method == _FIRST else 256)
+        if not 0 < offer.amount < most or not 0 <= offer.fee_cap < (1 << 256) - offer.amount:
+            return "the amount is out of bounds (P2)"
         try:
             address_bytes(payer)
         except ValueError as why:
@@ -53,31 +55,42 @@ class Tron:
         return found[offer.network.id] if found else ""
 
     def prepare(self, offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anchor]:
-        """Nothing: a permit is signed without a node."""
-        return NO_ANCHOR
-        yield
+        """Nothing for a permit, which is signed without a node; for a transfer a recent block and the fee limit."""
+        if offer.method != _FIRST:
+            return NO_ANCHOR
+        from . import transfer
+
+        return (yield from transfer.prepare(offer, payer, node, rules))
 
     def terms(self, offer: Offer, payer: str, *, now: int, nonce: bytes, max_lifetime: int, anchor: Anchor = NO_ANCHOR) -> Terms:
         """Valid from `now` - 600 s until the shortest of what the seller asks, `max_lifetime` and one hour (D5, D8).
 
         `nonce` is 32 fresh random bytes (D13); raises SigningFailed for another length or an empty window.
         """
+        if offer.method == _FIRST:
+            from . import transfer
+
+            return transfer.terms(payer, now, nonce, anchor)
         seconds = min(offer.lifetime, max_lifetime, MAX_LIFETIME)
         if len(nonce) != 32 or seconds <= 0 or now < SKEW:
             raise SigningFailed("a permit needs a nonce of 32 bytes and a lifetime", rule="lifetime above 0 s (D6)")
         return Terms(payer, "0x" + nonce.hex(), now - SKEW, now + seconds)
 
     def prove(self, offer: Offer, terms: Terms, signer: Signer) -> Proof:
-        """The signed permit, payload as x402 has it on TRON.
+        """The signed permit, payload as x402 has it on TRON, or a signed transfer (see transfer.py).
 
         Raises SigningFailed when the offer cannot be paid on these terms or the signer's answer is no signature.
         """
         if reason := self.refuses(offer, terms.payer):
             raise SigningFailed(f"nothing was signed: {reason}", rule="what is signed on TRON")
-        if not 0 <= terms.valid_after < terms.valid_before <= terms.valid_after + SKEW + MAX_LIFETIME:
-            raise SigningFailed("the terms are valid for longer than an hour", rule="lifetime at most 3600 s (D5)")
         if not _is_nonce(terms.nonce):
             raise SigningFailed("the nonce of the terms is not 32 bytes", rule="own nonce (D13)")
+        if offer.method == _FIRST:
+            from . import transfer
+
+            return transfer.prove(offer, terms, signer)
+        if not 0 <= terms.valid_after < terms.valid_before <= terms.valid_after + SKEW + MAX_LIFETIME:
+            raise SigningFailed("the terms are valid for longer than an hour", rule="lifetime at most 3600 s (D5)")
         name, made, message = authorization(offer, terms)
         signature = signer.sign_digest(self.namespace, message)
         if len(signature) != 65 or signature[64] not in (27, 28) or signature[32:64] > _HALF_ORDER:
@@ -101,9 +114,27 @@ class Tron:
 
     def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
         """`settled`, `dead` or `unknown`, by the nodes at these URLs (see fate.py)."""
+        if offer.method == _FIRST:
+            from . import transfer
+
+            return transfer.fate(offer, terms, node)
         from .fate import fate  # a payment that goes well asks no node: none of this is loaded for it
 
         return fate(offer, terms, node)
+
+    def fee(self, offer: Offer, rules: ChainRules) -> Money | None:
+        """The most that a transfer of our own may burn, in sun of TRX; None for a permit, whose seller settles it."""
+        if offer.method != _FIRST or (coin := assets.asset(offer.network, "TRX")) is None:
+            return None
+        from . import transfer
+
+        return Money(transfer.most(offer.network, rules), coin)
+
+    def broadcast(self, offer: Offer, terms: Terms, proof: Proof, node: str) -> Steps[None]:
+        """The bytes of a payment that pays first, until the seller can see it (see transfer.py)."""
+        from . import transfer
+
+        return transfer.broadcast(offer, terms, proof, node)
 
     def charged(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
         """None: nothing that is signed here is a ceiling."""
@@ -112,9 +143,15 @@ class Tron:
 
     def lookup(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[str]:
         """What the transaction that a seller names shows: `paid` or why not (see fate.py)."""
+        if offer.method == _FIRST:
+            return self._found(offer, terms, node)
         from .fate import lookup
 
         return lookup(offer, terms, transaction, node)
+
+    def _found(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
+        """A transfer of ours is found by its own id, whatever id a seller names."""
+        return "paid" if (yield from self.fate(offer, terms, node)) == "settled" else "unknown"
 
     def returned(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
         """What this transaction brought back from the payee, in atomic units (see fate.py)."""
@@ -188,6 +225,8 @@ def _recipient(name: str, whom: str, offer: Offer, payer: str) -> str:
 
 def _fee(offer: Offer, payer: str) -> str:
     """Why this fee is not paid, or who may settle is nobody (rows P17, R1, R2)."""
+    if offer.method == _FIRST:
+        return "a transfer has no facilitator and no fee of others (A7)" if offer.fee_cap or offer.facilitator else ""
     if offer.method == permit2.METHOD:
         return "a Permit2 signature has no fee and names no facilitator (P17)" if offer.fee_cap or offer.facilitator else ""
     try:

@@ -100,6 +100,7 @@ class Chain:
 
     def __init__(self, clock: Callable[[], float] = time.time, backend: Backend | None = None) -> None:
         self.mining = True
+        self.depth = SOLID  # 0: what is in a block is solid at once, for who does not want to wait a minute
         self._lock = threading.RLock()
         self._clock = clock
         self._warped = 0
@@ -138,7 +139,7 @@ class Chain:
         """The newest block that nothing can undo."""
         with self._lock:
             self._advance()
-            return self._blocks[max(0, len(self._blocks) - 1 - SOLID)]
+            return self._blocks[max(0, len(self._blocks) - 1 - self.depth)]
 
     def block(self, number: int) -> Block | None:
         """The block with this number, None when there is none. Of the blocks before the first one here block 0 alone is known."""
