@@ -115,7 +115,7 @@ def _stacks(asset):
 
 
 def _tron(asset):
-    assert asset.native or len(unbase58check(asset.address)) == 21 and unbase58check(asset.address)[0] == 0x41
+    assert asset.native or (len(unbase58check(asset.address)) == 21 and unbase58check(asset.address)[0] == 0x41)
 
 
 _SOUND = {"eip155": _evm, "solana": _solana, "stacks": _stacks, "tron": _tron}

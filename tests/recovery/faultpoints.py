@@ -49,9 +49,10 @@ WAYS = {  # name: path, and how it is paid
     "on solana, pays first": {"path": "/first", "first": True, "chain": "solana"},
     "on stacks": {"path": "/joke", "chain": "stacks"},
     "on stacks, pays first": {"path": "/first", "first": True, "chain": "stacks"},
+    "on tron, pays first": {"path": "/first", "first": True, "chain": "tron"},
     "on stacks, resumed": {"path": "/joke", "chain": "stacks", "died": "sent"},
 }
-PAY_FIRST = tuple(f"x402_agent.chains.{chain}.transfer" for chain in ("evm", "solana", "stacks"))  # what only such a payment imports
+PAY_FIRST = tuple(f"x402_agent.chains.{chain}.transfer" for chain in ("evm", "solana", "stacks", "tron"))  # what only such a payment imports
 CONTROL = {"a client that writes down late": {"path": "/joke", "late": True}}  # what a fault looks like to this judge
 
 

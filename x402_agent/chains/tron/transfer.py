@@ -123,7 +123,7 @@ def broadcast(offer: Offer, fixed: Terms, proof: Proof, node: str) -> Steps[None
     for a transaction that failed in a block, PaymentInDoubt when PATIENCE ends first.
     """
     raw, nodes = _raw(offer, fixed), Node(offer.network, node).each()
-    waited, sent, pause, words = 0.0, -_AGAIN, 0.5, ""
+    waited, sent, pause, words = 0.0, -_AGAIN, 0.25, ""
     while waited < PATIENCE:
         again = waited - sent >= _AGAIN
         sent = waited if again else sent
