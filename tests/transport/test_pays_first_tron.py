@@ -94,7 +94,7 @@ def test_one_that_expired_is_dead_and_only_then_another_is_signed(payer, seller,
         for _ in range(2):
             with pytest.raises(PaymentInDoubt) as caught:
                 http.get(url)
-        assert "x402-agent resume" in caught.value.hint and states(payer) == ["UNKNOWN"]
+        assert "x402-agent resume" in caught.value.hint and states(payer) == ["SEEN"]
         payer.box.warp(60 + 60 + 10)
         payer.box.ground.chain.mining = True
         monkeypatch.setattr(transfer, "PATIENCE", 20)
@@ -110,7 +110,7 @@ def test_resume_ends_one_that_was_settled_and_not_told(payer, seller, monkeypatc
         http.get(url)
     assert moved(payer) == PRICE and shown == []
     (row,) = payer.resume()
-    assert row.after == "UNKNOWN" and "until the chain shows its end" in row.todo
+    assert row.after == "MINED" and "until the chain shows its end" in row.todo
     payer.box.warp(60)
     payer.resume()
     assert len(shown) == 1 and set(states(payer)) <= {"CLAIMED", "CONFIRMED"} and moved(payer) == PRICE

@@ -113,7 +113,7 @@ class Tron:
         return (yield from reads.solid(Node(network, node), "wallet"))
 
     def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
-        """`settled`, `dead` or `unknown`, by the nodes at these URLs (see fate.py)."""
+        """`settled`, `dead`, `failed` or `unknown`, by the nodes at these URLs (see fate.py)."""
         if offer.method == _FIRST:
             from . import transfer
 
@@ -128,7 +128,7 @@ class Tron:
             return None
         from . import transfer
 
-        return Money(transfer.most(offer.network, rules), coin)
+        return Money(transfer.most(rules), coin)
 
     def broadcast(self, offer: Offer, terms: Terms, proof: Proof, node: str) -> Steps[None]:
         """The bytes of a payment that pays first, until the seller can see it (see transfer.py)."""
@@ -144,14 +144,12 @@ class Tron:
     def lookup(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[str]:
         """What the transaction that a seller names shows: `paid` or why not (see fate.py)."""
         if offer.method == _FIRST:
-            return self._found(offer, terms, node)
+            from . import transfer
+
+            return transfer.lookup(offer, terms, node)
         from .fate import lookup
 
         return lookup(offer, terms, transaction, node)
-
-    def _found(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
-        """A transfer of ours is found by its own id, whatever id a seller names."""
-        return "paid" if (yield from self.fate(offer, terms, node)) == "settled" else "unknown"
 
     def returned(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
         """What this transaction brought back from the payee, in atomic units (see fate.py)."""

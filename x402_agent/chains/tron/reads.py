@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ...steps import Steps
     from .rpc import Node
 
-__all__ = ["TXID", "Mined", "allowance", "balance", "exists", "head", "is_contract", "moved", "native", "number", "outcome", "send_raw", "solid",
+__all__ = ["TXID", "Mined", "allowance", "balance", "exists", "head", "is_contract", "moved", "native", "number", "send_raw", "solid", "succeeded",
            "transaction", "used", "view", "word"]  # fmt: skip
 
 TXID = re.compile(r"(?:0x)?([0-9a-fA-F]{64})").fullmatch
@@ -56,6 +56,10 @@ def number(value: Any) -> int:
     return value
 
 
+def _state(solid: bool) -> str:
+    return "walletsolidity" if solid else "wallet"
+
+
 def view(
     node: Node, owner: str, contract: str, function: str, parameter: str, convert: Callable[[Any], int | None] | None = None, *, solid: bool = False
 ) -> Steps[int]:
@@ -72,10 +76,9 @@ def view(
             raise ValueError("no answer")
         return made
 
-    where = "walletsolidity" if solid else "wallet"
     body = {"owner_address": owner, "contract_address": contract, "function_selector": function, "parameter": parameter,
             "visible": True}  # fmt: skip
-    made: int = yield from node.read(read, f"{where}/triggerconstantcontract", body)
+    made: int = yield from node.read(read, f"{_state(solid)}/triggerconstantcontract", body)
     return made
 
 
@@ -154,20 +157,14 @@ def send_raw(node: Node, wire: str) -> Steps[None]:
     yield from node.ask("wallet/broadcasthex", {"transaction": wire}, retries=0)
 
 
-def outcome(node: Node, txid: str, raw: bytes, *, solid: bool = False) -> Steps[str]:
-    """Of a transaction whose `raw_data` are these bytes: `paid`, `failed`, or "" where it is in no block, or in no solid one."""
+def succeeded(node: Node, txid: str, raw: bytes, *, solid: bool = False) -> Steps[bool]:
+    """Whether a transaction in a block has exactly these bytes as its `raw_data` and did what it says: TRX leaves no log."""
 
-    def read(found: Any) -> str:
-        if found == {}:
-            return ""
+    def read(found: Any) -> bool:
         (told,) = found["ret"]
-        if str(found["txID"]).lower() != txid or str(found["raw_data_hex"]).lower() != raw.hex():
-            raise ValueError("another transaction")
-        ends = {"SUCCESS": "paid", **dict.fromkeys(("REVERT", "OUT_OF_ENERGY", "OUT_OF_TIME", "FAILED"), "failed")}
-        return ends[told["contractRet"]]
+        return (str(found["txID"]).lower(), str(found["raw_data_hex"]).lower(), told["contractRet"]) == (txid, raw.hex(), "SUCCESS")
 
-    where = "walletsolidity" if solid else "wallet"
-    made: str = yield from node.read(read, f"{where}/gettransactionbyid", {"value": txid})
+    made: bool = yield from node.read(read, f"{_state(solid)}/gettransactionbyid", {"value": txid})
     return made
 
 
@@ -179,14 +176,13 @@ def transaction(node: Node, txid: str, *, solid: bool = False) -> Steps[Mined | 
             return None
         if str(found["id"]).lower() != txid:
             raise ValueError("another transaction")
-        told, ran = found.get("result", "SUCESS"), found["receipt"].get("result")
+        told, ran = found.get("result", "SUCESS"), found["receipt"].get("result")  # which a transfer of TRX has none of
         ok = told in ("SUCESS", "SUCCESS") and ran == "SUCCESS"
         failed = told == "FAILED" and ran not in (None, "SUCCESS", "DEFAULT")
         logs = tuple(map(_log, found.get("log", [])))
         return Mined(txid, number(found["blockNumber"]), ok, number(found.get("fee", 0)), logs, failed)
 
-    where = "walletsolidity" if solid else "wallet"
-    made: Mined | None = yield from node.read(mined, f"{where}/gettransactioninfobyid", {"value": txid}, limit=_LOGS)
+    made: Mined | None = yield from node.read(mined, f"{_state(solid)}/gettransactioninfobyid", {"value": txid}, limit=_LOGS)
     return made
 
 

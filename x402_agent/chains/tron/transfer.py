@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 
 from ...errors import NoAcceptableOffer, NodeError, PaymentInDoubt, PolicyDenied, SettingsError, SigningFailed
 from ...model import FOREVER, Anchor, Money, Proof, Terms
-from ...steps import Sleep
+from ...steps import Progress, Sleep
 from ..rpc import verdict
 from . import prices, reads, transaction
 from .fate import LAG
 from .rpc import Node
 
 if TYPE_CHECKING:
-    from ...model import ChainRules, Network, Offer
+    from ...model import ChainRules, Offer
     from ...steps import Steps
     from .. import Signer
 
-__all__ = ["CEILING", "METHOD", "broadcast", "fate", "most", "prepare", "prove", "terms"]
+__all__ = ["CEILING", "METHOD", "broadcast", "fate", "lookup", "most", "prepare", "prove", "terms"]
 
 METHOD = "transfer"
 CEILING = 50_000_000  # sun for one transaction where policy says nothing: a transfer of USDT without staked energy and some more
@@ -51,9 +51,9 @@ def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anc
     if had < offer.amount:
         raise NoAcceptableOffer(f"the account has only {Money(had, asset)}, and nothing is ever swapped", rule="balance on chain")
     limit, cost, burnt = yield from _cost(asked, offer, payer)
-    if cost > (most_paid := most(where, rules)):
+    if cost > (most_paid := most(rules)):
         raise PolicyDenied(f"a transfer on {where.name} may cost {cost} sun of TRX, at most {most_paid} are paid", rule="fees of chains (C9)",
-                           hint=f"stake TRX for energy, or per_call in [gas.{where.name}]")  # fmt: skip
+                           hint='stake TRX for energy, or tron = "…" in [chains.fees]')  # fmt: skip
     owed = burnt + offer.amount if asset.native else burnt
     if coins < owed:
         raise NoAcceptableOffer(f"{payer} has {coins} sun of TRX, and energy and bandwidth may burn {burnt}",
@@ -62,9 +62,9 @@ def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anc
     return Anchor(f"{ref.hex()},{stamp},{limit}")
 
 
-def most(where: Network, rules: ChainRules) -> int:
+def most(rules: ChainRules) -> int:
     """Sun that one transfer may burn, by policy's word or CEILING."""
-    return min(rules.fees.get(where.id, rules.fees.get(where.namespace, CEILING)), transaction.MAX_FEE_LIMIT)
+    return min(rules.fees.get("tron", CEILING), transaction.MAX_FEE_LIMIT)
 
 
 def _cost(asked: Node, offer: Offer, payer: str) -> Steps[tuple[int, int, int]]:
@@ -123,19 +123,26 @@ def broadcast(offer: Offer, fixed: Terms, proof: Proof, node: str) -> Steps[None
     for a transaction that failed in a block, PaymentInDoubt when PATIENCE ends first.
     """
     raw, nodes = _raw(offer, fixed), Node(offer.network, node).each()
-    waited, sent, pause, words = 0.0, -_AGAIN, 0.25, ""
+    waited, sent, pause, stands, words = 0.0, -_AGAIN, 0.25, "", ""
     while waited < PATIENCE:
         again = waited - sent >= _AGAIN
         sent = waited if again else sent
         for one in nodes if again else nodes[:1]:
             try:
-                if (seen := (yield from _seen(one, offer, fixed, raw))) == "paid":
-                    if (yield from _seen(one, offer, fixed, raw, solid=True)) == "paid":
+                seen = yield from _seen(one, offer, fixed, raw)
+                if seen is not None:
+                    if stands != "MINED":
+                        stands = "MINED"
+                        yield Progress(stands, f"{raw.txid} in block {seen.block}{', where it failed' if seen.failed else ''}", seen.fee)
+                    if seen.failed:
+                        raise _Failed(f"{raw.txid} is in block {seen.block} and failed", rule="only what is solid ends it")
+                    if (yield from _seen(one, offer, fixed, raw, solid=True)) is not None:
                         return
-                elif seen == "failed":
-                    raise _Failed(f"{raw.txid} is in a block and failed", rule="only what is solid ends it")
                 elif again:
                     yield from reads.send_raw(one, proof.payload["raw"])
+                    if stands != "SEEN":
+                        stands, told = ("INFLIGHT", "no longer in a block") if stands == "MINED" else ("SEEN", f"{raw.txid} was handed to a node")
+                        yield Progress(stands, told)
             except _Failed:
                 raise
             except NodeError as why:
@@ -152,27 +159,27 @@ class _Failed(NodeError):
     """It stands in a block and moved nothing."""
 
 
-def _seen(asked: Node, offer: Offer, fixed: Terms, raw: transaction.Raw, *, solid: bool = False) -> Steps[str]:
-    """`paid`, `failed`, or "" while it is in no block (with `solid` in no solid one). Raises NodeError for anything odd.
+def _seen(asked: Node, offer: Offer, fixed: Terms, raw: transaction.Raw, *, solid: bool = False) -> Steps[reads.Mined | None]:
+    """It in a block (with `solid` in a solid one), paid or `failed`, None while it is in none. Raises NodeError for anything odd.
 
     For a token the Transfer of exactly this amount decides, for TRX the bytes that the node shows: a status alone is a word (C4).
     """
-    if offer.asset.native:
-        return (yield from reads.outcome(asked, raw.txid, raw.data, solid=solid))
     mined = yield from reads.transaction(asked, raw.txid, solid=solid)
-    if mined is None:
-        return ""
-    if mined.ok and offer.amount in reads.moved(mined, offer.asset.address, fixed.payer, offer.pay_to):
-        return "paid"
-    if mined.failed:
-        return "failed"
-    raise NodeError(f"{asked!r} shows a success without its log", rule="status and logs (C4)")
+    if mined is None or mined.failed:
+        return mined
+    if offer.asset.native:
+        fine = (yield from reads.succeeded(asked, raw.txid, raw.data, solid=solid))
+    else:
+        fine = mined.ok and offer.amount in reads.moved(mined, offer.asset.address, fixed.payer, offer.pay_to)
+    if not fine:
+        raise NodeError(f"{asked!r} shows a success without what was signed", rule="status and logs (C4)")
+    return mined
 
 
 def fate(offer: Offer, fixed: Terms, node: str) -> Steps[str]:
-    """`settled`, `dead` or `unknown`, by the solid state alone (rpc.verdict): its id follows from the terms, without a key.
+    """`settled`, `failed`, `dead` or `unknown`, by the solid state alone (rpc.verdict): its id follows from the terms, without a key.
 
-    `dead`: every node shows that it failed, or that it is unknown a minute past its expiration on the chain's own clock (C10).
+    `dead`: every node says that it is unknown a minute past its expiration, on the chain's own clock (C10).
     """
     try:
         raw = _raw(offer, fixed)
@@ -185,10 +192,21 @@ def _one(asked: Node, offer: Offer, fixed: Terms, raw: transaction.Raw) -> Steps
     try:
         _, now = yield from reads.solid(asked)  # before the transaction is looked for: what is solid later shows then
         seen = yield from _seen(asked, offer, fixed, raw, solid=True)
-        if not seen and (yield from _seen(asked, offer, fixed, raw)):
+        if seen is not None:
+            return "failed" if seen.failed else "settled"
+        if (yield from _seen(asked, offer, fixed, raw)) is not None:
             return "unknown"
-    except (NodeError, SettingsError):
+    except NodeError:
         return "unknown"
-    if seen:
-        return "settled" if seen == "paid" else "dead"
     return "dead" if now * 1000 > raw.expiration + LAG * 1000 else "unknown"
+
+
+def lookup(offer: Offer, fixed: Terms, node: str) -> Steps[str]:
+    """`paid` once it is solid, `pending` in a younger block, `missing`, `unknown`: it is found by our own id, whatever a seller names."""
+    if (word := (yield from fate(offer, fixed, node))) != "unknown":
+        return "paid" if word == "settled" else "missing"
+    try:
+        seen = yield from _seen(Node(offer.network, node), offer, fixed, _raw(offer, fixed))
+    except (NodeError, SettingsError, SigningFailed):
+        return "unknown"
+    return "pending" if seen is not None and not seen.failed else "unknown"
