@@ -63,6 +63,7 @@ def permit2_fate(evm, offer, node):
     return run
 
 
+@pytest.mark.proves("evm", "permit2", "fate")
 @pytest.mark.parametrize("bits", [BIT, (1 << 256) - 1, BIT | 1])
 def test_permit2_says_the_nonce_is_used_by_one_bit(bits, permit2_fate):
     answer, node = permit2_fate(eth_call=word(bits))
@@ -95,6 +96,7 @@ def test_the_selector_is_that_of_authorization_state():
     assert keccak(b"authorizationState(address,bytes32)")[:4].hex() == "e94a0102"
 
 
+@pytest.mark.proves("evm", "exact", "fate")
 def test_unused_at_a_final_block_after_expiry_is_dead(fate):
     answer, node = fate(eth_call=NO, eth_getBlockByNumber=block(2001))
     assert answer == "dead"

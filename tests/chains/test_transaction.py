@@ -55,6 +55,7 @@ def both(oracle):
     return check
 
 
+@pytest.mark.proves("evm", "transfer", "judge", by="eth-account")
 @settings(max_examples=150, deadline=None)
 @given(made=calls(), key=st.binary(min_size=32, max_size=32).filter(lambda key: 0 < int.from_bytes(key) < 2**255))
 def test_every_call_is_what_eth_account_makes(made, key, both, signer_of):

@@ -59,6 +59,7 @@ def test_the_same_terms_give_the_same_bytes_and_no_clock_ends_them(bench):
     assert bench.box.balance(bench.box.pay_to) == 10_000
 
 
+@pytest.mark.proves("evm", "transfer", "fate")
 def test_another_transaction_under_its_account_nonce_is_its_end_and_only_once_that_is_final(bench, monkeypatch):
     offer, other = bench.offer(), bench.offer(20_000)
     terms, _ = bench.made(offer)

@@ -206,6 +206,9 @@ def test_it_sees_a_seller_who_names_another_domain(desk):
     assert desk.reason(desk.request("eip3009", asked)) == f"{P}signature"
 
 
+@pytest.mark.proves("evm", "exact", "judge", by="official facilitator")
+@pytest.mark.proves("evm", "permit2", "judge", by="official facilitator")
+@pytest.mark.proves("evm", "upto", "judge", by="official facilitator")
 @ways
 def test_ours_and_theirs_agree(desk, way):
     """The same request to both: valid for both, or refused with one code."""

@@ -40,6 +40,7 @@ def delivered(reply, box):
     return receipt
 
 
+@pytest.mark.proves("evm", "exact", "judge", by="official server")
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
 @pytest.mark.parametrize("world", ["sync", "asyncio", "trio"])
 def test_ours_pays_an_official_server(library, world, server, box, payer, moved):
@@ -66,6 +67,8 @@ def test_two_requests_are_two_settlements(server, box, payer, moved):
     assert [row.state for row in payer.ledger.payments()] == ["CLAIMED", "CLAIMED"]
 
 
+@pytest.mark.proves("evm", "permit2", "judge", by="official server")
+@pytest.mark.proves("evm", "upto", "judge", by="official server")
 @pytest.mark.parametrize("path, cost", [("/permit2", PRICE), ("/metered", 12_000), ("/unmetered", 0)])
 def test_ours_pays_an_official_server_by_permit2(path, cost, server, box, payer, moved):
     with payer.client(timeout=30) as http:
@@ -82,6 +85,9 @@ COSTS = {"/joke": PRICE, "/v1/joke": PRICE, "/upfront": PRICE, "/permit2": PRICE
          "/upto-zero": 0}  # fmt: skip
 
 
+@pytest.mark.proves("evm", "exact", "judge", by="official client")
+@pytest.mark.proves("evm", "permit2", "judge", by="official client")
+@pytest.mark.proves("evm", "upto", "judge", by="official client")
 @pytest.mark.parametrize("path", COSTS)
 def test_the_official_client_pays_our_paywall(path, box, moved, python):
     done = subprocess.run([python, HERE / "client.py", box.url(path)], input=box.payer_key.hex(), text=True,

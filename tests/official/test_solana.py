@@ -50,6 +50,7 @@ def paid(version, memo="", nonce=bytes(range(32))):
     return json.loads(base64.b64decode(header)), wanted
 
 
+@pytest.mark.proves("solana", "exact", "judge", by="official facilitator")
 def test_it_takes_ours_and_no_changed_byte_of_it(python):
     rows = [paid(version, memo) for version in (1, 2) for memo in ("", "order 7", "é" * 128)]
     honest, wanted = rows[3]

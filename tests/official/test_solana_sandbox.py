@@ -37,6 +37,7 @@ def run(python, box):
     return run
 
 
+@pytest.mark.proves("solana", "exact", "judge", by="official client")
 def test_the_official_client_pays_our_shop(box, run):
     said = run("client_solana.py", box.rpc_url, *map(box.url, PATHS)).splitlines()
     assert [line[:3] for line in said] == ["200"] * len(PATHS)

@@ -31,6 +31,11 @@ def test_some_points_of_every_other_way():
     clean(faultpoints.run([name for name in faultpoints.WAYS if name != "one transaction"], step=29))
 
 
+@pytest.mark.proves("evm", "exact", "killed")
+@pytest.mark.proves("evm", "permit2", "killed")
+@pytest.mark.proves("evm", "transfer", "killed")
+@pytest.mark.proves("stacks", "exact", "killed")
+@pytest.mark.proves("stacks", "transfer", "killed")
 @pytest.mark.full
 def test_every_point_of_every_way():
     found = faultpoints.run(list(faultpoints.WAYS))

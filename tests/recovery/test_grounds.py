@@ -89,6 +89,10 @@ def killed(moment, box, path):
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
+@pytest.mark.proves("evm", "exact", "pays")
+@pytest.mark.proves("solana", "exact", "pays")
+@pytest.mark.proves("stacks", "exact", "pays")
+@pytest.mark.proves("tron", "exact_permit", "pays")
 @pytest.mark.parametrize("chain", CHAINS)
 @pytest.mark.parametrize("way", ["sync", "asyncio", "trio"])
 def test_a_purchase_by_every_driver(chain, way):
@@ -122,6 +126,10 @@ def test_try_reads_its_payment_back(chain, tmp_path):
     assert (said["status"], said["read_back"], said["payment"]["outcome"]) == (200, True, "spent")
 
 
+@pytest.mark.proves("evm", "exact", "fate")
+@pytest.mark.proves("solana", "exact", "fate")
+@pytest.mark.proves("stacks", "exact", "fate")
+@pytest.mark.proves("tron", "exact_permit", "fate")
 def test_killed_once_it_was_settled(box, tmp_path):
     path = tmp_path / "ledger.db"
     killed("settled", box, path)

@@ -63,6 +63,7 @@ def test_of_two_ways_at_one_price_the_one_without_an_allowance_is_taken(payer):
     assert payer.sandbox.ground.allowance == left(payer) == 1_000_000_000
 
 
+@pytest.mark.proves("evm", "permit2", "pays")
 @libraries
 def test_exact_by_permit2_settles_on_the_chain(payer, library):
     with payer.client(library=library) as http:
@@ -88,6 +89,7 @@ def test_and_without_blocking_a_loop(payer, library, loop):
     assert [one.amount for one in payer.sandbox.settlements] == [10_000, 12_000]
 
 
+@pytest.mark.proves("evm", "upto", "pays")
 def test_P13_upto_counts_its_ceiling_whatever_the_receipt_claims(payer):
     with payer.client() as http:
         receipt = http.get(payer.sandbox.url("/upto")).extensions["payment"]
@@ -176,6 +178,7 @@ def buy(served):
     return run
 
 
+@pytest.mark.proves("evm", "upto", "fate")
 def test_V7_resume_gives_back_what_the_chain_shows_was_not_charged(served, buy):
     receipt = buy()
     assert counted(served) == 50_000 and left(served) == 1_000_000_000 - 50_000

@@ -33,6 +33,8 @@ def left(payer, path):
     return row[4], payer.ledger.allowance(*row[:4])
 
 
+@pytest.mark.proves("tron", "exact_permit", "pays")
+@pytest.mark.proves("tron", "permit2", "pays")
 @libraries
 @ways
 def test_a_permit_settles_on_the_chain(payer, library, path):
@@ -76,6 +78,8 @@ def test_D3_an_allowance_must_reach_for_amount_and_fee(payer):
         assert http.get(payer.sandbox.url("/joke")).status_code == 200
 
 
+@pytest.mark.proves("tron", "exact_permit", "fate")
+@pytest.mark.proves("tron", "permit2", "fate")
 @ways
 @pytest.mark.parametrize("scenario", ["answer_lost", "settles_then_500"])
 def test_what_was_settled_and_not_told_is_found_on_the_chain(payer, path, scenario):

@@ -11,6 +11,7 @@ P, E = "invalid_exact_evm_payload_", "invalid_exact_evm_"
 versions = pytest.mark.parametrize("version", [1, 2])
 
 
+@pytest.mark.proves("evm", "exact", "facilitator")
 @versions
 def test_an_honest_payment_is_verified_and_settled_for_real(both, buyer_of, version):
     body = buyer_of(both).request(version)

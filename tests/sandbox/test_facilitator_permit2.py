@@ -18,6 +18,8 @@ versions = pytest.mark.parametrize("version", [1, 2])
 schemes = pytest.mark.parametrize("scheme", ["exact", "upto"])
 
 
+@pytest.mark.proves("evm", "permit2", "facilitator")
+@pytest.mark.proves("evm", "upto", "facilitator")
 @schemes
 def test_a_permit_is_verified_and_settled_for_real(both, buyer_of, scheme):
     body = buyer_of(both).permit_request(scheme)

@@ -23,6 +23,7 @@ def receipt_of(answer, tools):
     return tools.decode(answer.headers[name])
 
 
+@pytest.mark.proves("evm", "exact", "seller")
 @pytest.mark.parametrize(
     "route", [each for each in OK if each.path not in ("/choice", "/order-required")], ids=lambda r: r.path
 )
@@ -135,6 +136,7 @@ def test_a_permit2_and_an_upto_offer_word_for_word(shop, tools):
     assert [each["extra"].get("assetTransferMethod") for each in either] == [None, "permit2"]
 
 
+@pytest.mark.proves("evm", "permit2", "seller")
 @pytest.mark.parametrize("index", [0, 1])
 def test_either_way_is_taken_and_only_as_accepted(shop, buyer, buy, tools, index):
     asked, paid, _ = buy(shop, "/either", index=index)
@@ -148,6 +150,7 @@ def test_either_way_is_taken_and_only_as_accepted(shop, buyer, buy, tools, index
     assert len(shop.box.settlements) == 1
 
 
+@pytest.mark.proves("evm", "upto", "seller")
 def test_an_upto_request_costs_what_the_handler_says(shop, buy, tools):
     for path, cost in (("/upto", 12_000), ("/upto-zero", 0), ("/upto", 12_000)):
         before = shop.box.balance(shop.box.payer_address)

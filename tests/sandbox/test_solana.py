@@ -113,6 +113,7 @@ def refused(box):
     return run
 
 
+@pytest.mark.proves("solana", "exact", "facilitator")
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_hand_made_transaction_settles_once(box, payer, version):
     body = payer.body(version=version)
@@ -290,6 +291,7 @@ def test_a_purse_that_empties_between_verify_and_settle(box, payer):
     assert box.facilitator.settle_json(second)["success"]  # what was refused was never executed
 
 
+@pytest.mark.proves("solana", "exact", "seller")
 @pytest.mark.parametrize("served", [False, True])
 def test_the_shop_sells_for_solana(box, payer, served):
     if served:

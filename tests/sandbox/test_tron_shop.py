@@ -126,6 +126,7 @@ def test_a_402_says_what_a_permit_needs(box, client):
     assert meta["paymentId"] != again["paymentId"]
 
 
+@pytest.mark.proves("tron", "exact_permit", "seller")
 def test_a_permit_pays_the_seller_and_the_fee(box, buyer, client):
     before = box.balance(box.payer_address), box.balance(box.facilitator_address)
     answer, _ = pay(client, buyer)
@@ -142,6 +143,7 @@ def test_a_permit_pays_the_seller_and_the_fee(box, buyer, client):
     assert info["receipt"]["result"] == "SUCCESS"
 
 
+@pytest.mark.proves("tron", "permit2", "seller")
 @pytest.mark.parametrize(("path", "index"), [("/permit2", 0), ("/either", 1)])
 def test_permit2_pays_without_a_fee(box, buyer, client, path, index):
     before = box.balance(box.payer_address)
@@ -151,6 +153,7 @@ def test_permit2_pays_without_a_fee(box, buyer, client, path, index):
     assert (box.balance(box.pay_to), box.balance(box.payer_address)) == (10_000, before - 10_000)
 
 
+@pytest.mark.proves("tron", "exact_permit", "facilitator")
 def test_both_spellings_of_the_network_are_settled(box, buyer):
     body = buyer.request(asked={"network": NETWORK})
     assert box.facilitator.settle_json(body)["network"] == NETWORK
@@ -217,6 +220,7 @@ def test_a_permit_that_is_not_what_was_asked(box, buyer, change, code):
     assert refused(box, buyer.request(**change)) == code
 
 
+@pytest.mark.proves("tron", "permit2", "facilitator")
 @pytest.mark.parametrize(
     ("change", "code"),
     [

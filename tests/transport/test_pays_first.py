@@ -54,6 +54,8 @@ def named(payer):
     return [row.transaction for row in payer.ledger.payments()][::-1]
 
 
+@pytest.mark.proves("evm", "transfer", "pays")
+@pytest.mark.proves("solana", "transfer", "pays")
 @everywhere
 def test_it_is_on_the_chain_before_its_id_is_shown(payer, seller):
     url, shown = shop(seller, payer.box)

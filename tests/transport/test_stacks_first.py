@@ -46,6 +46,7 @@ def states(payer):
     return [row.state for row in payer.ledger.payments()]
 
 
+@pytest.mark.proves("stacks", "transfer", "pays")
 @pytest.mark.parametrize("world", ["sync", "asyncio", "trio"])
 def test_it_stands_in_a_block_before_its_id_is_shown(payer, seller, world):
     url, shown = shop(seller, payer.box)

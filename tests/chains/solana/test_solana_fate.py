@@ -73,6 +73,7 @@ def fate(solana, paid, **nodes):
 MEMO = f"[32] {bytes(range(16)).hex()}"
 
 
+@pytest.mark.proves("solana", "exact", "fate")
 @pytest.mark.parametrize("memo", [MEMO, None, "[3] abc; " + MEMO])
 def test_C11_found_in_our_own_history_is_settled(solana, paid, memo):
     chain, one = Chain(height=LAST - 50), paid()

@@ -53,6 +53,8 @@ def built(one):
     return Transaction(one["testnet"], origin, payload.wire(), limit, slot).signed(sign)
 
 
+@pytest.mark.proves("stacks", "exact", "judge", by="stacks.js")
+@pytest.mark.proves("stacks", "sponsored", "judge", by="stacks.js")
 @pytest.mark.full
 def test_a_thousand_transactions_are_those_of_stacks_js():
     packages = os.environ.get("STACKS_DIR", "")

@@ -23,6 +23,7 @@ def sent(proof):
     return read(bytes.fromhex(raw))
 
 
+@pytest.mark.proves("stacks", "exact", "fate")
 @pytest.mark.parametrize("symbol", ["STX", "sBTC", "USDCx"])
 def test_what_is_signed_settles_and_is_found_again(ground, offer, symbol):
     wanted = offer(symbol)
@@ -61,6 +62,7 @@ def test_the_sellers_nonce_binds_the_memo(ground, offer, symbol):
     assert memo == b"89cf1c66e2a00b1e284b1d813a56227f"
 
 
+@pytest.mark.proves("stacks", "sponsored", "fate")
 def test_a_sponsor_pays_the_fee_and_still_it_is_found(ground, offer):
     wanted = offer("sBTC", 9, details='{"sponsored":true}')
     terms, proof = ground.proved(wanted)

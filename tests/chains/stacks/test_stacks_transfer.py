@@ -140,6 +140,7 @@ def test_aborted_is_told_at_once_and_frees_nothing_before_all_nodes_show_it_buri
     assert ground.fate(wanted, terms, TWO) == "unknown"  # C2
 
 
+@pytest.mark.proves("stacks", "transfer", "fate")
 def test_another_transaction_under_its_account_nonce_is_told_and_is_its_end_once_buried(ground, first):
     terms, proof = ground.proved(first())
     other = ground.proved(first(amount=7), terms.anchor, b"\1" * 32)[1]

@@ -64,6 +64,7 @@ def test_the_selector_of_the_bitmap():
     assert keccak(b"nonceBitmap(address,uint256)")[:4].hex() == "4fe02b44"
 
 
+@pytest.mark.proves("tron", "exact_permit", "fate")
 @pytest.mark.parametrize("bits", [0, ((1 << 256) - 1) ^ BIT, BIT >> 1, BIT << 1])
 def test_unused_in_the_solid_state_past_its_end_is_dead(bits, fate):
     answer, node = fate(wallet_triggerconstantcontract=said(bits), walletsolidity_triggerconstantcontract=said(bits))

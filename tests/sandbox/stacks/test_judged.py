@@ -142,6 +142,7 @@ def sources():
     return {"coin": token, "two": two, "four": four}
 
 
+@pytest.mark.proves("stacks", "exact", "judge", by="clarinet's simnet")
 @pytest.mark.full
 @pytest.mark.parametrize("seed", [20_260, 7])
 def test_two_hundred_transactions_get_the_same_verdict_from_stacks_js_and_simnet(world, seed):

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -15,6 +16,8 @@ import pytest
 from x402_agent import Payer, PaymentInDoubt
 from x402_agent.chains.stacks import DENY
 from x402_agent.sandbox.stacks.state import STX
+from x402_agent.steps import Commit
+from x402_agent.transport.fetch import drive
 
 PATHS = ["/joke", "/sponsored", "/v1/usdcx", "/draft/usdcx"]
 
@@ -31,6 +34,10 @@ def settled(payer):
     return [box.transaction(row.tx) for row in box.settlements]
 
 
+@pytest.mark.proves("stacks", "exact", "pays")
+@pytest.mark.proves("stacks", "v1", "pays")
+@pytest.mark.proves("stacks", "draft", "pays")
+@pytest.mark.proves("stacks", "sponsored", "pays")
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
 def test_each_seller_is_paid_once_with_exact_post_conditions(payer, path, library):
@@ -106,6 +113,25 @@ def test_what_a_seller_does_after_he_was_paid_costs_one_payment(scenario):
         assert len(payer.sandbox.settlements) == 1
         payer.resume()
         assert len(payer.sandbox.settlements) == 1
+
+
+@pytest.mark.proves("stacks", "v1", "fate")
+@pytest.mark.proves("stacks", "draft", "fate")
+@pytest.mark.proves("stacks", "sponsored", "fate")
+@pytest.mark.parametrize("path", PATHS)
+def test_each_is_found_on_the_chain_by_what_the_ledger_holds(path):
+    with Payer.sandbox(chain="stacks", serve=True) as payer:
+        box, holds = payer.sandbox, []
+        payer.trace = lambda ask, step, value: holds.append(step.hold) if isinstance(step, Commit) else None
+        with payer.client(timeout=20) as http:
+            assert http.get(box.url(path)).status_code == 200
+        (hold,) = holds
+        (entry,) = settled(payer)
+        stacks = payer.chains["stacks"]
+        assert drive(stacks.fate(hold.offer, hold.terms, box.rpc_url)) == "settled"
+        assert drive(stacks.lookup(hold.offer, hold.terms, entry.tx.txid, box.rpc_url)) in ("pending", "paid")
+        other = replace(hold.terms, proved="", anchor=hold.terms.anchor._replace(number=7))
+        assert drive(stacks.fate(hold.offer, other, box.rpc_url)) == "unknown"
 
 
 def test_what_waits_in_the_mempool_is_in_doubt_until_it_is_mined(payer):

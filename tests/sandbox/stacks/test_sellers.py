@@ -62,6 +62,7 @@ def asked(web, path):
     return found["accepts"][0], found["resource"]
 
 
+@pytest.mark.proves("stacks", "exact", "seller")
 @pytest.mark.parametrize(
     ("path", "symbol", "amount"), [("/joke", "USDCx", 10_000), ("/stx", "STX", 10_000), ("/sbtc", "sBTC", 20)]
 )
@@ -118,6 +119,7 @@ def settle(web, tx, requirement=None, field="transaction", where="/facilitator/s
     return answer.json() | {"status": answer.status_code}
 
 
+@pytest.mark.proves("stacks", "exact", "facilitator")
 @pytest.mark.parametrize(
     ("make", "wanted", "code"),
     [
@@ -232,6 +234,7 @@ def sponsored(box, nonce=None, amount=10_000, **more):
     return pay(box, "USDCx", amount, nonce=nonce, fee=0, sponsored=True, **more)
 
 
+@pytest.mark.proves("stacks", "sponsored", "facilitator")
 def test_the_sponsor_pays_the_fee(box, web):
     chain, before = box.ground.chain, box.ground.chain.balance(STX, box.payer_address)
     tx = sponsored(box)
@@ -241,6 +244,7 @@ def test_the_sponsor_pays_the_fee(box, web):
     assert settle(web, tx, {"payTo": box.pay_to}) == found and len(box.settlements) == 1
 
 
+@pytest.mark.proves("stacks", "sponsored", "seller")
 def test_the_shop_sells_to_who_has_no_stx(box, web):
     accepted, resource = asked(web, "/sponsored")
     assert accepted["extra"] == {"sponsored": True}
@@ -303,6 +307,7 @@ def test_the_relay(box, web):
 # -- older words ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("stacks", "v1", "facilitator")
 def test_the_older_facilitator(box, web):
     tx = pay(box, "STX", 10_000)
     body = {
@@ -333,6 +338,7 @@ def test_the_older_facilitator(box, web):
     )
 
 
+@pytest.mark.proves("stacks", "v1", "seller")
 @pytest.mark.parametrize(
     ("path", "symbol", "amount"), [("/v1/stx", "STX", 10_000), ("/v1/sbtc", "sBTC", 20), ("/v1/usdcx", "USDCx", 10_000)]
 )
@@ -367,6 +373,7 @@ def test_a_challenge_of_the_first_body_ends_and_is_for_one_path(box, web):
     assert box.settlements == []
 
 
+@pytest.mark.proves("stacks", "draft", "seller")
 @pytest.mark.parametrize(("name", "symbol", "amount"), [("stx", "STX", 10_000), ("usdcx", "USDCx", 10_000)])
 def test_the_draft_is_paid_by_its_own_field(box, web, name, symbol, amount):
     (entry,) = web.get(f"/draft/{name}").json()["accepts"]

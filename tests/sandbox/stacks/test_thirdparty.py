@@ -27,6 +27,8 @@ def shop():
             process.stdin.close()
 
 
+@pytest.mark.proves("stacks", "exact", "judge", by="npm x402-stacks")
+@pytest.mark.proves("stacks", "v1", "judge", by="npm x402-stacks")
 @pytest.mark.full
 @pytest.mark.parametrize("path", ["/v2/usdcx", "/v1/usdcx"])
 def test_a_seller_of_npm_is_paid_once(shop, path):
