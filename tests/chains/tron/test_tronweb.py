@@ -93,6 +93,8 @@ def _asked(key, network, payload):
     return {"key": key.hex(), "domain": domain, "types": _types(made.STRUCT, {}), "message": message}
 
 
+@pytest.mark.proves("tron", "exact_permit", "judge", by="tronweb")
+@pytest.mark.proves("tron", "permit2", "judge", by="tronweb")
 @pytest.mark.full
 def test_a_thousand_fresh_cases_are_tronwebs(dice):
     folder = os.environ.get("TRONWEB_DIR")

@@ -142,6 +142,7 @@ def sources():
     return {"coin": token, "two": two, "four": four}
 
 
+@pytest.mark.proves("stacks", "transfer", "judge", by="clarinet's simnet")
 @pytest.mark.proves("stacks", "exact", "judge", by="clarinet's simnet")
 @pytest.mark.full
 @pytest.mark.parametrize("seed", [20_260, 7])
