@@ -40,6 +40,7 @@ def test_some_points_of_every_other_way():
 @pytest.mark.proves("evm", "transfer", "killed")
 @pytest.mark.proves("evm", "upto", "killed")
 @pytest.mark.proves("solana", "exact", "killed")
+@pytest.mark.proves("solana", "transfer", "killed")
 @pytest.mark.proves("stacks", "exact", "killed")
 @pytest.mark.proves("stacks", "v1", "killed")
 @pytest.mark.proves("stacks", "draft", "killed")

@@ -165,6 +165,7 @@ def test_two_equal_payments_under_one_blockhash_are_two_transactions(bench, coin
     assert bench.fate(offer, second) == "settled"
 
 
+@pytest.mark.proves("solana", "transfer", "fate")
 def test_after_its_last_block_and_no_sooner_what_never_arrived_is_dead_if_every_node_says_so(bench):
     offer = bench.offer()
     terms, proof = bench.made(offer)
