@@ -47,6 +47,7 @@ def test_some_points_of_every_other_way():
 @pytest.mark.proves("stacks", "sponsored", "killed")
 @pytest.mark.proves("tron", "exact_permit", "killed")
 @pytest.mark.proves("tron", "permit2", "killed")
+@pytest.mark.proves("tron", "transfer", "killed")
 @pytest.mark.proves("stacks", "transfer", "killed")
 @pytest.mark.full
 def test_every_point_of_every_way():

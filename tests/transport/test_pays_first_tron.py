@@ -39,6 +39,7 @@ def states(payer):
     return [row.state for row in payer.ledger.payments()]
 
 
+@pytest.mark.proves("tron", "transfer", "pays")
 def test_it_is_on_the_chain_before_its_id_is_shown(payer, seller):
     url, shown = shop(seller, payer.box)
     with payer.client() as http:

@@ -263,6 +263,7 @@ def test_TRX_is_paid_by_a_transfer_alone(bench, scheme, method):
 # -- what became of it --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("tron", "transfer", "fate")
 def test_C10_what_is_in_no_block_is_dead_a_minute_past_its_end_by_the_chains_clock(bench):
     offer = bench.offer()
     terms, _ = bench.made(offer)

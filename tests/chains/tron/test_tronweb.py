@@ -95,6 +95,7 @@ def _asked(key, network, payload):
 
 @pytest.mark.proves("tron", "exact_permit", "judge", by="tronweb")
 @pytest.mark.proves("tron", "permit2", "judge", by="tronweb")
+@pytest.mark.proves("tron", "transfer", "judge", by="tronweb")
 @pytest.mark.full
 def test_a_thousand_fresh_cases_are_tronwebs(dice):
     folder = os.environ.get("TRONWEB_DIR")
