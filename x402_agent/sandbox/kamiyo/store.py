@@ -66,8 +66,8 @@ class Store:
     def __init__(self, database: Database, clock: Callable[[], float], machine: Callable[[], float]) -> None:
         self.database = database
         self._clock, self._machine = clock, machine
-        self._ahead = 0.0
         migrate(database)
+        self._ahead = float((database.one("select ahead from x402_clock") or {"ahead": 0})["ahead"])
         self.tick()
 
     def now(self) -> str:

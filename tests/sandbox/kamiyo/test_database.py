@@ -1,0 +1,147 @@
+"""Schema, views and functions: the same on both engines, with the objects that the published ones have."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from x402_agent.errors import SettingsError
+from x402_agent.sandbox import Sandbox
+from x402_agent.sandbox.kamiyo import migrate
+from x402_agent.sandbox.kamiyo.database import connect
+from x402_agent.sandbox.kamiyo.upkeep import analytics, cleanup
+
+PAYMENTS = ["id", "tx_hash", "chain", "amount_usdc", "from_address", "to_address", "block_number", "confirmations", "status", "risk_score",
+            "requests_allocated", "requests_used", "created_at", "verified_at", "expires_at", "updated_at"]  # fmt: skip
+TABLES = {
+    "x402_payments": [*PAYMENTS, "claimed_by"],
+    "x402_tokens": ["id", "token_hash", "payment_id", "created_at", "expires_at", "last_used_at"],
+    "x402_usage": ["id", "payment_id", "endpoint", "method", "status_code", "response_time_ms", "ip_address", "user_agent", "created_at"],
+    "x402_analytics": ["id", "hour_bucket", "chain", "total_payments", "total_amount_usdc", "total_requests", "unique_payers",
+                       "average_payment_usdc", "created_at"],
+}  # fmt: skip
+VIEWS = ["v_x402_active_payments", "v_x402_stats_24h", "v_x402_top_payers", "v_x402_endpoint_stats"]
+
+
+@pytest.fixture
+def opened(database):
+    made = connect(database, "x402_kamiyo")
+    yield made
+    made.close()
+
+
+def columns(database, table):
+    if database.engine == "sqlite":
+        return [row["name"] for row in database.rows(f"select name from pragma_table_info('{table}') order by cid")]
+    where = "table_schema = current_schema() and table_name = ?"
+    return [row["n"] for row in database.rows(f"select column_name as n from information_schema.columns where {where} order by ordinal_position", table)]
+
+
+def test_tables_columns_and_fourteen_indexes(opened):
+    assert [each.number for each in migrate.migrate(opened)][:2] == [1, 2]
+    assert migrate.migrate(opened) == []
+    for table, names in TABLES.items():
+        assert columns(opened, table) == names
+    where = "sqlite_master where type = 'index' and name" if opened.engine == "sqlite" else "pg_indexes where schemaname = current_schema() and indexname"
+    found = opened.rows(f"select tbl_name as t from {where} like 'idx_x402_%'" if opened.engine == "sqlite" else
+                        f"select tablename as t from {where} like 'idx_x402_%%' and 1 = ?", *([] if opened.engine == "sqlite" else [1]))  # fmt: skip
+    owned = [row["t"] for row in found if row["t"] in TABLES]
+    assert [owned.count(table) for table in TABLES] == [6, 3, 3, 2]
+    assert len(owned) == 14
+    for view in VIEWS:
+        assert opened.rows(f"select * from {view}") == []
+
+
+def test_every_change_has_a_way_back(opened):
+    before = opened.names()
+    migrate.migrate(opened)
+    undone = migrate.rollback(opened)
+    assert [each.number for each in undone] == [migrate.migrations(opened.engine)[-1].number]
+    migrate.rollback(opened, 0)
+    assert opened.names() == [*before, "x402_migrations"]
+    migrate.migrate(opened)
+    assert set(TABLES) <= set(opened.names())
+
+
+def test_views_and_functions_tell_what_was_sold(till):
+    database = till.box.seller.store.database
+    tx = till.pay(200_000)
+    token = till.token(till.verify(tx)["payment_id"])["payment_token"]
+    for path in ("/exploits", "/exploits", "/wallets/risk-check"):
+        assert till.get(path, x_payment_token=token).status_code == 200
+    active = database.rows("select * from v_x402_active_payments")
+    assert [(row["tx_hash"], row["requests_remaining"], row["amount_usdc"]) for row in active] == [(tx, 197, "0.200000")]
+    top = database.rows("select * from v_x402_top_payers")
+    assert [(row["from_address"], row["total_amount_usdc"]) for row in top] == [(till.box.payer_address, "0.200000")]
+    day = database.rows("select * from v_x402_stats_24h")
+    assert [(row["chain"], row["total_payments"], row["unique_payers"], row["requests_used"]) for row in day] == [(till.chain, 1, 1, 3)]
+    ends = {row["endpoint"]: row["total_requests"] for row in database.rows("select * from v_x402_endpoint_stats")}
+    assert ends == {"/exploits": 2, "/wallets/risk-check": 1}
+
+    till.box.warp(3600)
+    till.get()  # the clock of the world reaches the database with a request
+    for _ in range(2):
+        analytics(database, till.box.seller.store.now())
+    rows = database.rows("select * from x402_analytics")
+    fields = ("chain", "total_payments", "total_amount_usdc", "total_requests", "unique_payers", "average_payment_usdc")
+    assert [tuple(row[name] for name in fields) for row in rows] == [(till.chain, 1, "0.200000", 3, 1, "0.200000")]
+
+    assert cleanup(database, till.box.seller.store.now()) == 0
+    till.box.warp(86_400)
+    till.get()
+    assert database.rows("select * from v_x402_active_payments") == []
+    assert cleanup(database, till.box.seller.store.now()) == 1
+    assert database.rows("select status from x402_payments") == [{"status": "expired"}]
+    assert database.rows("select * from x402_tokens") == []
+
+
+def test_the_same_hash_twice_and_a_used_up_quota_are_the_databases_own_rules(opened):
+    migrate.migrate(opened)
+    insert = ("insert into x402_payments (tx_hash, chain, amount_usdc, from_address, to_address, block_number, requests_allocated, requests_used, expires_at)"
+              " values ('0x1', 'base', '0.100000', 'a', 'b', 1, 100, ?, '2030-01-01')")  # fmt: skip
+    opened.rows(insert, 0)
+    for used in (0, 101):
+        with pytest.raises(Exception, match="(?i)unique|check"):
+            opened.rows(insert, used)
+    with pytest.raises(Exception, match="(?i)foreign"):
+        opened.rows("insert into x402_tokens (token_hash, payment_id, expires_at) values (?, 77, '2030-01-01')", "a" * 64)
+    opened.rows("insert into x402_tokens (token_hash, payment_id, expires_at) values (?, (select id from x402_payments), '2030-01-01')", "a" * 64)
+    opened.rows("delete from x402_payments")
+    assert opened.rows("select * from x402_tokens") == []
+
+
+def test_postgresql_sells_too(fresh, till_on):
+    till = till_on(database=fresh)
+    tx = till.pay()
+    token = till.token(till.verify(tx)["payment_id"])["payment_token"]
+    assert till.get(x_payment_token=token).status_code == 200
+    database = till.box.seller.store.database
+    assert (database.engine, database.one("select requests_used as n from x402_payments")) == ("postgresql", {"n": 1})
+    till.box.warp(90_000)
+    assert till.get(x_payment_token=token).status_code == 402
+    assert cleanup(database, "") == 1
+    analytics(database, "")
+
+
+def test_what_a_seller_sold_outlives_it(tmp_path, till_on):
+    path = str(tmp_path / "kamiyo.db")
+    with Sandbox(seller="kamiyo", database=path) as box:
+        till = type(till_on())(box)
+        token = till.buy()
+        till.box.warp(1000)
+        till.get(x_payment_token=token)
+    again = till_on(database=f"sqlite:///{path}")
+    assert again.get(x_payment_token=token).status_code == 200
+    with sqlite3.connect(path) as link:
+        assert link.execute("select requests_used from x402_payments").fetchall() == [(2,)]
+        assert abs(link.execute("select ahead from x402_clock").fetchone()[0]) < 2
+    link.close()
+
+
+def test_a_database_that_is_not_there(server):
+    for url, words in [("mysql://x", "mysql"), ("postgresql://x402:hunter2@127.0.0.1:1/none", "127.0.0.1"), ("/nowhere/at/all.db", "nowhere")]:
+        with pytest.raises(SettingsError) as caught:
+            connect(url, "x402_kamiyo")
+        assert words in str(caught.value)
+        assert "hunter2" not in str(caught.value)
