@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from .books import Books
 from .ground import GROUNDS, Ground, Settlement
 from .routes import Route
 from .scenario import Scenario
 from .scene import Scene
-from .seller import SELLERS, Seller, scenario, scenarios
+from .seller import SELLERS, Seller, books, scenario, scenarios
 from .world import Sandbox
 
-__all__ = ["GROUNDS", "SELLERS", "Ground", "Route", "Sandbox", "Scenario", "Scene", "Seller", "Settlement", "scenario", "scenarios"]
+__all__ = ["GROUNDS", "SELLERS", "Books", "Ground", "Route", "Sandbox", "Scenario", "Scene", "Seller", "Settlement", "books", "scenario", "scenarios"]

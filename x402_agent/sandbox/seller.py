@@ -20,11 +20,12 @@ from .scene import Scene, load
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .books import Books
     from .ground import Ground
     from .messages import Answer, Request
     from .routes import Route
 
-__all__ = ["SELLERS", "Seller", "Visit", "scenario", "scenarios", "seller"]
+__all__ = ["SELLERS", "Seller", "Visit", "books", "scenario", "scenarios", "seller"]
 
 SELLERS: Mapping[str, tuple[str, str]] = {  # what --seller says: its class, its scenarios' class
     "shop": ("paywall:Paywall", "scenario:Scenario"),
@@ -53,6 +54,7 @@ class Seller(ABC):
     name: ClassVar[str]
     dialect: ClassVar[str] = "x402"
     asks_node: ClassVar[bool] = False
+    books: ClassVar[type[Books] | None] = None  # what operators look after, where it keeps something
 
     def __init__(self, ground: Ground, scenario: Scene, database: str = "") -> None:
         self.scenario: Any = scenario
@@ -77,6 +79,14 @@ def seller(name: str, ground: Ground, which: str | Scene, database: str) -> Sell
     """A new seller of this name; raises SettingsError for one, or a scenario of it, that there is not."""
     made: Seller = _class(name, 0)(ground, scenario(which, name), database)
     return made
+
+
+def books(name: str, url: str) -> Books:
+    """The database of the seller with this name; raises SettingsError for one that keeps none."""
+    kind: type[Books] | None = _class(name, 0).books
+    if kind is None:
+        raise SettingsError(f"the seller {name} keeps no database", rule="--seller", hint="--seller kamiyo")
+    return kind(url)
 
 
 def scenarios(seller: str = "shop") -> dict[str, Any]:

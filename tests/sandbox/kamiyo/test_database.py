@@ -7,10 +7,8 @@ import sqlite3
 import pytest
 
 from x402_agent.errors import SettingsError
-from x402_agent.sandbox import Sandbox
-from x402_agent.sandbox.kamiyo import migrate
-from x402_agent.sandbox.kamiyo.database import connect
-from x402_agent.sandbox.kamiyo.upkeep import analytics, cleanup
+from x402_agent.sandbox import Sandbox, books
+from x402_agent.sandbox.database import connect
 
 PAYMENTS = ["id", "tx_hash", "chain", "amount_usdc", "from_address", "to_address", "block_number", "confirmations", "status", "risk_score",
             "requests_allocated", "requests_used", "created_at", "verified_at", "expires_at", "updated_at"]  # fmt: skip
@@ -25,8 +23,8 @@ VIEWS = ["v_x402_active_payments", "v_x402_stats_24h", "v_x402_top_payers", "v_x
 
 
 @pytest.fixture
-def opened(database):
-    made = connect(database, "x402_kamiyo")
+def kept(database):
+    made = books("kamiyo", database)
     yield made
     made.close()
 
@@ -38,9 +36,10 @@ def columns(database, table):
     return [row["n"] for row in database.rows(f"select column_name as n from information_schema.columns where {where} order by ordinal_position", table)]
 
 
-def test_tables_columns_and_fourteen_indexes(opened):
-    assert [each.number for each in migrate.migrate(opened)][:2] == [1, 2]
-    assert migrate.migrate(opened) == []
+def test_tables_columns_and_fourteen_indexes(kept):
+    opened = kept.database
+    assert [each.number for each in kept.migrate()][:2] == [1, 2]
+    assert kept.migrate() == []
     for table, names in TABLES.items():
         assert columns(opened, table) == names
     where = "sqlite_master where type = 'index' and name" if opened.engine == "sqlite" else "pg_indexes where schemaname = current_schema() and indexname"
@@ -53,14 +52,15 @@ def test_tables_columns_and_fourteen_indexes(opened):
         assert opened.rows(f"select * from {view}") == []
 
 
-def test_every_change_has_a_way_back(opened):
+def test_every_change_has_a_way_back(kept):
+    opened = kept.database
     before = opened.names()
-    migrate.migrate(opened)
-    undone = migrate.rollback(opened)
-    assert [each.number for each in undone] == [migrate.migrations(opened.engine)[-1].number]
-    migrate.rollback(opened, 0)
+    kept.migrate()
+    undone = kept.rollback()
+    assert [each.number for each in undone] == [kept.migrations()[-1].number]
+    kept.rollback(0)
     assert opened.names() == [*before, "x402_migrations"]
-    migrate.migrate(opened)
+    kept.migrate()
     assert set(TABLES) <= set(opened.names())
 
 
@@ -82,29 +82,30 @@ def test_views_and_functions_tell_what_was_sold(till):
     till.box.warp(3600)
     till.get()  # the clock of the world reaches the database with a request
     for _ in range(2):
-        analytics(database, till.box.seller.store.now())
+        till.box.seller.store.books.analytics()
     rows = database.rows("select * from x402_analytics")
     fields = ("chain", "total_payments", "total_amount_usdc", "total_requests", "unique_payers", "average_payment_usdc")
     assert [tuple(row[name] for name in fields) for row in rows] == [(till.chain, 1, "0.200000", 3, 1, "0.200000")]
 
-    assert cleanup(database, till.box.seller.store.now()) == 0
+    assert till.box.seller.store.books.cleanup() == 0
     till.box.warp(86_400)
     till.get()
     assert database.rows("select * from v_x402_active_payments") == []
-    assert cleanup(database, till.box.seller.store.now()) == 1
+    assert till.box.seller.store.books.cleanup() == 1
     assert database.rows("select status from x402_payments") == [{"status": "expired"}]
     assert database.rows("select * from x402_tokens") == []
 
 
-def test_the_same_hash_twice_and_a_used_up_quota_are_the_databases_own_rules(opened):
-    migrate.migrate(opened)
+def test_the_same_hash_twice_and_a_used_up_quota_are_the_databases_own_rules(kept):
+    opened = kept.database
+    kept.migrate()
     insert = ("insert into x402_payments (tx_hash, chain, amount_usdc, from_address, to_address, block_number, requests_allocated, requests_used, expires_at)"
               " values ('0x1', 'base', '0.100000', 'a', 'b', 1, 100, ?, '2030-01-01')")  # fmt: skip
     opened.rows(insert, 0)
     for used in (0, 101):
-        with pytest.raises(Exception, match="(?i)unique|check"):
+        with pytest.raises(Exception, match=r"(?i)unique|check"):
             opened.rows(insert, used)
-    with pytest.raises(Exception, match="(?i)foreign"):
+    with pytest.raises(Exception, match=r"(?i)foreign"):
         opened.rows("insert into x402_tokens (token_hash, payment_id, expires_at) values (?, 77, '2030-01-01')", "a" * 64)
     opened.rows("insert into x402_tokens (token_hash, payment_id, expires_at) values (?, (select id from x402_payments), '2030-01-01')", "a" * 64)
     opened.rows("delete from x402_payments")
@@ -120,8 +121,8 @@ def test_postgresql_sells_too(fresh, till_on):
     assert (database.engine, database.one("select requests_used as n from x402_payments")) == ("postgresql", {"n": 1})
     till.box.warp(90_000)
     assert till.get(x_payment_token=token).status_code == 402
-    assert cleanup(database, "") == 1
-    analytics(database, "")
+    assert till.box.seller.store.books.cleanup() == 1
+    till.box.seller.store.books.analytics()
 
 
 def test_what_a_seller_sold_outlives_it(tmp_path, till_on):

@@ -13,7 +13,7 @@ from ..messages import Answer, json_answer
 from ..routes import Route
 from ..seller import Seller, Visit
 from .asking import Asking
-from .database import connect
+from .books import KamiyoBooks
 from .gate import Gate, Pass, receipted, shown
 from .limits import Limiter
 from .native import Native
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Kamiyo"]
 
-SCHEMA = "x402_kamiyo"
 CSRF_LIFE = 7200
 _LIMITS = {  # calls a minute for each address
     "GET /x402/supported-chains": 20, "GET /x402/pricing": 30, "POST /x402/verify-payment": 5,
@@ -70,6 +69,7 @@ class Kamiyo(Seller):
 
     name = "kamiyo"
     dialect = "kamiyo"
+    books = KamiyoBooks
     asks_node = True
     scenario: Quirks
     routes: Mapping[str, Route] = {}
@@ -80,7 +80,7 @@ class Kamiyo(Seller):
         self.routes = {path: Route(path, price, good, about, "v1", ways=ways) for path, price, good, about in _TABLE}
         self.admin_key = secrets.token_urlsafe(32)
         self._sight = sight(ground)
-        self.store = Store(connect(database, SCHEMA), ground.now, time.time)
+        self.store = Store(KamiyoBooks(database), ground.now, time.time)
         self._lock = threading.RLock()
         self._limits = Limiter(ground.now)
         self._native = Native(self._sight, self.store, self.admin_key)
@@ -91,7 +91,7 @@ class Kamiyo(Seller):
     def close(self) -> None:
         """Close the database."""
         with self._lock:
-            self.store.database.close()
+            self.store.books.close()
 
     def handle(self, request: Request) -> Answer:
         """Decide, settle and note."""

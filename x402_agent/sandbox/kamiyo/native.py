@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..messages import json_answer
 from .sight import MICRO, Unpaid, dollars
-from .upkeep import cleanup
 
 if TYPE_CHECKING:
     from ..messages import Answer, Request
@@ -111,7 +110,7 @@ class Native:
         """POST /x402/cleanup."""
         if not hmac.compare_digest(request.headers.get("x-admin-key", "").encode(), self._admin_key.encode()):
             return json_answer(403, {"detail": "Admin key required"})
-        return json_answer(200, {"expired_payments": cleanup(self._store.database, self._store.now())})
+        return json_answer(200, {"expired_payments": self._store.books.cleanup()})
 
     def _own(self, request: Request, identity: str, quirks: Quirks) -> Bought | None:
         """The payment with this id, when it is the caller's."""

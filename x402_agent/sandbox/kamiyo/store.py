@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .migrate import migrate
+from .books import KamiyoBooks, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .database import Database
     from .sight import Seen
 
-__all__ = ["Bought", "Store", "digest", "stamp", "usdc"]
+__all__ = ["Bought", "Store", "digest", "usdc"]
 
 MICRO = 1_000_000
 _CLOCK = 1.0  # seconds by which the database's idea of our clock may be wrong
@@ -50,11 +48,6 @@ def usdc(amount: int) -> str:
     return f"{amount // MICRO}.{amount % MICRO:06d}"
 
 
-def stamp(moment: float) -> str:
-    """Unix seconds as a naive UTC timestamp with milliseconds, in the order of time."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-
-
 def digest(token: str) -> str:
     """What is kept of a token."""
     return hashlib.sha256(token.encode()).hexdigest()
@@ -63,11 +56,11 @@ def digest(token: str) -> str:
 class Store:
     """`clock` is the seller's, in unix seconds; `machine` the machine's own, by which the database's views run."""
 
-    def __init__(self, database: Database, clock: Callable[[], float], machine: Callable[[], float]) -> None:
-        self.database = database
+    def __init__(self, books: KamiyoBooks, clock: Callable[[], float], machine: Callable[[], float]) -> None:
+        self.books, self.database = books, books.database
         self._clock, self._machine = clock, machine
-        migrate(database)
-        self._ahead = float((database.one("select ahead from x402_clock") or {"ahead": 0})["ahead"])
+        books.migrate()
+        self._ahead = float((self.database.one("select ahead from x402_clock") or {"ahead": 0})["ahead"])
         self.tick()
 
     def now(self) -> str:

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from ...errors import SettingsError
+from ..errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
