@@ -46,7 +46,8 @@ WORDS_OF = {
     "slip run": ["0.01", "--", sys.executable, "-c", "import os; assert os.environ['X402_AGENT_SLIP']"],
     "wallet new": [], "wallet import": ["FILE"], "wallet show": ["--check"], "wallet export": ["--keystore", "KEYSTORE"],
     "wallet approve": ["USDC", "--for", "permit2", "--amount", "1", "--network", "base-sepolia", "--yes"],
-    "wallet transactions": [], "wallet keyring": ["passphrase"], "sandbox scenarios": [], "signer status": [], "signer doctor": [],
+    "wallet transactions": [], "wallet keyring": ["passphrase"], "sandbox scenarios": [], "sandbox db create-tables": [], "sandbox db stats": [], "sandbox db test": [], "sandbox db cleanup": [],
+    "sandbox db analytics": [], "sandbox db migrate": ["--dry-run"], "sandbox db reset": ["--yes"], "signer status": [], "signer doctor": [],
 }  # fmt: skip
 PRIVATE = {"slip run"}  # --json would end option parsing behind `--`
 

@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from ..ledger import Payment, SqliteLedger
     from ..model import Offer
 
-__all__ = ["Chain", "Exit", "Json", "as_json", "asked", "colored", "errors", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
+__all__ = ["Chain", "Exit", "Json", "SellerName", "as_json", "asked", "colored", "errors", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
 
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 Chain = Annotated[str, typer.Option(help="The chain it stands on: evm, or another that the sandbox has.")]
+SellerName = Annotated[str, typer.Option("--seller", help="Which system's seller: shop (plain x402), or kamiyo.")]
 _OPTION = re.compile(r'extensions=\{"payment": \{"max": "([0-9.]+)"\}\}')  # what a program writes; here it is an option
 
 

@@ -15,22 +15,25 @@ import typer
 from .. import Settings, SettingsError
 from ..ledger import SqliteLedger
 from ..sandbox import Sandbox, scenarios
-from .common import Chain, Json, as_json, errors
+from . import sandbox_db
+from .common import Chain, Json, SellerName, as_json, errors
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Pretend sellers for developers.", no_args_is_help=True)
+app.add_typer(sandbox_db.app, name="db", short_help="The database of a pretend seller.")
 
 
 @app.command("scenarios")
-def list_(json: Json = False) -> None:
-    """The scenarios that `sandbox up`, `try` and the tests share."""
-    found = scenarios()
+def list_(seller: SellerName = "shop", json: Json = False) -> None:
+    """The scenarios of a seller, which `sandbox up`, `try` and the tests share."""
+    with errors(json):
+        found = scenarios(seller)
     if json:
         as_json({name: one.description for name, one in found.items()})
         return
     for name, one in found.items():
-        print(f"{name:24} {one.description}")
+        print(f"{name:26} {one.description}")
 
 
 @app.command("up")
@@ -38,14 +41,17 @@ def up(
     scenario: Annotated[str, typer.Option(help="What the sellers do; see `sandbox scenarios`.")] = "honest",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 picks a free one.")] = 0,
     chain: Chain = "evm",
+    seller: SellerName = "shop",
+    database: Annotated[str, typer.Option(envvar="DATABASE_URL", show_envvar=False, help="Where a seller that keeps books keeps them: postgresql://… or a path; DATABASE_URL.")] = "",
     json: Annotated[bool, typer.Option("--json", help='A line per seller, then {"ready": true}.')] = False,
 ) -> None:
     """Run the sandbox until ^C. Pay it with `x402-agent get --sandbox URL`, or with any x402 client."""
     with errors(json):
-        if scenario not in scenarios():
-            raise SettingsError(f"no scenario is called {scenario!r}", rule="--scenario", hint=", ".join(scenarios()))
+        if scenario not in scenarios(seller):
+            raise SettingsError(f"no scenario is called {scenario!r}", rule="--scenario", hint=", ".join(scenarios(seller)))
         settings = Settings.load()
-        with Sandbox(scenario, chain=chain) as box:
+        url = sandbox_db.database_of(settings, seller, database) if seller != "shop" else ""
+        with Sandbox(scenario, chain=chain, seller=seller, database=url) as box:
             box.serve(port=port)
             path = settings.data_dir / "sandbox" / "payer.json"
             _leave_key(path, {"key": box.payer_key.hex(), "node": box.rpc_url, "url": box.url(""), "network": box.network})
@@ -74,14 +80,15 @@ def _announce(box: Sandbox, scenario: str, json: bool) -> None:
         for path, route in box.routes.items():
             if not route.price:
                 continue
-            as_json({"url": box.url(path), "dialect": "x402", "chain": box.network, "scenario": scenario,
+            as_json({"url": box.url(path), "seller": box.seller.name, "dialect": box.seller.dialect, "chain": box.network, "scenario": scenario,
                      "price": str(route.price), "wire": route.wire, "flow": route.flow, "pay_to": box.pay_to, "faucet": box.url("/sandbox/fund"), "facilitator": box.url("/facilitator"),
                      "node": box.rpc_url})  # fmt: skip
         as_json({"ready": True})
     else:
-        print(f"sandbox  {box.url('')}    scenario {scenario}; test money; nothing leaves this machine")
+        priced = next(path for path, route in box.routes.items() if route.price)
+        print(f"sandbox  {box.url('')}    {box.seller.name}, scenario {scenario}; test money; nothing leaves this machine")
         print(f"routes   {'  '.join(box.routes)}")
-        print(f"pay it   x402-agent get --sandbox {box.url('/joke')}")
+        print(f"pay it   x402-agent get --sandbox {box.url(priced)}")
         print("Ready! (^C to quit)")
     sys.stdout.flush()
 

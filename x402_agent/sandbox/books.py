@@ -159,32 +159,34 @@ class Books(ABC):
         """Rows of an export in the place of what is here, all of them or nothing; how many. Raises SettingsError."""
         if self.pending():
             raise SettingsError("the schema is not up to date", rule=str(self.database.where), hint="x402-agent sandbox db migrate")
-        count = 0
+        number = 0
+        broken: tuple[type[Exception], ...] = (ValueError, TypeError, KeyError, AttributeError, RecursionError, *self.database.errors)
         with path.open(encoding="utf-8") as file, self.database.transaction():
             for table in reversed(self.tables):
                 self.database.rows(f"delete from {table}")
             for number, line in enumerate(file, 1):
                 try:
-                    count += self._row(json.loads(line), number)
-                except (ValueError, TypeError, KeyError, AttributeError) as cause:
+                    self._row(json.loads(line), number)
+                except broken as cause:
                     raise SettingsError(f"{path}:{number} is no row of {self.schema}", rule="an export of this seller") from cause
+            if not number:
+                raise SettingsError(f"{path} is empty", rule="an export of this seller")
             if self.database.engine == "postgresql":
                 for table in self.tables:  # ids go on behind the newest
                     self.database.rows(f"select setval(pg_get_serial_sequence('{table}', 'id'), (select coalesce(max(id), 0) + 1 from {table}), false)")
-        return count
+        return number - 1
 
-    def _row(self, document: dict[str, Any], number: int) -> int:
+    def _row(self, document: dict[str, Any], number: int) -> None:
         if number == 1:
             if document["schema"] != self.schema:
                 raise ValueError("of another seller")
-            return 0
+            return
         table, row = document["table"], document["row"]
         names = list(row)
         if table not in self.tables or not all(name.isidentifier() and name.islower() for name in names):
             raise ValueError("no such table")
         marks = ", ".join("?" * len(names))
         self.database.rows(f"insert into {table} ({', '.join(names)}) values ({marks})", *row.values())
-        return 1
 
 
 class _Undo(Exception):

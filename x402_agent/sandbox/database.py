@@ -28,6 +28,7 @@ class Database(ABC):
 
     engine: ClassVar[str]
     where: str
+    errors: tuple[type[Exception], ...]  # what its library raises
 
     @abstractmethod
     def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
@@ -70,6 +71,7 @@ class Database(ABC):
 
 class _Sqlite(Database):
     engine = "sqlite"
+    errors = (sqlite3.Error,)
     _begin = "begin immediate"
 
     def __init__(self, path: str) -> None:
@@ -112,6 +114,7 @@ class _Postgres(Database):
         except ImportError as cause:
             needed = "PostgreSQL needs psycopg"
             raise SettingsError(needed, rule="extra postgres", hint="pip install 'x402-agent-sdk[postgres]'") from cause
+        self.errors = (psycopg.Error,)
         parts = urlsplit(url)
         self.where = f"postgresql://{parts.hostname or ''}:{parts.port or 5432}{parts.path}, schema {schema}"
         try:

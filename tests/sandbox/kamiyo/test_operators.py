@@ -1,0 +1,145 @@
+"""`x402-agent sandbox db`, as an operator types it, on both engines."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from typer.testing import CliRunner
+
+from x402_agent.cli.app import app
+from x402_agent.sandbox import Sandbox, books
+
+
+@pytest.fixture
+def db(tmp_path, monkeypatch, request, database):
+    """Runs a verb; -> (exit code, what --json said)."""
+    monkeypatch.setenv("X402_AGENT_HOME", str(tmp_path))
+    url = database or str(tmp_path / "kamiyo.db")
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    def run(*words):
+        done = CliRunner().invoke(app, ["sandbox", "db", *words, "--json"])
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return done.exit_code, json.loads(done.stdout)
+
+    run.url = url
+    return run
+
+
+def sell(till_on, url):
+    till = till_on(database=url)
+    return till, till.buy(300_000)
+
+
+def test_an_operators_day(db, till_on, tmp_path):
+    assert db("stats")[0] == 2
+    code, made = db("create-tables")
+    assert (code, made["applied"][:2]) == (0, ["0001_payments", "0002_views"])
+    assert db("create-tables")[1]["applied"] == []
+    till, token = sell(till_on, db.url)
+    assert till.get(x_payment_token=token).status_code == 200
+    code, found = db("stats")
+    assert (found["rows"]["x402_payments"], found["rows"]["x402_usage"], found["payments"], found["active_payments"]) == (1, 1, {"verified": 1}, 1)
+    assert found["total_usdc"] == "0.300000"
+    assert db("test")[0] == 0
+    assert db("cleanup")[1]["expired"] == 0
+    assert db("analytics")[1]["hours"] == []  # the hour before this one had no payment
+
+    copy = tmp_path / "copy.jsonl"
+    assert db("export", str(copy))[1]["rows"] == 3
+    assert token not in copy.read_text()
+    assert os.stat(copy).st_mode & 0o077 == 0
+    code, refused = db("export", str(copy))
+    assert (code, "exists" in refused["what"]) == (2, True)
+
+    assert db("reset")[0] == 2  # nobody is there to ask
+    code, done = db("reset", "--yes")
+    assert (code, done["rows"]["x402_payments"]) == (0, 0)
+    assert till.get(x_payment_token=token).status_code == 402
+    assert db("migrate", "--restore", str(copy), "--yes")[1]["restored"] == 3
+    assert till.get(x_payment_token=token).status_code == 200
+    assert db("migrate", "--restore", done["copy"], "--yes")[1]["restored"] == 3
+    till.box.warp(60)
+    till.buy()  # ids go on behind those that were restored
+    assert db("stats")[1]["rows"]["x402_payments"] == 2
+
+
+def test_a_change_is_shown_taken_back_with_a_copy_and_made_again(db, till_on):
+    assert db("migrate", "--dry-run")[1]["would"][0] == "0001_payments"
+    assert any("create table x402_payments" in line for line in db("migrate", "--dry-run")[1]["statements"])
+    assert db("migrate")[1]["copy"] == ""
+    _, token = sell(till_on, db.url)
+    assert db("migrate", "--dry-run", "--rollback", "--to", "0")[1]["would"][-1] == "0001_payments"
+    assert db("migrate", "--rollback", "--to", "0")[0] == 2
+    code, undone = db("migrate", "--rollback", "--to", "0", "--yes")
+    assert (code, undone["undone"][-1]) == (0, "0001_payments")
+    assert db("test")[0] == 1
+    assert db("export", "nowhere")[0] == 2
+    db("migrate")
+    assert db("migrate", "--restore", undone["copy"], "--yes")[1]["restored"] == 2
+    made = till_on(database=db.url)
+    assert made.get(x_payment_token=token).status_code == 200
+
+
+def test_a_file_that_is_no_export_changes_nothing(db, till_on, tmp_path):
+    sell(till_on, db.url)
+    head = json.dumps({"schema": "x402_kamiyo", "migrations": []}) + "\n"
+    row = {"table": "x402_payments", "row": {"id": 1, "nothing": 2}}
+    for text in ("", "{}\n", head + json.dumps(row), head + "[]\n", head + json.dumps({"table": "pg_user", "row": {}}), head + json.dumps({**row, "row": {"id); drop": 1}})):
+        (bad := tmp_path / "bad.jsonl").write_text(text)
+        code, found = db("migrate", "--restore", str(bad), "--yes", "--backup", str(tmp_path / f"b{len(list(tmp_path.iterdir()))}"))
+        assert code == 2, (text, found)
+        assert db("stats")[1]["rows"]["x402_payments"] == 1
+
+
+def test_an_export_of_one_engine_is_restored_on_the_other(fresh, till_on, tmp_path):
+    _, token = sell(till_on, str(tmp_path / "a.db"))
+    source, target = books("kamiyo", str(tmp_path / "a.db")), books("kamiyo", fresh)
+    try:
+        assert source.export(tmp_path / "all.jsonl") == 2
+        target.migrate()
+        assert target.restore(tmp_path / "all.jsonl") == 2
+        assert target.facts()["total_usdc"] == source.facts()["total_usdc"] == "0.300000"
+    finally:
+        source.close()
+        target.close()
+    moved = till_on(database=fresh)
+    assert moved.get(x_payment_token=token).status_code == 200
+
+
+def test_a_migration_that_breaks_half_way_leaves_nothing(kept_broken):
+    kept = kept_broken
+    with pytest.raises(Exception, match="nonsense"):
+        kept.migrate()
+    assert kept.database.names() == []
+
+
+@pytest.fixture
+def kept_broken(database, monkeypatch):
+    made = books("kamiyo", database)
+    changes = (*made.migrations(), made.migrations()[0]._replace(number=99, up="create table half (id int);\nnonsense"))
+    monkeypatch.setattr(type(made), "migrations", lambda self: changes)
+    yield made
+    made.close()
+
+
+def test_the_shop_keeps_no_books(db):
+    code, found = db("stats", "--seller", "shop")
+    assert (code, "keeps no database" in found["what"]) == (2, True)
+
+
+def test_what_is_printed_for_people_has_no_password(monkeypatch, tmp_path):
+    monkeypatch.setenv("X402_AGENT_HOME", str(tmp_path))
+    monkeypatch.setenv("DATABASE_URL", "postgresql://x402:hunter2@127.0.0.1:1/none")
+    done = CliRunner().invoke(app, ["sandbox", "db", "stats"])
+    assert done.exit_code == 2
+    assert "hunter2" not in done.output
+
+
+def test_scenarios_belong_to_one_seller():
+    done = CliRunner().invoke(app, ["sandbox", "scenarios", "--seller", "kamiyo", "--json"])
+    assert len(json.loads(done.stdout)) >= 30
+    with Sandbox("valid_payment_402", seller="kamiyo") as box, pytest.raises(Exception, match="no scenario is called"):
+        box.scenario = "settles_then_hangs"
