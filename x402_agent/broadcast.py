@@ -24,7 +24,7 @@ from .errors import (
 )
 from .ledger import Transaction
 from .model import Money
-from .policy.fees import coins, gas_of
+from .policy.fees import gas_of
 from .secret import Secret
 from .steps import Sleep
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .payer import Payer
     from .steps import Steps
 
-__all__ = ["Plan", "coins", "node_of", "plan", "plan_transfer", "resume", "send"]
+__all__ = ["Plan", "node_of", "plan", "plan_transfer", "resume", "send"]
 
 PATIENCE = 120.0  # seconds that a command follows its own transaction
 _AGAIN = 15.0  # seconds after which the same bytes are handed to a node once more
@@ -144,7 +144,7 @@ def _contracts(node: Node, *addresses: str) -> Steps[None]:
 
 def _priced(node: Node, made: Plan, max_fee: int) -> Steps[Plan]:
     """The plan with gas and fees, within `max_fee` wei and within what the account has."""
-    owner, where = made.owner, node.network.name
+    owner, where, coins = made.owner, node.network.name, node.network.coins
     gas = (yield from reads.estimate(node, owner, made.asset.address, made.data)) * 5 // 4
     if gas > transaction.MAX_GAS:
         raise PolicyDenied(f"{made.asset.symbol} asks {gas} gas for it", rule=f"at most {transaction.MAX_GAS} gas (C8)")
@@ -187,7 +187,7 @@ def send(payer: Payer, made: Plan, *, patience: float = PATIENCE, say: Callable[
         )
     if row.state in ("REVERTED", "DEAD") or row.note:
         raise PaymentRefused(
-            f"{row.txid} {row.note or 'can never be mined'}; its fee was {coins(row.fee_paid or 0)}",
+            f"{row.txid} {row.note or 'can never be mined'}; its fee was {where.coins(row.fee_paid or 0)}",
             rule=f"block {row.block} of {where.name}", hint=where.link(row.txid),
         )  # fmt: skip
     for other in waits:
@@ -275,7 +275,7 @@ def _follow(
     if row.state == "INFLIGHT":
         row = yield from _spent_otherwise(payer, node, row)
     else:
-        say(f"in block {row.block}{', ' + row.note if row.note else ''}; fee {coins(row.fee_paid or 0)}")
+        say(f"in block {row.block}{', ' + row.note if row.note else ''}; fee {node.network.coins(row.fee_paid or 0)}")
     return row, words
 
 

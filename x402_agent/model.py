@@ -143,11 +143,13 @@ class Anchor(NamedTuple):
     """What a chain had to say before a proof could be made: on Solana a blockhash, on Stacks a fee.
 
     `number` is the first account nonce that is free as the node sees it, -1 on chains where a payment needs none; the ledger
-    then takes the first that no open payment of that account has.
+    then takes the first that no open payment of that account has. `cost` is the most that the network takes of its own coin for
+    the payer's transaction, in atomic units, 0 where somebody else pays: `[gas.NETWORK]` counts it.
     """
 
     text: str = ""
     number: int = -1
+    cost: int = 0
 
 
 NO_ANCHOR = Anchor()
@@ -221,6 +223,7 @@ class Hold:
     refused: bool = False
     identifier: str = ""
     stop: Stop = NEVER
+    gas: tuple[Limit, ...] = ()  # what the network's fee must fit into, in its own coin
 
 
 @dataclass(frozen=True, slots=True)

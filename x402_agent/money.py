@@ -14,6 +14,7 @@ _TRANSACTION = {  # what a transaction id looks like, by CAIP-2 namespace
     "stacks": re.compile("(0x)?[0-9a-f]{64}"),
     "tron": re.compile("[0-9a-f]{64}"),
 }
+_DECIMALS = {"eip155": 18, "solana": 9, "stacks": 6, "tron": 6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,15 @@ class Network:
     def namespace(self) -> str:
         """The CAIP-2 namespace: `eip155`, `solana`, `stacks`, `tron`."""
         return self.id.partition(":")[0]
+
+    def coins(self, units: int) -> str:
+        """So many atomic units of the network's own coin, in whole ones, for people."""
+        return f"{Decimal(units).scaleb(-self.decimals).normalize():f}"
+
+    @property
+    def decimals(self) -> int:
+        """Of the network's own coin: a constant of its protocol."""
+        return _DECIMALS[self.namespace]
 
     def link(self, transaction: str) -> str:
         """Where people look this transaction up, or "". A seller names transactions: what is not plainly an id makes no link."""

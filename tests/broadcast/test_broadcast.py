@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from x402_agent import assets, broadcast
-from x402_agent.broadcast import coins, plan, plan_transfer, resume, send
+from x402_agent.broadcast import plan, plan_transfer, resume, send
 from x402_agent.chains.evm.permit2 import PERMIT2
 from x402_agent.chains.evm.rpc import Node
 from x402_agent.errors import (
@@ -410,4 +410,6 @@ def test_more_than_the_account_has_is_not_sent(world):
 
 
 def test_coins_are_for_people():
+    coins = USDC.network.coins
     assert (coins(10**18), coins(1), coins(0)) == ("1", "0.000000000000000001", "0")
+    assert [assets.network(name).coins(1_500_000) for name in ("solana", "stacks", "tron")] == ["0.0015", "1.5", "1.5"]

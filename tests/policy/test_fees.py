@@ -8,7 +8,7 @@ from policy.test_choose import judged, offer
 from x402_agent import Policy, PolicyDenied, SettingsError, assets
 from x402_agent.errors import BudgetExceeded
 from x402_agent.policy import load
-from x402_agent.policy.fees import Gas, coins, gas_of
+from x402_agent.policy.fees import Gas, gas_of
 
 BASE = assets.network("base")
 
@@ -54,7 +54,7 @@ def test_gas_is_read_in_whole_coins_with_its_lines(tmp_path):
         gas_of(policy, BASE, 10**15 + 1)
     assert why.value.rule == f"gas.base.per_call in {path}:4" and "0.001000000000000001" in why.value.what
     assert gas_of(policy, assets.network("polygon"), 10**20) == ()
-    assert coins(25 * 10**14) == "0.0025"
+    assert assets.network("base").coins(25 * 10**14) == "0.0025"
 
 
 @pytest.mark.parametrize("text", [

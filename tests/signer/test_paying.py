@@ -6,13 +6,18 @@ import json
 import os
 import subprocess
 import sys
+import time
+from dataclasses import replace
 
 import anyio
 import pytest
 from typer.testing import CliRunner
 
+from first import First, shop
+from loopback import Seller
 from x402_agent import Budget, BudgetExceeded, LedgerError, Payer, PolicyDenied, SettingsError, SigningFailed
 from x402_agent.cli.app import app
+from x402_agent.policy.fees import Gas
 from x402_agent.signer.link import Connection
 
 
@@ -268,3 +273,49 @@ def test_a_plan_holds_its_terms_through_the_service(running):
         with payer.client() as http, pytest.raises(PolicyDenied, match="other terms"):
             http.get(box.payer.sandbox.url("/report"), extensions={"payment": {"offer": row.offer}})
     assert len(box.payments()) == 2
+
+
+def test_who_pays_first_does_so_over_there_and_its_gas_counts_there(running):
+    """The agent has no node; a seller is shown what stands on the chain, and the service's own limit on gas holds."""
+    box, seller = running(), Seller()
+    box.payer.dialects = (First(),)
+    box.payer.box.fund(box.payer.box.payer_address, 20_000)
+    url, shown = shop(seller, box.payer.box)
+    try:
+        with box.agent() as payer:
+            payer.dialects = (First(),)
+            with payer.client() as http:
+                reply = http.get(url)
+                assert reply.status_code == 200 and reply.extensions["payment"].transaction == shown[0]
+                while (row := box.payments()[0]).state == "PROVING":  # nobody waits for an agent's good news
+                    time.sleep(0.02)
+                assert (row.state, row.agent, row.transaction) == ("CLAIMED", "research", shown[0]) and row.gas_paid > 0
+                box.payer.policy = replace(box.payer.policy, gas={row.network: Gas(None, (("day", row.gas_paid + 1),))})
+                with pytest.raises(BudgetExceeded, match="left for gas"):
+                    http.get(url)
+                assert payer.desk.payment(row.payment_id).gas_paid == row.gas_paid
+    finally:
+        seller.close()
+    assert len(shown) == 1 and [each.state for each in box.payer.ledger.events(row.payment_id)][:5] == [
+        "RESERVED", "INFLIGHT", "SEEN", "MINED", "PROVING"]  # fmt: skip
+
+
+def test_who_paid_first_and_got_no_goods_is_shown_again_by_its_agent(running):
+    box, seller, open_ = running(), Seller(), []
+    box.payer.dialects = (First(),)
+    box.payer.box.fund(box.payer.box.payer_address, 20_000)
+    url, shown = shop(seller, box.payer.box, paid=lambda hit: None if open_ else seller.answer(503))
+    try:
+        with box.agent() as payer:
+            payer.dialects = (First(),)
+            with payer.client() as http:
+                assert http.get(url).extensions["payment"].outcome == "in_doubt"
+            assert [each.state for each in box.payments()] == ["PROVING"]
+            open_.append(True)
+            (done,) = payer.resume()
+            assert done.before == "PROVING" and "wait for the same request" in done.note
+            with payer.client() as http:
+                assert http.get(url).content == b"goods"
+    finally:
+        seller.close()
+    assert len(set(shown)) == 1 and len(box.payments()) == 1

@@ -10,7 +10,6 @@ import typer
 from .. import Budget, Settings, SettingsError, assets
 from ..policy import dollars, edit, file, load, micros, scopes
 from ..policy.budget import window as _window
-from ..policy.fees import coins
 from ..policy.replay import replay
 from .common import Json, as_json, errors, ledgers
 from .policy import yesterday
@@ -68,12 +67,13 @@ def _rows(policy: Policy, settings: Settings) -> list[dict[str, Any]]:
 
 
 def _gas(policy: Policy, settings: Settings) -> list[dict[str, Any]]:
-    """What our own transactions may cost, in each network's own coin; `wei` and `spent` in wei."""
+    """What transactions of ours may cost, in each network's own coin; `wei` and `spent` in its atomic units, whatever they are called."""
     kept = [ledger for ledger in ledgers(settings) if policy.gas and not ledger.sandbox]
     rows: list[dict[str, Any]] = []
     for network_id, own in policy.gas.items():
         network = assets.network(network_id)
-        name = network.name if network else network_id
+        assert network is not None  # read_gas takes no others
+        name, coins = network.name, network.coins
         if own.per_call is not None:
             rows.append({"scope": f"gas:{name}", "key": "per_call", "most": f"{coins(own.per_call)} coins a call", "wei": str(own.per_call),
                          "left": "", "rule": policy.place(f"gas.{name}.per_call")})  # fmt: skip

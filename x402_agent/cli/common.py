@@ -150,7 +150,9 @@ def row(payment: Payment, *, sandbox: bool) -> dict[str, Any]:
     facts = asdict(payment)
     facts.pop("money")
     facts["amount"] = str(payment.amount)
-    facts["charged"] = None if payment.charged is None else str(payment.charged)
+    facts["gas"] = str(payment.gas)
+    for name in ("charged", "gas_paid"):
+        facts[name] = None if facts[name] is None else str(facts[name])
     facts["money"] = str(payment.money) if payment.money else ""
     return {**facts, "explorer": link(payment, sandbox=sandbox), "sandbox": sandbox}
 

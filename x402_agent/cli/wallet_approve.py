@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import Asset, Money, PaymentInDoubt, PolicyDenied, Settings, SettingsError, assets
-from ..broadcast import Plan, coins, plan, send
+from ..broadcast import Plan, plan, send
 from ..payer.allowances import seen, spenders
 from ..transport.fetch import drive
 from .common import Json, as_json, errors, sandbox_payer, say
@@ -129,7 +129,7 @@ def _show(made: Plan, whom: str) -> None:
     may = f"to take at most {Money(made.amount, made.asset)}" if made.amount else f"to take no {made.asset.symbol} any more"
     say(f"  allow     {whom} ({made.party}) {may}")
     say(f"  from      {made.owner}, where {Money(made.had, made.asset).text} is allowed on chain now")
-    say(f"  gas       at most {coins(made.fee_cap)} of the coin of {where} ({made.gas} gas)")
+    say(f"  gas       at most {made.asset.network.coins(made.fee_cap)} of the coin of {where} ({made.gas} gas)")
 
 
 def ask_person(yes: bool) -> None:

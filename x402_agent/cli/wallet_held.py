@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import Money, NodeError, SettingsError, Wallet, WalletError, assets, chains
-from ..policy.fees import coins
 from ..secret import Env
 from ..transport.fetch import drive
 from ..wallet import KEYS, WalletFile, file_at
@@ -50,7 +49,7 @@ def held(settings: Settings, where: Network, address: str) -> tuple[dict[str, st
         for asset in assets.assets():
             if asset.network is where and not (asset.native and hasattr(chain, "coin")):  # told once, as the coin
                 found[asset.id] = Money(drive(chain.balance(asset, address, node)), asset).text
-        return found, coins(drive(chain.coin(where, address, node))) if hasattr(chain, "coin") else ""
+        return found, where.coins(drive(chain.coin(where, address, node))) if hasattr(chain, "coin") else ""
     except (NodeError, SettingsError) as why:
         return found, f"unknown: {why.what}"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import Money, PaymentInDoubt, PolicyDenied, Settings, SettingsError, WalletError, assets, chains
-from ..broadcast import Plan, coins, plan_transfer, send
+from ..broadcast import Plan, plan_transfer, send
 from ..transport.fetch import drive
 from ..wallet import FAMILIES
 from .common import Json, as_json, errors, sandbox_payer, say
@@ -153,4 +153,4 @@ def _show(made: Plan, kept: int) -> None:
     say(f"  to        {made.party}")
     if kept:
         say(f"  stays     {Money(kept, made.asset).text}, which payments in doubt may still take")
-    say(f"  gas       at most {coins(made.fee_cap)} of the coin of {made.asset.network.name} ({made.gas} gas)")
+    say(f"  gas       at most {made.asset.network.coins(made.fee_cap)} of the coin of {made.asset.network.name} ({made.gas} gas)")

@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .. import Money, Settings, assets
-from ..broadcast import coins
 from .common import Json, as_json, errors, ledgers
 
 if TYPE_CHECKING:
@@ -45,6 +44,8 @@ def _marked(money: str, *, sandbox: bool) -> str:
 
 def _line(one: Transaction, *, sandbox: bool) -> str:
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.created_at))
+    where = assets.network(one.network)
+    coins = where.coins if where else str
     fee = f"fee {coins(one.fee_paid)}" if one.fee_paid is not None else f"fee at most {coins(one.fee_cap)}"
     what = _marked("revoke", sandbox=sandbox) if one.kind == "revoke" else f"{one.kind} {_marked(_money(one.amount, one.asset), sandbox=sandbox)}"
     return f"{at}  {one.state:9}  {what}  {fee}  {one.txid}{'  ' + one.note if one.note else ''}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import Money, Settings
+from .. import Money, Settings, assets
 from ..model import FOREVER
 from .common import Json, as_json, errors, found, link, row
 
@@ -82,6 +82,11 @@ def run(
             print(f"  the tx     {shared}")
         if one.charged is not None and one.money:
             print(f"  charged    {Money(one.charged, one.money.asset).text} of at most {one.money.text}, by the chain")
+        if one.gas:
+            where = assets.network(one.network)
+            coins = where.coins if where else str
+            took = "at most " + coins(one.gas) if one.gas_paid is None else f"{coins(one.gas_paid)} of at most {coins(one.gas)}"
+            print(f"  gas        {took} of the network's own coin")
         for back in ledger.refunds(one.payment_id):
             print(f"  came back  {Money(back.amount, one.money.asset) if one.money else back.amount}   tx {back.transaction}")
         if page := link(one, sandbox=ledger.sandbox):

@@ -28,6 +28,9 @@ _PRICED = "SELECT asset, fee_cap FROM x402_payments WHERE payment_id = ?"
 _CHARGED = "UPDATE x402_payments SET charged = ?, given_back = ?, micros = ? WHERE payment_id = ?"
 
 
+_FEE = "UPDATE x402_payments SET gas_paid = ? WHERE payment_id = ?"
+
+
 class Overtaken(LedgerError):
     """The row is no longer what memory had: read it again."""
 
@@ -40,6 +43,9 @@ class Answer(NamedTuple):
     transaction: str = ""
     note: str = ""
     milliseconds: int = 0
+
+
+_NONE = Answer()
 
 
 @dataclass(slots=True)
@@ -76,11 +82,12 @@ def move(
     note: str = "",
     charged: int | None = None,
     idle: bool = False,
+    fee: int | None = None,
 ) -> int:
     """Write the move and its event; raises LedgerError when it is not legal. Staying is recorded, and moves nothing.
 
     `charged` is what the chain shows to have moved, in atomic units beside the fee; REVERTED is 0 of the price. `idle`: nobody
-    is at it any more, although its state is one of those under way.
+    is at it any more, although its state is one of those under way. `fee`: what a block shows that its transaction took.
     -> the micro-dollars that it gives back.
     """
     before = row.state
@@ -102,17 +109,14 @@ def move(
     is_open = int(states.is_open(state, delivered=bool(delivered)))
     charged = 0 if state == "REVERTED" and before != state else charged
     given = 0 if charged is None else _given(store, row, charged)
-    journal = store.journal
-    values = (state, is_open, delivered, refused, owner, status, transaction, note, int(now), journal.seq + 1,
+    values = (state, is_open, delivered, refused, owner, status, transaction, note, int(now), store.journal.seq + 1,
               row.id, row.last_event)  # fmt: skip
     if store.db.execute(_UPDATE, values).rowcount != 1:
         raise Overtaken("the row has moved meanwhile", rule="compare and swap", payment_id=row.payment_id)
     paid = "" if charged is None else f'"charged":"{charged}","given_back":{given},'
-    data = (
-        f'{{{paid}"ms":{answer.milliseconds if answer else 0},"note":{quoted(note)},"refused":{refused},'
-        f'"status":{answer.status if answer else 0},"tx":{quoted(transaction)}}}'
-    )
-    seq = journal.append(row.payment_id, row.last_event, (before, state), int(now * 1000), data)
+    paid += "" if fee is None else f'"fee":"{fee}",'
+    data = _data(paid, answer or _NONE, (note, refused, transaction))
+    seq = store.journal.append(row.payment_id, row.last_event, (before, state), int(now * 1000), data)
     if state not in states.COUNTED and before in states.COUNTED:
         counters.take(store, row.id, before, row.micros)
         store.cache.allowances.clear()
@@ -121,12 +125,21 @@ def move(
         store.db.execute(_CHARGED, (str(charged), given, row.micros, row.payment_id))
         counters.take(store, row.id, before, given, charged=charged)
         store.cache.allowances.clear()
+    if fee is not None:
+        store.db.execute(_FEE, (str(fee), row.payment_id))
     store.cache.moved(before, "UNKNOWN" if idle else state)
     if is_open != row.is_open:
         store.cache.opened(row.ask_key, 1 if is_open else -1)
     row.state, row.is_open, row.delivered, row.refused, row.owner = state, is_open, delivered, refused, owner
     row.status, row.transaction, row.note, row.last_event = status, transaction, note, seq
     return given
+
+
+def _data(paid: str, answer: Answer, said: tuple[str, int, str]) -> str:
+    """What an event says beside its states; a charge or a fee stands first."""
+    note, refused, transaction = said
+    return (f'{{{paid}"ms":{answer.milliseconds},"note":{quoted(note)},"refused":{refused},'
+            f'"status":{answer.status},"tx":{quoted(transaction)}}}')  # fmt: skip
 
 
 def _given(store: Store, row: Known, charged: int) -> int:

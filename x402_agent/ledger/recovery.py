@@ -125,10 +125,12 @@ def row_problems(store: Store, row: tuple[Any, ...]) -> list[str]:
     if event is None or event[1] != payment_id or event[4] != named["state"]:
         return [f"payment {payment_id} is {named['state']}, its journal does not say so"]
     trued_up: list[str] = []
+    fees: list[str] = []
     hurt = named["state"] == "QUARANTINE"
     while event[2]:
         hurt = hurt or event[3] == "QUARANTINE"
         trued_up += [event[6]] if event[6].startswith('{"charged":') else []
+        fees += [event[6]] if event[6].startswith('{"fee":') else []
         if event[2] >= event[0]:
             return [f"the journal of payment {payment_id} runs backwards"]
         earlier = entry_at(store, event[2])
@@ -141,6 +143,9 @@ def row_problems(store: Store, row: tuple[Any, ...]) -> list[str]:
     shown = [f'{{"charged":"{charged}","given_back":{given},'] if charged or given else []
     if [each[: len(shown[0])] if shown else each for each in trued_up] != shown:
         return [f"payment {payment_id} counts another charge than its journal shows"]
+    took = f'{{"fee":"{named["gas_paid"]}",' if named["gas_paid"] else ""
+    if bool(fees) != bool(took) or (fees and not fees[0].startswith(took)):
+        return [f"payment {payment_id} counts another fee than its journal shows"]
     if hurt:
         return []  # it is not presented again, so its offer may be gone
     try:

@@ -25,7 +25,7 @@ COLUMNS = (
     "realm", "chain", "network", "asset", "amount", "fee_cap", "micros", "from_address", "to_address", "nonce",
     "valid_after", "valid_before", "offer_digest", "identifier", "proof_digest", "state", "is_open", "delivered",
     "refused", "owner", "status_code", "tx_hash", "note", "charged", "given_back", "day", "created_at", "updated_at",
-    "team", "runs", "tool", "category", "anchor", "account_nonce", "last_event",
+    "team", "runs", "tool", "category", "anchor", "account_nonce", "gas", "gas_paid", "last_event",
 )  # fmt: skip
 OFFER_COLUMNS = ("dialect", "scheme", "lifetime", "resource", "description", "flow", "wire", "transfer_method", "facilitator", "details")
 _DAY, _GIVEN_BACK, _TEAM = (COLUMNS.index(name) for name in ("day", "given_back", "team"))
@@ -53,7 +53,8 @@ class Payment:
     """One payment as the reading side shows it. Times are unix seconds, `transaction` is the seller's claim.
 
     `amount` (atomic units, the fee cap included) was signed; `charged` is what the chain shows to have moved, where a
-    scheme may take less, and `micros` what is counted now.
+    scheme may take less, and `micros` what is counted now. `gas` is the most that its own transaction may take of the network's
+    coin, in atomic units, `gas_paid` what a block showed.
     """
 
     payment_id: str
@@ -81,6 +82,8 @@ class Payment:
     created_at: int
     updated_at: int
     charged: int | None = None
+    gas: int = 0
+    gas_paid: int | None = None
 
 
 def caller_hash(key: str) -> str:
@@ -111,7 +114,8 @@ def row_of(hold: Hold, state: str, *, owner: str, realm: str, day: str, now: int
         ask.path, ask.has_body, under.task, under.agent, realm, network.name, network.id, offer.asset.id, str(offer.amount),
         str(offer.fee_cap), micros, terms.payer, offer.pay_to, terms.nonce, terms.valid_after, terms.valid_before,
         digest, hold.identifier, proof_digest, state, 1, 0, 0, owner, 0, "", "", "", 0, day, now, now,
-        under.group, "".join(f"/{run}" for run in under.runs), under.tool, under.category, *terms.anchor, 0,
+        under.group, "".join(f"/{run}" for run in under.runs), under.tool, under.category, terms.anchor.text, terms.anchor.number,
+        str(terms.anchor.cost or ""), "", 0,
     ]  # fmt: skip
 
 
@@ -125,12 +129,13 @@ def offer_row(offer: Offer, digest: str) -> tuple[Any, ...]:
 def facts(row: list[Any] | tuple[Any, ...]) -> str:
     """What never changes in a row, as JSON: it stands in the payment's first event and is compared at opening."""
     method, url, origin, _, path, has_body, task, agent = row[_METHOD:_METHOD + 8]
-    team, runs, tool, category, anchor, number = row[_TEAM:_TEAM + 6]
+    team, runs, tool, category, anchor, number, gas = row[_TEAM:_TEAM + 7]
     under = (
         f"{row[_DAY + 1]}\n{row[_VALID_AFTER]}\n{has_body:d}\n{method}\n{url}\n{origin}\n{path}\n{agent}\n{task}\n"
         f"{team}\n{runs}\n{tool}\n{category}"
     )
     chain = f',"anchor":{quoted(anchor)},"account_nonce":{number}' if anchor or number >= 0 else ""
+    chain += f',"gas":"{gas}"' if gas else ""
     return f'{_old_facts(row)[:-1]},"under":{quoted(under)}{chain}}}'
 
 
@@ -203,7 +208,7 @@ def hold_of(row: sqlite3.Row | dict[str, Any], ask: Ask | None = None, limits: t
         ask = Ask(row["method"], row["url"], row["origin"], row["host"], row["path"], has_body=bool(row["has_body"]),
                   under=_under(row))  # fmt: skip
         ask._key = row["ask_key"]
-    anchor = Anchor(row["anchor"], row["account_nonce"])
+    anchor = Anchor(row["anchor"], row["account_nonce"], int(row["gas"] or 0))
     terms = Terms(row["from_address"], row["nonce"], row["valid_after"], row["valid_before"], anchor, row["proof_digest"])
     return Hold(
         row["payment_id"], ask, offer_of(row), terms, limits, row["state"],
@@ -237,4 +242,5 @@ def payment_of(row: sqlite3.Row) -> Payment:
         valid_before=row["valid_before"], status=row["status_code"], transaction=row["tx_hash"], note=row["note"],
         delivered=bool(row["delivered"]), day=row["day"], created_at=row["created_at"], updated_at=row["updated_at"],
         charged=int(row["charged"]) if row["charged"] else None,
+        gas=int(row["gas"] or 0), gas_paid=int(row["gas_paid"]) if row["gas_paid"] else None,
     )  # fmt: skip

@@ -69,9 +69,10 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
         return self._job(lambda opened: self._wanted(opened, ask, rebuy), write=ask.again is False or rebuy is not None)
 
     def hold(
-        self, ask: Ask, offer: Offer, terms: Terms, limits: tuple[Limit, ...], *, reserve: bool = False, stop: Stop = NEVER
-    ) -> Job[Hold]:
-        """Set budget aside: a plan in memory where there is ample room, else a RESERVED row.
+        self, ask: Ask, offer: Offer, terms: Terms, limits: tuple[Limit, ...], *, reserve: bool = False, stop: Stop = NEVER,
+        gas: tuple[Limit, ...] = (),
+    ) -> Job[Hold]:  # fmt: skip
+        """Set budget aside: a plan in memory where there is ample room, else a RESERVED row. `gas` are limits of the network's fee.
 
         Raises BudgetExceeded, PolicyDenied (frozen, or another recipient than pinned), LedgerError.
         """
@@ -82,7 +83,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
             self._job(recovery.nothing, write=False)
             store = self._store
         assert store is not None
-        plan = _plan(store, ask, offer, terms, limits, stop)
+        plan = replace(_plan(store, ask, offer, terms, limits, stop), gas=gas)
         if not reserve and not ask.under.slip and (store.current() or store.recent()) and calm(store.cache, ask, offer, stop.after):
             now = store.now()
             realm = budget.realm_of(offer, sandbox=self.sandbox)
@@ -134,13 +135,13 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
         kind = Late if state == "CLAIMED" and not self._child else Forgiving
         return kind(writer, lambda store: self._close(store, hold, state, answer, request), write=True, full=False)
 
-    def progress(self, hold: Hold, state: str, words: str = "") -> Job[None]:
-        """How far a payment that pays first has come: SEEN, MINED, INFLIGHT (no longer in a block) or PROVING.
+    def progress(self, hold: Hold, state: str, words: str = "", fee: int | None = None) -> Job[None]:
+        """How far a payment that pays first has come: SEEN, MINED, INFLIGHT (no longer in a block) or PROVING, and the fee that it took.
 
         What is no move from where it stands changes nothing; a write that fails is logged, and the payment stays counted.
         """
         writer = self._writer if self._store is not None and not self._forked else None
-        return Forgiving(writer, lambda store: self._progress(store, hold, state, words), write=True, full=False)
+        return Forgiving(writer, lambda store: self._progress(store, hold, state, words, fee), write=True, full=False)
 
     # -- inside the transaction -----------------------------------------------------------------------------------
 
@@ -199,6 +200,8 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
                               hint="set the clock of this machine, or begin a new task")  # fmt: skip
         pinned = self._pinned(store, hold)
         enough(store, hold)
+        if hold.terms.anchor.cost:
+            transactions.afford(store, offer.asset.network.id, hold.terms.anchor.cost, hold.gas)
         scopes = budget.scopes(realm, ask, offer)
         return _Admitted(budget.check(store, scopes, ask, offer, hold.limits, now), now, realm, scopes, pinned)
 
@@ -266,7 +269,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
         if row is None or row.state != "RESERVED" or row.owner != store.owner:
             raise LedgerError("what was approved is no longer reserved", rule="compare and swap", payment_id=hold.payment_id)
         if terms is not None:
-            plan = _plan(store, hold.ask, hold.offer, terms, hold.limits, hold.stop)
+            plan = replace(_plan(store, hold.ask, hold.offer, terms, hold.limits, hold.stop), gas=hold.gas)
             store.cache.loud(hold.ask.key, hold.payment_id)
             move(store, row, "RELEASED", note=f"{note}; held anew as {plan.payment_id}")
             self._live.pop(hold.payment_id, None)
@@ -361,13 +364,13 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
             state = row.state  # a later, worse answer takes nothing back
         move(store, row, state, answer=answer, idle=state in states.ON_CHAIN)
 
-    def _progress(self, store: Store, hold: Hold, state: str, words: str) -> None:
+    def _progress(self, store: Store, hold: Hold, state: str, words: str, fee: int | None) -> None:
         row = self._live.get(hold.payment_id) or known(store, hold.payment_id)
         path = ("MINED", state) if state == "PROVING" else (state,)
         for each in path if row is not None else ():
             assert row is not None
-            if states.legal(row.state, each):
-                move(store, row, each, note=words[:500])
+            if states.legal(row.state, each) or (fee is not None and each == row.state):
+                move(store, row, each, note=words[:500], fee=fee)
 
 
 def _plan(store: Store, ask: Ask, offer: Offer, terms: Terms, limits: tuple[Limit, ...], stop: Stop) -> Hold:
@@ -389,4 +392,4 @@ def _numbered(store: Store, plan: Hold) -> Hold:
 
 def _as(hold: Hold, state: str) -> Hold:
     return Hold(hold.payment_id, hold.ask, hold.offer, hold.terms, hold.limits, state, hold.resumed, hold.refused,
-                hold.identifier, hold.stop)  # fmt: skip
+                hold.identifier, hold.stop, hold.gas)  # fmt: skip

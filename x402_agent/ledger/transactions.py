@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from ..assets import network
 from ..errors import BudgetExceeded, LedgerError
 from . import states
 from .events import canonical
@@ -43,6 +43,13 @@ _INSERT = f"INSERT INTO x402_transactions ({COLUMNS}) VALUES ({','.join('?' * 19
 _MOVE = (
     "UPDATE x402_transactions SET state=?, block=?, fee_paid=?, note=?, raw=?, owner=?, updated_at=?, last_event=? "
     "WHERE txid=? AND last_event=?"
+)
+_OWN_FEES = (
+    "SELECT gas_limit, max_fee, fee_paid FROM x402_transactions WHERE network = ? AND state NOT IN ('RELEASED', 'DEAD') "
+    f"AND (created_at >= ? OR state IN {OPEN})"
+)
+_PAYING_FEES = (
+    "SELECT gas, gas_paid, state FROM x402_payments WHERE network = ? AND gas <> '' AND (created_at >= ? OR is_open = 1)"
 )
 _TAKEN = (
     "SELECT account_nonce FROM x402_transactions WHERE network = ?1 AND account = ?2 AND account_nonce >= ?3 "
@@ -98,30 +105,33 @@ def free(store: Store, network: str, account: str, pending: int) -> int:
     return pending
 
 
-def fees(store: Store, network: str, window: str) -> int:
-    """Wei that our transactions on a network cost in a window, or still may: fees paid, and the most of those that are open."""
-    query = (
-        "SELECT gas_limit, max_fee, fee_paid FROM x402_transactions WHERE network = ? AND state NOT IN ('RELEASED', 'DEAD') "
-        f"AND (created_at >= ? OR state IN {OPEN})"
-    )
+def fees(store: Store, made_on: str, window: str) -> int:
+    """What our transactions on a network cost in a window, or still may, in atomic units of its coin: fees paid, else the most of it.
+
+    Payments by transactions of ours count with the others. One that is dead took nothing, unless a block had shown its fee.
+    """
     since = began(store.now())[window]
-    return sum(int(paid) if paid else gas * int(most) for gas, most, paid in store.db.execute(query, (network, since)))
+    own = store.db.execute(_OWN_FEES, (made_on, since))
+    paying = store.db.execute(_PAYING_FEES, (made_on, since))
+    return sum(int(paid) if paid else gas * int(most) for gas, most, paid in own) + sum(
+        int(paid) if paid else int(most) * (state not in states.FREED) for most, paid, state in paying)  # fmt: skip
 
 
 def afford(store: Store, made_on: str, cost: int, limits: Sequence[Limit]) -> None:
-    """Raises BudgetExceeded when a transaction that may cost `cost` wei has no room in one of these limits."""
+    """Raises BudgetExceeded when a transaction that may cost `cost` units of the coin has no room in one of these limits."""
     for limit in limits:
         left = limit.most - fees(store, made_on, limit.window)
         if cost > left:
             raise BudgetExceeded(
-                f"it may cost {_coins(cost)} of the network's coin, {_coins(max(0, left))} of {_coins(limit.most)} "
+                f"it may cost {_coins(made_on, cost)} of the network's coin, {_coins(made_on, max(0, left))} of {_coins(made_on, limit.most)} "
                 f"{'in total' if limit.window == 'total' else 'a ' + limit.window} is left for gas",
                 rule=limit.rule, hint=limit.hint,
             )  # fmt: skip
 
 
-def _coins(wei: int) -> str:
-    return f"{Decimal(wei).scaleb(-18).normalize():f}"
+def _coins(made_on: str, units: int) -> str:
+    where = network(made_on)
+    return where.coins(units) if where else str(units)
 
 
 def build(store: Store, made: Transaction, pending: int, limits: Sequence[Limit] = ()) -> bool:

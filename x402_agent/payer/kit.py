@@ -16,6 +16,7 @@ from ..ledger.purchase import Rebuy
 from ..ledger.states import outcome
 from ..model import Money, Receipt
 from ..policy import Choice, choose, locked
+from ..policy.fees import gas_of
 from ..steps import (
     Approve,
     Aside,
@@ -255,9 +256,10 @@ class Kit:
 
     def _hold(self, step: Hold) -> Any:
         signer = self.payer.signer(step.offer.network.namespace, self.paying.address(step.offer))
-        reserve = bool(self.asks) or step.anchor.number >= 0 or not signer.local
+        reserve = bool(self.asks) or step.anchor.number >= 0 or step.anchor.cost > 0 or not signer.local
+        gas = gas_of(self.rules, step.offer.network, step.anchor.cost) if step.anchor.cost else ()
         return self.payer.ledger.hold(step.ask, step.offer, self.terms(step.offer, step.anchor), step.limits, reserve=reserve,
-                                      stop=self.payer.policy.stop)  # fmt: skip
+                                      stop=self.payer.policy.stop, gas=gas)  # fmt: skip
 
     def terms(self, offer: Offer, anchor: Anchor) -> Terms:
         """Payer, nonce and lifetime of our own for an offer, from now on."""
@@ -303,7 +305,7 @@ class Kit:
         yield from self._told(hold, Progress("PROVING", "its id may be shown"))
 
     def _told(self, hold: HeldBudget, step: Progress) -> Steps[None]:
-        yield Call(self.payer.ledger.progress(hold, step.state, step.words).run, ours=True)
+        yield Call(self.payer.ledger.progress(hold, step.state, step.words, step.fee).run, ours=True)
         if self.payer.trace is not None:
             self.payer.trace(hold.ask, step, hold)
 

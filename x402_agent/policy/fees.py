@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import assets
@@ -17,21 +16,16 @@ if TYPE_CHECKING:
     from ..model import Ask, Network, Offer
     from .rules import Policy
 
-__all__ = ["Gas", "coins", "gas_of", "over", "read_gas"]
+__all__ = ["Gas", "gas_of", "over", "read_gas"]
 
 _COINS = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,18}))?", re.ASCII)
 
 
 class Gas(NamedTuple):
-    """What our own transactions on one network may cost, in wei: one of them, and all of them in a window."""
+    """What transactions of ours may cost on one network, in atomic units of its own coin: one of them, and all of them in a window."""
 
     per_call: int | None = None
     windows: tuple[tuple[str, int], ...] = ()
-
-
-def coins(wei: int) -> str:
-    """An amount of a network's own coin, for people."""
-    return f"{Decimal(wei).scaleb(-18).normalize():f}"
 
 
 def over(policy: Policy, ask: Ask, offer: Offer, asked: int) -> PolicyDenied | None:
@@ -58,13 +52,13 @@ def over(policy: Policy, ask: Ask, offer: Offer, asked: int) -> PolicyDenied | N
 
 
 def gas_of(policy: Policy, network: Network, cost: int) -> tuple[Limit, ...]:
-    """What the ledger must enforce over time for a transaction of ours that may cost `cost` wei; raises BudgetExceeded for one
-    that costs too much by itself."""  # fmt: skip
+    """What the ledger must enforce over time for a transaction of ours that may cost `cost` units of the network's coin; raises
+    BudgetExceeded for one that costs too much by itself."""  # fmt: skip
     own = policy.gas.get(network.id, Gas())
     if own.per_call is not None and cost > own.per_call:
         raise BudgetExceeded(
-            f"it may cost {coins(cost)} of the coin of {network.name}, the limit for one is {coins(own.per_call)}",
-            rule=policy.place(f"gas.{network.name}.per_call"), hint=f'per_call = "{coins(cost)}" there, or try later',
+            f"it may cost {network.coins(cost)} of the coin of {network.name}, the limit for one is {network.coins(own.per_call)}",
+            rule=policy.place(f"gas.{network.name}.per_call"), hint=f'per_call = "{network.coins(cost)}" there, or try later',
         )  # fmt: skip
     return tuple(
         Limit(f"gas:{network.id}", window, most, policy.place(f"gas.{network.name}.{window}"), "a larger number in that line", "units")  # type: ignore[arg-type]
@@ -79,15 +73,15 @@ def read_gas(value: Any, place: Callable[..., str], where: dict[str, str]) -> di
     made: dict[str, Gas] = {}
     for name, own in value.items():
         network = assets.network(name)
-        if network is None or network.namespace != "eip155" or network.id in made:
+        if network is None or network.id in made:
             raise SettingsError(f"{name!r} is no network of the table, or stands twice", rule=place("gas", name), hint="base, polygon, …")
         found: dict[str, int] = {}
         for key, text in own.items():
             line = where[f"gas.{network.name}.{key}"] = place("gas", name, key)
             parts = _COINS.fullmatch(text) if isinstance(text, str) else None
-            if key not in ("per_call", *WINDOWS) or parts is None:
+            if key not in ("per_call", *WINDOWS) or parts is None or len(parts[2] or "") > network.decimals:
                 known = ", ".join(("per_call", *WINDOWS))
                 raise SettingsError(f"{key} = {text!r:.40} is no limit of gas", rule=line, hint=f'day = "0.002", in whole coins; {known}')
-            found[key] = int(parts[1] + (parts[2] or "").ljust(18, "0"))
+            found[key] = int(parts[1] + (parts[2] or "").ljust(network.decimals, "0"))
         made[network.id] = Gas(found.pop("per_call", None), tuple(found.items()))
     return made

@@ -21,7 +21,7 @@ from ..policy import Policy, locked, micros
 from ..recovery import Resumed
 from ..recovery.again import Again, handed, shown
 from ..secret import Secret
-from ..steps import Approve, Aside, Call, Commit, Find, Hold, Sign
+from ..steps import Approve, Aside, Broadcast, Call, Commit, Find, Hold, Sign
 from ..tasks import Confines, Task, refusal
 from ..vault.keeping import Bare
 from ..wallet import Wallet
@@ -83,7 +83,7 @@ class AgentKit(Kit):
     def perform(self, step: Step, milliseconds: int) -> Any:
         """As a Kit, but for the steps that need key, policy or ledger."""
         kind = type(step)
-        if kind is Find:
+        if kind is Find or kind is Broadcast:  # what pays first stands on its chain already
             return None
         if kind is Hold:
             return Aside(self._pay())

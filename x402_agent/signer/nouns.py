@@ -220,7 +220,7 @@ def hold_out(hold: Hold) -> dict[str, Any]:
     return {
         "payment_id": hold.payment_id, "offer": offer_out(hold.offer), "payer": terms.payer, "nonce": terms.nonce,
         "valid_after": terms.valid_after, "valid_before": terms.valid_before, "anchor": terms.anchor.text,
-        "account_nonce": terms.anchor.number + 1, "limits": limits_out(hold.limits[:MAX_LIMITS]),
+        "account_nonce": terms.anchor.number + 1, "gas": str(terms.anchor.cost), "limits": limits_out(hold.limits[:MAX_LIMITS]),
         "state": hold.state, "resumed": hold.resumed, "refused": hold.refused, "identifier": hold.identifier,
     }  # fmt: skip
 
@@ -230,7 +230,8 @@ def hold_in(told: Fields, ask: Ask) -> Hold:
     never = (1 << 63) - 1
     terms = Terms(told.text("payer", shape=_WORD), told.text("nonce", 66, shape=_NONCE),
                   told.whole("valid_after", never), told.whole("valid_before", never),
-                  Anchor(told.text("anchor", 1024), told.whole("account_nonce", never) - 1))  # fmt: skip
+                  Anchor(told.text("anchor", 1024), told.whole("account_nonce", never) - 1,
+                         told.whole("gas", 1 << 128)))  # fmt: skip
     return Hold(
         told.text("payment_id", 64, shape=_WORD), ask, offer_in(told.inner("offer")), terms, limits_in(told),
         told.text("state", 32, shape=_WORD), resumed=bool(told.flag("resumed")), refused=bool(told.flag("refused")),
@@ -241,7 +242,8 @@ def hold_in(told: Fields, ask: Ask) -> Hold:
 def payment_out(payment: Payment) -> dict[str, Any]:
     """One payment as the reading side has it, without its money, which is made anew from amount and asset."""
     return {**{one.name: getattr(payment, one.name) for one in fields(payment) if one.name != "money"},
-            "url": payment.url[:1000], "amount": str(payment.amount), "charged": None if payment.charged is None else str(payment.charged)}  # fmt: skip
+            "url": payment.url[:1000], "amount": str(payment.amount), "gas": str(payment.gas),
+            **{name: None if getattr(payment, name) is None else str(getattr(payment, name)) for name in ("charged", "gas_paid")}}  # fmt: skip
 
 
 def payment_in(told: Fields) -> Payment:
@@ -254,7 +256,8 @@ def payment_in(told: Fields) -> Payment:
             made[one.name] = told.whole(one.name, 1 << 256)
         elif one.type == "bool":
             made[one.name] = bool(told.flag(one.name))
-    made["charged"] = told.whole("charged", 1 << 256) if told.has("charged") else None
+    for name in ("charged", "gas_paid"):
+        made[name] = told.whole(name, 1 << 256) if told.has(name) else None
     asset = asset_by_id(made["asset_id"])
     return Payment(**made, money=Money(made["amount"], asset) if asset else None)
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import PaymentError, PolicyDenied, SettingsError, SigningFailed
-from ..steps import Aside, Fetch, Sleep, Walk
+from ..steps import ON_CHAIN, Aside, Fetch, Sleep, Walk
 from ..transport.fetch import drive, fetch
 from . import purses, reading, shelf, till
 from .frames import PROTOCOL, Fields, Malformed, frame, receive, receive_tail
@@ -178,7 +178,7 @@ class Session:
         return {"protocol": PROTOCOL, "agent": self.agent.name, "group": self.agent.group, "accounts": accounts,
                 "networks": list(policy.networks), "paid": self.service.paid, "connected": self.service.connected,
                 "prepay": list(policy.prepay), "prepay_age": policy.prepay_age, "prepay_uses": policy.prepay_uses,
-                "patience": int(policy.approval.seconds + payer.deadline + ANSWER)}  # fmt: skip
+                "patience": int(policy.approval.seconds + payer.deadline + ON_CHAIN + ANSWER)}  # fmt: skip
 
     def _perform(self, op: str, told: Fields, tail: bytes) -> Any:
         try:

@@ -61,7 +61,7 @@ def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anc
         raise NoAcceptableOffer(f"{payer} has too little of the coin of {where.name} for {cost} wei of gas", rule="gas is paid by the account itself")
     height = yield from reads.height(asked)
     pending = yield from reads.nonce(asked, payer)
-    return Anchor(f"{gas},{fees.max_fee},{'' if fees.tip is None else fees.tip},{height}", pending)
+    return Anchor(f"{gas},{fees.max_fee},{'' if fees.tip is None else fees.tip},{height}", pending, cost)
 
 
 def _call(offer: Offer) -> tuple[str, int, bytes]:

@@ -52,7 +52,8 @@ def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anc
     most = yield from _most(asked, offer, payer, rules, plain)
     offered = yield from reads.priority(asked, *(holder(offer, each) for each in (payer, offer.pay_to)))
     price = max(1, min(offered, most * 1_000_000 // units(plain)))
-    return Anchor(Anchored(*(yield from reads.latest(asked)), price, plain.opens).text)
+    cost = _SIGNATURE + -(-price * units(plain) // 1_000_000) + (_rent(offer) if opens else 0)
+    return Anchor(Anchored(*(yield from reads.latest(asked)), price, plain.opens).text, cost=cost)
 
 
 def _most(asked: Node, offer: Offer, payer: str, rules: ChainRules, plain: Anchored) -> Steps[int]:

@@ -48,7 +48,7 @@ def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anc
             f"{account} has {Money(units, asset)}, not {Money(offer.amount, asset)}",
             rule="balance, as the node says it", hint=f"send {asset.symbol} to {account}",
         )  # fmt: skip
-    return Anchor(anchor_text(paid), number)
+    return Anchor(anchor_text(paid), number, paid)
 
 
 def _callable(asked: Node, offer: Offer, payer: str) -> Steps[None]:
