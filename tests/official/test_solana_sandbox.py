@@ -1,14 +1,20 @@
-"""The official client pays our shop on Solana; solana-py works with the sandbox's node."""
+"""On Solana: the official client pays our shop, both clients pay the official server through our facilitator, solana-py works with
+the sandbox's node."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
+from x402_agent import Payer, Policy, Settings, Wallet
+from x402_agent.ledger import SqliteLedger
+from x402_agent.model import ChainRules
 from x402_agent.sandbox import Sandbox
 
 pytestmark = pytest.mark.full
@@ -20,6 +26,23 @@ PATHS = ("/joke", "/v1/joke", "/memo", "/upfront", "/both")
 def box():
     with Sandbox(chain="solana") as one:
         one.serve()
+        yield one
+
+
+SOLD = ("/weather", "/memo", "/blockhash")  # a blockhash of our own, a memo of the seller's, a blockhash of the seller's
+
+
+@pytest.fixture
+def server(box, official):
+    with official("server_solana.py", box.facilitator_url, box.pay_to, box.rpc_url) as origin:
+        yield origin
+
+
+@pytest.fixture
+def payer(box, tmp_path):
+    settings = replace(Settings.load({"X402_AGENT_HOME": str(tmp_path)}), nodes={box.network: box.rpc_url})
+    with Payer(wallet=Wallet.from_key(box.payer_key, "solana"), policy=Policy(networks=("testnet",)), settings=settings,
+               ledger=SqliteLedger(tmp_path / "ledger.db", sandbox=True)) as one:  # fmt: skip
         yield one
 
 
@@ -54,3 +77,44 @@ def test_solana_py_works_with_our_node(box, run):
         "confirmed": "TransactionConfirmationStatus.Finalized", "history": 0, "base64": 5000, "json": 5000,
         "arrived": 5_000_000, "again": True,
     }  # fmt: skip
+
+
+def settled(box, paths):
+    """Each path paid once, exactly, by a transaction of its own."""
+    assert box.balance(box.pay_to) == 10_000 * len(paths) == 100_000_000 - box.balance(box.payer_address)
+    assert len({each.tx for each in box.settlements}) == len(paths) == len(box.settlements)
+    return [box.transaction(each.tx).memo for each in box.settlements]
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+@pytest.mark.parametrize("world", ["sync", "asyncio", "trio"])
+def test_ours_pays_the_official_server_through_our_facilitator(box, server, payer, library, world):
+    async def get():
+        async with payer.async_client(library=library, timeout=60) as http:
+            return [await http.get(server + path) for path in SOLD]
+
+    if world == "sync":
+        with payer.client(library=library, timeout=60) as http:
+            replies = [http.get(server + path) for path in SOLD]
+    else:
+        replies = anyio.run(get, backend=world)
+    assert [(each.status_code, each.json()) for each in replies] == [(200, {"weather": "sunny"})] * 3
+    receipts = [each.extensions["payment"] for each in replies]
+    assert [(each.outcome, each.transaction) for each in receipts] == [("spent", each.tx) for each in box.settlements]
+    assert settled(box, SOLD)[1] == "[7] order 7"
+    payer.resume()
+    assert [row.state for row in payer.ledger.payments()] == ["CONFIRMED"] * 3
+
+
+def test_ours_takes_the_official_servers_blockhash_where_policy_trusts_it(box, server, payer):
+    payer.policy = replace(payer.policy, chains=ChainRules(trusting=True))
+    payer.settings = replace(payer.settings, nodes={})
+    with payer.client(timeout=60) as http:
+        assert http.get(server + "/blockhash").json() == {"weather": "sunny"}
+    settled(box, ["/blockhash"])
+
+
+def test_the_official_client_pays_the_official_server_through_our_facilitator(box, server, run):
+    said = run("client_solana.py", box.rpc_url, *(server + path for path in SOLD)).splitlines()
+    assert said == ['200 {"weather":"sunny"}'] * 3
+    assert settled(box, SOLD)[1] == "[7] order 7"
