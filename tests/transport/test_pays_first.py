@@ -132,6 +132,7 @@ def test_one_that_stays_out_of_every_block_is_in_doubt_and_resume_ends_it(payer,
     assert moved(payer) == PRICE and len(shown) == 1 and set(states(payer)) <= {"CLAIMED", "CONFIRMED"}
 
 
+@everywhere
 def test_how_far_it_has_come_is_told_and_written_down_as_it_comes(payer, seller):
     url, _ = shop(seller, payer.box)
     seen = []

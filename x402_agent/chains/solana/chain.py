@@ -111,7 +111,7 @@ class Solana:
         return Money(rules.fees.get(self.namespace, CEILING), coin) if coin else None
 
     def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
-        """`settled`, `dead` or `unknown`, by the nodes at this URL (see fate.py)."""
+        """`settled`, `dead`, `failed` or `unknown`, by the nodes at this URL (see fate.py)."""
         from .fate import fate
 
         return fate(offer, terms, node)

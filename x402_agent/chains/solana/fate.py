@@ -2,7 +2,8 @@
 
 The account is that of the token, for SOL the payer himself.
 
-`settled`: a confirmed transaction that did not fail carries the very message that we signed. `dead`: a finalised block is past
+`settled`: a confirmed transaction that did not fail carries the very message that we signed. `failed`: a finalised one did, whose
+fee is ours. `dead`: a finalised block is past
 the last height of its blockhash, the node takes that blockhash in no block any more, knows its history back to before
 we signed, and shows it whole, without our message (b10, C14). Anything odd, cut or unreachable is `unknown`, and so is every
 proof with a blockhash of the seller's that is not found: nobody that we asked has said when it ends (C12).
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import NodeError
 from ..rpc import verdict
-from .message import anchored, detail, holder, message
+from .message import METHOD, anchored, detail, holder, message
 from .reads import FINALIZED, PAGE, PROCESSED, expired, final, first_slot, found, history
 from .rpc import Node
 
@@ -32,7 +33,7 @@ _BEFORE = 3600  # seconds before we signed: with a seller's blockhash nothing is
 
 
 def fate(offer: Offer, terms: Terms, node: str) -> Steps[str]:
-    """`settled`, `dead` or `unknown`, by one URL or several with `|` between them; another chain is not believed (rpc.verdict)."""
+    """`settled`, `dead`, `failed` or `unknown`, by one URL or several with `|` between them; another chain is not believed (rpc.verdict)."""
     return (yield from verdict(Node, offer.network, node, lambda one: _one(one, offer, terms)))
 
 
@@ -41,8 +42,8 @@ def _one(node: Node, offer: Offer, terms: Terms) -> Steps[str]:
     try:
         end = yield from final(node)
         over = yield from _over(node, terms, signed, end.slot, end.height)
-        if (yield from _is_there(node, offer, terms, signed, end.slot)):
-            return "settled"
+        if word := (yield from _word(node, offer, terms, signed, end.slot)):
+            return word
         whole = over and (yield from first_slot(node)) <= signed.slot
     except NodeError:
         return "unknown"
@@ -61,8 +62,9 @@ def _over(node: Node, terms: Terms, signed: Anchored, slot: int, height: int) ->
     return newest and (yield from expired(node, hash_text, FINALIZED, slot))
 
 
-def _is_there(node: Node, offer: Offer, terms: Terms, signed: Anchored, slot: int) -> Steps[bool]:
-    """Whether our message is in the history; raises NodeError when it cannot be read back to where we signed.
+def _word(node: Node, offer: Offer, terms: Terms, signed: Anchored, slot: int) -> Steps[str]:
+    """`settled` or `failed` where our message is in the history, else ""; raises NodeError when it cannot be read back to where we
+    signed. What failed under our own fee in a block up to `slot`, which is final, is never run again.
 
     Nodes say memos as `[32] text`. Our own tells which transaction may be ours; a seller's, which may hold anything, does not.
     """
@@ -73,17 +75,19 @@ def _is_there(node: Node, offer: Offer, terms: Terms, signed: Anchored, slot: in
         page = yield from history(node, account, before, slot)
         for seen in page:
             if seen.slot < signed.slot or (not signed.slot and 0 < seen.time < terms.valid_after - _BEFORE):
-                return False
-            if seen.failed or (memo and seen.memo is not None and memo not in seen.memo):
+                return ""
+            if (seen.failed and (offer.method != METHOD or seen.slot > slot)) or (memo and seen.memo is not None and memo not in seen.memo):
                 continue
             looks += 1
             shown = yield from found(node, seen.signature)
             if shown is None or looks > _LOOKS:
                 raise NodeError(f"{node!r} does not show what its history names", rule="Solana JSON-RPC")
-            if shown.message == wanted and not shown.failed:
-                return True
+            if shown.message == wanted:
+                if shown.failed != seen.failed:
+                    raise NodeError(f"{node!r} says of one transaction that it failed and that it did not", rule="Solana JSON-RPC")
+                return "failed" if seen.failed else "settled"
         if not page:  # a page that is merely short may be a node's own limit
-            return False
+            return ""
         before = page[-1].signature
     raise NodeError(f"{node!r} shows more than {PAGES * PAGE} transactions since", rule="Solana JSON-RPC")
 

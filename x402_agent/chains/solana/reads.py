@@ -74,20 +74,20 @@ class Moved(NamedTuple):
 
 
 class Status(NamedTuple):
-    """Where a transaction stands: whether it failed, and how many blocks count for it: none while no two thirds have voted for its
-    own, FINAL once nothing undoes it."""  # fmt: skip
+    """Where a transaction stands: how many blocks count for it, none while no two thirds have voted for its own, FINAL once
+    nothing undoes it."""  # fmt: skip
 
-    failed: bool
     depth: int
 
 
 class Found(NamedTuple):
-    """A transaction: its slot, whether it failed, the message that was signed, and what it moved."""
+    """A transaction: its slot, whether it failed, the message that was signed, what it moved, and its fee in lamports."""
 
     slot: int
     failed: bool
     message: bytes
     moved: tuple[Moved, ...]
+    fee: int
 
 
 def _whole(value: object) -> int:
@@ -221,7 +221,7 @@ def found(node: Node, signature: str, commitment: str = CONFIRMED) -> Steps[Foun
         message = raw[1 + 64 * count :]
         moved = _moved(meta.get("preTokenBalances") or (), meta.get("postTokenBalances") or ())
         coins = _coins(message, meta.get("preBalances") or (), meta.get("postBalances") or ())
-        return Found(_whole(answer["slot"]), meta["err"] is not None, message, moved + coins)
+        return Found(_whole(answer["slot"]), meta["err"] is not None, message, moved + coins, _whole(meta.get("fee") or 0))
 
     wanted = {"encoding": "base64", "commitment": commitment, "maxSupportedTransactionVersion": 0}
     made: Found | None = yield from node.read(read, "getTransaction", signature, wanted, limit=_WIDE)
@@ -260,7 +260,7 @@ def status(node: Node, signature: str) -> Steps[Status | None]:
         if level not in (PROCESSED, CONFIRMED, FINALIZED):
             raise ValueError("no status")
         depth = {PROCESSED: 0, FINALIZED: FINAL}.get(level, 1 + _whole(after or 0))
-        return Status(row["err"] is not None, depth)
+        return Status(depth)
 
     wanted = {"searchTransactionHistory": True}
     made: Status | None = yield from node.read(read, "getSignatureStatuses", [signature], wanted)

@@ -10,25 +10,29 @@ bytes more for each account).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ...errors import NoAcceptableOffer, NodeError, PaymentInDoubt, PolicyDenied
 from ...model import Anchor
-from ...steps import Sleep
+from ...steps import ON_CHAIN, Progress, Sleep
 from . import reads
 from .fate import MARGIN
 from .message import SYSTEM, TOKEN, Anchored, anchored, holder, message, program_of, units
 from .ready import checked, node_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...model import ChainRules, Offer, Proof, Terms
     from ...steps import Steps
     from .rpc import Node
 
 __all__ = ["CEILING", "PATIENCE", "broadcast", "prepare"]
 
+T = TypeVar("T")
+
 CEILING = 100_000  # lamports that one transaction may cost beside its price where policy says nothing: no rent fits
-PATIENCE = 300.0  # seconds that one conversation waits, should the blocks stand still
+PATIENCE = ON_CHAIN  # seconds that one conversation waits, should the blocks stand still
 _SIGNATURE = 5_000
 _PRIORITY = 50_000  # lamports that nobody outbids us beyond, whatever a node says and policy allows
 _BYTE, _EXTRA = 6_960, 128
@@ -102,18 +106,17 @@ def broadcast(offer: Offer, fixed: Terms, proof: Proof, node: str) -> Steps[None
     Returns only when the seller can see the money. Raises NodeError for one that stands there and failed, PaymentInDoubt once
     its blockhash has ended or PATIENCE has; what a node says to a broadcast proves nothing (C5).
     """
-    watch = _Watch(node_of(offer, node, "").each(), proof.payload["transaction"])
-    ours, last = message(offer, fixed), anchored(fixed.anchor).last
-    waited, sent, pause, why = 0.0, -_AGAIN, 0.25, f"in no block after {PATIENCE:.0f} s"
+    watch = _Watch(node_of(offer, node, "").each(), proof.payload["transaction"], message(offer, fixed))
+    last, waited, sent, pause, why = anchored(fixed.anchor).last, 0.0, -_AGAIN, 0.25, f"in no block after {PATIENCE:.0f} s"
     while waited < PATIENCE:
-        seen = yield from watch.status()
-        if seen is not None and seen.depth >= offer.network.confirmations and (yield from watch.stands(seen, ours)):
+        depth = yield from watch.look()
+        if watch.stands == "MINED" and depth >= offer.network.confirmations:
             return
         if waited - sent >= _AGAIN:
             sent = waited
             if not (yield from watch.over(last + MARGIN)):
                 yield from watch.send(proof.payload["raw"])
-            elif seen is None:
+            elif depth < 0:
                 why = f"in no block that a node shows, and its blockhash has ended at block {last}"
                 break
         yield Sleep(pause)
@@ -124,52 +127,53 @@ def broadcast(offer: Offer, fixed: Terms, proof: Proof, node: str) -> Steps[None
 
 
 class _Watch:
-    """One transaction as all nodes of its network see it. What one of them does not say the next one may."""
+    """One transaction as all nodes of its network see it, and where it `stands` by them. What one does not say the next may."""
 
-    def __init__(self, nodes: list[Node], txid: str) -> None:
-        self.nodes, self.txid, self.words = nodes, txid, ""
+    def __init__(self, nodes: list[Node], txid: str, ours: bytes) -> None:
+        self.nodes, self.txid, self.ours = nodes, txid, ours
+        self.stands = self.words = ""
 
-    def status(self) -> Steps[reads.Status | None]:
-        """Where it stands by the node that has it deepest."""
-        found: list[reads.Status] = []
-        for one in self.nodes:
-            try:
-                said = yield from reads.status(one, self.txid)
-            except NodeError as why:
-                self.words = why.what
-            else:
-                found += [] if said is None else [said]
-        return max(found, key=lambda each: each.depth, default=None)
-
-    def stands(self, seen: reads.Status, ours: bytes) -> Steps[bool]:
-        """Whether a node shows it whole: a status alone is a word (C4). Raises NodeError when it failed."""
-        if seen.failed:
-            raise NodeError(f"{self.txid} stands in a block and failed", rule="only what is final ends it",
-                            hint="x402-agent resume asks the chain once its blockhash has ended")  # fmt: skip
-        for one in self.nodes:
-            try:
-                found = yield from reads.found(one, self.txid)
-            except NodeError as why:
-                self.words = why.what
-            else:
-                if found is not None and not found.failed and found.message == ours:
-                    return True
-        return False
-
-    def over(self, height: int) -> Steps[bool]:
-        """Whether every node that answers has made final blocks above this height."""
+    def _each(self, ask: Callable[[Node], Steps[T]]) -> Steps[list[T]]:
+        """What those say that answer."""
         found = []
         for one in self.nodes:
             try:
-                found.append((yield from reads.final(one)).height)
+                found.append((yield from ask(one)))
             except NodeError as why:
                 self.words = why.what
-        return bool(found) and min(found) > height
+        return found
+
+    def look(self) -> Steps[int]:
+        """How many blocks count for it by the node that has it deepest, -1 where none has it. Raises NodeError when it failed."""
+        said = yield from self._each(lambda one: reads.status(one, self.txid))
+        depth: int = max((each.depth for each in said if each is not None), default=-1)
+        if depth < 1 and self.stands == "MINED":
+            self.stands = "INFLIGHT"
+            yield Progress("INFLIGHT", "no longer in a block")
+        if depth >= 1 and self.stands != "MINED":
+            yield from self._mined()
+        return depth
+
+    def _mined(self) -> Steps[None]:
+        """A status alone is a word: somebody must show the very message that we signed (C4)."""
+        shown = yield from self._each(lambda one: reads.found(one, self.txid))
+        ours = [each for each in shown if each is not None and each.message == self.ours]
+        if not ours:
+            return
+        one = min(ours, key=lambda each: each.failed)
+        self.stands = "MINED"
+        yield Progress("MINED", f"{self.txid} in slot {one.slot}{', where it failed' if one.failed else ''}", one.fee)
+        if one.failed:
+            raise NodeError(f"{self.txid} stands in slot {one.slot} and failed", rule="only what is final ends it")
+
+    def over(self, height: int) -> Steps[bool]:
+        """Whether every node that answers has made final blocks above this height."""
+        said = yield from self._each(reads.final)
+        return bool(said) and min(each.height for each in said) > height
 
     def send(self, raw: str) -> Steps[None]:
         """To each: who takes it may drop it."""
-        for one in self.nodes:
-            try:
-                yield from reads.send(one, raw)
-            except NodeError as why:
-                self.words = why.what
+        took = yield from self._each(lambda one: reads.send(one, raw))
+        if took and not self.stands:
+            self.stands = "SEEN"
+            yield Progress("SEEN", f"{self.txid} was taken by a node")
