@@ -297,6 +297,7 @@ class Receipt:
     `outcome` is released, spent, refused or in_doubt, or None when nothing was held: then `reason` is the error. It also says
     why a proof on the first send was refused.
     `transaction` is their claim, `claim` their whole receipt, untrusted; `differs`: where it is not what was signed.
+    `again`: nothing new was paid, the proof of an earlier call was shown once more, or what it had brought was handed over.
     """
 
     outcome: Outcome | None
@@ -308,6 +309,7 @@ class Receipt:
     claim: Mapping[str, Any] = field(default_factory=dict, repr=False)
     reason: Exception | None = field(default=None, repr=False)
     differs: str = ""
+    again: bool = False
 
     @property
     def money(self) -> Money | None:

@@ -143,9 +143,16 @@ def test_a_key_buys_once_and_again_buys_anew(sandbox):
     assert [facts["outcome"] for _, facts in (first, second, anew, repeat)] == ["spent"] * 4
     ids = [facts["payment_id"] for _, facts in (first, second, anew, repeat)]
     assert ids[0] == ids[1] != ids[2] == ids[3]
+    assert [facts["again"] for _, facts in (first, second, anew, repeat)] == [False, True, False, True]
+    told = spawn("get", "--sandbox", "--key", "k1", url + "/joke")
+    said = "nothing new was paid: the proof of that earlier payment was shown again, and the answer was 402; --again buys anew"
+    assert told.returncode == 1 and said in told.stderr and told.stderr.count("--again") == 1
+    assert "nothing new" not in spawn("get", "--sandbox", "--key", "k2", url + "/joke").stderr
+    why = spawn("why", ids[0][:8]).stdout
+    assert "X402_AGENT_NODES" not in why and "it asks the sandbox's chain" in why
     code, denied = buy(url + "/joke", "-d", "another body")
     assert code == 3 and denied["error"] == "PolicyDenied" and "X8" in denied["rule"] and denied["payment_id"] in ids
-    assert len(spawn("log", "--json").stdout.splitlines()) == 2
+    assert len(spawn("log", "--json").stdout.splitlines()) == 3
 
 
 def test_no_again_never_buys_twice(sandbox):

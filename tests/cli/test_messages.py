@@ -216,3 +216,19 @@ def test_a_program_on_no_path_is_named_as_it_was_typed(monkeypatch, tmp_path):
     assert try_._program() == ".venv/bin/x402-agent"
     monkeypatch.setattr(try_.sys, "argv", ["pytest"])
     assert try_._program() == "x402-agent"
+
+
+@pytest.mark.parametrize(("url", "fine"), [("http://approve.example.com/key", False), ("https://approve.example.com/key", True),
+                                           ("http://127.0.0.1:8000/key", True), ("ftp://approve.example.com", False), ("approve", False)])  # fmt: skip
+def test_policy_check_reads_where_a_webhook_lies(tmp_path, url, fine):
+    path = tmp_path / "policy.toml"
+    path.write_text(f'approve_above = "1.00"\n[approval]\nhow = "webhook"\nurl = "{url}"\n')
+    done = run("policy", "check", str(path))
+    assert done.exit_code == (0 if fine else 2) and "/key" not in done.output
+    if not fine:
+        assert "https, or http on this machine" in done.output and "policy.toml:4" in done.output
+
+
+@pytest.mark.parametrize("words", [["try"], ["sandbox", "up"]])
+def test_help_lists_the_chains(words):
+    assert "evm, stacks, solana, tron" in " ".join(run(*words, "--help").output.replace("│", " ").split())

@@ -87,9 +87,14 @@ def test_a_file_called_freeze_stops_everything_until_it_is_gone(desk, tmp_path, 
 
 
 def test_what_cannot_be_frozen_is_an_error(ledger):
-    for kind, name in (("host", ""), ("all", "x"), ("moon", "x")):
-        with pytest.raises(LedgerError):
-            ledger.freeze(kind, name)
+    for kind, name in (("host", ""), ("all", "x"), ("moon", "x"), ("host", "https://api.example.com"), ("host", "api.example.com/v1"),
+                       ("host", "user@api.example.com"), ("host", "api.example.com:443"), ("host", "bücher.example"), ("host", "a b"),
+                       ("payee", "base/0x11"), ("payee", "0x11 ")):  # fmt: skip
+        for what in (ledger.freeze, ledger.unfreeze):
+            with pytest.raises(LedgerError):
+                what(kind, name)
+    for kind, name in (("host", "API.example.com"), ("host", "::1"), ("host", "127.0.0.1"), ("payee", "SP1.pool"), ("agent", "team/a")):
+        assert ledger.freeze(kind, name).name == (name.lower() if kind == "host" else name)
 
 
 # -- sellers who deliver nothing -----------------------------------------------------------------------------------------

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from contextlib import ExitStack
 from dataclasses import replace
 
 import anyio
 import pytest
+from typer.testing import CliRunner
 
 from loopback import Seller, Till
 from meter import Counter, Meter
 from x402_agent import Budget, LedgerError, PaymentInDoubt, Policy, Wallet
+from x402_agent.cli.app import app
 from x402_agent.errors import SettingsError
 from x402_agent.signer import AgentPayer, Service
 from x402_agent.signer import shelf as shelf_room
@@ -121,6 +124,29 @@ def test_one_payment_opens_the_door_for_every_process_of_the_agent(shop, call):
     assert [call(second, "GET", url).content for _ in range(2)] == [b"metered", b"paid content"]
     assert len(shop.seller.nonces) == 2 and meter.over == 0
     assert all(one.agent == "research" for one in shop.payer.ledger.tokens())
+
+
+def test_the_commands_about_credentials_are_the_agents_too(shop, monkeypatch):
+    _, url = metered(shop, uses=10)
+    honest, thief = shop.agent("research"), shop.agent("thief")
+    get(honest, url)
+    get(thief, url)
+    (mine,), (theirs,) = honest.ledger.tokens(), thief.ledger.tokens()
+    monkeypatch.setenv("X402_AGENT_SIGNER", str(shop.services["research"].path))
+
+    def run(*words):
+        return CliRunner().invoke(app, ["credentials", *words])
+
+    (row,) = json.loads(run("list", "--json").output)
+    assert row["id"] == mine.name and row["state"] == "live" and row["uses_left"] == 10
+    assert mine.name[:8] in run("list").output and "10 more times" in run("show", mine.name).output
+    for verb in ("show", "renew", "revoke"):
+        assert run(verb, theirs.name).exit_code == 1
+    assert "buys a new one" in run("renew", mine.name).output and "no credential opens a door" in run("list").output
+    assert [one.name for one in thief.ledger.tokens()] == [theirs.name]
+    get(honest, url)
+    (fresh,) = honest.ledger.tokens()
+    assert "forgotten" in run("revoke", fresh.name).output and honest.ledger.tokens() == []
 
 
 def test_another_agent_buys_its_own(shop):

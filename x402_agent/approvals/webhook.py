@@ -13,10 +13,9 @@ import hmac
 import json
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from ..errors import PolicyDenied, SettingsError
-from ..policy import is_loopback
+from ..policy import posted_to
 from ..secret import Secret
 from ..steps import Fetch, Sleep
 
@@ -41,7 +40,7 @@ class Webhook:
     def __init__(self, url: str | Secret, secret: str | Secret) -> None:
         url, secret = Secret(url), Secret(secret)  # a path may be a key, too
         self._url, self._secret = url, _key(secret)
-        parts = _parts(url)
+        parts = posted_to(url)
         if parts is None:
             raise SettingsError("a webhook's url is https, or http on this machine", rule="Webhook(url)", hint="https://…")
         if len(self._secret) < MIN_SECRET:
@@ -108,15 +107,3 @@ def _key(secret: Secret) -> Secret:
         return Secret(base64.b64decode(secret.raw[6:], validate=True))
     except binascii.Error:
         raise SettingsError("a secret that begins with whsec_ goes on in base64", rule="Webhook(secret)") from None
-
-
-def _parts(url: Secret) -> str | None:
-    """Scheme and host, all of a URL that is ever shown; None when nothing may be posted there."""
-    try:
-        parts = urlsplit(url.text)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        return None
-    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
-        return None
-    return f"{parts.scheme}://{host}{f':{port}' if port else ''}"

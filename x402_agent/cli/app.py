@@ -57,7 +57,7 @@ def _version(wanted: bool) -> None:
 
 
 # What a person does to the rules or the journal: with a signer set, those are its, and an edit here would do nothing.
-_ITS_OWN = frozenset({"approve", "budget", "credentials", "freeze", "ledger", "pin", "pins", "policy", "slip", "unfreeze", "unpin"})
+_ITS_OWN = frozenset({"approve", "budget", "freeze", "ledger", "pin", "pins", "policy", "slip", "unfreeze", "unpin"})
 
 
 def _check_words() -> None:

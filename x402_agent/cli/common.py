@@ -25,6 +25,7 @@ from .. import (
     SettingsError,
     WalletError,
 )
+from ..sandbox import GROUNDS
 from ..secret import plain
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ __all__ = ["Chain", "Exit", "Json", "SellerName", "as_json", "asked", "colored",
 
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
-Chain = Annotated[str, typer.Option(help="The chain it stands on: evm, or another that the sandbox has.")]
+Chain = Annotated[str, typer.Option(help=f"The chain it stands on: {', '.join(GROUNDS)}.")]
 SellerName = Annotated[str, typer.Option("--seller", help="Which system's seller: shop (plain x402), or kamiyo.")]
 _OPTION = re.compile(r'extensions=\{"payment": \{"max": "([0-9.]+)"\}\}')  # what a program writes; here it is an option
 

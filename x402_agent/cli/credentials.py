@@ -56,7 +56,7 @@ def show(credential: _Which, json: Json = False) -> None:
         cost = f"  for {bought.money}, {bought.outcome}" if bought else ""
         print(f"  bought      {_time(one.created_at)}{cost}")
         print(f"  last used   {_time(one.last_used_at) if one.last_used_at else 'not counted' if one.uses_left is None else 'never'}")
-        print(f"  sealed for  {one.account or 'this ledger alone: the signer keeps its key elsewhere'}")
+        print(f"  sealed for  {one.account or 'the signer, or this ledger alone: the key lies elsewhere'}")
         print(f"  read by     {one.dialect}")
 
 
@@ -69,7 +69,7 @@ def renew(credential: _Which, json: Json = False) -> None:
     """
     with errors(json):
         ledger, one = _found(credential)
-        stands = any(hold.payment_id == one.payment_id for hold in ledger.open_payments())
+        stands = _stands(ledger, one)
         if stands:
             with sandbox_payer(Settings.load()) if ledger.sandbox else own_payer() as payer:
                 words = "; ".join(each.note for each in payer.resume(one.payment_id))
@@ -100,6 +100,12 @@ def _found(prefix: str) -> tuple[SqliteLedger, Token]:
         except LedgerError as why:
             last = why
     raise last
+
+
+def _stands(ledger: SqliteLedger, one: Token) -> bool:
+    """Whether the payment that bought it is open; with a signer set its desk tells fields."""
+    found: list[Any] = list(ledger.open_payments())
+    return one.payment_id in (each.text("payment_id") if hasattr(each, "text") else each.payment_id for each in found)
 
 
 def _payment(ledger: SqliteLedger, one: Token) -> Payment | None:

@@ -154,9 +154,12 @@ def _told(reply: Any, content: dict[str, Any], json: bool) -> int:
         as_json({"status": reply.status_code, "headers": dict(reply.headers), **content, "payment": _payment(receipt), "exit": code})
     elif receipt is not None:
         say(f"{receipt.outcome}  {asked(receipt.offer)}  payment {receipt.payment_id}  {receipt.milliseconds} ms")
+        if receipt.again:
+            answered = f", and the answer was {reply.status_code}" if code == Exit.FAILED else ""
+            say(f"nothing new was paid: the proof of that earlier payment was shown again{answered}; --again buys anew")
     elif code == Exit.NOTHING:
         say("402 without an offer that any dialect here understands; nothing was paid")
-    if code == Exit.FAILED and receipt is not None and not json:
+    if code == Exit.FAILED and receipt is not None and not receipt.again and not json:
         say(f"paid, and the answer was {reply.status_code}; the same call shows the same proof again, --again buys anew")
     if receipt is not None and receipt.reason is not None:
         say(f"{type(receipt.reason).__name__}: {receipt.reason}")
@@ -219,7 +222,7 @@ def _payment(receipt: Receipt | None) -> dict[str, Any] | None:
     return {
         "payment_id": receipt.payment_id, "outcome": receipt.outcome, "amount": str(receipt.offer.amount),
         "asset": receipt.offer.asset.id, "money": str(receipt.money), "pay_to": receipt.offer.pay_to,
-        "transaction": receipt.transaction, "milliseconds": receipt.milliseconds,
+        "transaction": receipt.transaction, "milliseconds": receipt.milliseconds, "again": receipt.again,
     }  # fmt: skip
 
 

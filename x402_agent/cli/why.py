@@ -63,7 +63,8 @@ def run(
         events = ledger.events(one.payment_id)
         hint = _NEXT[one.outcome].format(id=one.payment_id[:8], host=one.host)
         if one.state == "CLAIMED":
-            hint = f"x402-agent resume {one.payment_id[:8]}   (with X402_AGENT_NODES set it asks the chain)"
+            asks = "while `sandbox up` runs it asks the sandbox's chain" if ledger.sandbox else "with X402_AGENT_NODES set it asks the chain"
+            hint = f"x402-agent resume {one.payment_id[:8]}   ({asks})"
         means, shared = _means(one), _shared(ledger, one)
         if json:
             refunds = [{"transaction": each.transaction, "amount": str(each.amount)} for each in ledger.refunds(one.payment_id)]

@@ -7,6 +7,7 @@ shown again as before, since that pays nothing new and may fetch what was paid f
 from __future__ import annotations
 
 import os
+import re
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,8 @@ __all__ = ["FREEZE_FILE", "Freeze", "Freezes", "Kind", "calm", "check_freezes"]
 
 Kind: TypeAlias = Literal["all", "host", "agent", "payee"]
 FREEZE_FILE = "freeze"  # a file of this name beside the ledger, or in the configuration folder, stops everything
+_HOST = re.compile(r"[0-9A-Za-z_.-]{1,253}|[0-9A-Fa-f:.]{2,45}").fullmatch
+_PLAIN = re.compile(r"[!-.0-~]{1,128}").fullmatch  # no slash, no blank
 TRUST = 1.0  # seconds for which the owner of a payment under way is taken to be alive still
 _WHAT = {"all": "payments are frozen", "host": "payments to {} are frozen", "agent": "payments of agent {} are frozen",
          "payee": "payments to the recipient {} are frozen"}  # fmt: skip
@@ -106,6 +109,10 @@ class Freezes(Opened):
 def _name(kind: Kind, name: str) -> str:
     if kind not in get_args(Kind) or (kind == "all") != (not name):
         raise LedgerError(f"{kind!r} is frozen by its name, or everything without one", rule="all, host, agent or payee")
+    odd = {"host": not _HOST(name), "payee": not _PLAIN(name)}.get(kind, False)
+    if odd:  # no payment has such a name: a freeze that stops nothing is worse than an error
+        hint = "api.example.com, as a URL's host alone, in punycode" if kind == "host" else "the address alone: it is stopped on every network"
+        raise LedgerError(f"no payment belongs to the {kind} {name[:80]!r}", rule="a freeze names what payments have", hint=hint)
     return name.lower() if kind == "host" or name.startswith(("0x", "0X")) else name
 
 

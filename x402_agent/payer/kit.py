@@ -199,7 +199,7 @@ class Kit:
         return Receipt(
             outcome(state, refused=refused), hold.offer, hold.payment_id, self.sent or claim.transaction,
             sandbox=self.payer.box is not None, claim=claim.fields, reason=why,
-            differs=recovery.differs(claim.fields, hold),
+            differs=recovery.differs(claim.fields, hold), again=hold.resumed,
         )  # fmt: skip
 
     def perform(self, step: Step, milliseconds: int) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .approval import Approval, Reason
+from .approval import Approval, Reason, posted_to
 from .bounds import Bounds
 from .budget import Budget, dollars, micros
 from .choose import Choice, choose
@@ -15,5 +15,5 @@ from .rules import DEFAULT, Policy
 
 __all__ = [
     "DEFAULT", "Approval", "Bounds", "Budget", "Choice", "Facts", "Live", "Policy", "Price", "PriceSource", "Reason", "choose", "dollars",
-    "is_loopback", "load", "locked", "micros",
+    "is_loopback", "load", "locked", "micros", "posted_to",
 ]  # fmt: skip

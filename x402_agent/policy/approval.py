@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from ..errors import SettingsError
+from ..secret import Secret
+from .identity import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Approval", "Reason", "read_approval"]
+__all__ = ["Approval", "Reason", "posted_to", "read_approval"]
 
 WAYS = ("terminal", "file", "webhook")
+
+
+def posted_to(url: Secret) -> str | None:
+    """Scheme and host, all of a webhook's URL that is ever shown; None when nothing may be posted there: https, or http on this machine."""
+    try:
+        parts = urlsplit(url.text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return None
+    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
+        return None
+    return f"{parts.scheme}://{host}{f':{port}' if port else ''}"
 
 
 class Reason(NamedTuple):
@@ -59,4 +74,6 @@ def read_approval(table: Any, where: Mapping[str, str]) -> Approval:
             raise SettingsError(f"approval has no rule {name!r}", rule=line, hint=", ".join(kinds))
         if type(value) is not kinds[name]:
             raise SettingsError(f"approval.{name} is {'text' if kinds[name] is str else 'a whole number'}", rule=line)
+    if table.get("url") and posted_to(Secret(table["url"])) is None:
+        raise SettingsError("a webhook's url is https, or http on this machine", rule=where.get("approval.url", place), hint='url = "https://…"')
     return Approval(**table, rule=f"[approval] in {place}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -220,6 +221,10 @@ class Desk:
         return [token_in(each) for each in self.link.ask({"op": "tokens"}).each("tokens", 1024)]
 
     token = Tokens.token
+
+    def clock(self) -> int:
+        """Unix seconds, as this side has them: for what is shown."""
+        return int(time.time())
 
     def forget_token(self, name: str) -> bool:
         """Forget one of our credentials for every process."""

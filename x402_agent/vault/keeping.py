@@ -97,7 +97,7 @@ def _goods(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Secr
 
 def _served(waiting: Waiting, plain: Secret, *, sandbox: bool) -> Goods:
     headers, body = unpacked(plain)
-    receipt = Receipt("spent", waiting.hold.offer, waiting.hold.payment_id, waiting.transaction, sandbox=sandbox)
+    receipt = Receipt("spent", waiting.hold.offer, waiting.hold.payment_id, waiting.transaction, sandbox=sandbox, again=True)
     return Goods(receipt, int(headers[0][1]), headers[1:], body)
 
 
