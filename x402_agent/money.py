@@ -45,6 +45,11 @@ class Network:
         """Of the network's own coin: a constant of its protocol."""
         return _DECIMALS[self.namespace]
 
+    @property
+    def family(self) -> str:
+        """What settings, policy and commands call its namespace: `evm`, `solana`, `stacks`, `tron`."""
+        return {"eip155": "evm"}.get(self.namespace, self.namespace)
+
     def link(self, transaction: str) -> str:
         """Where people look this transaction up, or "". A seller names transactions: what is not plainly an id makes no link."""
         shape = _TRANSACTION.get(self.namespace)

@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from x402_agent import Settings
+from x402_agent import Settings, assets
 from x402_agent.cli.app import app
 from x402_agent.ledger import SqliteLedger
 from x402_agent.sandbox import Sandbox
@@ -116,3 +116,21 @@ def test_an_agent_does_not_sweep(run):
     for name in ("SLIP", "SIGNER"):
         done = run("sweep", "--to", OTHER, "--yes", **{name: "/run/nobody.sock"})
         assert done.exit_code == 2 and "a person sweeps" in done.stderr
+
+
+@pytest.mark.parametrize("chain, coin", [("evm", "ETH"), ("solana", "SOL"), ("stacks", "STX"), ("tron", "TRX")])
+def test_what_a_transaction_takes_is_the_nodes_word_and_a_usual_figure_says_that_it_is_one(chain, coin, tmp_path, monkeypatch):
+    with Sandbox(chain=chain) as box:
+        box.serve()
+        path = tmp_path / "wallet.json"
+        where = assets.network(box.network)
+        WalletFile.create(path, [Entry("key", Secret(box.payer_key), namespace=where.namespace)], Secret(PASS), n=4096)
+        for name, value in (("WALLET", path), ("NETWORKS", where.name), ("LEDGER", tmp_path / "ledger.db")):
+            monkeypatch.setenv(f"X402_AGENT_{name}", str(value))
+        (bare,) = json.loads(CliRunner().invoke(app, ["wallet", "fund", "--json"]).stdout)["fund"]
+        assert "a usual figure" in bare["gas"] and not bare["gas_by_node"]
+        dead = CliRunner().invoke(app, ["wallet", "fund", "--json"], env={"X402_AGENT_NODES": f"{where.name}=http://127.0.0.1:9"})
+        assert "a usual figure" in json.loads(dead.stdout)["fund"][0]["gas"]
+        (told,) = json.loads(CliRunner().invoke(app, ["wallet", "fund", "--json"], env={"X402_AGENT_NODES": f"{where.name}={box.rpc_url}"}).stdout)["fund"]
+        amount, symbol = told["gas_by_node"].split()[:2]
+        assert symbol == coin and float(amount) > 0 and f"{told['gas_by_node']}" in told["gas"] and "by your node" in told["gas"]

@@ -41,8 +41,9 @@ class Chain(Protocol):
     """One family of chains. Pure: it does no I/O but by yielding steps; the only secret it touches is a Signer.
 
     It may have `balance(asset, account, node) -> Steps[int]` (atomic units; raises NodeError), `tip(network, node)` (newest block,
-    its unix time, 0 where no node says it), and, where the payer pays its
-    network, `fee(offer, rules) -> Money`: from memory, the most that this takes beside the price, in its own coin. What must be
+    its unix time, 0 where no node says it), `needs(network, account, node) -> Steps[int]` (what a usual transaction of that
+    account takes by the node's own prices, in atomic units of the network's coin), and, where the payer pays its network,
+    `fee(offer, rules) -> Money`: from memory, the most that this takes beside the price, in its own coin. What must be
     set before it can pay at all, `unset(offer, node, rules) -> str` says, in words, or "".
 
     One with `broadcast(offer, terms, proof, node) -> Steps[None]` takes offers of the method `transfer`, which pay first. The

@@ -14,6 +14,7 @@ from ..policy import dollars
 from ..secret import Env
 from ..signer import Link
 from ..tasks import left as left_of
+from ..wallet import KEYS
 from .checks import Check, failed, tell
 from .common import Json, errors
 from .doctor_chains import families, nodes
@@ -72,7 +73,7 @@ def _key(settings: Settings) -> Check:
         return failed("key", why)
     address = wallet.address("eip155") or wallet.account
     if not address:
-        return Check("key", None, "none; x402-agent wallet new, or export X402_AGENT_EVM_KEY=0x…")
+        return Check("key", None, f"none; x402-agent wallet new, or export one of {', '.join(KEYS.values())}")
     kind = type(wallet.signers[0]).__name__
     where = "; the wallet file is readable and locked: no passphrase in the environment" if kind == "LockedSigner" else ""
     return Check("key", True, f"pays from {address}{where}")

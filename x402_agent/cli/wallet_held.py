@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .. import Settings
     from ..model import Network
 
-__all__ = ["accounts_of", "balances", "held", "own_address"]
+__all__ = ["accounts_of", "balances", "held", "own_address", "usual"]
 
 
 def accounts_of(settings: Settings, name: str) -> dict[str, str]:
@@ -52,6 +52,20 @@ def held(settings: Settings, where: Network, address: str) -> tuple[dict[str, st
         return found, where.coins(drive(chain.coin(where, address, node))) if hasattr(chain, "coin") else ""
     except (NodeError, SettingsError) as why:
         return found, f"unknown: {why.what}"
+
+
+def usual(settings: Settings, where: Network, address: str) -> str:
+    """What a usual transaction of an account's own takes by the node's prices, with its coin; "" where no node says it."""
+    node = settings.nodes.get(where.id, "")
+    chain: Any = next((each for each in chains.builtin() if each.namespace == where.namespace), None)
+    coin = next((each for each in assets.assets() if each.network is where and each.native), None)
+    if not node or not hasattr(chain, "needs"):
+        return ""
+    try:
+        units: int = drive(chain.needs(where, address, node))
+    except (NodeError, SettingsError):
+        return ""
+    return f"{Money(units, coin).decimal.normalize():f} {coin.symbol}" if coin else f"{where.coins(units)} of the coin of {where.name}"
 
 
 def balances(settings: Settings, address: str, namespace: str) -> dict[str, dict[str, str]]:

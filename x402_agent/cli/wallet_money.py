@@ -13,7 +13,7 @@ from ..wallet import FAMILIES
 from .common import Json, as_json, errors, sandbox_payer, say
 from .secrets import payer as own_payer
 from .wallet_approve import ask_person, asset_of, network_of, units_of
-from .wallet_held import accounts_of, held, own_address
+from .wallet_held import accounts_of, held, own_address, usual
 
 if TYPE_CHECKING:
     from .. import Asset, Payer, Policy
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 __all__ = ["fund", "sweep"]
 
-# What an account needs of its network's own coin, for people: the price comes on top of it, in the token that is asked.
+# What an account needs of its network's own coin, for people: the price comes on top of it, in the token that is asked. A node says how
+# much; the figure beside it is a usual one, for who has none, and says so.
 COINS = {
-    "eip155": "no coin: whoever settles pays the gas. One `wallet approve` for Permit2 takes about 60000 gas",
-    "solana": "no SOL: the seller's facilitator pays the fee. The account of a token costs 0.00203928 SOL once, paid by who sends first",
-    "stacks": "STX for the fee of each payment, about 0.01 unless the seller sponsors it",
-    "tron": "no TRX to sign. One approve takes about 100000 energy, some 10 TRX if none is staked",
-}
+    "eip155": ("no coin: whoever settles pays the gas. One approve or transfer of your own takes about {}", "60000 gas"),
+    "solana": ("no SOL: the seller's facilitator pays the fee. A transfer of your own that opens the payee's account of a token takes about {}",
+               "0.00204428 SOL"),
+    "stacks": ("STX for the fee of each payment, about {} unless the seller sponsors it", "0.01 STX"),
+    "tron": ("no TRX to sign. One approve or transfer of your own burns about {} where no energy is staked", "14 TRX"),
+}  # fmt: skip
 
 
 def fund(
@@ -73,8 +75,10 @@ def _needs(policy: Policy, settings: Settings, where: Network, known: dict[str, 
     has, own = held(settings, where, address)
     rows = [{"symbol": each.symbol, "asset": each.id, "least": _of(policy.per_call, each), "has": has.get(each.id, ""),
              "day": f"{_of(policy.day, each)} is a day's" if policy.day else "no limit for a day"} for each in tokens]  # fmt: skip
+    said, (words, figure) = usual(settings, where, address), COINS[where.namespace]
+    gas = f"{words.format(said or figure)}; {'by your node' if said else 'a usual figure, no node of yours says more'}"
     return {"network": where.id, "network_name": where.name, "family": FAMILIES[where.namespace], "address": own_address(address, where),
-            "tokens": rows, "gas": COINS[where.namespace], "coins": own}  # fmt: skip
+            "tokens": rows, "gas": gas, "gas_by_node": said, "coins": own}  # fmt: skip
 
 
 def _counted(policy: Policy, asset: Asset) -> bool:

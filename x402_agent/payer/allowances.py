@@ -11,6 +11,7 @@ from ..chains.evm.permit2 import PERMIT2
 from ..errors import NoAcceptableOffer, SettingsError
 from ..model import Money
 from ..secret import Secret
+from ..wallet import KEYS
 
 if TYPE_CHECKING:
     from ..model import Asset, Network
@@ -44,7 +45,7 @@ def seen(payer: Payer, asset: Asset, whom: str, amount: int) -> Steps[int]:
     nodes, ledger = Secret(payer.settings.nodes.get(where.id, "")), payer.ledger
     if not owner or not len(nodes):
         what = f"no node of {where.name} is known" if owner else f"no key for {where.name}"
-        hint = f"export X402_AGENT_NODES={where.name}=https://…" if owner else "x402-agent wallet new"
+        hint = f"export X402_AGENT_NODES={where.name}=https://…" if owner else f"x402-agent wallet new, or export {KEYS[where.namespace]}=…"
         raise SettingsError(what, rule="X402_AGENT_NODES" if owner else "wallet", hint=hint)
     if not amount:  # no offer counts on it from now on, whatever the chain still shows
         ledger.allow(where.id, asset.address, owner, spender, 0).run()

@@ -329,7 +329,7 @@ class Payer:
         if found is None and account:
             raise SigningFailed("the open payment was signed by another account of yours", rule=account, hint="use the wallet that signed it")
         if found is None:
-            raise SigningFailed(f"no key for {namespace}", rule="wallet", hint="x402-agent wallet new, or export X402_AGENT_EVM_KEY=0x…")
+            raise SigningFailed(f"no key for {namespace}", rule="wallet", hint=f"x402-agent wallet new, or export {KEYS.get(namespace, 'a key of it')}=…")
         return found
 
     @property

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Choice", "choose", "refusal"]
 
 _HAS = "the account has only"
+_NO_KEY = "no key for"  # how it begins that a wallet has no account of a family
 
 
 @dataclass(frozen=True)
@@ -209,8 +210,8 @@ def _nothing(
     elif any(not policy.pays_on(offer.network) for offer, _ in over):
         names = sorted({offer.network.name for offer, _ in over if not policy.pays_on(offer.network)})
         hint = f"X402_AGENT_NETWORKS={names[0]} if you mean to pay there"
-    elif any("no key" in why for _, why in over):
-        hint = "x402-agent wallet new, or export X402_AGENT_EVM_KEY=0x…"
+    elif keyless := dict.fromkeys(offer.network.family for offer, why in over if why.startswith(_NO_KEY)):
+        hint = "x402-agent wallet new, or export " + " or ".join(f"X402_AGENT_{family.upper()}_KEY=…" for family in keyless)
     elif any(why.startswith(_HAS) for _, why in over):
         rule, hint = "balance on chain", "x402-agent wallet show names the accounts to send it to"
     listed = "".join(f"\n    - {reason}" for reason in reasons[:10])

@@ -52,7 +52,7 @@ class KeySigner:
 
     def __init__(self, key: bytes | str | Secret, namespace: str = "eip155", name: str = "") -> None:
         digits, key = isinstance(key, str), Secret(key)  # from here on no name holds it bare
-        key = _from_hex(key) if digits else key
+        key = _from_hex(key, namespace) if digits else key
         self._namespace, self.name = namespace, name
         self._key: EvmKey | SolanaKey = SolanaKey(key) if namespace == "solana" else EvmKey(key)
         self._address = self._key.address
@@ -122,14 +122,14 @@ class LockedSigner:
         return f"LockedSigner({', '.join(filter(None, map(self.address, NAMESPACES)))})"
 
 
-def _from_hex(text: Secret) -> Secret:
+def _from_hex(text: Secret, namespace: str = "eip155") -> Secret:
     text = Secret(text.raw.strip().removeprefix(b"0x"))
     if len(text) == 64:
         try:
             return Secret(bytes.fromhex(text.text))
         except ValueError:
             pass
-    raise SigningFailed("a private key is 64 hex digits", rule="the text given as key", hint=f"export {EVM_KEY}=0x…")
+    raise SigningFailed("a private key is 64 hex digits", rule="the text given as key", hint=f"export {KEYS[namespace]}=…")
 
 
 def _from_variable(env: Env, namespace: str) -> KeySigner:
@@ -158,7 +158,7 @@ class Wallet:
     def from_key(cls, key: bytes | str | Secret, namespace: str = "eip155") -> Wallet:
         """A wallet with one key of one family: 32 bytes or 64 hex digits. Raises SigningFailed for anything else."""
         digits, key = isinstance(key, str), Secret(key)
-        return cls(KeySigner(_from_hex(key) if digits else key, namespace))
+        return cls(KeySigner(_from_hex(key, namespace) if digits else key, namespace))
 
     @classmethod
     def from_file(cls, path: str | Path, passphrase: str | Secret) -> Wallet:

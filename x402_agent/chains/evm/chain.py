@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from ...steps import Steps
     from .. import Signer
 
-__all__ = ["MAX_LIFETIME", "SKEW", "Evm"]
+__all__ = ["MAX_LIFETIME", "SKEW", "USUAL", "Evm"]
 
 SKEW = 600
 _FIRST = "transfer"  # transfer.METHOD, without what belongs to it: most payments need none of that
 MAX_LIFETIME = 3600
+USUAL = 60_000  # gas of an ERC-20 approve or transfer
 _PRECOMPILES = (0xA00).to_bytes(20, "big")
 _NONCE = re.compile(r"0x[0-9a-f]{64}").fullmatch
 _HALF_ORDER = bytes.fromhex("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0")
@@ -138,6 +139,13 @@ class Evm:
 
         number, at = (yield from reads.head(Node(network, node), "latest")) or ("0x0", 0)
         return int(number, 16), at
+
+    def needs(self, network: Network, account: str, node: str) -> Steps[int]:
+        """Wei that one approve or transfer takes at most by the node's price of gas; raises NodeError, SettingsError."""
+        from . import reads
+        from .rpc import Node
+
+        return USUAL * (yield from reads.fees(Node(network, node))).max_fee
 
     def broadcast(self, offer: Offer, terms: Terms, proof: Proof, node: str) -> Steps[None]:
         """The bytes of a payment that pays first, until the seller can see it (see transfer.py)."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LIFETIME", "Solana"]
 
+_SIGNATURE, _SIZE = 5_000, 165  # lamports of one signature; bytes of a token account
 LIFETIME = 120  # seconds in which 150 blocks are made, and more: no node is asked sooner for what became of a proof
 
 
@@ -115,6 +116,13 @@ class Solana:
         from .fate import fate
 
         return fate(offer, terms, node)
+
+    def needs(self, network: Network, account: str, node: str) -> Steps[int]:
+        """Lamports that a transaction takes which opens an account of a token, by the node's rent; raises NodeError, SettingsError."""
+        from .reads import rent
+        from .rpc import Node
+
+        return _SIGNATURE + (yield from rent(Node(network, node), _SIZE))
 
     def balance(self, asset: Asset, account: str, node: str) -> Steps[int]:
         """What an account has of a token, in atomic units; raises NodeError, SettingsError."""

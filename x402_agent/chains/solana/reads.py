@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .rpc import Node
 
 __all__ = ["CONFIRMED", "FINALIZED", "PAGE", "Account", "Finality", "Found", "Moved", "Seen", "Status", "accounts", "balance", "expired", "final",
-           "first_slot", "found", "height", "history", "latest", "native", "priority", "send", "status", "tip",
+           "first_slot", "found", "height", "history", "latest", "native", "priority", "rent", "send", "status", "tip",
            "token_account"]  # fmt: skip
 
 CONFIRMED, FINALIZED, PROCESSED = "confirmed", "finalized", "processed"
@@ -134,6 +134,12 @@ def token_account(account: Account) -> Holding:
     if len(data) < 165 or data[108] not in (1, 2) or (len(data) > 165 and data[165] != 2):
         raise ValueError("no token account")
     return Holding(base58(data[32:64]), base58(data[:32]), int.from_bytes(data[64:72], "little"), data[108] == 2)
+
+
+def rent(node: Node, size: int) -> Steps[int]:
+    """Lamports that an account of so many bytes holds for good."""
+    made: int = yield from node.read(_whole, "getMinimumBalanceForRentExemption", size)
+    return made
 
 
 def latest(node: Node) -> Steps[tuple[bytes, int, int]]:

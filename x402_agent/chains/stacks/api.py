@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...model import Offer
     from ...steps import Steps
 
-__all__ = ["Node", "Seen", "balances", "fee", "history", "newest", "next_nonce", "public", "spent_below", "submit", "tip", "transaction"]
+__all__ = ["Node", "Seen", "balances", "fee", "history", "newest", "next_nonce", "public", "rate", "spent_below", "submit", "tip", "transaction"]
 
 _DIGITS = re.compile(r"[0-9]{1,39}").fullmatch
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,32}").fullmatch
@@ -141,10 +141,16 @@ def fee(node: Node, payload: bytes, size: int) -> Steps[int]:
         )
     except NodeError:
         try:
-            middle = size * (yield from node.read(lambda said: whole(said.decode().strip()), "GET /v2/fees/transfer", raw=True))
+            middle = size * (yield from rate(node))
         except NodeError:
             middle = size
     return max(middle, size)
+
+
+def rate(node: Node) -> Steps[int]:
+    """MicroSTX for a byte of a transfer, as the node says it."""
+    made: int = yield from node.read(lambda said: whole(said.decode().strip()), "GET /v2/fees/transfer", raw=True)
+    return made
 
 
 class Seen(NamedTuple):

@@ -21,6 +21,7 @@ __all__ = ["Stacks"]
 
 _HALF_ORDER = bytes.fromhex("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0")
 _FIRST = "transfer"  # signing.FIRST, without what belongs to it
+_USUAL = 180  # bytes of a transfer of STX
 _MAINNET, _TESTNET = frozenset({20, 22}), frozenset({21, 26})
 _KEYLESS = frozenset({bytes(20), bytes.fromhex("29cfc6376255a78451eeb4b129ed8eacffa2feef")})  # no key, a key of zeros
 
@@ -107,6 +108,12 @@ class Stacks:
         from .api import Node, newest
 
         return (yield from newest(Node(network, node)))
+
+    def needs(self, network: Network, account: str, node: str) -> Steps[int]:
+        """MicroSTX that a transfer of STX takes by the node's rate; raises NodeError, SettingsError."""
+        from .api import Node, rate
+
+        return _USUAL * max(1, (yield from rate(Node(network, node))))
 
     def fee(self, offer: Offer, rules: ChainRules) -> Money | None:
         """The most that a transfer's own fee may be, in STX; None where a sponsor pays it, or nobody can tell."""

@@ -112,6 +112,13 @@ class Tron:
 
         return (yield from reads.solid(Node(network, node), "wallet"))
 
+    def needs(self, network: Network, account: str, node: str) -> Steps[int]:
+        """Sun that a transfer of USDT burns by the node's prices where no energy is staked; raises NodeError, SettingsError."""
+        from . import prices
+        from .rpc import Node
+
+        return prices.usual(Node(network, node))
+
     def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
         """`settled`, `dead`, `failed` or `unknown`, by the nodes at these URLs (see fate.py)."""
         if offer.method == _FIRST:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from ...steps import Steps
     from .rpc import Node
 
-__all__ = ["TYPICAL", "Prices", "Staked", "energy", "prices", "staked"]
+__all__ = ["TYPICAL", "Prices", "Staked", "energy", "prices", "staked", "usual"]
 
 TYPICAL = 65_000  # energy of one transfer of USDT to an account that has some; twice that to one that has none
+_BYTES = 345  # of bandwidth that it takes
 _RESULT = 64  # bytes that a transaction's result takes, whatever it is
 _DEAREST = 1 << 40  # sun: what is above is no price
 
@@ -55,6 +56,12 @@ def prices(node: Node) -> Steps[Prices]:
 
     made: Prices = yield from node.read(read, "wallet/getchainparameters", {})
     return made
+
+
+def usual(node: Node) -> Steps[int]:
+    """Sun that a transfer of USDT burns for an account without anything staked, to one that has some USDT."""
+    price = yield from prices(node)
+    return TYPICAL * price.energy + _BYTES * price.byte
 
 
 def staked(node: Node, owner: str) -> Steps[Staked]:

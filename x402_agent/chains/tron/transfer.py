@@ -59,7 +59,7 @@ def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anc
         raise NoAcceptableOffer(f"{payer} has {coins} sun of TRX, and energy and bandwidth may burn {burnt}",
                                 rule="fees are paid by the account itself", hint=f"send {owed - coins} sun of TRX to {payer}, or stake for energy")  # fmt: skip
     ref = b"".join(transaction.reference(block))
-    return Anchor(f"{ref.hex()},{stamp},{limit}")
+    return Anchor(f"{ref.hex()},{stamp},{limit}", cost=cost)
 
 
 def most(rules: ChainRules) -> int:
