@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,15 +50,25 @@ CHANGES = set("append add update extend insert pop popitem clear remove discard 
 REMEMBERED = {("opened.py", "_LEDGERS"), ("task.py", "_MADE"), ("store.py", "_GRAVEYARD"), ("store.py", "_FAILED"), ("unlock.py", "_UNLOCKED"), ("link.py", "_LINKS")}
 
 
+@cache
+def parsed(path):
+    return ast.parse(path.read_text("utf-8"))
+
+
 def room(path):
     first = path.relative_to(PACKAGE).parts[0]
     return first.removesuffix(".py")
 
 
+@cache
 def imported(path):
     """Room and package names that a file imports, those for type checking included."""
+    return frozenset(_imported(path))
+
+
+def _imported(path):
     depth = len(path.relative_to(PACKAGE).parts) - 1
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (name.name.partition(".")[0] for name in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -95,20 +106,20 @@ def test_every_room_has_its_row():
 def test_C18_the_paying_path_cannot_broadcast():
     for path in FILES:
         if room(path) not in ("broadcast", "cli"):
-            assert "broadcast" not in set(imported(path)), path
+            assert "broadcast" not in imported(path), path
 
 
 def test_nobody_below_imports_the_payer():
     for path in FILES:
         if room(path) not in ABOVE:
-            assert not (ABOVE - {"__init__"}) & set(imported(path)), path
+            assert not (ABOVE - {"__init__"}) & imported(path), path
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_files_and_functions_stay_short(path):
     text = path.read_text("utf-8")
     assert len(text.splitlines()) <= 400, f"{path.name} is a crowded room"
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             assert node.end_lineno - node.lineno < 60, f"{path.name}: {node.name} is too long"
 
@@ -117,14 +128,14 @@ def test_only_drivers_name_an_http_library():
     allowed = {"drivers.py", "_httpx2.py", "payer.py", "task.py", "fetch.py"}
     for path in FILES:
         if room(path) not in ("cli", "sandbox") and path.name not in allowed:
-            assert not {"httpx", "httpx2"} & set(imported(path)), path
+            assert not {"httpx", "httpx2"} & imported(path), path
 
 
 @pytest.mark.parametrize("path", FILES + MCP, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_module_says_what_it_offers(path):
     names = [
         name.id
-        for node in ast.parse(path.read_text("utf-8")).body
+        for node in parsed(path).body
         for name in getattr(node, "targets", [getattr(node, "target", None)])
         if isinstance(name, ast.Name)
     ]
@@ -144,7 +155,7 @@ def changed(tree):
 
 @pytest.mark.parametrize("path", FILES + MCP, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_module_keeps_no_state(path):
-    tree = ast.parse(path.read_text("utf-8"))
+    tree = parsed(path)
     own = {name.id for node in tree.body for name in ast.walk(node) if isinstance(node, (ast.Assign, ast.AnnAssign))
            and isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}  # fmt: skip
     found = {(path.name, name) for name in own & set(changed(tree))}
@@ -153,7 +164,7 @@ def test_a_module_keeps_no_state(path):
 
 def test_the_mcp_server_and_the_examples_use_public_names_only():
     for path in [*MCP, *sorted((ROOT / "examples").glob("*.py"))]:
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(parsed(path)):
             names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
             names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
             assert not [name for name in names if name.startswith("x402_agent.")], path

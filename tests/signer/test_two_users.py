@@ -42,22 +42,17 @@ total = "0.01"
 class World:
     """The folders, the seller, the service's process."""
 
-    def __init__(self, base):
-        self.base = base
+    def __init__(self, base, code):
+        self.base, self.code = base, code
         self.home, self.run = base / "home", base / "run"
         self.box = Sandbox("honest")
         self.box.serve()
-        self.code = base / "code"
-        shutil.copytree(Path(x402_agent.__file__).parent, self.code / "x402_agent", ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("actor.py", "attacks.py"):
-            shutil.copy(HERE / name, self.code / name)
-        subprocess.run(["chmod", "-R", "a+rX", self.code], check=True)
         for path, mode, uid in ((self.home, 0o700, SIGNER), (self.run, 0o711, SIGNER)):
             path.mkdir(mode=mode)
             path.chmod(mode)
             os.chown(path, uid, uid)
         self.passphrase = secrets.token_urlsafe(20)
-        WalletFile.create(self.home / "wallet.json", [Entry("key", Secret(self.box.payer_key))], Secret(self.passphrase))
+        WalletFile.create(self.home / "wallet.json", [Entry("key", Secret(self.box.payer_key))], Secret(self.passphrase), n=4096)
         os.chown(self.home / "wallet.json", SIGNER, SIGNER)
         self.put("policy.toml", POLICY)
         self.put("passphrase", self.passphrase)
@@ -129,12 +124,25 @@ ROOT = os.name == "posix" and os.geteuid() == 0
 pytestmark = [] if ROOT else [pytest.mark.full]  # for anybody else they belong to the long run, and fail there
 
 
+@pytest.fixture(scope="module")
+def code():
+    """A compiled copy of the package that every user may read."""
+    where = Path(tempfile.mkdtemp(prefix="x402-code-"))
+    shutil.copytree(Path(x402_agent.__file__).parent, where / "x402_agent", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("actor.py", "attacks.py"):
+        shutil.copy(HERE / name, where / name)
+    subprocess.run([sys.executable, "-m", "compileall", "-q", where], check=True)
+    subprocess.run(["chmod", "-R", "a+rX", where], check=True)
+    yield where
+    shutil.rmtree(where)
+
+
 @pytest.fixture
-def world():
+def world(code):
     assert ROOT, "NOT PROVED HERE: becoming other users needs root; run these tests as root"
     base = Path(tempfile.mkdtemp(prefix="x402-two-"))
     base.chmod(0o755)
-    made = World(base)
+    made = World(base, code)
     yield made
     if made.service is not None:
         made.service.kill()

@@ -322,25 +322,58 @@ def test_a_library_that_breaks_with_the_proof_in_its_locals(library, backend, co
     assert any("another_library.py" in line for line in found) if control else found == []
 
 
-def test_commands_print_none_of_it(path, needles, monkeypatch):
+# Each line of its input is [words, what is typed, more environment]; one process answers them all, and says {code, said}.
+COMMANDS = """
+import contextlib, io, json, os, sys, traceback
+from x402_agent.cli import main
+from x402_agent.wallet import keystore, unlock
+from x402_agent.wallet.file import WalletFile
+
+for written in (WalletFile.create.__func__, keystore.write):  # what scrypt costs shows nothing
+    written.__kwdefaults__["n"] = 4096
+before = dict(os.environ)
+for line in sys.stdin.read().splitlines():
+    words, typed, more = json.loads(line)
+    os.environ.clear()
+    os.environ.update(before | more)
+    unlock._UNLOCKED.clear()
+    said, code = io.StringIO(), 0
+    sys.argv, sys.stdin = ["x402-agent", *words], io.TextIOWrapper(io.BytesIO(typed.encode()))
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        except BaseException:
+            traceback.print_exc()
+            code = 70
+    print(json.dumps({"code": code, "said": said.getvalue()}))
+"""
+
+
+def commands(env, lines):
+    done = subprocess.run([sys.executable, "-c", COMMANDS], input="\n".join(map(json.dumps, lines)), env=env, capture_output=True, text=True,
+                          timeout=300)  # fmt: skip
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_commands_print_none_of_it(path, needles):
     env = os.environ | {"X402_AGENT_PASSPHRASE": PASS, "X402_AGENT_WALLET": str(path)}
-    for words in (["wallet", "show"], ["wallet", "show", "--json", "--check"], ["doctor", "--json"], ["wallet", "new"], ["get", "http://127.0.0.1:1/"],
-                  ["wallet", "import", KEY.hex()], ["wallet", "import", *WORDS.split()], ["wallet", "export", "--keystore", str(path.with_name("k"))],
-                  ["wallet", "import", base58(PAIR)], ["wallet", "import", json.dumps(list(PAIR))],
-                  ["wallet", "account", "add", "research"], ["wallet", "rotate", "research", "--json"], ["wallet", "account", "list"],
-                  ["wallet", "fund", "--account", "research"], ["wallet", "sweep", "--to", "0x" + "11" * 20, "--yes", "--network", "base"]):  # fmt: skip
-        done = subprocess.run([sys.executable, "-c", "from x402_agent.cli import main; main()", *words],
-                              env=env, capture_output=True, text=True, timeout=60)  # fmt: skip
-        assert "Traceback" not in done.stderr, done.stderr
-        assert needles.within(done.stdout + done.stderr) == [], words
-    for number, (form, chain) in enumerate(((base58(PAIR), ""), (json.dumps(list(PAIR)), ""), (base58(KEY), "solana"), (KEY.hex() + "01", ""), (KEY.hex(), "tron"))):
-        own = env | {"X402_AGENT_WALLET": str(path.with_name(f"{number}.json"))}
-        words = ["wallet", "import", *(["--chain", chain] if chain else [])]
-        done = subprocess.run([sys.executable, "-c", "from x402_agent.cli import main; main()", *words], input=form,
-                              env=own, capture_output=True, text=True, timeout=60)  # fmt: skip
-        assert done.returncode == 0 and needles.within(done.stdout + done.stderr) == [], form[:3]
-        assert needles.within(path.with_name(f"{number}.json").read_bytes()) == []
+    every = (["wallet", "show"], ["wallet", "show", "--json", "--check"], ["doctor", "--json"], ["wallet", "new"], ["get", "http://127.0.0.1:1/"],
+             ["wallet", "import", KEY.hex()], ["wallet", "import", *WORDS.split()], ["wallet", "export", "--keystore", str(path.with_name("k"))],
+             ["wallet", "import", base58(PAIR)], ["wallet", "import", json.dumps(list(PAIR))],
+             ["wallet", "account", "add", "research"], ["wallet", "rotate", "research", "--json"], ["wallet", "account", "list"],
+             ["wallet", "fund", "--account", "research"], ["wallet", "sweep", "--to", "0x" + "11" * 20, "--yes", "--network", "base"])  # fmt: skip
+    for words, done in zip(every, commands(env, [[words, "", {}] for words in every]), strict=True):
+        assert done["said"] and "Traceback" not in done["said"] and needles.within(done["said"]) == [], (words, done)
     assert needles.within(path.with_name("k").read_bytes()) == []
+    forms = ((base58(PAIR), ""), (json.dumps(list(PAIR)), ""), (base58(KEY), "solana"), (KEY.hex() + "01", ""), (KEY.hex(), "tron"))
+    lines = [[["wallet", "import", *(["--chain", chain] if chain else [])], form, {"X402_AGENT_WALLET": str(path.with_name(f"{number}.json"))}]
+             for number, (form, chain) in enumerate(forms)]  # fmt: skip
+    for number, done in enumerate(commands(env, lines)):
+        assert done["code"] in (0, None) and "Traceback" not in done["said"] and needles.within(done["said"]) == [], number
+        assert needles.within(path.with_name(f"{number}.json").read_bytes()) == []
 
 
 def test_a_setting_error_is_one(monkeypatch):
