@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import nursery
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     page
@@ -35,10 +37,9 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
 @pytest.mark.parametrize("code", list(blocks("python")))
-def test_a_python_block_runs(code, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
+def test_a_python_block_runs(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = nursery.run(code, warn="error")
     assert done.returncode == 0, done.stderr
 
 
@@ -70,11 +71,10 @@ def test_a_console_block_that_promises_too_much_is_found():
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
-def test_an_example_is_short_and_runs(path, tmp_path):
+def test_an_example_is_short_and_runs(path, tmp_path, monkeypatch):
     assert len(path.read_text().splitlines()) <= 40
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(path)], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
+    monkeypatch.chdir(tmp_path)
+    done = nursery.run(path.read_text("utf-8"), warn="error")
     assert done.returncode == 0 and done.stdout, done.stderr
 
 

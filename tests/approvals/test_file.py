@@ -12,6 +12,7 @@ import time
 import anyio
 import pytest
 
+import nursery
 from raw import wait_for
 from x402_agent import Payer, Policy, PolicyDenied, SettingsError, Wallet
 from x402_agent.approvals import answer, waiting
@@ -50,8 +51,7 @@ def desk(folder):
 
 def run(*words, code=0):
     """The command in a process of its own, as a person's terminal runs it."""
-    done = subprocess.run([sys.executable, "-c", "from x402_agent.cli import main; main()", "approve", *words],
-                          capture_output=True, text=True, timeout=60)  # fmt: skip
+    done = nursery.cli("approve", *words)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 

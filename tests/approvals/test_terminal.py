@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+import nursery
 from x402_agent import PolicyDenied
 from x402_agent.approvals import Terminal
 from x402_agent.sandbox import Sandbox
@@ -233,11 +234,9 @@ def test_get_asks_at_the_terminal_that_it_runs_in(tmp_path, monkeypatch):
             there.ends()
         finally:
             there.close()
-        dry = subprocess.run([sys.executable, "-c", "from x402_agent.cli import main; main()", *words, "--dry-run"],
-                             capture_output=True, text=True, timeout=60)  # fmt: skip
+        dry = nursery.cli(*words, "--dry-run")
         assert "would ask a person first: 127.0.0.1 asks 0.0100 USDC" in dry.stderr
-        alone = subprocess.run([sys.executable, "-c", "from x402_agent.cli import main; main()", *words],
-                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)  # fmt: skip
+        alone = nursery.cli(*words)
         assert alone.returncode == 3 and "nobody can be asked" in alone.stderr
         assert len(box.settlements) == 1
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 
+import nursery
 from x402_agent import Payer, Policy, Settings, Wallet, assets
 from x402_agent.broadcast import resume
 from x402_agent.chains.evm.permit2 import PERMIT2
@@ -82,11 +81,8 @@ def box():
 def test_killed(point, box, tmp_path):
     path, amount = tmp_path / "ledger.db", box.ground.allowance + 1
     before = box.ground.chain.nonce(box.payer_address)
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, point, str(path), box.rpc_url, str(amount)],
-        input=box.payer_key.hex(), text=True, capture_output=True, timeout=60,
-        env={**os.environ, "X402_AGENT_HOME": str(tmp_path)},
-    )  # fmt: skip
+    env = {**os.environ, "X402_AGENT_HOME": str(tmp_path)}
+    done = nursery.run(CHILD, point, path, box.rpc_url, amount, input=box.payer_key.hex(), env=env)
     assert done.returncode == -signal.SIGKILL, done.stderr
     state, arrived = POINTS[point]
     assert (box.ground.allowance == amount) is arrived

@@ -10,6 +10,7 @@ import time
 import pytest
 from typer.testing import CliRunner
 
+import nursery
 from x402_agent import Payer, Policy, Wallet
 from x402_agent.cli.app import app
 from x402_agent.sandbox import Sandbox
@@ -26,8 +27,7 @@ def run(*words):
 
 
 def spawn(*words, **options):
-    return subprocess.run([sys.executable, "-c", "from x402_agent.cli import main; main()", *words],
-                          capture_output=True, text=True, timeout=90, **options)  # fmt: skip
+    return nursery.cli(*words, **options)
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

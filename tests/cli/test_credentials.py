@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
+
+import nursery
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from meter import Counter, Meter
@@ -158,8 +158,7 @@ def test_K1_the_token_is_nowhere_but_on_the_wire(buyer, seller, tmp_path, capfd)
     assert any(each.name.startswith("ledger.db") for each in files)
     assert [each for each in files if needles.within(each.read_bytes())] == []
     for words in (["list"], ["list", "--all", "--json"], ["show", "abcd"]):
-        done = subprocess.run([sys.executable, "-c", "from x402_agent.cli import main; main()", "credentials", *words],
-                              capture_output=True, text=True, timeout=60, env=os.environ)  # fmt: skip
+        done = nursery.cli("credentials", *words)
         assert needles.within(done.stdout + done.stderr) == []
     assert needles.within("".join(capfd.readouterr())) == []
 

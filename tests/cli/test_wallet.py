@@ -14,6 +14,7 @@ import time
 import pytest
 from typer.testing import CliRunner
 
+import nursery
 from x402_agent.cli.app import app
 from x402_agent.wallet import file as wallet_file
 
@@ -44,7 +45,7 @@ def run(*words, stdin=None):
 
 
 def spawn(*words, stdin="", **options):
-    return subprocess.run([*MAIN, *words], input=stdin, capture_output=True, text=True, timeout=60, **options)
+    return nursery.cli(*words, input=stdin or "", **options)
 
 
 def at_terminal(words, answers, stdin=None):

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
+import nursery
 from x402_agent import Settings
 from x402_agent.cli.app import app
 from x402_agent.ledger import SqliteLedger
@@ -192,8 +193,7 @@ def test_in_the_running_sandbox(tmp_path):
         for line in process.stdout:
             if json.loads(line) == {"ready": True}:
                 break
-        words = [*COMMAND, "wallet", "approve", "USDC", "--amount", "1234", "--sandbox", "--yes", "--json"]
-        done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60)
+        done = nursery.cli("wallet", "approve", "USDC", "--amount", "1234", "--sandbox", "--yes", "--json", env=env)
         facts = json.loads(done.stdout)
         assert (done.returncode, facts["state"], facts["left"]) == (0, "CONFIRMED", "1234000000"), done.stderr
     finally:

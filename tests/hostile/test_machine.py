@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 import time
 import traceback
 from dataclasses import replace
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import nursery
 from loopback import reads
 from x402_agent import LedgerError, Payer, PaymentError, PaymentInDoubt, Policy, PolicyDenied, Settings, Wallet
 from x402_agent.ledger import SqliteLedger
@@ -138,8 +137,7 @@ with payer.client() as client:
 @pytest.mark.parametrize("room", ["none", "9000"])
 def test_Z5_a_full_disk_pays_nothing_that_it_cannot_write_down(arena, tmp_path, room):
     url = arena.seller.sells("/paid")
-    command = [sys.executable, "-W", "ignore", "-c", FULL, url, str(tmp_path / "full"), room]
-    done = subprocess.run(command, input=KEY, capture_output=True, text=True, timeout=60)
+    done = nursery.run(FULL, url, tmp_path / "full", room, input=KEY, warn="ignore")
     assert (done.returncode, "no journal" in done.stdout) == (0, True), done.stderr
     if room == "none":
         assert arena.proofs == []
@@ -242,7 +240,7 @@ def test_Z16_deep_json_does_not_crash_the_process_whatever_the_recursion_limit(a
         arena.seller.serves("/c", arena.seller.answer(402, b"", payment_required=arena.seller.packed(b'{"a":' + deep[:45_000]))),
         arena.seller.sells("/d", arena.seller.ok(deep, payment_response=arena.seller.packed(deep[:11_000]))),
     ]
-    done = subprocess.run([sys.executable, "-c", DEEP, *urls], input=KEY, capture_output=True, text=True, timeout=60)
+    done = nursery.run(DEEP, *urls, input=KEY)
     assert (done.returncode, done.stdout.split()) == (0, ["402", "ChallengeInvalid", "ChallengeInvalid", "200"]), done.stderr
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import nursery
 from x402_agent.errors import LedgerError, PaymentError
 from x402_agent.ledger import SqliteLedger, lock
 from x402_agent.model import Limit
@@ -326,7 +327,7 @@ os._exit(0)
 @pytest.mark.parametrize("room", [10_000, 60_000])
 def test_a_full_disk_acknowledges_nothing_and_loses_nothing(desk, room):
     source = FULL_DISK.format(path=sys.path, tests=str(Path(__file__).parent), folder=str(desk.folder), room=room)
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)
+    done = nursery.run(source)
     assert (done.returncode, "LedgerError" in done.stderr) == (0, True), done.stderr
     import time
 

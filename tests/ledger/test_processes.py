@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import nursery
 from x402_agent.errors import BudgetExceeded, LedgerError
 from x402_agent.ledger.writer import Job, Writer
 from x402_agent.model import Limit
@@ -207,7 +208,7 @@ def test_a_close_reaches_the_disk_by_itself(desk, ledger):
 def test_a_process_that_ends_writes_what_waits(desk):
     source = WORKER.format(path=sys.path, tests=str(Path(__file__).parent), folder=str(desk.folder), journal="normal",
                            budget=10**9, each=2, threads=1)  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, timeout=60, check=False)
+    done = nursery.run(source)
     assert done.returncode == 0, done.stderr
     desk.clock.now = time.time()
     ledger = desk.open()

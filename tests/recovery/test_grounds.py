@@ -6,13 +6,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 
 import anyio
 import pytest
 
+import nursery
 from x402_agent import Payer, Policy, Settings, Wallet
 from x402_agent.assets import network
 from x402_agent.ledger import SqliteLedger
@@ -82,10 +81,8 @@ def counted(payer):
 
 def killed(moment, box, path):
     ledger_of(box, path).shut()
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, moment, str(path), box.url("/joke"), box.network, box.rpc_url],
-        input=box.payer_key.hex(), text=True, capture_output=True, timeout=60, env={**os.environ, "X402_AGENT_HOME": str(path.parent)},
-    )  # fmt: skip
+    env = {**os.environ, "X402_AGENT_HOME": str(path.parent)}
+    done = nursery.run(CHILD, moment, path, box.url("/joke"), box.network, box.rpc_url, input=box.payer_key.hex(), env=env)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
@@ -118,9 +115,7 @@ def test_a_purchase_by_every_driver(chain, way):
 
 @pytest.mark.parametrize("chain", CHAINS)
 def test_try_reads_its_payment_back(chain, tmp_path):
-    code = "from x402_agent.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code, "try", "--chain", chain, "--json"], capture_output=True, text=True,
-                          timeout=60, env={**os.environ, "X402_AGENT_HOME": str(tmp_path)}, check=False)  # fmt: skip
+    done = nursery.cli("try", "--chain", chain, "--json", env={**os.environ, "X402_AGENT_HOME": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert (said["status"], said["read_back"], said["payment"]["outcome"]) == (200, True, "spent")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 
+import nursery
 from x402_agent import Payer, Policy, Settings, Wallet
 from x402_agent.ledger import SqliteLedger
 from x402_agent.model import Limit
@@ -88,11 +87,8 @@ def payer_of(box, path, **nodes):
 
 
 def killed_at(point, box, path, reserve):
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, point, str(path), box.url("/joke"), "1" if reserve else "0"],
-        input=box.payer_key.hex(), text=True, capture_output=True, timeout=60,
-        env={**os.environ, "X402_AGENT_HOME": str(path.parent)},
-    )  # fmt: skip
+    env = {**os.environ, "X402_AGENT_HOME": str(path.parent)}
+    done = nursery.run(CHILD, point, path, box.url("/joke"), "1" if reserve else "0", input=box.payer_key.hex(), env=env)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
 
 import pytest
 
+import nursery
 from raw import Raw, pay, wait_for
 from x402_agent import Budget, BudgetExceeded, PolicyDenied, SettingsError
 from x402_agent.approvals import answer, waiting
@@ -41,7 +40,7 @@ def test_a_child_pays_from_its_slip_alone_and_the_task_around_it_counts(running)
             token = payer.slip("0.025", minutes=5, hosts=["127.0.0.1"])
             assert isinstance(token, Token) and "slip-" not in f"{token!r}{token}"
             env = {**os.environ, "X402_AGENT_SIGNER": str(box.path), "X402_AGENT_SLIP": str.__str__(token)}
-            done = subprocess.run([sys.executable, "-W", "error", "-c", CHILD, url], env=env, capture_output=True, text=True, timeout=60, check=True)
+            done = nursery.run(CHILD, url, env=env, check=True, warn="error")
             assert done.stdout.split() == ["200", "200", "BudgetExceeded"], done
             assert task.spent == "0.02"
             with payer.under(str.__str__(token)) as purse, payer.client() as http:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import nursery
 from x402_agent import Payer, PaymentError, Policy, Settings, Wallet
 from x402_agent.ledger import SqliteLedger
 
@@ -145,7 +146,7 @@ with payer.client() as http, payer.task("a"):
 def test_the_child_of_a_killed_process_pays_nothing_new_under_its_task(payer, tmp_path):
     out = tmp_path / "said"
     facts = [payer.sandbox.payer_key.hex(), str(payer.ledger.path), payer.sandbox.url("/joke"), str(out)]
-    assert subprocess.run([sys.executable, "-c", ORPHAN, *facts], check=False).returncode == -signal.SIGKILL
+    assert nursery.run(ORPHAN, *facts).returncode == -signal.SIGKILL
     end = time.monotonic() + 30
     while not out.exists() and time.monotonic() < end:
         time.sleep(0.02)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import nursery
 from x402_agent import BudgetExceeded, Payer, PolicyDenied, SettingsError, Wallet
 from x402_agent.cli.app import app
 from x402_agent.ledger import SqliteLedger
@@ -335,7 +336,7 @@ except PolicyDenied as why:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_pays_under_the_task_and_ends_no_slip_of_its_parent(tmp_path):
-    done = subprocess.run([sys.executable, "-c", FORKED, str(tmp_path / "l.db")], capture_output=True, text=True, timeout=60)
+    done = nursery.run(FORKED, tmp_path / "l.db")
     assert done.returncode == 0, done.stderr
     rule, what = done.stdout.splitlines()
     assert rule == "task a (budget=0.02) in code" and what.endswith("is expired: its task has ended")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
+import nursery
 from loopback import Till
 from x402_agent import PaymentInDoubt, Wallet
 from x402_agent.errors import SettingsError
@@ -302,8 +301,7 @@ def test_killed_anywhere_one_payment_brings_its_goods_once(point, seller, tmp_pa
     url = seller.sells("/buy", lambda hit: seller.ok(b"goods"))
 
     def child(verb, at):
-        return subprocess.run([sys.executable, "-c", CHILD, verb, at, url, str(tmp_path)], capture_output=True, text=True,
-                              timeout=60, check=False)  # fmt: skip
+        return nursery.run(CHILD, verb, at, url, tmp_path)
 
     first = "after-commit" if point != "before-close" else point
     assert child("buy", first).returncode == -9

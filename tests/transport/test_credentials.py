@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import httpx
 import pytest
 
+import nursery
 from loopback import Till
 from meter import Counter, Meter
 from x402_agent import Budget, BudgetExceeded, Payer, Policy, Wallet
@@ -281,12 +280,11 @@ payer.close()
 @pytest.mark.parametrize("point", ["before-keep", "after-keep", "after-close"])
 def test_c1_killed_around_the_write_the_token_is_never_bought_twice(point, seller, tmp_path):
     meter = counter(seller, uses=5)
-    words = [sys.executable, "-c", CHILD, point, seller.url("/m"), str(tmp_path), str(Path(__file__).parent.parent)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    words = seller.url("/m"), tmp_path, Path(__file__).parent.parent
+    done = nursery.run(CHILD, point, *words)
     assert done.returncode == -9, done.stderr
     assert len(seller.nonces) == 1
-    words[3] = "never"
-    bodies = [subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout.strip() for _ in range(2)]
+    bodies = [nursery.run(CHILD, "never", *words, check=True).stdout.strip() for _ in range(2)]
     assert bodies == (["paid content", "metered"] if point == "before-keep" else ["metered", "metered"])
     assert len(seller.nonces) == 1 and len(meter.left) == 1
 
@@ -294,12 +292,10 @@ def test_c1_killed_around_the_write_the_token_is_never_bought_twice(point, selle
 @pytest.mark.parametrize("point", ["after-use", "before-return"])
 def test_c2_killed_while_it_is_used_the_use_counts(point, seller, tmp_path):
     meter = counter(seller, uses=1, tells=False)
-    words = [sys.executable, "-c", CHILD, "never", seller.url("/m"), str(tmp_path), str(Path(__file__).parent.parent)]
-    subprocess.run(words, capture_output=True, timeout=60, check=True)
-    words[3] = point
-    assert subprocess.run(words, capture_output=True, timeout=60, check=False).returncode == -9
-    words[3] = "never"
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    words = seller.url("/m"), tmp_path, Path(__file__).parent.parent
+    nursery.run(CHILD, "never", *words, check=True)
+    assert nursery.run(CHILD, point, *words).returncode == -9
+    done = nursery.run(CHILD, "never", *words, check=True)
     assert done.stdout.strip() == "paid content" and meter.over == 0 and len(seller.nonces) == 2
 
 
