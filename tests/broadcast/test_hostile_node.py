@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import subprocess
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+import nursery
 from x402_agent.sandbox import Sandbox
 from x402_agent.sandbox.node import answer_rpc
 
-COMMAND = [sys.executable, "-c", "from x402_agent.cli import main; main()", "wallet", "approve", "USDC", "--amount", "2000", "--yes"]
+BOUNDED = "import resource; resource.setrlimit(resource.RLIMIT_DATA, (400_000_000, 400_000_000)); from x402_agent.cli import main; main()"
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +89,7 @@ def approve(box, url, tmp_path):
     env = {**os.environ, "X402_AGENT_EVM_KEY": box.payer_key.hex(), "X402_AGENT_NODES": f"base-sepolia={url}",
            "X402_AGENT_HOME": str(tmp_path)}  # fmt: skip
     start = time.monotonic()
-    done = subprocess.run([*COMMAND, "--wait", "1"], env=env, capture_output=True, text=True, timeout=60,
-                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (400_000_000, 400_000_000)))
+    done = nursery.run(BOUNDED, "wallet", "approve", "USDC", "--amount", "2000", "--yes", "--wait", "1", env=env)
     assert "needle" not in done.stdout + done.stderr and "\x1b" not in done.stderr and box.payer_key.hex() not in done.stderr
     return done, time.monotonic() - start
 
