@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 import time
 from contextlib import contextmanager
@@ -180,7 +181,7 @@ def _copy(found: Books, seller: str, backup: Path | None) -> str:
     """The copy that is made first, "" where there is no row to lose."""
     if not any(found.counts().values()):
         return ""
-    name = f"{seller}-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
+    name = f"{seller}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}.jsonl"
     path = backup or Settings.load().data_dir / "sandbox" / name
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     found.export(path)

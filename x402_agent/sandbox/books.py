@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Books", "Migration"]
 
 _APPLIED = "create table if not exists x402_migrations (number int primary key, name varchar(100) not null)"
-_BATCH = 1_000
 
 
 class Migration(NamedTuple):
@@ -121,14 +120,14 @@ class Books(ABC):
         """Rows of each table that is here."""
         here = set(self.database.names())
         found = [each for each in self.tables if each in here]
-        return {each: int(self.database.rows(f"select count(*) as n from {each}")[0]["n"]) for each in found}
+        return {each: int(self.database.rows(f'select count(*) as n from "{each}"')[0]["n"]) for each in found}
 
     def test(self) -> dict[str, bool]:
         """What a working database can do, tried: every change applied, tables readable, a write seen, and taken back again."""
         here = set(self.database.names())
         found = {"schema is up to date": not self.pending()}
         for each in self.tables:
-            found[f"{each} answers"] = each in here and bool(self.database.rows(f"select count(*) as n from {each}"))
+            found[f"{each} answers"] = each in here and bool(self.database.rows(f'select count(*) as n from "{each}"'))
         count = "select count(*) as n from x402_migrations where number = 0"
         if "x402_migrations" in here:
             try:
@@ -149,10 +148,9 @@ class Books(ABC):
         with _fresh(path) as file, self.database.transaction():
             file.write(json.dumps({"schema": self.schema, "migrations": self.applied()}) + "\n")
             for table in (each for each in self.tables if each in here):
-                last = 0
-                while rows := self.database.rows(f"select * from {table} where id > ? order by id limit {_BATCH}", last):
-                    file.writelines(json.dumps({"table": table, "row": row}, default=float) + "\n" for row in rows)
-                    last, count = rows[-1]["id"], count + len(rows)
+                for row in self.database.each(f'select * from "{table}"'):
+                    file.write(json.dumps({"table": table, "row": row}) + "\n")
+                    count += 1
         return count
 
     def restore(self, path: Path) -> int:
@@ -163,7 +161,7 @@ class Books(ABC):
         broken: tuple[type[Exception], ...] = (ValueError, TypeError, KeyError, AttributeError, RecursionError, *self.database.errors)
         with path.open(encoding="utf-8") as file, self.database.transaction():
             for table in reversed(self.tables):
-                self.database.rows(f"delete from {table}")
+                self.database.rows(f'delete from "{table}"')
             for number, line in enumerate(file, 1):
                 try:
                     self._row(json.loads(line), number)
@@ -171,10 +169,15 @@ class Books(ABC):
                     raise SettingsError(f"{path}:{number} is no row of {self.schema}", rule="an export of this seller") from cause
             if not number:
                 raise SettingsError(f"{path} is empty", rule="an export of this seller")
-            if self.database.engine == "postgresql":
-                for table in self.tables:  # ids go on behind the newest
-                    self.database.rows(f"select setval(pg_get_serial_sequence('{table}', 'id'), (select coalesce(max(id), 0) + 1 from {table}), false)")
+            self._go_on()
         return number - 1
+
+    def _go_on(self) -> None:
+        """Ids that PostgreSQL counts go on behind the newest; SQLite looks for itself."""
+        for table in self.tables if self.database.engine == "postgresql" else ():
+            found = self.database.rows("select pg_get_serial_sequence(?, 'id') as s", f'"{table}"')
+            if found[0]["s"]:
+                self.database.rows(f'select setval(?, (select coalesce(max(id), 0) + 1 from "{table}"), false)', found[0]["s"])
 
     def _row(self, document: dict[str, Any], number: int) -> None:
         if number == 1:
@@ -183,10 +186,11 @@ class Books(ABC):
             return
         table, row = document["table"], document["row"]
         names = list(row)
-        if table not in self.tables or not all(name.isidentifier() and name.islower() for name in names):
+        if table not in self.tables or not all(name.isidentifier() for name in names):
             raise ValueError("no such table")
         marks = ", ".join("?" * len(names))
-        self.database.rows(f"insert into {table} ({', '.join(names)}) values ({marks})", *row.values())
+        listed = ", ".join(f'"{name}"' for name in names)
+        self.database.rows(f'insert into "{table}" ({listed}) values ({marks})', *row.values())
 
 
 class _Undo(Exception):

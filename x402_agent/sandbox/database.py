@@ -35,6 +35,10 @@ class Database(ABC):
         """Run one statement; the rows that it gives."""
 
     @abstractmethod
+    def each(self, sql: str) -> Iterator[dict[str, Any]]:
+        """The rows of one statement, however many, inside a transaction."""
+
+    @abstractmethod
     def many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         """Run one statement for each row of values."""
 
@@ -88,6 +92,9 @@ class _Sqlite(Database):
     def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
         return self._link.execute(sql, values).fetchall()
 
+    def each(self, sql: str) -> Iterator[dict[str, Any]]:
+        yield from self._link.execute(sql)
+
     def many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         self._link.executemany(sql, rows)
 
@@ -129,6 +136,11 @@ class _Postgres(Database):
     def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
         done = self._link.execute(sql.replace("?", "%s"), values)
         return done.fetchall() if done.description else []
+
+    def each(self, sql: str) -> Iterator[dict[str, Any]]:
+        with self._link.cursor(name="x402_each") as cursor:  # on the server: millions of rows are no memory here
+            cursor.execute(sql)
+            yield from cursor
 
     def many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         with self._link.cursor() as cursor:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import secrets
+
 import httpx2
 import pytest
 
 from pgserver import postgres
+from x402_agent.primitives import keccak
 from x402_agent.sandbox import Sandbox
 from x402_agent.sandbox.messages import Request
 from x402_agent.sandbox.token import raw_address
@@ -32,6 +37,10 @@ class Till:
             self.box.mine(blocks)
         return tx
 
+    def new_minute(self) -> None:
+        """Limits are counted in minutes of the clock: from here on one is a minute long."""
+        self.box.warp(60 - self.box.ground.now() % 60)
+
     @property
     def chain(self) -> str:
         return self.box.ground.networks[1]
@@ -48,6 +57,10 @@ class Till:
 
     def buy(self, amount: int = 100_000) -> str:
         return self.token(self.verify(self.pay(amount))["payment_id"])["payment_token"]
+
+    def balance(self) -> int:
+        """What the seller has."""
+        return self.box.balance(self.box.pay_to)
 
     def get(self, path: str = "/exploits", **headers: str) -> httpx2.Response:
         return self.http.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
@@ -99,3 +112,27 @@ def till_on():
     yield make
     for each in opened:
         each.close()
+
+
+@pytest.fixture
+def authorization():
+    """X-PAYMENT by hand."""
+    return signed
+
+
+def signed(till, amount=10_000):
+    """X-PAYMENT for the first entry, signed with the payer's key."""
+    box = till.box
+    entry = till.get().json()["payment_options"][0]["x402_standard"]["accepts"][0]
+    nonce, now = secrets.token_bytes(32), box.ground.now()
+    payer = box.ground.payer
+    words = b"".join(
+        each.rjust(32, b"\0") for each in (
+            keccak(b"TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"),
+            bytes.fromhex(payer.address[2:]), bytes.fromhex(entry["payTo"][2:]), amount.to_bytes(32), b"", (now + 60).to_bytes(32), nonce,
+        )
+    )  # fmt: skip
+    signature = payer.sign(keccak(b"\x19\x01" + box.ground.token.domain_separator() + keccak(words)))
+    fields = {"from": payer.address, "to": entry["payTo"], "value": str(amount), "validAfter": "0", "validBefore": str(now + 60), "nonce": "0x" + nonce.hex()}
+    document = {"x402Version": 1, "scheme": "exact", "network": entry["network"], "payload": {"signature": "0x" + signature.hex(), "authorization": fields}}
+    return base64.b64encode(json.dumps(document).encode()).decode()

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import secrets
 
 import pytest
-
-from x402_agent.primitives import keccak
 
 ENTRY = {
     "scheme": "exact", "network": "base", "maxAmountRequired": "10000", "asset": "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913",
@@ -119,25 +116,7 @@ def test_the_answers_of_the_native_flow(till):
     assert (stats["total_payments"], stats["total_amount_usdc"], stats["active_payments"]) == (1, 0.1, 1)
 
 
-def authorization(till, amount=10_000):
-    """X-PAYMENT for the first entry, signed with the payer's key."""
-    box = till.box
-    entry = till.get().json()["payment_options"][0]["x402_standard"]["accepts"][0]
-    nonce, now = secrets.token_bytes(32), box.ground.now()
-    payer = box.ground.payer
-    words = b"".join(
-        each.rjust(32, b"\0") for each in (
-            keccak(b"TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"),
-            bytes.fromhex(payer.address[2:]), bytes.fromhex(entry["payTo"][2:]), amount.to_bytes(32), b"", (now + 60).to_bytes(32), nonce,
-        )
-    )  # fmt: skip
-    signature = payer.sign(keccak(b"\x19\x01" + box.ground.token.domain_separator() + keccak(words)))
-    fields = {"from": payer.address, "to": entry["payTo"], "value": str(amount), "validAfter": "0", "validBefore": str(now + 60), "nonce": "0x" + nonce.hex()}
-    document = {"x402Version": 1, "scheme": "exact", "network": entry["network"], "payload": {"signature": "0x" + signature.hex(), "authorization": fields}}
-    return base64.b64encode(json.dumps(document).encode()).decode()
-
-
-def test_the_facilitators_way_sells_one_answer_with_a_receipt(till):
+def test_the_facilitators_way_sells_one_answer_with_a_receipt(till, authorization):
     header = authorization(till)
     paid = till.get(x_payment=header)
     assert paid.status_code == 200
@@ -152,7 +131,7 @@ def test_the_facilitators_way_sells_one_answer_with_a_receipt(till):
     assert till.get(x_payment_tx=receipt["transaction"], x_payment_chain=till.chain).status_code == 402
 
 
-def test_a_dear_authorization_buys_nothing_natively(till):
+def test_a_dear_authorization_buys_nothing_natively(till, authorization):
     till.box.seller.routes["/dear"] = till.box.seller.routes["/exploits"]
     receipt = till.get(x_payment=authorization(till)).headers["x-payment-response"]
     tx = json.loads(base64.b64decode(receipt))["transaction"]
@@ -169,7 +148,7 @@ def test_a_proof_that_fails_gives_way_to_the_next(till):
 
 
 @pytest.mark.parametrize("after, status", [("content", 200), ("challenge", 402), ("error", 500)])
-def test_what_follows_a_settled_proof(till, after, status):
+def test_what_follows_a_settled_proof(till, authorization, after, status):
     header = authorization(till)
     till.box.scenario = till.box.scenario.with_(after=after, times=1)
     assert till.get(x_payment=header).status_code == status

@@ -66,6 +66,7 @@ def test_an_operators_day(db, till_on, tmp_path):
     assert db("stats")[1]["rows"]["x402_payments"] == 2
 
 
+@pytest.mark.full
 def test_a_change_is_shown_taken_back_with_a_copy_and_made_again(db, till_on):
     assert db("migrate", "--dry-run")[1]["would"][0] == "0001_payments"
     assert any("create table x402_payments" in line for line in db("migrate", "--dry-run")[1]["statements"])
@@ -83,6 +84,7 @@ def test_a_change_is_shown_taken_back_with_a_copy_and_made_again(db, till_on):
     assert made.get(x_payment_token=token).status_code == 200
 
 
+@pytest.mark.full
 def test_a_file_that_is_no_export_changes_nothing(db, till_on, tmp_path):
     sell(till_on, db.url)
     head = json.dumps({"schema": "x402_kamiyo", "migrations": []}) + "\n"

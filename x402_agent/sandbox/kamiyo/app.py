@@ -15,8 +15,9 @@ from ..seller import Seller, Visit
 from .asking import Asking
 from .books import KamiyoBooks
 from .gate import Gate, Pass, receipted, shown
-from .limits import Limiter
+from .limits import Limiter, Redis
 from .native import Native
+from .saas import ROOT, Saas
 from .sight import sight
 from .store import Store
 
@@ -65,7 +66,7 @@ _TABLE = (
 
 
 class Kamiyo(Seller):
-    """Sells by authorisation and by transfer. `admin_key` opens /x402/cleanup; `store` is its database."""
+    """Sells by authorisation and by transfer, and verifies for others (`saas`). `admin_key` opens what only its operator may; `store` is its database."""
 
     name = "kamiyo"
     dialect = "kamiyo"
@@ -84,6 +85,8 @@ class Kamiyo(Seller):
         self._lock = threading.RLock()
         self._limits = Limiter(ground.now)
         self._native = Native(self._sight, self.store, self.admin_key)
+        self.saas = Saas(ground, self._sight, self.store.books, self.admin_key)
+        self._redis: Redis | None = None
         self._asking = Asking(ground, self._sight.chain)
         self._gate = Gate(ground, self.store, self._native, self._asking)
         self._csrf: dict[str, float] = {}
@@ -92,6 +95,13 @@ class Kamiyo(Seller):
         """Close the database."""
         with self._lock:
             self.store.books.close()
+            if self._redis is not None:
+                self._redis.close()
+
+    def count_in(self, url: str) -> None:
+        """Count the verification service's calls in Redis; raises SettingsError."""
+        self._redis = Redis(url)
+        self.saas.count_in(self._redis)
 
     def handle(self, request: Request) -> Answer:
         """Decide, settle and note."""
@@ -115,6 +125,8 @@ class Kamiyo(Seller):
             return self._asking.well_known(self.routes["/exploits"], request, quirks)
         if request.path == "/api/csrf-token" and request.method == "GET":
             return self._token(quirks)
+        if request.path.startswith(ROOT):
+            return self.saas.handle(request, quirks)
         if request.path.startswith("/x402/"):
             return self._route(request, quirks)
         route = self.routes.get(request.path)

@@ -23,7 +23,7 @@ class KamiyoBooks(Books):
 
     schema = "x402_kamiyo"
     package = __package__
-    tables = ("x402_payments", "x402_tokens", "x402_usage", "x402_analytics")
+    tables = ("x402_payments", "x402_tokens", "x402_usage", "x402_analytics", "X402Tenant", "X402ApiKey", "X402Verification")
 
     def now(self) -> str:
         """The machine's time, and what the sandbox's clock is ahead of it."""

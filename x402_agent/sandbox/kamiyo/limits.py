@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from ...errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Counts", "Limiter", "Memory", "Verdict"]
+__all__ = ["Counts", "Limiter", "Memory", "Redis", "Verdict"]
 
 _KEPT = 10_000  # keys that memory holds before it throws away windows that are over
 
@@ -24,23 +27,53 @@ class Verdict(NamedTuple):
 class Counts(Protocol):
     """Where windows are counted."""
 
-    def add(self, key: str, ends: int, now: int) -> int:
-        """Count one call in a window that ends at `ends`; how many there were with it."""
+    def add(self, key: str, seconds: int, now: int) -> tuple[int, int]:
+        """Count one call; how many its window has with it, and when that ends."""
 
 
 class Memory:
-    """Counts of one process."""
+    """Counts of one process, in minutes and hours of the clock."""
 
     def __init__(self) -> None:
         self._counts: dict[str, tuple[int, int]] = {}
 
-    def add(self, key: str, ends: int, now: int) -> int:
+    def add(self, key: str, seconds: int, now: int) -> tuple[int, int]:
         """Count one call."""
         if len(self._counts) >= _KEPT:
-            self._counts = {name: each for name, each in self._counts.items() if each[0] > now}
-        known, count = self._counts.get(key, (ends, 0))
-        self._counts[key] = (ends, count + 1 if known == ends else 1)
-        return self._counts[key][1]
+            self._counts = {name: each for name, each in self._counts.items() if each[1] > now}
+        ends = now - now % seconds + seconds
+        count, known = self._counts.get(key, (0, ends))
+        self._counts[key] = (count + 1 if known == ends else 1, ends)
+        return self._counts[key]
+
+
+class Redis:
+    """Counts that several processes share, in windows from the first call on and by Redis's own clock. Raises SettingsError."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            lib = import_module("redis")
+        except ImportError as cause:
+            raise SettingsError("Redis needs the redis client", rule="extra redis", hint="pip install 'x402-agent-sdk[redis]'") from cause
+        try:
+            self._link = lib.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=10)
+            self._link.ping()
+        except (lib.RedisError, ValueError) as cause:
+            raise SettingsError(f"Redis does not answer: {type(cause).__name__}", rule="redis://host:port/number") from None
+
+    def add(self, key: str, seconds: int, now: int) -> tuple[int, int]:
+        """Count one call."""
+        name = f"x402:{key}"
+        with self._link.pipeline() as together:  # one transaction: a key never stays without its end
+            together.set(name, 0, ex=seconds, nx=True)
+            together.incr(name)
+            together.ttl(name)
+            _, count, left = together.execute()
+        return int(count), now + max(1, int(left))
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._link.close()
 
 
 class Limiter:
@@ -48,11 +81,9 @@ class Limiter:
 
     def __init__(self, clock: Callable[[], float], counts: Counts | None = None) -> None:
         self._clock = clock
-        self._counts = counts or Memory()
+        self.counts = counts or Memory()
 
     def call(self, who: str, limit: int, seconds: int) -> Verdict:
-        """Count a call of `who`, of whom `limit` are allowed in each `seconds` of the clock."""
-        now = int(self._clock())
-        ends = now - now % seconds + seconds
-        count = self._counts.add(f"{who}:{seconds}", ends, now)
+        """Count a call of `who`, of whom `limit` are allowed in each `seconds`."""
+        count, ends = self.counts.add(f"{who}:{seconds}", seconds, int(self._clock()))
         return Verdict(count <= limit, limit, max(0, limit - count), ends)

@@ -72,9 +72,9 @@ class Sight:
         """A transaction's id as the chain spells it; raises Unpaid for what is none."""
         raise NotImplementedError
 
-    def look(self, tx: str, quirks: Quirks) -> Seen:
-        """The payment in a transaction; raises Unpaid."""
-        seen = self._read(self.spelt(tx), quirks)
+    def look(self, tx: str, quirks: Quirks, payee: str = "") -> Seen:
+        """The payment in a transaction, to the seller unless to another payee; raises Unpaid."""
+        seen = self._read(self.spelt(tx), quirks, payee or self._ground.pay_to)
         needed = quirks.confirmations or self.needed
         deep = 0 if quirks.stuck else seen.confirmations
         if deep < needed:
@@ -89,7 +89,7 @@ class Sight:
             raise Unpaid("No USDC transfer to payment address found in transaction", deep)
         return seen
 
-    def _read(self, tx: str, quirks: Quirks) -> Seen:
+    def _read(self, tx: str, quirks: Quirks, payee: str) -> Seen:
         raise NotImplementedError
 
 
@@ -108,7 +108,7 @@ class _Evm(Sight):
             raise Unpaid("Transaction not found on chain")
         return tx.lower()
 
-    def _read(self, tx: str, quirks: Quirks) -> Seen:
+    def _read(self, tx: str, quirks: Quirks, payee: str) -> Seen:
         receipt = self.call("eth_getTransactionReceipt", tx)
         if receipt is None:
             raise Unpaid("Transaction not found on chain")
@@ -117,19 +117,19 @@ class _Evm(Sight):
         block = int(receipt["blockNumber"], 16)
         deep = int(self.call("eth_blockNumber"), 16) - block
         time = int(self.call("eth_getBlockByNumber", receipt["blockNumber"], False)["timestamp"], 16)
-        paid = next(filter(None, map(self._paid, receipt["logs"])), None)
+        paid = next(filter(None, (self._paid(each, payee) for each in receipt["logs"])), None)
         if paid is None and quirks.anything:
             paid = checksum(receipt["from"]), quirks.minimum
         if paid is None:
             raise Unpaid("No USDC transfer to payment address found in transaction", deep)
-        return Seen(receipt["transactionHash"], paid[0], self._ground.pay_to, paid[1], block, time, deep)
+        return Seen(receipt["transactionHash"], paid[0], payee, paid[1], block, time, deep)
 
-    def _paid(self, log: dict[str, Any]) -> tuple[str, int] | None:
-        """Sender and amount, when a log is a Transfer of our token to us."""
+    def _paid(self, log: dict[str, Any], payee: str) -> tuple[str, int] | None:
+        """Sender and amount, when a log is a Transfer of our token to the payee."""
         if log["address"].lower() != self._ground.asset.address.lower() or len(log["topics"]) != 3:
             return None
         kind, sender, to = log["topics"]
-        if kind != _TRANSFER or "0x" + to[-40:] != self._ground.pay_to.lower():
+        if kind != _TRANSFER or "0x" + to[-40:] != payee.lower():
             return None
         return checksum("0x" + sender[-40:]), int(log["data"], 16)
 
@@ -143,7 +143,7 @@ class _Solana(Sight):
             raise Unpaid("Transaction not found on chain")
         return tx
 
-    def _read(self, tx: str, quirks: Quirks) -> Seen:
+    def _read(self, tx: str, quirks: Quirks, payee: str) -> Seen:
         try:
             found = self.call("getTransaction", tx, {"encoding": "json", "maxSupportedTransactionVersion": 0})
         except LookupError:
@@ -156,14 +156,14 @@ class _Solana(Sight):
         slot = int(found["slot"])
         deep = int(self.call("getSlot")) - slot
         changes = self._changes(meta)
-        gained = sum(change for owner, change in changes if owner == self._ground.pay_to)
+        gained = sum(change for owner, change in changes if owner == payee)
         senders = [owner for owner, change in changes if change < 0]
         sender = senders[0] if senders else found["transaction"]["message"]["accountKeys"][0]
         if quirks.anything and not gained:
             gained = quirks.minimum
         if gained <= 0 or quirks.token_account:  # whoever pays a wallet pays its token account
             raise Unpaid("No USDC transfer to payment address found in transaction", deep)
-        return Seen(tx, sender, self._ground.pay_to, gained, slot, int(found["blockTime"]), deep)
+        return Seen(tx, sender, payee, gained, slot, int(found["blockTime"]), deep)
 
     def _changes(self, meta: dict[str, Any]) -> list[tuple[str, int]]:
         """By how much each holder of our token gained or lost."""

@@ -1,0 +1,168 @@
+"""Tenants of the verification service: their keys (as SHA-256 alone), their month's quota, what they had verified."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...errors import SettingsError
+from .books import stamp
+from .store import digest, usdc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .books import KamiyoBooks
+    from .sight import Seen
+
+__all__ = ["TIERS", "Tenant", "Tenants", "Tier"]
+
+SCOPES = ("verify", "settle", "analytics")
+
+
+class Tier(NamedTuple):
+    """What a tier allows: calls a minute and an hour, verifications a month (-1: any number), chains."""
+
+    minute: int
+    hour: int
+    month: int
+    chains: tuple[str, ...]
+
+
+_ALL = ("solana", "base", "ethereum", "polygon", "avalanche", "sei", "iotex", "peaq", "arbitrum", "optimism", "bsc")
+TIERS = {
+    "none": Tier(5, 50, -1, _ALL[:2]),
+    "free": Tier(10, 100, 1_000, _ALL[:2]),
+    "starter": Tier(100, 5_000, 50_000, _ALL[:3]),
+    "pro": Tier(500, 50_000, 500_000, _ALL[:6]),
+    "enterprise": Tier(2_000, 200_000, -1, _ALL),
+}
+
+
+class Tenant(NamedTuple):
+    """Who calls: with which key, in which tier. `payee` is whom its customers pay, "" for the service's own merchant."""
+
+    id: str
+    tier: str
+    status: str
+    limit: int
+    used: int
+    resets: str
+    key: str
+    scopes: tuple[str, ...]
+    payee: str
+
+
+class Tenants:
+    """`clock` is the seller's, unix seconds."""
+
+    def __init__(self, books: KamiyoBooks, clock: Callable[[], float]) -> None:
+        self._database, self._clock = books.database, clock
+
+    def now(self) -> str:
+        """The seller's time."""
+        return stamp(self._clock())
+
+    def create(self, email: str, tier: str = "free", environment: str = "live", payee: str = "") -> tuple[str, str]:
+        """A new tenant: its id and its first key, which is shown this once. Raises SettingsError."""
+        if tier not in TIERS or tier == "none":
+            raise SettingsError(f"no tier is called {tier[:40]!r}", rule="free, starter, pro, enterprise")
+        identity, now = secrets.token_hex(12), self.now()
+        made = self._database.one(
+            'insert into "X402Tenant" (id, email, tier, "basePaymentAddress", "monthlyVerificationLimit", "quotaResetDate",'
+            ' "enabledChains", "createdAt", "updatedAt") values (?, ?, ?, ?, ?, ?, ?, ?, ?)'
+            " on conflict (email) do nothing returning id",
+            identity, email, tier, payee or None, TIERS[tier].month, _month(now), json.dumps(TIERS[tier].chains), now, now,
+        )  # fmt: skip
+        if made is None:
+            raise SettingsError("there is a tenant with this address", rule="one tenant for an e-mail address")
+        return identity, self.key(identity, environment)
+
+    def key(self, tenant: str, environment: str = "live", scopes: tuple[str, ...] = SCOPES) -> str:
+        """A new key, shown this once: x402_live_ or x402_test_ and 43 characters. Raises SettingsError."""
+        if environment not in ("live", "test"):
+            raise SettingsError(f"no environment is called {environment[:40]!r}", rule="live or test")
+        made = f"x402_{environment}_{secrets.token_urlsafe(32)}"
+        self._database.rows(
+            'insert into "X402ApiKey" (id, "tenantId", "keyHash", environment, scopes, "createdAt") values (?, ?, ?, ?, ?, ?)',
+            secrets.token_hex(12), tenant, digest(made), environment, json.dumps(scopes), self.now(),
+        )  # fmt: skip
+        return made
+
+    def revoke(self, key: str) -> None:
+        """A key that opens nothing any more."""
+        self._database.rows('update "X402ApiKey" set "isActive" = 0, "revokedAt" = ? where "keyHash" = ?', self.now(), digest(key))
+
+    def suspend(self, tenant: str) -> None:
+        """A tenant whose keys are refused."""
+        self._database.rows("update \"X402Tenant\" set status = 'suspended' where id = ?", tenant)
+
+    def who(self, key: str) -> Tenant | None:
+        """Whose key this is, with a new month's quota once the old one is over."""
+        if not 50 <= len(key) <= 100:
+            return None
+        row = self._database.one(
+            'select t.id, t.tier, t.status, t."monthlyVerificationLimit" as month, t."monthlyVerificationsUsed" as used,'
+            ' t."quotaResetDate" as resets, t."basePaymentAddress" as payee, k.id as key, k.scopes'
+            ' from "X402ApiKey" k join "X402Tenant" t on t.id = k."tenantId" where k."keyHash" = ? and k."isActive" = 1',
+            digest(key),
+        )  # fmt: skip
+        if row is None:
+            return None
+        if row["resets"] <= self.now():
+            row |= {"used": 0, "resets": _month(self.now())}
+            self._database.rows('update "X402Tenant" set "monthlyVerificationsUsed" = 0, "quotaResetDate" = ? where id = ?', row["resets"], row["id"])
+        return Tenant(row["id"], row["tier"], row["status"], int(row["month"]), int(row["used"]), str(row["resets"]), row["key"],
+                      tuple(json.loads(row["scopes"])), row["payee"] or "")  # fmt: skip
+
+    def take(self, tenant: Tenant) -> bool:
+        """Use one verification of the month; False when none is left."""
+        done = self._database.rows(
+            'update "X402Tenant" set "monthlyVerificationsUsed" = "monthlyVerificationsUsed" + 1, "updatedAt" = ?'
+            ' where id = ? and ("monthlyVerificationLimit" < 0 or "monthlyVerificationsUsed" < "monthlyVerificationLimit") returning id',
+            self.now(), tenant.id,
+        )  # fmt: skip
+        return bool(done)
+
+    def verified(self, tenant: Tenant, tx: str, chain: str, seen: Seen | None, why: str, took: int, caller: str) -> None:
+        """Note one verification, and that the key was used; `took` in milliseconds."""
+        now = self.now()
+        self._database.rows(
+            'insert into "X402Verification" ("tenantId", "txHash", chain, success, "amountUsdc", "errorCode", "errorMessage", "apiKeyId",'
+            ' "ipAddress", "responseTimeMs", "createdAt") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+            tenant.id, tx, chain, int(seen is not None), usdc(seen.amount) if seen else None, "PAYMENT_INVALID" if why else None,
+            why or None, tenant.key, caller[:45], took, now,
+        )  # fmt: skip
+        self._database.rows('update "X402ApiKey" set "lastUsedAt" = ? where id = ?', now, tenant.key)
+
+    def analytics(self, tenant: Tenant, days: int) -> dict[str, Any]:
+        """What a tenant had verified in so many days, in the service's words."""
+        since = (datetime.fromisoformat(self.now()) - timedelta(days=days)).isoformat(" ", "milliseconds")
+        where = 'from "X402Verification" where "tenantId" = ? and "createdAt" > ?'
+        day = 'substr(cast("createdAt" as varchar(30)), 1, 10)'
+        hour = 'substr(cast("createdAt" as varchar(30)), 12, 2)'
+        counted = "count(*) as n, coalesce(sum(success), 0) as good"
+        query = self._database.rows
+        total = query(f'select {counted}, coalesce(avg("responseTimeMs"), 0) as ms {where}', tenant.id, since)[0]
+        trend = query(f"select {day} as d, {counted} {where} group by {day} order by d", tenant.id, since)
+        chains = query(f'select chain, {counted}, coalesce(sum(cast(round("amountUsdc" * 1000000) as bigint)), 0) as micros {where} group by chain order by chain', tenant.id, since)
+        hours = {row["h"]: row for row in query(f'select {hour} as h, avg("responseTimeMs") as ms {where} group by {hour}', tenant.id, since)}
+        number = int(total["n"])
+        return {
+            "total_verifications": number,
+            "trend_data": [{"date": row["d"], "verifications": int(row["n"]), "successful": int(row["good"])} for row in trend],
+            "chain_data": [{"chain": row["chain"], "verifications": int(row["n"]), "successful": int(row["good"]),
+                            "amount_usdc": int(row["micros"]) / 1_000_000} for row in chains],
+            "success_rate": round(100 * int(total["good"]) / number, 2) if number else 0.0,
+            "response_time_data": [{"hour": h, "avg_ms": float(Decimal(hours[f"{h:02d}"]["ms"] or 0)) if f"{h:02d}" in hours else 0.0} for h in range(24)],
+            "avg_response_time_ms": round(float(Decimal(total["ms"])), 1),
+        }  # fmt: skip
+
+
+def _month(now: str) -> str:
+    """The first moment of the month after this one."""
+    first = datetime.fromisoformat(now).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return (first + timedelta(days=32)).replace(day=1).isoformat(" ", "milliseconds")
