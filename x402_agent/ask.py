@@ -65,7 +65,7 @@ class Ask:
     what to keep of the request until it is delivered, None where it is too large or not at hand.
     """
 
-    __slots__ = ("_digest_body", "_key", "again", "caller_key", "caps", "has_body", "host", "limits", "listed", "method",
+    __slots__ = ("_digest_body", "_key", "again", "caller_key", "caps", "expect", "has_body", "host", "limits", "listed", "method",
                  "offer", "origin", "output", "paid", "path", "repeat", "under", "url")  # fmt: skip
 
     def __init__(
@@ -98,6 +98,7 @@ class Ask:
         self.limits = limits  # of the tasks and slips it is made under, beside those of policy
         self.caps = caps  # likewise, for one call
         self.listed = listed  # what a catalogue says it costs, in millionths of a dollar
+        self.expect = 1  # how many calls its seller is expected to be asked for, this one included
         self.offer = offer  # the only one that may be paid, where a quote or plan has locked it
         self.again = again
         self.paid = ""  # the payment already made on an earlier hop of this same request

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import NoAcceptableOffer, NodeError, PaymentError, PaymentInDoubt
+from .model import QUOTA
 from .secret import Veiled
 from .steps import (
     BUSY,
@@ -57,7 +58,8 @@ class Dialect(Protocol):
     """How one family of sellers asks. Pure: it does no I/O but by yielding steps, and never signs.
 
     One that sells Credentials gives them with `Presented` (known before the paid leg) or `Claim` (from its answer). It
-    may have `left(reply, credential) -> int | None`: how many uses an answer says are left; it never raises.
+    may have `left(reply, credential) -> int | None`: how many uses an answer says are left; it never raises. And
+    `agrees(offer, ask) -> Steps[None]`: what the seller must be asked before money is held; raises NoAcceptableOffer.
     """
 
     name: str
@@ -112,27 +114,36 @@ def pay(ask: model.Ask, kit: Kit) -> Steps[Reply]:
         bought = yield from _prepaid(ask, known, kit)
         if bought is not None:
             return bought
-    reply = yield from _ask(ask, kit)
-    if reply.status != 402 or (challenge := kit.read(reply, ask)) is None:
-        return reply
-    return (yield from _present(*(yield from prove(ask, challenge, kit)), kit))
+    for _ in range(SHOWN):
+        reply = yield from _ask(ask, kit)
+        if reply.status != 402 or (challenge := kit.read(reply, ask)) is None:
+            break
+        if (made := (yield from prove(ask, challenge, kit))) is not None:
+            return (yield from _present(*made, kit))
+    return reply
 
 
 def _prepaid(ask: model.Ask, known: model.Challenge, kit: Kit) -> Steps[Reply | None]:
     """The proof on the first send. None when a rule or the wallet says no: nothing has left, and the seller is asked."""
     try:
-        hold, proof = yield from prove(ask, known, kit)
+        made = yield from prove(ask, known, kit)
     except PaymentInDoubt:
         raise
     except PaymentError:
         return None
-    return (yield from _present(hold, proof, kit, prepaid=not hold.resumed))
+    return None if made is None else (yield from _present(*made, kit, prepaid=not made[0].resumed))
 
 
-def prove(ask: model.Ask, challenge: model.Challenge, kit: Kit) -> Steps[tuple[model.Hold, model.Proof]]:
-    """The one proof of this Ask, of its open payment or a new one, written down: the half that needs key, policy and ledger."""
+def prove(ask: model.Ask, challenge: model.Challenge, kit: Kit) -> Steps[tuple[model.Hold, model.Proof] | None]:
+    """The one proof of this Ask, of its open payment or a new one, written down: the half that needs key, policy and ledger.
+
+    None where calls of this whole origin were bought by somebody else meanwhile: what they bought may serve this Ask.
+    """
+    whole = any(offer.flow == QUOTA for offer in challenge.offers)
     while True:
-        hold = yield from _open_hold(ask, kit)
+        hold, waited = yield from _open_hold(ask, kit, whole=whole)
+        if hold is None and waited and whole:
+            return None
         if hold is None:
             offer, limits = kit.choose(ask, challenge)
             try:
@@ -141,6 +152,8 @@ def prove(ask: model.Ask, challenge: model.Challenge, kit: Kit) -> Steps[tuple[m
                 challenge = _without(challenge, offer, why)
                 continue
             hold = yield Hold(ask, offer, limits, anchor)
+            if hold is None:
+                continue
         committed = yield from prove_hold(hold)
         if committed is not None:  # None: another process opened this very purchase first; its proof is the only one
             found: tuple[model.Hold, model.Proof] = committed
@@ -202,22 +215,22 @@ def show_again(hold: model.Hold, kit: Kit) -> Steps[Reply]:
     return (yield from _present(*committed, kit))
 
 
-def _open_hold(ask: model.Ask, kit: Kit) -> Steps[model.Hold | None]:
-    """The open payment for this Ask, unless the chain shows that it can never settle."""
-    while (hold := (yield Find(ask))) is BUSY:
+def _open_hold(ask: model.Ask, kit: Kit, *, whole: bool) -> Steps[tuple[model.Hold | None, bool]]:
+    """The open payment for this Ask, unless the chain shows that it can never settle; and whether somebody was waited for."""
+    waited = False
+    while (hold := (yield Find(ask, whole))) is BUSY:
+        waited = True
         yield Sleep(BUSY_PAUSE)
     if hold is None or hold.state == "CONFIRMED":
-        settled: model.Hold | None = hold
-        return settled
+        return hold, waited
     fate = yield from kit.fate(hold)
     if fate in FREES:
         state, note = FREES[fate]
         yield Close(hold, state, note=note)
-        return None
+        return None, waited
     if fate == "settled":
         yield Close(hold, "CONFIRMED", note="found on chain")
-    found: model.Hold = hold
-    return found
+    return hold, waited
 
 
 def prove_hold(hold: model.Hold) -> Steps[tuple[model.Hold, model.Proof] | None]:
@@ -278,8 +291,9 @@ def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = 
     if state in ("UNKNOWN", "PROVING") and hold.state in SPENT:  # bought before: a worse answer to the same proof takes nothing back
         state, refused = hold.state, False
     reply.receipt = kit.receipt(hold, claim, state, refused=refused)
-    if claim.credential is not None and state == "CLAIMED":
-        kept = (yield from _keep(hold, claim.credential)) and kept
+    bought = claim.credential or presented.good
+    if bought is not None and state == "CLAIMED":
+        kept = (yield from _keep(hold, bought)) and kept
     note = ""
     if not kept and state == "CLAIMED":
         state, note = "PAID_UNDELIVERED", "what it bought could not be written down"

@@ -20,6 +20,7 @@ __all__ = [
     "NEVER",
     "NOBODY",
     "NO_ANCHOR",
+    "QUOTA",
     "Anchor",
     "Ask",
     "Asset",
@@ -53,6 +54,7 @@ Unit = Literal["micros", "payments", "units"]
 
 
 FOREVER = 1 << 39  # unix seconds: no clock ends it
+QUOTA = "quota"  # the flow of offers that buy calls of a whole origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Offer:
     (on EVM EIP-3009), "permit2" by that contract; `facilitator` is the one account that may then settle, "" for any.
     `details` is what else its chain must know to make the proof (a memo, a permit's own fields), as canonical JSON that
     the dialect has checked; "" for nothing.
+    `serves` is for how many calls it pays, for ranking alone; where its `flow` is QUOTA, for that many anywhere at its origin, where
+    only one such payment may be unresolved.
     `fee_cap` is what fees may add, `fees` says which part of it is of which kind (FEES), for policy alone.
     """
 
@@ -84,6 +88,7 @@ class Offer:
     details: str = ""
     value: int | None = field(default=None, compare=False)
     fees: tuple[tuple[str, int], ...] = field(default=(), compare=False)
+    serves: int = field(default=1, compare=False)
 
     @property
     def network(self) -> Network:
@@ -130,13 +135,15 @@ class Offer:
 class Challenge:
     """Their 402, as read by one dialect: the offers it holds and why each other entry was passed over.
 
-    `signed` are the offers that the seller signed, each as parsed: untrusted until `evidence` has judged them.
+    `signed` are the offers that the seller signed, each as parsed: untrusted until `evidence` has judged them. `untouched`: another
+    system's 402, known and left alone: no other dialect reads it, and the caller gets it as it came.
     """
 
     dialect: str
     offers: tuple[Offer, ...]
     passed_over: tuple[str, ...] = ()
     signed: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    untouched: bool = False
 
 
 class Anchor(NamedTuple):

@@ -62,13 +62,18 @@ class Send(NamedTuple):
 
 
 class Find(NamedTuple):
-    """An open payment for this very Ask. -> Hold to present again, BUSY (its owner lives), or None."""
+    """An open payment for this very Ask. -> Hold to present again, BUSY (its owner lives), or None.
+
+    `whole`: or one that buys calls of its whole origin, whatever was asked there.
+    """
 
     ask: Ask
+    whole: bool = False
 
 
 class Hold(NamedTuple):
-    """Set budget aside for one Offer. -> model.Hold; raises BudgetExceeded, PolicyDenied, LedgerError."""
+    """Set budget aside for one Offer. -> model.Hold, None where calls of this origin are being bought just now; raises
+    BudgetExceeded, PolicyDenied, LedgerError."""  # fmt: skip
 
     ask: Ask
     offer: Offer
@@ -275,10 +280,14 @@ class Goods(NamedTuple):
 
 
 class Presented(NamedTuple):
-    """How a dialect presents a proof: the headers to add, and a credential when it bought one."""
+    """How a dialect presents a proof: the headers to add, and a credential when it bought one.
+
+    `good` is one that opens the door only if this answer is good.
+    """
 
     headers: Mapping[str, str]
     credential: Credential | None = None
+    good: Credential | None = None
 
     def __repr__(self) -> str:
         return f"Presented({', '.join(self.headers)})"

@@ -127,6 +127,8 @@ def _time(at: float | None) -> str:
 
 
 def _left(one: Token) -> str:
+    if one.uses_left is not None and one.uses_left < 0:
+        return f"refused with {-one.uses_left} paid calls left"
     return "as often as you like" if one.uses_left is None else f"{one.uses_left} more time{'' if one.uses_left == 1 else 's'}"
 
 
@@ -135,7 +137,7 @@ def _until(one: Token) -> str:
 
 
 def _state(ledger: SqliteLedger, one: Token) -> str:
-    return "live" if one.lives(ledger.clock()) else "used up" if one.uses_left == 0 else "expired"
+    return "live" if one.lives(ledger.clock()) else "used up" if one.uses_left == 0 else "refused" if (one.uses_left or 0) < 0 else "expired"
 
 
 def _line(ledger: SqliteLedger, one: Token) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
+from .kamiyo import Escrow, Kamiyo
 from .stacks_v1 import StacksV1
 from .x402 import X402
 
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
 
     from ..flow import Dialect
 
-__all__ = ["X402", "StacksV1", "builtin", "load"]
+__all__ = ["X402", "Escrow", "Kamiyo", "StacksV1", "builtin", "load"]
 
 GROUP = "x402_agent.dialects"
 
 
 def builtin() -> tuple[Dialect, ...]:
     """Our own dialects, in their order of trust."""
-    return (X402(), StacksV1())
+    return (X402(), Kamiyo(), Escrow(), StacksV1())
 
 
 def load(names: Iterable[str]) -> tuple[Dialect, ...]:

@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..errors import LedgerError, PolicyDenied, SigningFailed
-from ..model import NEVER, Ask, Hold, Limit, Offer, Stop, Terms
+from ..model import NEVER, QUOTA, Ask, Hold, Limit, Offer, Stop, Terms
 from ..steps import BUSY, Busy
-from . import budget, counters, recovery, rows, states, transactions
+from . import budget, counters, quotas, recovery, rows, states, transactions
 from .allowances import Allowances, enough, took
 from .broadcasts import Broadcasts
 from .charges import Charges
@@ -56,23 +56,26 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
 
     # -- the four calls of the conversation -----------------------------------------------------------------------
 
-    def find(self, ask: Ask, *, rebuy: Rebuy | None = None) -> Job[Hold | Busy | None]:
+    def find(self, ask: Ask, *, rebuy: Rebuy | None = None, whole: bool = False) -> Job[Hold | Busy | None]:
         """The open payment for this very Ask, BUSY when a live owner is at it under the same caller's key, or None.
+
+        `whole`: or the one that buys calls of its whole origin, BUSY whoever is at that.
 
         Raises PolicyDenied when the caller's key was used for another request (X8), or when this very purchase was
         delivered within the time of `rebuy`.
         """
         store = self._store
-        simple = not ask.caller_key and ask.again is not False and rebuy is None
+        simple = not ask.caller_key and ask.again is not False and rebuy is None and not whole
         if simple and store is not None and not self._forked and store.current() and store.cache.alone(ask.key):
             return done_job(None)  # a hint as well: Commit looks again, under the lock
-        return self._job(lambda opened: self._wanted(opened, ask, rebuy), write=ask.again is False or rebuy is not None)
+        return self._job(lambda opened: self._wanted(opened, ask, rebuy, whole), write=ask.again is False or rebuy is not None)
 
     def hold(
         self, ask: Ask, offer: Offer, terms: Terms, limits: tuple[Limit, ...], *, reserve: bool = False, stop: Stop = NEVER,
         gas: tuple[Limit, ...] = (),
-    ) -> Job[Hold]:  # fmt: skip
+    ) -> Job[Hold | None]:  # fmt: skip
         """Set budget aside: a plan in memory where there is ample room, else a RESERVED row. `gas` are limits of the network's fee.
+        -> None where calls of its origin are being bought already.
 
         Raises BudgetExceeded, PolicyDenied (frozen, or another recipient than pinned), LedgerError.
         """
@@ -84,13 +87,14 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
             store = self._store
         assert store is not None
         plan = replace(_plan(store, ask, offer, terms, limits, stop), gas=gas)
-        if not reserve and not ask.under.slip and (store.current() or store.recent()) and calm(store.cache, ask, offer, stop.after):
+        reserve = reserve or offer.flow == QUOTA
+        if not (reserve or ask.under.slip) and (store.current() or store.recent()) and calm(store.cache, ask, offer, stop.after):
             now = store.now()
             realm = budget.realm_of(offer, sandbox=self.sandbox)
             pin = store.cache.pins.get((ask.origin, offer.asset.network.id))
             if pin == offer.pay_to and budget.room(store.cache, realm, offer, limits, now):
                 return done_job(plan)
-        return self._job(lambda opened: self._hold(opened, plan, reserve=reserve), write=True)
+        return self._job(lambda opened: None if quotas.taken(opened, plan, self._at_work) else self._hold(opened, plan, reserve=reserve), write=True)
 
     def approve(self, hold: Hold, note: str, terms: Terms | None = None) -> Job[Hold]:
         """Write down who said yes to a reserved Hold. -> the Hold to sign: with `terms`, the same one dated anew.
@@ -145,8 +149,8 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
 
     # -- inside the transaction -----------------------------------------------------------------------------------
 
-    def _wanted(self, store: Store, ask: Ask, rebuy: Rebuy | None) -> Hold | Busy | None:
-        found = self._find(store, ask)
+    def _wanted(self, store: Store, ask: Ask, rebuy: Rebuy | None, whole: bool) -> Hold | Busy | None:
+        found = self._find(store, ask) or (quotas.of_origin(store, ask, self._at_work) if whole else None)
         if found is None and rebuy is not None:
             not_again(store, ask, rebuy)
         return found

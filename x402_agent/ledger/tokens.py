@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import LedgerError
+from ..model import QUOTA
 from . import lock
 from .opened import Opened
 from .writer import Forgiving, Job, Late
@@ -36,12 +37,22 @@ _TAKE = (
     "UPDATE x402_tokens SET uses_left = uses_left - 1, last_used_at = ?1 WHERE token_hash = ?2 AND uses_left > 0 "
     "AND (expires_at IS NULL OR expires_at > ?1)"
 )
+_OWE = (
+    "UPDATE x402_tokens SET uses_left = -uses_left, sealed = x'' WHERE token_hash = ?1 AND uses_left > 0 "
+    "AND (expires_at IS NULL OR expires_at > ?2) AND payment_id IN (SELECT p.payment_id FROM x402_payments p "
+    f"JOIN x402_offers o ON o.offer_digest = p.offer_digest WHERE o.flow = '{QUOTA}')"
+)
+_OLDER = (
+    "SELECT t.token_hash FROM x402_tokens t JOIN x402_payments p ON p.payment_id = t.payment_id "
+    "JOIN x402_offers o ON o.offer_digest = p.offer_digest "
+    f"WHERE t.payment_id = ? AND t.token_hash <> ? AND o.flow = '{QUOTA}'"
+)
 _LEAST = "UPDATE x402_tokens SET uses_left = MIN(COALESCE(uses_left, ?1), ?1) WHERE token_hash = ?2"
 
 
 class Token(NamedTuple):
-    """One credential as the ledger has it. Times are unix seconds; `uses_left` and `expires` None: without end; `agent`
-    is whose it is among a signer's agents."""
+    """One credential as the ledger has it. Times are unix seconds; `uses_left` and `expires` None: without end, and below zero
+    `uses_left` are calls that were paid for and are refused; `agent` is whose it is among a signer's agents."""
 
     name: str
     payment_id: str
@@ -62,7 +73,7 @@ class Token(NamedTuple):
 
     def lives(self, now: float) -> bool:
         """Whether it has time and uses left, as far as this copy of its row says."""
-        return self.uses_left != 0 and (self.expires is None or now < self.expires)
+        return (self.uses_left is None or self.uses_left > 0) and (self.expires is None or now < self.expires)
 
 
 class Live(NamedTuple):
@@ -180,6 +191,8 @@ def _changed(store: Store) -> None:
 
 
 def _keep(store: Store, token: Token) -> None:
+    for (older,) in store.db.execute(_OLDER, (token.payment_id, token.name)).fetchall() if token.payment_id else ():
+        _drop(store, older)  # calls are counted once: what a payment buys again takes the place of what it bought
     created = token.created_at or int(store.clock())
     store.db.execute(_INSERT, (token.name, token.payment_id, token.origin, token.path, token.uses_left, token.expires,
                                token.account, token.dialect, token.sealed, created, token.last_used_at, token.agent))  # fmt: skip
@@ -205,12 +218,20 @@ def _used(store: Store, use: Used) -> None:
     query = "DELETE FROM x402_leases WHERE id = ? AND token_hash = ?"
     held = bool(use.lease) and store.db.execute(query, (use.lease, use.name)).rowcount == 1
     if use.refused:
-        _drop(store, use.name)
+        if not _owed(store, use.name):
+            _drop(store, use.name)
     elif use.unsent and held:  # a lease gives back once, and only what it took
         store.db.execute("UPDATE x402_tokens SET uses_left = uses_left + 1 WHERE token_hash = ?", (use.name,))
     elif use.left is not None:
         store.db.execute(_LEAST, (use.left, use.name))
     _changed(store)
+
+
+def _owed(store: Store, name: str) -> bool:
+    """Whether what was refused are calls that are paid for still: how many is kept, below zero, until their time is over."""
+    values = (name, int(store.clock()))
+    store.db.execute("DELETE FROM x402_leases WHERE token_hash = ?", values[:1])
+    return store.db.execute(_OWE, values).rowcount == 1
 
 
 def _drop(store: Store, name: str) -> bool:

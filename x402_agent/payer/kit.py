@@ -14,7 +14,7 @@ from ..flow import pay
 from ..ledger.budget import left_words
 from ..ledger.purchase import Rebuy
 from ..ledger.states import outcome
-from ..model import Money, Receipt
+from ..model import QUOTA, Money, Receipt
 from ..policy import Choice, choose, locked
 from ..policy.fees import gas_of
 from ..steps import (
@@ -96,6 +96,7 @@ class Kit:
         self.ask = ask
         self.standing = tasks.standing(payer, task)
         tasks.place(ask, self.standing[0])
+        ask.expect = max(ask.expect, self.standing[0].expect or payer.policy.expect_calls)
         self.signed = ""  # the offer that we take, as its seller signed it
         self.sent = ""  # the transaction by which we paid first: no seller's word names another
         self.asks: tuple[Reason, ...] = ()
@@ -141,7 +142,7 @@ class Kit:
         for dialect in self.payer.dialects:
             challenge = dialect.read(reply, ask)
             if challenge is not None:
-                return challenge
+                return None if challenge.untouched else challenge
         return None
 
     def choose(self, ask: Ask, challenge: Challenge) -> tuple[Offer, tuple[Limit, ...]]:
@@ -185,6 +186,9 @@ class Kit:
                     f"{self.ask.host} asks {offer.money}, and {self.paying.address(offer)} has only {Money(have, offer.asset).text}",
                     rule=f"balance on chain; {payer.policy.place('know_balance')}", hint="x402-agent wallet fund",
                 )  # fmt: skip
+        agrees = getattr(self.dialect(offer.dialect), "agrees", None)
+        if offer.flow == QUOTA and agrees and self.asked:  # by whoever talks with the seller: a signer asks no stranger's host
+            yield from agrees(offer, self.ask)
         return (yield from payer.chains[namespace].prepare(offer, self.paying.address(offer), node, payer.policy.chains))
 
     def fate(self, hold: HeldBudget) -> Steps[str]:
@@ -206,7 +210,7 @@ class Kit:
         """Do one step of the rooms: a value, or work that the driver runs (a ledger job, a remote signature)."""
         kind = type(step)
         if kind is Find:
-            return self._find()
+            return self._find(step.whole)  # type: ignore[union-attr]
         if kind is Hold:
             return self._hold(step)  # type: ignore[arg-type]
         if kind is Approve:
@@ -249,10 +253,10 @@ class Kit:
         self.payer.prepay.forget(self.ask)
         return held.keep(step.credential, self.ask)
 
-    def _find(self) -> Any:
+    def _find(self, whole: bool) -> Any:
         policy = self.payer.policy
         rebuy = Rebuy(policy.rebuy_after, policy.place("rebuy_after")) if policy.rebuy_after else None
-        return self.payer.ledger.find(self.ask, rebuy=rebuy)
+        return self.payer.ledger.find(self.ask, rebuy=rebuy, whole=whole)
 
     def _hold(self, step: Hold) -> Any:
         signer = self.payer.signer(step.offer.network.namespace, self.paying.address(step.offer))

@@ -227,15 +227,15 @@ class Payer:
 
     def task(
         self, name: str, *, budget: str | None = None, calls: int | None = None, deadline: float | None = None,
-        per_call: str | None = None, hosts: Sequence[str] = (), tool: str = "", category: str = "",
+        per_call: str | None = None, hosts: Sequence[str] = (), tool: str = "", category: str = "", expect_calls: int | None = None,
     ) -> tasks.Task:  # fmt: skip
         """`with payer.task("research", budget="0.50", calls=20, deadline=600):` what is paid inside counts, and must fit.
 
-        Money in dollars, as text; `deadline` in seconds. It lies inside the task at hand and only narrows. Raises
-        SettingsError.
+        Money in dollars, as text; `deadline` in seconds. It lies inside the task at hand and only narrows. `expect_calls` is how often
+        each seller will be asked: where calls are cheaper in advance, that many are bought. Raises SettingsError.
         """
         return tasks.named(self, name, budget=budget, calls=calls, deadline=deadline, per_call=per_call, hosts=hosts,
-                           tool=tool, category=category)  # fmt: skip
+                           tool=tool, category=category, expect_calls=expect_calls)  # fmt: skip
 
     def slip(
         self, budget: str, *, minutes: float = 10, hosts: Sequence[str] = (), calls: int | None = None,

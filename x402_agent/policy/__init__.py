@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .approval import Approval, Reason, posted_to
 from .bounds import Bounds
-from .budget import Budget, dollars, micros
+from .budget import Budget, dollars, expected, micros
 from .choose import Choice, choose
 from .facts import Facts, Price, PriceSource
 from .file import load
@@ -14,6 +14,6 @@ from .locked import locked
 from .rules import DEFAULT, Policy
 
 __all__ = [
-    "DEFAULT", "Approval", "Bounds", "Budget", "Choice", "Facts", "Live", "Policy", "Price", "PriceSource", "Reason", "choose", "dollars",
+    "DEFAULT", "Approval", "Bounds", "Budget", "Choice", "Facts", "Live", "Policy", "Price", "PriceSource", "Reason", "choose", "dollars", "expected",
     "is_loopback", "load", "locked", "micros", "posted_to",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from typing import get_args
 from ..errors import SettingsError
 from ..model import Window
 
-__all__ = ["WINDOWS", "Budget", "dollars", "micros", "window"]
+__all__ = ["WINDOWS", "Budget", "dollars", "expected", "micros", "window"]
 
 WINDOWS: tuple[Window, ...] = get_args(Window)
 _AMOUNT = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,6}))?", re.ASCII)
@@ -54,3 +54,10 @@ class Budget:
     def micros(self) -> int:
         """The amount in millionths of a dollar."""
         return micros(self.amount.partition("/")[0], "Budget")
+
+
+def expected(value: object, place: str) -> int:
+    """How many calls a seller will be asked for: 1 to a million. Raises SettingsError."""
+    if type(value) is not int or not 0 < value <= 1_000_000:
+        raise SettingsError("calls are expected in whole numbers, 1 to a million", rule=place, hint="expect_calls=200")
+    return value

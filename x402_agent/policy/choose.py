@@ -68,7 +68,7 @@ def choose(
     over: list[tuple[Offer, str]] = []
     denied: list[tuple[Offer, PaymentError]] = []
     payable: list[Turn] = []
-    turns = cheapest_first([valued(policy, each, facts) for each in challenge.offers], facts)
+    turns = cheapest_first([valued(policy, each, facts) for each in challenge.offers], facts, ask.expect)
     for turn in turns:
         offer = turn.offer
         if unfit := _unfit(policy, offer, facts) or refuses(offer):
@@ -90,7 +90,7 @@ def choose(
             fit.append((turn, reasons(policy, ask, turn.offer, facts) if not fit or fit[-1][1] else ()))
     if fit:
         chosen, asks = next((each for each in fit if not each[1]), fit[0])
-        over += [(turn.offer, f"a person would be asked: {own[0].what}" if own and not asks else why_not(policy, turn, chosen))
+        over += [(turn.offer, f"a person would be asked: {own[0].what}" if own and not asks else why_not(policy, turn, chosen, ask.expect))
                  for turn, own in fit if turn is not chosen]  # fmt: skip
         return Choice(chosen.offer, policy.limits(ask, chosen.offer), tuple(over), challenge.passed_over, asks=asks, turns=tuple(turns))
     error = denied[0][1] if denied and lacking is None else _nothing(policy, ask, challenge, over, lacking)

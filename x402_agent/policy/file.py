@@ -17,7 +17,7 @@ from ..model import FEES
 from . import scopes
 from .approval import read_approval
 from .bounds import STATES, Bounds, Often
-from .budget import WINDOWS, micros, window
+from .budget import WINDOWS, expected, micros, window
 from .chains import read_chains
 from .fees import read_gas
 from .lines import Span, spans
@@ -38,7 +38,7 @@ _LISTS = ("networks", "prefer", "assets", "allow", "deny", "prepay")
 _FLAGS = ("loopback", "mix_networks", "ask_new_origin", "ask_new_payee", "know_balance")
 _WORDS = ("on_drift", "unknown_price")
 _RATIOS = ("drift", "price_max_spread", "prefer_within")
-_NOT_KEYS = ("where", "source", "_rules", "_each", "_sorted")
+_NOT_KEYS = ("where", "source", "expect_calls", "_rules", "_each", "_sorted")
 _TOP = ("per_call", "day", "total")
 _BOUNDS = ("per_call", *WINDOWS)
 _UNITS = tuple(f"{each}_units" for each in _BOUNDS)
@@ -89,7 +89,7 @@ class _Reader:
         return f"{self.path}:{self.at[names].first + 1}" if names else self.path
 
     def policy(self, data: dict[str, Any]) -> Policy:
-        known = {f.name for f in fields(Policy)} - set(_NOT_KEYS) | {"hosts"}
+        known = {f.name for f in fields(Policy)} - set(_NOT_KEYS) | {"hosts", "defaults"}
         values: dict[str, Any] = {"where": self.where, "source": f"the default ({self.path} does not say)"}
         budgets: dict[str, dict[str, Any]] = {}
         readers: dict[str, Callable[[Any], Any]] = {
@@ -108,6 +108,8 @@ class _Reader:
                 raise SettingsError(f"policy.toml has no rule {name!r}", rule=place, hint=near[0] if near else ", ".join(sorted(known)))
             if name in ("hosts", "budgets"):
                 self.tables(name, value, budgets)
+            elif name == "defaults":
+                values["expect_calls"] = self.defaults(value)
             elif name == "approval":
                 keys = {f"approval.{key}": self.place(name, key) for key in value} if isinstance(value, dict) else {}
                 values[name] = read_approval(value, {"approval": place, **keys})
@@ -122,6 +124,13 @@ class _Reader:
                 self.where[name] = self.place("budgets", "all", name)
         values["budgets"] = {scope: Bounds(**own) for scope, own in budgets.items()}
         return Policy(**values)
+
+    def defaults(self, value: Any) -> int:
+        """`[defaults] expect_calls = 200`: what a task may say otherwise."""
+        if not isinstance(value, dict) or set(value) != {"expect_calls"}:
+            raise SettingsError("defaults is the table of expect_calls alone", rule=self.place("defaults"), hint="[defaults] expect_calls = 200")
+        self.where["expect_calls"] = self.place("defaults", "expect_calls")
+        return expected(value["expect_calls"], self.where["expect_calls"])
 
     def tables(self, kind: str, value: Any, budgets: dict[str, dict[str, Any]]) -> None:
         """`[budgets."SCOPE"]`, and `[hosts."x"]`, which is another way to write `[budgets."host:x"]`."""

@@ -21,10 +21,14 @@ _UNKNOWN = 1 << 512
 
 
 class Turn(NamedTuple):
-    """An offer and what it costs all told, in 10^-18 dollars: price, fees in its token, the network's fee; None when a part has no price."""
+    """An offer and what it costs all told, in 10^-18 dollars: price, fees in its token, the network's fee; None when a part has no price.
+
+    `whole` is the same for all the calls that are expected: what is bought by the call, as often as it takes.
+    """
 
     offer: Offer
     cost: int | None
+    whole: int | None
 
     @property
     def micros(self) -> int | None:
@@ -32,15 +36,19 @@ class Turn(NamedTuple):
         return None if self.cost is None else -(-self.cost // _MICRO)
 
 
-def cheapest_first(offers: Iterable[Offer], facts: Facts) -> list[Turn]:
-    """By cost, then flows in which a failing handler costs nothing, then what needs no allowance, then by name: whatever
+def cheapest_first(offers: Iterable[Offer], facts: Facts, expect: int = 1) -> list[Turn]:
+    """By cost of as many calls as are expected, then flows in which a failing handler costs nothing, then what needs no allowance, then by name: whatever
     order a seller lists them in, the same one comes first."""  # fmt: skip
-    return sorted((Turn(offer, _cost(offer, facts)) for offer in offers), key=_place)
+    return sorted((_turn(offer, _cost(offer, facts), expect) for offer in offers), key=_place)
+
+
+def _turn(offer: Offer, cost: int | None, expect: int) -> Turn:
+    return Turn(offer, cost, None if cost is None else cost * -(-expect // offer.serves))
 
 
 def _place(turn: Turn) -> tuple[int, bool, bool, str, str, str]:
     offer = turn.offer
-    cost = _UNKNOWN if turn.cost is None else turn.cost
+    cost = _UNKNOWN if turn.whole is None else turn.whole
     return cost, offer.flow != "authorization", offer.method != "", offer.asset.id, offer.pay_to, offer.method
 
 
@@ -62,18 +70,19 @@ def preferred_first(policy: Policy, turns: list[Turn]) -> list[Turn]:
     """What a person prefers comes first while it costs at most `prefer_within` times the cheapest; `turns` are sorted."""
     if not policy.prefer or len(turns) < 2:
         return turns
-    least = turns[0].cost
+    least = turns[0].whole
     liked = [turn for turn in turns if policy.liking(turn.offer.network) is not None
-             and (least is None or (turn.cost is not None and turn.cost <= least * policy.prefer_within))]  # fmt: skip
+             and (least is None or (turn.whole is not None and turn.whole <= least * policy.prefer_within))]  # fmt: skip
     liked.sort(key=lambda turn: policy.liking(turn.offer.network) or 0)
     return liked + [turn for turn in turns if turn not in liked]
 
 
-def why_not(policy: Policy, turn: Turn, chosen: Turn) -> str:
+def why_not(policy: Policy, turn: Turn, chosen: Turn, expect: int = 1) -> str:
     """Why an offer that may be paid is not the one that is."""
-    if turn.cost is None or chosen.cost is None:
-        return "no cheaper" if turn.cost == chosen.cost else "nobody knows what its network's fee is worth in dollars"
-    more = turn.cost - chosen.cost
+    if turn.whole is None or chosen.whole is None:
+        return "no cheaper" if turn.whole == chosen.whole else "nobody knows what its network's fee is worth in dollars"
+    more = turn.whole - chosen.whole
     if more < 0:
         return f"{chosen.offer.network.name} is preferred ({policy.place('prefer')})"
-    return f"costs {dollars(-(-more // _MICRO))} USD more" if more else "no cheaper"
+    calls = f" for {expect} calls" if expect > 1 else ""
+    return f"costs {dollars(-(-more // _MICRO))} USD more{calls}" if more else "no cheaper"

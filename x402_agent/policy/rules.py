@@ -13,7 +13,7 @@ from ..scopes import scopes_of
 from . import scopes
 from .approval import Approval
 from .bounds import STATES, Bounds, Often, Rule, compiled
-from .budget import Budget, micros
+from .budget import Budget, expected, micros
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,6 +47,7 @@ class Policy:
     `rebuy_after` is for how many seconds a delivered purchase is not bought again. After `stop_after` payments in a row
     that are in doubt or undelivered nothing new is paid to that origin or recipient; 0 never stops. `repeat` is how often
     the same purchase is made in how many seconds before a person is asked.
+    `expect_calls` is how many calls a seller is expected to be asked for, where a task does not say so.
     With `know_balance` an account's balance is read before a Hold, where a node is set.
     `signer` says which user of this machine is which agent of a signer (`team/research`), `wallet` which account of the wallet
     pays for an agent, a group or all (`agent:research`).
@@ -91,6 +92,7 @@ class Policy:
     prepay_uses: int = 100
     rebuy_after: int = 0
     stop_after: int = 3
+    expect_calls: int = 1
     repeat: Often | None = None
     where: Mapping[str, str] = field(default_factory=dict)
     source: str = "the built-in default"
@@ -113,6 +115,7 @@ class Policy:
                 raise SettingsError(f"{rule} is not below 0", rule=self.place(rule))
         if self.repeat is not None and not all(number > 0 for number in self.repeat):
             raise SettingsError("a repeat is a number of times in a time", rule=self.place("repeat"), hint='repeat = "5 in 10 minutes"')
+        expected(self.expect_calls, self.place("expect_calls"))
         for rule in ("on_drift", "unknown_price"):
             if getattr(self, rule) not in ("ask", "deny"):
                 raise SettingsError(f"{rule} is ask or deny", rule=self.place(rule))

@@ -183,10 +183,11 @@ class AgentPayer(Payer):
         return self.desk
 
     def _heard(self, hello: Fields) -> None:
-        """What the service's policy lets go first, for agents who remember what was asked; it is judged over there."""
-        said = hello.texts("prepay", 1024), hello.whole("prepay_age", 1 << 40), hello.whole("prepay_uses", 1 << 40)
-        if said != (self.policy.prepay, self.policy.prepay_age, self.policy.prepay_uses):
-            self.policy = Policy(prepay=said[0], prepay_age=said[1], prepay_uses=said[2], source="the signer's policy.toml")
+        """What the service's policy lets go first, and how many calls it expects, for agents who read what is asked; it is judged over there."""
+        said = Policy(prepay=hello.texts("prepay", 1024), prepay_age=hello.whole("prepay_age", 1 << 40), prepay_uses=hello.whole("prepay_uses", 1 << 40),
+                      expect_calls=hello.whole("expect_calls", 1_000_000, 1), source="the signer's policy.toml")  # fmt: skip
+        if said != self.policy:
+            self.policy = said
 
     def talk(self, ask: Ask, task: Task | None = None) -> Kit:
         """The kit of one conversation."""

@@ -60,7 +60,7 @@ def ask_out(ask: Ask) -> dict[str, Any]:
     under = ask.under
     return {
         "method": ask.method, "url": ask.url, "key": ask.key, "has_body": ask.has_body, "caller_key": ask.caller_key,
-        "again": ask.again, "paid": ask.paid, "listed": None if ask.listed is None else str(ask.listed), "task": under.task, "tool": under.tool, "category": under.category,
+        "again": ask.again, "paid": ask.paid, "listed": None if ask.listed is None else str(ask.listed), "expect": ask.expect, "task": under.task, "tool": under.tool, "category": under.category,
         "runs": list(under.runs), "slips": [one for one in under.slip.split(",") if one],
         "limits": limits_out(ask.limits), "caps": caps_out(ask.caps),
     }  # fmt: skip
@@ -81,6 +81,7 @@ def ask_in(told: Fields, agent: str, group: str) -> Ask:
         limits=limits_in(told, agent), caps=caps_in(told),
     )  # fmt: skip
     made.paid = told.text("paid", 64, shape=_WORD)
+    made.expect = told.whole("expect", 1_000_000, 1) if told.has("expect") else 1
     made._key = hashlib.sha256(f"{agent}\n{told.text('key', 64, shape=_HEX)}".encode()).hexdigest()
     return made
 
@@ -176,7 +177,7 @@ def offer_out(offer: Offer) -> dict[str, Any]:
         "dialect": offer.dialect, "scheme": offer.scheme, "asset": offer.asset.id, "amount": str(offer.amount),
         "pay_to": offer.pay_to, "lifetime": str(offer.lifetime), "resource": offer.resource,
         "description": offer.description, "flow": offer.flow, "fee_cap": str(offer.fee_cap), "wire": list(offer.wire),
-        "method": offer.method, "facilitator": offer.facilitator, "details": offer.details,
+        "method": offer.method, "facilitator": offer.facilitator, "details": offer.details, "serves": offer.serves,
     }  # fmt: skip
 
 
@@ -194,7 +195,7 @@ def offer_in(told: Fields, resource: str | None = None) -> Offer:
         description=plain(told.text("description", 4096), 400), flow=told.text("flow", shape=_WORD),
         fee_cap=told.whole("fee_cap", uint), wire=told.texts("wire", 8, 1 << 17),
         method=told.text("method", shape=_WORD), facilitator=told.text("facilitator", shape=_WORD),
-        details=told.text("details", 4096),
+        details=told.text("details", 4096), serves=told.whole("serves", 1 << 53, 1) if told.has("serves") else 1,
     )  # fmt: skip
 
 
@@ -306,7 +307,7 @@ def token_in(told: Fields) -> Token:
     most = 1 << 53
     return Token(
         told.text("name", 64), told.text("payment_id", 64), told.text("origin", 1024), told.text("path", 1024),
-        told.whole("uses_left", most) if told.has("uses_left") else None, told.whole("expires", most) if told.has("expires") else None,
+        told.whole("uses_left", most, -most) if told.has("uses_left") else None, told.whole("expires", most) if told.has("expires") else None,
         dialect=told.text("dialect", 32), created_at=told.whole("created_at", most),
         last_used_at=told.whole("last_used_at", most) if told.has("last_used_at") else None, in_use=told.whole("in_use", most),
     )  # fmt: skip

@@ -177,7 +177,7 @@ class Session:
         accounts = {name: found for name in payer.chains if (found := wallet.address(name))}
         return {"protocol": PROTOCOL, "agent": self.agent.name, "group": self.agent.group, "accounts": accounts,
                 "networks": list(policy.networks), "paid": self.service.paid, "connected": self.service.connected,
-                "prepay": list(policy.prepay), "prepay_age": policy.prepay_age, "prepay_uses": policy.prepay_uses,
+                "prepay": list(policy.prepay), "prepay_age": policy.prepay_age, "prepay_uses": policy.prepay_uses, "expect_calls": policy.expect_calls,
                 "patience": int(policy.approval.seconds + payer.deadline + ON_CHAIN + ANSWER)}  # fmt: skip
 
     def _perform(self, op: str, told: Fields, tail: bytes) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import tasks
 from ..errors import PolicyDenied
 from ..flow import FREES, prove, prove_hold
+from ..ledger.quotas import ONE
 from ..transport.fetch import drive
 from . import purses, shelf
 from .nouns import ask_in, challenge_in, error_out, hold_out, limits_out, proof_out, slips_in
@@ -63,7 +64,12 @@ def _pay(session: Session, told: Fields, tail: bytes) -> dict[str, Any]:
         return {"waits": True}
     if ask.has_body and tail:
         shelf.keep_request(session, ask, tail)
-    hold, proof = session.drive(kit, prove(ask, challenge, kit))
+    made = session.drive(kit, prove(ask, challenge, kit))
+    if made is None and told.flag("looked"):
+        raise PolicyDenied(f"calls at {ask.host} are being bought by another call just now", rule=ONE, hint="repeat the request")
+    if made is None:
+        return {"waits": True}
+    hold, proof = made
     if kit.signed:
         session.payer.ledger.testify(hold.payment_id, "offer", kit.signed).run()
     return _hand_out(session, hold, proof)

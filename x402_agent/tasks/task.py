@@ -21,7 +21,7 @@ from weakref import WeakSet
 
 from ..errors import PolicyDenied, SettingsError
 from ..model import NOBODY, Cap, Limit, Under, run_id
-from ..policy import Policy, dollars, micros
+from ..policy import Policy, dollars, expected, micros
 from . import threads
 
 if TYPE_CHECKING:
@@ -38,12 +38,14 @@ __all__ = ["Confines", "Task", "ground", "lasts", "left", "named", "narrowed", "
 
 
 class Confines(NamedTuple):
-    """What narrows a payment beside policy. `hosts`: each set of allowed ones, and the rule that says so."""
+    """What narrows a payment beside policy. `hosts`: each set of allowed ones, and the rule that says so. `expect` narrows nothing:
+    how many calls each seller is expected to be asked for, 0 where that is not said."""  # fmt: skip
 
     under: Under = NOBODY
     limits: tuple[Limit, ...] = ()
     caps: tuple[Cap, ...] = ()
     hosts: tuple[tuple[frozenset[str], str], ...] = ()
+    expect: int = 0
 
     def within(self, outer: Confines) -> Confines:
         """Both at once, the outer names first."""
@@ -52,6 +54,7 @@ class Confines(NamedTuple):
             tuple(dict.fromkeys((*outer.limits, *self.limits))),
             tuple(dict.fromkeys((*outer.caps, *self.caps))),
             tuple(dict.fromkeys((*outer.hosts, *self.hosts))),
+            self.expect or outer.expect,
         )
 
 
@@ -184,7 +187,7 @@ if hasattr(os, "register_at_fork"):
 
 def named(
     payer: Payer, name: str, *, budget: str | None, calls: int | None, deadline: float | None, per_call: str | None,
-    hosts: Sequence[str], tool: str, category: str,
+    hosts: Sequence[str], tool: str, category: str, expect_calls: int | None,
 ) -> Task:  # fmt: skip
     """What `payer.task` makes; raises SettingsError for what is no name, amount, count or host."""
     _is_name(name, "a task's name")
@@ -198,6 +201,8 @@ def named(
     path = f"{outer.under.task}/{name}" if outer.under.task else name
     under = Under(task=path, runs=(run,), tool=tool, category=category)
     own = narrowed(f"task {name}", f'payer.task("{name}", {{}})', under, budget, calls, per_call, hosts)
+    if expect_calls is not None:
+        own = own._replace(expect=expected(expect_calls, f"expect_calls of task {name}"))
     return Task(payer, name, own, deadline=deadline)
 
 

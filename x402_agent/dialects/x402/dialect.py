@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ...model import Ask, Hold, Offer, Proof
     from ...steps import Steps
 
-__all__ = ["MAX_ENTRIES", "MAX_EXTENSIONS", "MAX_RECEIPT", "X402"]
+__all__ = ["MAX_ENTRIES", "MAX_EXTENSIONS", "MAX_RECEIPT", "X402", "challenge"]
 
 MAX_ENTRIES = 32
 MAX_EXTENSIONS = 8 * 1024
@@ -47,7 +47,7 @@ class X402:
             return None
         header = reply.header("payment-required")
         found = _body(reply) if header is None else strict.parse(strict.decode64(header))
-        return None if found is None else _challenge(found, ask)
+        return None if found is None else challenge(found, ask)
 
     def present(self, hold: Hold, proof: Proof) -> Steps[Presented]:
         """PAYMENT-SIGNATURE (v2) or X-PAYMENT (v1): the same bytes for the same hold and proof."""
@@ -99,7 +99,8 @@ def _looks_like_ours(reply: Reply) -> bool:
     return start.startswith(b"{") and b'"x402Version"' in start
 
 
-def _challenge(found: strict.Document, ask: Ask) -> Challenge:
+def challenge(found: strict.Document, ask: Ask) -> Challenge:
+    """The challenge in a document of version 1 or 2, wherever it stood; raises ChallengeInvalid."""
     version = found.fields.get("x402Version")
     if type(version) is not int or version not in (1, 2):
         shown = plain(repr(version), 40)

@@ -1,0 +1,57 @@
+"""The dialect door of KAMIYO: its facilitator is x402 version 1 and goes through that dialect; calls on chain are its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...errors import ChallengeInvalid
+from ...model import QUOTA
+from .. import strict
+from ..x402 import X402
+from .shapes import NAME, challenge
+
+if TYPE_CHECKING:
+    from ...model import Ask, Challenge, Claim, Hold, Offer, Proof
+    from ...steps import Presented, Reply, Steps
+
+__all__ = ["Kamiyo"]
+
+
+class Kamiyo:
+    """Its current gateway and its first version. Stateless: one instance serves every thread."""
+
+    name = NAME
+
+    def __init__(self) -> None:
+        self._x402 = X402()
+
+    def read(self, reply: Reply, ask: Ask) -> Challenge | None:
+        """The challenge in a 402, None when it is not this dialect's; raises ChallengeInvalid when it is broken."""
+        if reply.status != 402 or reply.headers.get_list("payment-required"):
+            return None
+        try:
+            found = strict.parse(reply.content, "payment_options")
+        except ChallengeInvalid:
+            start = reply.start
+            if b'"payment_required"' in start and (b'"payment_options"' in start or b'"payment_methods"' in start):
+                raise
+            return None
+        return challenge(found, ask)
+
+    def agrees(self, offer: Offer, ask: Ask) -> Steps[None]:
+        """Before anything is held for calls on chain: the seller's own page of minimum and addresses must not say otherwise."""
+        from .native import agrees
+
+        return agrees(offer, ask)
+
+    def present(self, hold: Hold, proof: Proof) -> Steps[Presented]:
+        """X-PAYMENT; after a transfer of ours the token that it bought, or its id."""
+        if hold.offer.flow != QUOTA:
+            return self._x402.present(hold, proof)
+        from .native import present
+
+        return present(hold, proof)
+
+    def receipt(self, reply: Reply, offer: Offer) -> Claim:
+        """x402's receipt where there is one: published servers send none."""
+        return self._x402.receipt(reply, offer)
