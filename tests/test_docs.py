@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -127,6 +128,37 @@ def test_every_command_is_documented_and_every_documented_command_exists():
     for name, command in real.items():
         for verb in getattr(command, "commands", {}):
             assert re.search(rf"{name} {verb}\b", page), f"{name} {verb}"
+
+
+def commands():
+    """Every command that does something, by its words: (words, its click command)."""
+    import typer
+
+    from x402_agent.cli.app import app
+
+    def below(command, words):
+        for name, each in command.commands.items():
+            yield from below(each, (*words, name)) if hasattr(each, "commands") else [((*words, name), each)]
+
+    return below(typer.main.get_command(app), ())
+
+
+def test_every_help_ends_with_lines_that_can_be_typed():
+    from typer.testing import CliRunner
+
+    from x402_agent.cli.app import app
+    from x402_agent.cli.examples import EXAMPLES
+
+    real = {" ".join(words): command for words, command in commands()}
+    assert set(EXAMPLES) <= set(real), set(EXAMPLES) - set(real)
+    assert not {name for name in set(real) - set(EXAMPLES) if not name.startswith("sandbox db ")}
+    for name, lines in EXAMPLES.items():
+        for line in lines:
+            typed = shlex.split(line.partition("x402-agent ")[2].partition(" < ")[0])
+            assert " ".join(typed[: len(name.split())]) == name, line
+            real[name].make_context(name, typed[len(name.split()) :], resilient_parsing=False)
+    shown = CliRunner().invoke(app, ["wallet", "account", "add", "--help"]).output
+    assert "Examples:\n" in shown and "\n    x402-agent wallet account add research\n" in shown
 
 
 def test_every_command_that_a_page_names_exists():

@@ -36,6 +36,7 @@ from . import (
     why,
 )
 from .common import errors
+from .examples import teach
 
 __all__ = ["app"]
 
@@ -112,3 +113,4 @@ wallet.app.add_typer(wallet_account.app, name="account")
 app.add_typer(wallet.app, name="wallet")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(signer.app, name="signer")
+teach(app)

@@ -95,7 +95,8 @@ def _opened(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             found_ = parse(file.read(_MOST + 1), limit=_MOST).fields
     except (OSError, ChallengeInvalid) as why:
-        raise LedgerError(f"{path} cannot be read: {type(why).__name__}", rule=FORMAT) from None
+        words = f"there is no file {path}" if isinstance(why, FileNotFoundError) else f"{path} cannot be read: {type(why).__name__}"
+        raise LedgerError(words, rule=FORMAT, hint="x402-agent receipt ID -o evidence.json, or x402-agent claim ID -o claim.json") from None
     signed, payment = found_.get("signed"), found_.get("payment")
     good = isinstance(signed, list) and isinstance(payment, dict) and found_.get("format") == FORMAT
     entries = signed if good and isinstance(signed, list) else [None]
