@@ -25,6 +25,7 @@ from .errors import (
 from .ledger import Transaction
 from .model import Money
 from .policy.fees import gas_of
+from .replacing import REPLACES, follow
 from .secret import Secret
 from .steps import Sleep
 
@@ -359,7 +360,7 @@ def resume(payer: Payer, prefix: str = "", *, patience: float = 5.0) -> Steps[li
         if row.state == "BUILT" or not row.txid.startswith(prefix or "0x"):
             continue
         try:
-            after, words = yield from _resume(payer, row, patience)
+            after, words = yield from follow(payer, row) if row.kind in REPLACES else _resume(payer, row, patience)
         except (NodeError, SettingsError) as why:
             after, words = row, why.what
         found.append((row, after, words))

@@ -246,14 +246,14 @@ def prove_hold(hold: model.Hold) -> Steps[tuple[model.Hold, model.Proof] | None]
     if committed is None:
         return None
     if committed.offer.method == PAYS_FIRST:
-        yield from _pay_first(committed, proof)
+        proof = yield from _pay_first(committed, proof)
     return committed, proof
 
 
-def _pay_first(hold: model.Hold, proof: model.Proof) -> Steps[None]:
-    """On its chain before the seller hears of it. What fails here has left: the same bytes go out again, never others."""
+def _pay_first(hold: model.Hold, proof: model.Proof) -> Steps[model.Proof]:
+    """On its chain before the seller hears of it: the proof to show. What fails here has left: the same bytes go out again, never others."""
     try:
-        yield Broadcast(hold, proof)
+        return (yield Broadcast(hold, proof)) or proof
     except BaseException as cause:
         yield Close(hold, "UNKNOWN", refused=hold.refused, note=str(getattr(cause, "what", type(cause).__name__)))
         if isinstance(cause, PaymentInDoubt):

@@ -101,7 +101,8 @@ class Commit(NamedTuple):
 
 
 class Broadcast(NamedTuple):
-    """Put a committed proof that is a transaction of ours on its chain, on time of its own. -> None; raises NodeError, PaymentInDoubt."""
+    """Put a committed proof that is a transaction of ours on its chain, on time of its own. -> the
+    proof to show, or None for this one; raises NodeError, PaymentInDoubt."""
 
     hold: HeldBudget
     proof: Proof

@@ -46,10 +46,10 @@ class Chain(Protocol):
     `fee(offer, rules) -> Money`: from memory, the most that this takes beside the price, in its own coin. What must be
     set before it can pay at all, `unset(offer, node, rules) -> str` says, in words, or "".
 
-    One with `broadcast(offer, terms, proof, node) -> Steps[None]` takes offers of the method `transfer`, which pay first. The
+    One with `broadcast(offer, terms, proof, node) -> Steps[Proof | None]` takes offers of the method `transfer`, which pay first. The
     proof's payload names `transaction`, its id as its chain writes it. `broadcast` hands the same bytes to nodes, yields
-    `Progress` (SEEN, MINED with the fee that it took, INFLIGHT after a reorg), and returns once the seller can see the money; it
-    raises NodeError or PaymentInDoubt within `steps.ON_CHAIN` seconds, and then only `fate` frees anything.
+    `Progress` (SEEN, MINED with the fee that it took, INFLIGHT after a reorg), and returns once the seller can see the money: the
+    proof to show where its id is another by now (replaced.py), else None. It raises NodeError or PaymentInDoubt within `steps.ON_CHAIN` seconds, and then only `fate` frees anything.
     """
 
     namespace: str

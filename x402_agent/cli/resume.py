@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,11 @@ from ..ledger import IN_DOUBT
 from ..recovery import Resumed
 from ..transport.fetch import drive
 from .common import Exit, Json, as_json, errors, found, ledgers, sandbox_payer
+from .replace import replaced
 from .secrets import payer as own_payer
+
+if TYPE_CHECKING:
+    from ..replacing import Kind
 
 __all__ = ["run"]
 
@@ -21,18 +25,30 @@ __all__ = ["run"]
 def run(
     payment: Annotated[str, typer.Argument(help="A payment id or its start, 0x… for a transaction of yours; nothing for all that is open.")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the goods of this one payment to a new file.")] = None,
+    bump: Annotated[bool, typer.Option("--bump", help="A payment of yours that no block takes: the same one again, at a higher fee.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Put a transaction that moves nothing in its place.")] = False,
+    max_fee: Annotated[str, typer.Option(help="With these: the most it may offer, in whole coins of its network.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="With these: nobody is asked.")] = False,
     json: Json = False,
 ) -> None:
-    """Ask the chain, show the same proof again, broadcast the same bytes again. Never signs anything new.
+    """Ask the chain, show the same proof again, broadcast the same bytes again. Signs nothing new but for --bump and --cancel.
 
     Goods that come this way wait in the ledger, sealed, for the next identical request; --output takes them out.
 
     A proof that is open is made again from the same terms, byte for byte, so the wallet must be unlocked for it.
+
+    On Stacks a transaction with too low a fee holds its account nonce, and all that follow. Both --bump and --cancel have that very
+    nonce, so of all forms one at most can settle; the hold of a cancelled payment is freed once the chain shows that as final.
+
+    Examples: x402-agent resume · x402-agent resume 3f9a --output goods.bin · x402-agent resume 3f9a --bump --max-fee 0.02
     """
     with errors(json):
         settings = Settings.load()
         _one_payment(output, payment)
-        if settings.signer and not payment.startswith("0x"):
+        results, waits = list[Resumed](), False
+        if kind := _kind(payment, max_fee, bump=bump, cancel=cancel, yes=yes):
+            results = replaced(settings, payment, kind, max_fee, yes=yes)
+        elif settings.signer and not payment.startswith("0x"):
             with own_payer(signs=False) as payer:
                 results, waits = payer.resume(payment or None), False
         else:
@@ -80,6 +96,12 @@ def _settled(settings: Settings, payment: str, output: Path | None) -> tuple[lis
 def _one_payment(output: Path | None, payment: str) -> None:
     if output is not None and (not payment or payment.startswith("0x")):
         raise SettingsError("the goods of which payment?", rule="--output", hint="x402-agent resume ID --output FILE")
+
+
+def _kind(payment: str, max_fee: str, *, bump: bool, cancel: bool, yes: bool) -> Kind | None:
+    if (bump and cancel) or ((bump or cancel) and (not payment or payment.startswith("0x"))) or ((max_fee or yes) and not (bump or cancel)):
+        raise SettingsError("which payment is to be replaced, and by what?", rule="--bump or --cancel", hint="x402-agent resume ID --bump")
+    return "bump" if bump else "cancel" if cancel else None
 
 
 def _and(todo: str) -> str:

@@ -47,7 +47,7 @@ def _line(one: Transaction, *, sandbox: bool) -> str:
     where = assets.network(one.network)
     coins = where.coins if where else str
     fee = f"fee {coins(one.fee_paid)}" if one.fee_paid is not None else f"fee at most {coins(one.fee_cap)}"
-    what = _marked("revoke", sandbox=sandbox) if one.kind == "revoke" else f"{one.kind} {_marked(_money(one.amount, one.asset), sandbox=sandbox)}"
+    what = _marked(one.kind, sandbox=sandbox) if one.kind in ("revoke", "cancel") else f"{one.kind} {_marked(_money(one.amount, one.asset), sandbox=sandbox)}"
     return f"{at}  {one.state:9}  {what}  {fee}  {one.txid}{'  ' + one.note if one.note else ''}"
 
 

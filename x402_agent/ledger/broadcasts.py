@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import LedgerError
 from . import transactions
 from .opened import Opened
+from .reports import select
+from .rows import hold_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..model import Limit
+    from ..model import Hold, Limit
     from .store import Store
     from .transactions import Transaction
 
@@ -41,6 +44,27 @@ class Broadcasts(Opened):
         """
         found: bool = self._job(lambda store: transactions.build(store, made, pending, limits), write=True, full=True).run()
         return found
+
+    def replace(self, made: Transaction, payment_id: str) -> None:
+        """Write down, durably, what may take the place of an open payment under its account nonce. Raises LedgerError (transactions.replace)."""
+        self._job(lambda store: transactions.replace(store, made, payment_id), write=True, full=True).run()
+
+    def replacements(self, network: str, account: str, number: int) -> list[Transaction]:
+        """What was written down to take the place of the payment with this account nonce, oldest first."""
+        return list(self._job(lambda store: transactions.beside(store, network, account, number), write=False).run())
+
+    def holder(self, network: str, account: str, number: int) -> Hold:
+        """The payment that has an account nonce, whatever became of it; raises LedgerError when there is none."""
+
+        def read(store: Store) -> Hold:
+            where = "p.network = ? AND p.from_address = ? AND p.account_nonce = ? AND p.state <> 'RELEASED'"
+            found = select(store, where, (network, account, number))
+            if not found:
+                raise LedgerError("no payment has this account nonce", rule="what replaces a payment is followed with it")
+            return hold_of(found[0])
+
+        made: Hold = self._job(read, write=False).run()
+        return made
 
     def launch(self, txid: str) -> Transaction:
         """BUILT -> INFLIGHT, durably: from here its bytes may leave. Again it changes nothing.

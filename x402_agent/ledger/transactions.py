@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .store import Store
 
 __all__ = [
-    "BROADCAST_MOVES", "COLUMNS", "OPEN", "Transaction", "afford", "build", "fees", "find", "follow", "free", "launch", "problems", "release", "reseal",
+    "BROADCAST_MOVES", "COLUMNS", "OPEN", "Transaction", "afford", "beside", "build", "fees", "find", "follow", "free", "launch", "problems", "release", "replace", "reseal",
     "transaction_of",
 ]  # fmt: skip
 
@@ -136,10 +136,39 @@ def _coins(made_on: str, units: int) -> str:
 
 def build(store: Store, made: Transaction, pending: int, limits: Sequence[Limit] = ()) -> bool:
     """Write it down as BUILT; False when its account nonce was taken meanwhile. Raises BudgetExceeded."""
-    now = store.now()
+    store.now()
     afford(store, made.network, made.fee_cap, limits)
     if made.account_nonce != free(store, made.network, made.account, pending):
         return False
+    _insert(store, made)
+    return True
+
+
+def replace(store: Store, made: Transaction, payment_id: str) -> None:
+    """Write down what may take the place of an open payment, under its account nonce, as BUILT.
+
+    Raises LedgerError for a payment that is at its end, or another's nonce; for a bump of one that is being cancelled; and for
+    bytes, or a fee, that another process has written down meanwhile.
+    """
+    row = store.db.execute("SELECT state, network, from_address, account_nonce FROM x402_payments WHERE payment_id = ?", (payment_id,)).fetchone()
+    if row is None or row[0] not in states.IN_DOUBT - {"QUARANTINE", "PROVING"} or tuple(row[1:]) != (made.network, made.account, made.account_nonce):
+        raise LedgerError("no open payment has this account nonce", rule="what is replaced is still open", payment_id=payment_id)
+    before = beside(store, made.network, made.account, made.account_nonce)
+    if any(each.fee_cap >= made.fee_cap or (each.kind == "cancel" != made.kind) for each in before):
+        raise LedgerError("another process has replaced it meanwhile", rule="each form offers more than the one before", payment_id=payment_id)
+    store.now()
+    _insert(store, made)
+
+
+def beside(store: Store, network: str, account: str, number: int) -> list[Transaction]:
+    """What was written down to take the place of a payment, and may have left, oldest first."""
+    query = (f"SELECT {COLUMNS} FROM x402_transactions WHERE network = ? AND account = ? AND account_nonce = ? "
+             f"AND kind IN ('bump', 'cancel') AND state <> 'RELEASED' ORDER BY id")  # fmt: skip
+    return [transaction_of(row) for row in store.db.execute(query, (network, account, number))]
+
+
+def _insert(store: Store, made: Transaction) -> None:
+    now = store.clock()
     seq = store.journal.append(made.txid, 0, ("", "BUILT"), int(now * 1000), _facts(made))
     seconds = int(now)
     row = (
@@ -147,7 +176,6 @@ def build(store: Store, made: Transaction, pending: int, limits: Sequence[Limit]
         made.gas_limit, str(made.max_fee), "", made.raw, "BUILT", 0, made.note, seconds, seconds, seq, store.owner,
     )  # fmt: skip
     store.db.execute(_INSERT, row)
-    return True
 
 
 def _facts(made: Transaction) -> str:

@@ -295,8 +295,8 @@ class Kit:
         self.sent = str(step.proof.payload["transaction"])
         return Aside(self._followed(hold, chain.broadcast(hold.offer, hold.terms, step.proof, self.payer.settings.nodes.get(where.id, ""))))
 
-    def _followed(self, hold: HeldBudget, steps: Steps[None]) -> Steps[None]:
-        """The same steps; how far they have come is written down, and told to whoever looks on."""
+    def _followed(self, hold: HeldBudget, steps: Steps[Proof | None]) -> Steps[Proof | None]:
+        """The same steps; how far they have come is written down, and told to whoever looks on. -> the proof to show, if another."""
         walk = Walk(steps)
         for step in walk:
             try:
@@ -306,7 +306,11 @@ class Kit:
                     walk.got = yield step
             except BaseException as why:
                 walk.failed = why
+        shown: Proof | None = walk.result
+        if shown is not None:
+            self.sent = str(shown.payload["transaction"])
         yield from self._told(hold, Progress("PROVING", "its id may be shown"))
+        return shown
 
     def _told(self, hold: HeldBudget, step: Progress) -> Steps[None]:
         yield Call(self.payer.ledger.progress(hold, step.state, step.words, step.fee).run, ours=True)

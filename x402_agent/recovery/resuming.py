@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import NodeError, PaymentError, SettingsError
+from ..errors import NodeError, PaymentError, PaymentInDoubt, SettingsError
 from ..flow import FREES
 from ..model import FOREVER, Money
 from ..transport.fetch import drive
@@ -41,7 +41,20 @@ def fate(payer: Payer, hold: Hold) -> Steps[str]:
     may_be_dead = hold.terms.valid_before == FOREVER or payer.clock() > hold.terms.valid_before
     if not node or chain is None or not may_be_dead:
         return "unknown"
-    return (yield from chain.fate(hold.offer, hold.terms, node))
+    word = yield from chain.fate(hold.offer, hold.terms, node)
+    if word == "unknown" and (why := cancelled(payer, hold)):
+        raise PaymentInDoubt(why, rule="what is being cancelled is not shown to its seller again",
+                             hint=f"x402-agent resume {hold.payment_id[:8]}", payment_id=hold.payment_id)  # fmt: skip
+    return word
+
+
+def cancelled(payer: Payer, hold: Hold) -> str:
+    """That a person has put a transaction which moves nothing in the place of this payment, in words, or ""."""
+    if hold.terms.anchor.number < 0:
+        return ""
+    rows = payer.ledger.replacements(hold.offer.network.id, hold.terms.payer, hold.terms.anchor.number)
+    last = next((row.txid for row in rows if row.kind == "cancel"), "")
+    return f"it is being cancelled by {last}; the hold is freed once the chain shows that as final" if last else ""
 
 
 def resume(payer: Payer, payment_id: str | None, output: Path | None = None) -> list[Resumed]:
@@ -78,6 +91,8 @@ def _one(payer: Payer, hold: Hold, output: Path | None) -> Resumed:
         state, note = FREES[verdict]
         payer.ledger.close(hold, state, note=note).run()
         return _after(payer, hold, "never arrived; the hold is released" if state == "DEAD" else f"{note}; only its fee stays counted")
+    if verdict != "settled" and (why := cancelled(payer, hold)):
+        return _after(payer, hold, why)
     try:
         words = again.show(payer, hold, output)
     except Exception as why:  # the network's own words may quote anything: only their kind is shown

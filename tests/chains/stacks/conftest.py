@@ -16,7 +16,7 @@ from x402_agent.sandbox.stacks.api import Api
 from x402_agent.sandbox.stacks.chain import Chain
 from x402_agent.sandbox.stacks.contracts import sip010
 from x402_agent.sandbox.stacks.state import STX
-from x402_agent.steps import Fetched, Sleep
+from x402_agent.steps import Fetched, Progress, Sleep
 from x402_agent.wallet import KeySigner
 
 NET = assets.network("stacks-testnet")
@@ -30,7 +30,7 @@ class Ground:
     def __init__(self):
         self.chain, self.signer, self.door = Chain(), KeySigner("11" * 32, "stacks"), Stacks()
         self.api, self.asked, self.told = Api(self.chain), [], {}
-        self.sent, self.slept, self.meanwhile = [], 0.0, lambda: None
+        self.sent, self.told_us, self.slept, self.meanwhile = [], [], 0.0, lambda: None
         self.payer = self.signer.address("stacks")
         self.account = own(self.payer, NET)
         self.chain.endow(STX, self.account, 10_000_000)
@@ -46,6 +46,10 @@ class Ground:
                 step = steps.send(value)
             except StopIteration as done:
                 return done.value
+            if isinstance(step, Progress):
+                self.told_us.append((step.state, step.fee))
+                value = None
+                continue
             if isinstance(step, Sleep):
                 self.slept += step.seconds
                 value = self.meanwhile()

@@ -71,6 +71,7 @@ def test_the_same_terms_give_the_same_bytes_and_the_node_gets_them_until_the_mon
     assert len(ground.chain.entry(made.txid).moves) == 1
     send(ground, wanted, terms, proof)  # again it only looks
     assert ground.proved(wanted, terms.anchor)[1].payload == proof.payload
+    assert [state for state, _ in ground.told_us] == ["SEEN", "MINED", "MINED"]
     assert ground.sent == [json.dumps({"tx": proof.payload["raw"]}, separators=(",", ":")).encode()]
 
 
@@ -123,7 +124,7 @@ def test_as_deep_as_the_networks_row_wants(ground, first):
 
     ground.meanwhile = meanwhile
     send(ground, deep, terms, proof)
-    assert max(tops) == 2
+    assert max(tops) == 2 and [state for state, _ in ground.told_us] == ["SEEN", "MINED"]
 
 
 def test_aborted_is_told_at_once_and_frees_nothing_before_all_nodes_show_it_buried(ground, first):
@@ -135,7 +136,8 @@ def test_aborted_is_told_at_once_and_frees_nothing_before_all_nodes_show_it_buri
         send(ground, wanted, terms, proof)
     assert ground.fate(wanted, terms) == "unknown"
     ground.grow(BURIED)
-    assert ground.fate(wanted, terms, TWO) == "dead"
+    assert ground.fate(wanted, terms, TWO) == "failed"  # its fee is gone
+    assert [state for state, _ in ground.told_us] == ["SEEN", "MINED"] and ground.told_us[-1][1] == read(bytes_of(proof)).origin.fee
     ground.told["other.example", f"/v2/accounts/{ground.account}"] = (500, {}, b"")
     assert ground.fate(wanted, terms, TWO) == "unknown"  # C2
 
@@ -229,7 +231,7 @@ def test_D15_a_contract_that_takes_more_gets_nothing(ground, song):
         send(ground, wanted, terms, proof)
     assert before - ground.chain.balance("STX", ground.account) == read(bytes_of(proof)).origin.fee  # which is all that is gone
     ground.grow(BURIED)
-    assert ground.fate(wanted, terms) == "dead"
+    assert ground.fate(wanted, terms) == "failed"
 
 
 def test_a_token_may_be_what_a_call_moves_and_others_what_they_must(ground, first):

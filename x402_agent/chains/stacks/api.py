@@ -27,6 +27,7 @@ __all__ = ["Node", "Seen", "balances", "fee", "history", "newest", "next_nonce",
 
 _DIGITS = re.compile(r"[0-9]{1,39}").fullmatch
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,32}").fullmatch
+_TXID = re.compile(r"0x[0-9a-f]{64}").fullmatch
 _WORD = re.compile(r"[a-z_]{1,40}").fullmatch
 _LARGE = 512 * 1024  # a page of history
 _PAGE = 50
@@ -156,7 +157,7 @@ def rate(node: Node) -> Steps[int]:
 class Seen(NamedTuple):
     """A transaction as a node tells it: `status` success, abort or "" (not in a block that stands), `height` of its block.
 
-    `word` is the node's own for its status; `moves` are (asset, sender, recipient, amount), "" for STX.
+    `word` is the node's own for its status; `moves` are (asset, sender, recipient, amount), "" for STX; `fee` in microSTX.
     """
 
     txid: str
@@ -167,6 +168,7 @@ class Seen(NamedTuple):
     height: int
     word: str = ""
     moves: tuple[tuple[str, str, str, int], ...] = ()
+    fee: int = 0
 
     def moved(self, offer: Offer, account: str) -> bool:
         """Whether its events show the payment: to the payee all of it, through a called contract all or less, above nothing (C4)."""
@@ -181,6 +183,8 @@ class Seen(NamedTuple):
 def _seen(said: object) -> Seen:
     """Raises ValueError, LookupError, TypeError for what is no transaction."""
     found = _object(said)
+    if not _TXID(str(found["tx_id"])):
+        raise ValueError("not an id")
     word = str(found.get("tx_status"))
     word = word if _WORD(word) else ""
     in_block = found.get("canonical") is True and found.get("is_unanchored") is not True
@@ -188,6 +192,7 @@ def _seen(said: object) -> Seen:
     return Seen(
         str(found["tx_id"]), str(found["sender_address"]), whole(found["nonce"]), _does(found), status if in_block else "",
         whole(found.get("block_height", 0)) if in_block and status else 0, word, tuple(_moves(found)),
+        whole(found.get("fee_rate", 0)),
     )  # fmt: skip
 
 

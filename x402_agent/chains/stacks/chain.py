@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from ...model import Anchor, Asset, ChainRules, Network, Offer
     from ...steps import Steps
     from .. import Signer
+    from ..replaced import Replacing
 
 __all__ = ["Stacks"]
 
-_HALF_ORDER = bytes.fromhex("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0")
 _FIRST = "transfer"  # signing.FIRST, without what belongs to it
 _USUAL = 180  # bytes of a transfer of STX
 _MAINNET, _TESTNET = frozenset({20, 22}), frozenset({21, 26})
@@ -78,24 +78,31 @@ class Stacks:
         """The signed transaction in hex, without 0x. Raises SigningFailed when it cannot be made on these terms."""
         if reason := self.refuses(offer, terms.payer):
             raise SigningFailed(f"nothing was signed: {reason}")
-        from .signing import details, unsigned  # who pays on another chain loads none of it
+        from .signing import checked, details, unsigned  # who pays on another chain loads none of it
 
         try:
             bare = unsigned(offer, terms)
         except ValueError as why:
             raise SigningFailed(f"nothing was signed: {why}", rule="SIP-005") from None
-        made = bare.signed(lambda digest: _checked(signer.sign_digest(self.namespace, digest)))
+        made = bare.signed(lambda digest: checked(signer.sign_digest(self.namespace, digest)))
         if offer.method == _FIRST:
             payload = {"transaction": made.txid, "raw": made.wire().hex()}
         else:
             payload = {details(offer).field: made.wire().hex()}
         return Proof(payload, terms.payer, terms.nonce, terms.valid_before, made.txid[2:])
 
-    def broadcast(self, offer: Offer, terms: Terms, proof: Proof, node: str) -> Steps[None]:
+    def broadcast(self, offer: Offer, terms: Terms, proof: Proof, node: str) -> Steps[Proof]:
         """The bytes of a payment that pays first, until the seller can see it (see transfer.py)."""
         from .transfer import broadcast
 
         return broadcast(offer, terms, proof, node)
+
+    @property
+    def replacing(self) -> Replacing:
+        """How a payment that no block takes is replaced under its account nonce (see replacing.py)."""
+        from . import replacing
+
+        return replacing
 
     def balance(self, asset: Asset, account: str, node: str) -> Steps[int]:
         """What an account has of a token, in atomic units; raises NodeError, SettingsError."""
@@ -176,8 +183,3 @@ def _contract(offer: Offer) -> str:
         return "payTo is a contract, which no facilitator accepts (R1)"
     return ""
 
-
-def _checked(signature: bytes) -> bytes:
-    if len(signature) != 65 or signature[64] not in (27, 28) or signature[32:64] > _HALF_ORDER:
-        raise SigningFailed("the signer did not answer with r, s, v and a low s", rule="65 bytes, v 27 or 28")
-    return signature

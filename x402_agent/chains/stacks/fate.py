@@ -1,7 +1,7 @@
 """What became of a payment on Stacks. A transaction never expires: only its account nonce, once spent, ends it (b11).
 
 `settled`: the transaction that spent our account nonce is ours and succeeded. `dead`: every node shows, below enough blocks, that
-it was ours and was aborted (its fee is gone), or that another one has spent that nonce. All else is `unknown`: a mempool that
+it was ours and was aborted (its fee is gone: `failed` where we have broadcast it), or that another one has spent that nonce. All else is `unknown`: a mempool that
 dropped it, a node that has never heard of it, a nonce that is not spent yet.
 
 It is found by its id, which the ledger knows from our own bytes, else in the account's history by its nonce, which also finds one
@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ...errors import NodeError, SettingsError, SigningFailed
-from ..rpc import alike
+from ...errors import NodeError, SigningFailed
+from ..rpc import verdict
 from .api import Node, history, spent_below, tip, transaction
 from .signing import FIRST, does, own
 
@@ -38,20 +38,15 @@ def is_ours(seen: Seen, offer: Offer, terms: Terms) -> bool:
 
 
 def fate(offer: Offer, terms: Terms, node: str) -> Steps[str]:
-    """`settled`, `dead` or `unknown`, by one URL or several with `|` between them; another chain is not believed.
+    """`settled`, `dead`, `failed` or `unknown`, by one URL or several with `|` between them; another chain is not believed.
 
-    One node's word is enough for `settled`, which keeps money counted; `dead` frees it, so all must say it (C2).
+    One node's word is enough for `settled`, which keeps money counted; the others free it, so all must say them (C2).
     """
     try:
-        nodes = Node(offer.network, node).each()
-        word = yield from alike(_one(each, offer, terms) for each in nodes)
-    except (SettingsError, SigningFailed, ValueError):
+        own(terms.payer, offer.network)
+        return (yield from verdict(Node, offer.network, node, lambda asked: _one(asked, offer, terms)))
+    except (SigningFailed, ValueError):
         return "unknown"
-    if word is None and len(nodes) > 1:
-        for each in nodes:
-            if (yield from _one(each, offer, terms)) == "settled":
-                return "settled"
-    return word or "unknown"
 
 
 def spent(asked: Node, offer: Offer, terms: Terms) -> Steps[Seen | None]:
@@ -76,6 +71,8 @@ def _one(asked: Node, offer: Offer, terms: Terms) -> Steps[str]:
         if ours and seen.status == "success":
             return "settled" if offer.method != FIRST or seen.moved(offer, account) else "unknown"
         told = ours or (seen.does is not None and (seen.sender, seen.nonce) == (account, number))
-        return "dead" if told and (yield from tip(asked)) >= seen.height + BURIED else "unknown"
+        if not told or (yield from tip(asked)) < seen.height + BURIED:
+            return "unknown"
+        return "failed" if ours and offer.method == FIRST else "dead"
     except NodeError:
         return "unknown"

@@ -21,9 +21,10 @@ from .transaction import EMPTY_SPONSOR, Spending, Transaction
 if TYPE_CHECKING:
     from ...model import Network, Offer, Terms
 
-__all__ = ["FIRST", "Details", "anchor_text", "details", "does", "fee_of", "own", "unsigned"]
+__all__ = ["FIRST", "Details", "anchor_text", "checked", "details", "does", "fee_of", "own", "unsigned"]
 
 FIRST = "transfer"  # the method of payments that pay first
+_HALF_ORDER = bytes.fromhex("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0")
 _FEE = re.compile(r"fee=([0-9]{1,19})").fullmatch
 _NONCE = re.compile(r"0x[0-9a-f]{64}").fullmatch
 
@@ -121,3 +122,10 @@ def unsigned(offer: Offer, terms: Terms) -> Transaction:
     sponsor = EMPTY_SPONSOR if found.sponsored else None
     wired = tuple(each.wire() for each in limit)
     return Transaction(offer.network.testnet, spending, does(offer, terms.payer, terms.nonce).wire(), wired, sponsor)
+
+
+def checked(signature: bytes) -> bytes:
+    """A signer's answer, which must be r, s and v of a low s; raises SigningFailed."""
+    if len(signature) != 65 or signature[64] not in (27, 28) or signature[32:64] > _HALF_ORDER:
+        raise SigningFailed("the signer did not answer with r, s, v and a low s", rule="65 bytes, v 27 or 28")
+    return signature

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...errors import NodeError, PaymentInDoubt
-from ...steps import Sleep
+from ...steps import ON_CHAIN, Progress, Sleep
 from .api import Node, Seen, submit, tip, transaction
 from .fate import is_ours, spent
 from .signing import own
@@ -21,30 +21,35 @@ if TYPE_CHECKING:
 
 __all__ = ["broadcast"]
 
-PATIENCE = 300.0  # seconds that one conversation waits for a block
+PATIENCE = ON_CHAIN
 _AGAIN = 15.0  # seconds after which the same bytes are handed over once more
 
 
-def broadcast(offer: Offer, terms: Terms, proof: Proof, node: str) -> Steps[None]:
+def broadcast(offer: Offer, terms: Terms, proof: Proof, node: str) -> Steps[Proof]:
     """Hand over the same bytes until they stand in a block with as many confirmations as the network's row wants.
 
-    Returns only when the seller can see the money. Raises NodeError for one that was mined and aborted, or whose account nonce
+    Returns only when the seller can see the money: the proof, which names the id of the form that a block holds, its fee raised
+    or not. Raises NodeError for one that was mined and aborted, or whose account nonce
     another has spent; PaymentInDoubt when PATIENCE ends first. What a node says to a broadcast, and that a mempool has dropped
     it, proves nothing (C5, b11).
     """
     asked, terms = Node(offer.network, node), replace(terms, proved=proof.txid)
     raw = bytes.fromhex(proof.payload["raw"])
-    waited, sent, pause, words = 0.0, -_AGAIN, 0.25, ""
+    waited, sent, pause, words, stands = 0.0, -_AGAIN, 0.25, "", ""
     while waited < PATIENCE:
         try:
             seen = yield from spent(asked, offer, terms)
+            stands = yield from _progress(stands, seen)
             if seen is not None and _stands(seen, offer, terms):
                 if (yield from tip(asked)) - seen.height + 1 >= offer.network.confirmations:
-                    return
+                    return replace(proof, payload={**proof.payload, "transaction": seen.txid}, txid=seen.txid[2:])
             elif seen is None and waited - sent >= _AGAIN:
                 sent, words = waited, ""
                 words = yield from _told(asked, proof.txid)
                 yield from submit(asked, raw)
+                if not stands:
+                    stands = "SEEN"
+                    yield Progress("SEEN", f"0x{proof.txid} was taken by a node")
         except _Failed:
             raise
         except NodeError as why:
@@ -54,6 +59,18 @@ def broadcast(offer: Offer, terms: Terms, proof: Proof, node: str) -> Steps[None
         pause = min(pause * 2, 4.0)
     raise PaymentInDoubt(f"0x{proof.txid} is in no block that stands after {PATIENCE:.0f} s{': ' + words if words else ''}",
                          rule="the same bytes go out again, never others (C5)")  # fmt: skip
+
+
+def _progress(stands: str, seen: Seen | None) -> Steps[str]:
+    """How far it has come since `stands`, told once."""
+    if seen is None:
+        if stands == "MINED":
+            yield Progress("INFLIGHT", "no longer in a block")
+        return "INFLIGHT" if stands == "MINED" else stands
+    if stands != "MINED":
+        failed = "" if seen.status == "success" else ", where it failed"
+        yield Progress("MINED", f"{seen.txid} in block {seen.height}{failed}", seen.fee)
+    return "MINED"
 
 
 class _Failed(NodeError):
