@@ -17,7 +17,7 @@ from x402_agent.primitives import checksum
 NOW = 1_800_000_000
 FACILITATOR = "0x857b06519E91e3A54538791bDbb0E22373e36b66"
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-TOKENS = [asset for asset in assets.assets() if asset.network.namespace == "eip155"]
+TOKENS = [asset for asset in assets.assets() if asset.network.namespace == "eip155" and not asset.native]
 ADDRESSES = st.binary(min_size=20, max_size=20).filter(lambda raw: raw >= (0xA00).to_bytes(20, "big"))
 PERMIT = (("permitted", "TokenPermissions"), ("spender", "address"), ("nonce", "uint256"), ("deadline", "uint256"),
           ("witness", "Witness"))  # fmt: skip
