@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 from .errors import LedgerError, NodeError, PolicyDenied, SettingsError
 from .ledger import IN_DOUBT, Transaction
-from .model import Money
+from .policy.fees import gas_of
 
 if TYPE_CHECKING:
     from .chains.replaced import Replacing
-    from .model import Asset, Hold
+    from .model import Hold
     from .payer import Payer
     from .steps import Steps
 
@@ -30,18 +30,12 @@ _RULE = "one account nonce, one transaction (C6)"
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What would take the place of a payment: `fee` is what it offers, `stands` the most that was offered so far, in atomic
-    units of the network's own `coin`."""
+    units of the network's own coin."""
 
     kind: Kind
     hold: Hold
-    coin: Asset
     stands: int
     fee: int
-
-    @property
-    def money(self) -> Money:
-        """The fee."""
-        return Money(self.fee, self.coin)
 
 
 def plan(payer: Payer, payment_id: str, kind: Kind, *, max_fee: int | None = None) -> Steps[Plan]:
@@ -62,13 +56,13 @@ def plan(payer: Payer, payment_id: str, kind: Kind, *, max_fee: int | None = Non
                           hint=f"x402-agent resume {hold.payment_id[:8]} --cancel offers more for that")  # fmt: skip
     stands = max([door.offered(hold.terms), *(row.fee_cap for row in before)])
     wanted = yield from door.outbid(offer, hold.terms, stands, node, cancel=kind == "cancel")
-    coin, most = door.coin(offer.network), door.most(payer.policy.chains) if max_fee is None else max_fee
+    coins, most = offer.network.coins, door.most(payer.policy.chains) if max_fee is None else max_fee
     if wanted > most:
         raise PolicyDenied(
-            f"{Money(stands, coin)} are offered, and no less than {Money(wanted, coin).text} would replace it; the limit is {Money(most, coin).text}",
-            rule="--max-fee, else the chain's cap (C8)", hint=f"--max-fee {Money(wanted, coin).text}",
+            f"{coins(stands)} of the network's coin are offered, and no less than {coins(wanted)} would replace it; the limit is {coins(most)}",
+            rule="--max-fee, else the chain's cap (C8)", hint=f"--max-fee {coins(wanted)}",
         )  # fmt: skip
-    return Plan(kind, hold, coin, stands, wanted)
+    return Plan(kind, hold, stands, wanted)
 
 
 def _open(payer: Payer, payment_id: str) -> Hold:
@@ -95,7 +89,7 @@ def _door(payer: Payer, hold: Hold) -> tuple[Replacing, str]:
 def send(payer: Payer, made: Plan) -> Steps[tuple[Transaction, str]]:
     """Sign it, write it down, hand it to a node. -> the row, and a node's words ("" for none), which prove nothing (C5).
 
-    Raises SigningFailed, LedgerError when another process was faster.
+    Raises SigningFailed, BudgetExceeded for `[gas.NETWORK]`, LedgerError when another process was faster.
     """
     hold, (door, node) = made.hold, _door(payer, made.hold)
     offer, terms, cancel = hold.offer, hold.terms, made.kind == "cancel"
@@ -105,7 +99,7 @@ def send(payer: Payer, made: Plan) -> Steps[tuple[Transaction, str]]:
         txid, offer.network.id, terms.payer, terms.anchor.number, made.kind, offer.asset.id, terms.payer if cancel else offer.pay_to,
         0 if cancel else offer.amount, 1, made.fee, raw,
     )  # fmt: skip
-    payer.ledger.replace(row, hold.payment_id)
+    payer.ledger.replace(row, hold.payment_id, gas_of(payer.policy, offer.network, made.fee))
     row = payer.ledger.launch(row.txid)
     return (yield from _hand(door, hold, row, node))
 

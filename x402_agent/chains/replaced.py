@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from ..model import Asset, ChainRules, Network, Offer, Terms
+    from ..model import ChainRules, Network, Offer, Terms
     from ..steps import Steps
     from . import Signer
 
@@ -25,9 +25,6 @@ class Spent(NamedTuple):
 
 class Replacing(Protocol):
     """`Chain.replacing`, where a chain has it: fees are in atomic units of its own coin, all that is signed has the payment's account nonce."""
-
-    def coin(self, network: Network) -> Asset:
-        """What fees are paid in."""
 
     def most(self, rules: ChainRules) -> int:
         """The most that one transaction may offer where nobody says otherwise."""

@@ -29,10 +29,9 @@ def replaced(settings: Settings, payment: str, kind: Kind, max_fee: str, *, yes:
                             hint="the same command as the signer's user")  # fmt: skip
     ledger, row = found(settings, payment)
     network = assets.network(row.network)
-    coin = assets.coin(network) if network else None
-    if coin is None:
-        raise LedgerError(f"{row.network} left the table, or its coin is not in it", rule="assets.toml")
-    most = units_of(max_fee, coin.decimals, "--max-fee", "0.02") if max_fee else None
+    if network is None:
+        raise LedgerError(f"{row.network} left the table", rule="assets.toml")
+    most = units_of(max_fee, network.decimals, "--max-fee", "0.02") if max_fee else None
     with sandbox_payer(settings) if ledger.sandbox else own_payer() as payer:
         _replace(payer, row.payment_id, kind, most, yes=yes)
         return list(payer.resume(row.payment_id))
@@ -44,7 +43,8 @@ def _replace(payer: Payer, payment_id: str, kind: Kind, most: int | None, *, yes
     what = f"{offer.money} to {offer.pay_to}, the same payment again" if kind == "bump" else f"a transaction that moves nothing, instead of {offer.money}"
     say(f"  {kind:9} {what}")
     say(f"  nonce     {made.hold.terms.anchor.number} of {made.hold.terms.payer}: of all forms at most one can settle")
-    say(f"  fee       {made.money.text} {made.coin.symbol}, {made.stands} atomic units are offered now")
+    coins = offer.network.coins
+    say(f"  fee       {coins(made.fee)} of the coin of {offer.network.name}; {coins(made.stands)} are offered now")
     ask_person(yes)
     sent, words = drive(send(payer, made))
     say(f"  written down, then handed to a node: {sent.txid}{': ' + words if words else ''}")

@@ -45,9 +45,10 @@ class Broadcasts(Opened):
         found: bool = self._job(lambda store: transactions.build(store, made, pending, limits), write=True, full=True).run()
         return found
 
-    def replace(self, made: Transaction, payment_id: str) -> None:
-        """Write down, durably, what may take the place of an open payment under its account nonce. Raises LedgerError (transactions.replace)."""
-        self._job(lambda store: transactions.replace(store, made, payment_id), write=True, full=True).run()
+    def replace(self, made: Transaction, payment_id: str, limits: Sequence[Limit] = ()) -> None:
+        """Write down, durably, what may take the place of an open payment under its account nonce. Raises LedgerError (transactions.replace),
+        BudgetExceeded for `limits`."""  # fmt: skip
+        self._job(lambda store: transactions.replace(store, made, payment_id, limits), write=True, full=True).run()
 
     def replacements(self, network: str, account: str, number: int) -> list[Transaction]:
         """What was written down to take the place of the payment with this account nonce, oldest first."""

@@ -144,19 +144,20 @@ def build(store: Store, made: Transaction, pending: int, limits: Sequence[Limit]
     return True
 
 
-def replace(store: Store, made: Transaction, payment_id: str) -> None:
+def replace(store: Store, made: Transaction, payment_id: str, limits: Sequence[Limit]) -> None:
     """Write down what may take the place of an open payment, under its account nonce, as BUILT.
 
     Raises LedgerError for a payment that is at its end, or another's nonce; for a bump of one that is being cancelled; and for
-    bytes, or a fee, that another process has written down meanwhile.
+    bytes, or a fee, that another process has written down meanwhile. BudgetExceeded: each form counts in `limits` beside the others.
     """
+    store.now()
+    afford(store, made.network, made.fee_cap, limits)
     row = store.db.execute("SELECT state, network, from_address, account_nonce FROM x402_payments WHERE payment_id = ?", (payment_id,)).fetchone()
     if row is None or row[0] not in states.IN_DOUBT - {"QUARANTINE", "PROVING"} or tuple(row[1:]) != (made.network, made.account, made.account_nonce):
         raise LedgerError("no open payment has this account nonce", rule="what is replaced is still open", payment_id=payment_id)
     before = beside(store, made.network, made.account, made.account_nonce)
     if any(each.fee_cap >= made.fee_cap or (each.kind == "cancel" != made.kind) for each in before):
         raise LedgerError("another process has replaced it meanwhile", rule="each form offers more than the one before", payment_id=payment_id)
-    store.now()
     _insert(store, made)
 
 

@@ -125,7 +125,7 @@ def test_a_multisig_payee_of_either_network_is_an_account(ground, offer):
 
 
 def test_the_fee_is_the_estimate_floored_and_capped(ground, offer):
-    assert ground.prepared(offer()) == Anchor(f"fee={180 * 4}", 0)
+    assert ground.prepared(offer()) == Anchor(f"fee={180 * 4}", 0, 180 * 4)
     ground.told["/v2/fees/transaction"] = b'{"estimations":[{"fee":1},{"fee":3},{"fee":9}]}'
     assert ground.prepared(offer()).text == "fee=180"
     ground.told["/v2/fees/transaction"] = b'{"estimations":[{"fee":1},{"fee":99999999999},{"fee":9}]}'

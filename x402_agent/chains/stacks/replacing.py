@@ -23,18 +23,11 @@ from .signing import checked, fee_of, own, unsigned
 from .transaction import Spending, Transaction
 
 if TYPE_CHECKING:
-    from ...model import Asset, ChainRules, Network, Offer, Terms
+    from ...model import ChainRules, Network, Offer, Terms
     from ...steps import Steps
     from .. import Signer
 
-__all__ = ["again", "coin", "most", "offered", "outbid", "signed", "who_spent"]
-
-
-def coin(network: Network) -> Asset:
-    """What fees are paid in."""
-    found = assets.asset(network, "STX")
-    assert found is not None, "every Stacks network of the table has its coin"
-    return found
+__all__ = ["again", "most", "offered", "outbid", "signed", "who_spent"]
 
 
 def most(rules: ChainRules) -> int:
