@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,11 @@ def python():
 
 
 @pytest.fixture(scope="session")
-def official(python):
-    """`with official(script, arguments, stdin)`: the origin where a script of this folder listens."""
+def official_by():
+    """`with official_by(python, script, arguments, stdin)`: the origin where a script of this folder listens."""
 
     @contextmanager
-    def start(script, *arguments, stdin=""):
+    def start(python, script, *arguments, stdin=""):
         command = [python, HERE / script, *arguments]
         direct = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         pipe = subprocess.PIPE
@@ -43,6 +44,12 @@ def official(python):
                 process.kill()
 
     return start
+
+
+@pytest.fixture(scope="session")
+def official(official_by, python):
+    """The same by the Python of the official package."""
+    return partial(official_by, python)
 
 
 @pytest.fixture(scope="module")
