@@ -275,6 +275,20 @@ def test_a_plan_holds_its_terms_through_the_service(running):
     assert len(box.payments()) == 2
 
 
+def test_a_quote_tells_what_each_offer_costs_and_that_the_account_over_there_has_too_little(running):
+    box = running()
+    with box.agent() as payer:
+        url = box.payer.sandbox.url("/joke")
+        quote = payer.quote(url)
+        (key,) = box.payer.balances._seen
+        known = box.payer.balances.known(quote.chosen, key[1])
+        assert quote.costs == (10_000,) and known == box.payer.box.balance(box.payer.box.payer_address)
+        box.payer.balances._seen[key] = float("inf"), 9_999
+        poor = payer.quote(url)
+        assert poor.chosen is None and poor.costs == (10_000,) and "has only 0.009999" in poor.offers[0][1]
+    assert not box.payments()
+
+
 def test_who_pays_first_does_so_over_there_and_its_gas_counts_there(running):
     """The agent has no node; a seller is shown what stands on the chain, and the service's own limit on gas holds."""
     box, seller = running(), Seller()

@@ -264,8 +264,7 @@ def _rows(quote: Quote) -> list[tuple[Offer, str, str]]:
     """Each offer, why it is not the one, and what it costs all told in dollars, "" where nobody knows."""
     from ..policy import dollars
 
-    costs = quote.costs or tuple(offer.micros for offer, _ in quote.offers)
-    return [(offer, why, "" if cost is None else dollars(cost)) for (offer, why), cost in zip(quote.offers, costs, strict=True)]
+    return [(offer, why, "" if cost is None else dollars(cost)) for (offer, why), cost in zip(quote.offers, quote.costs, strict=True)]
 
 
 def _left(payer: Payer, quote: Quote) -> str:

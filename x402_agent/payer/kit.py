@@ -65,7 +65,7 @@ class Quote:
     """What a URL asks and what policy makes of it. Nothing was signed or held.
 
     `understood` is False for a 402 that no dialect reads; `status` is the answer to the unpaid request. `costs` stands beside
-    `offers`: what each costs all told, in millionths of a dollar, None where nobody knows; empty where a signer was asked.
+    `offers`: what each costs all told, in millionths of a dollar, None where nobody knows.
     """
 
     status: int

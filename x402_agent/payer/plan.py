@@ -70,7 +70,7 @@ class Row:
         """What it costs all told, in millionths of a dollar: 0 for what is free or not paid, None where nobody knows."""
         if self.offer is None:
             return 0
-        return self.quote.costs[0] if self.quote.costs else self.offer.micros
+        return self.quote.costs[0]
 
 
 @dataclass(frozen=True)

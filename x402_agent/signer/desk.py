@@ -310,14 +310,15 @@ class Desk:
     def quote(self, ask: Ask, challenge: Challenge) -> Quote:
         """What the service's policy makes of a challenge."""
         told = self.link.ask({"op": "quote", **ask_out(ask), **challenge_out(challenge)})
-        over = [(challenge.offers[each.whole("offer", len(challenge.offers) - 1)], each.text("why", 4096))
-                for each in told.each("offers", 64)]  # fmt: skip
+        said = told.each("offers", 64)
+        over = [(challenge.offers[each.whole("offer", len(challenge.offers) - 1)], each.text("why", 4096)) for each in said]
+        costs = tuple(each.whole("cost", 1 << 256) if each.has("cost") else None for each in said)
         chosen = next((offer for offer, why in over if not why), None)
         limits = limits_in(told)
         for limit, each in zip(limits, told.each("limits", 64), strict=True):
             self.spending[limit.scope, limit.window, limit.unit] = each.whole("spent", 1 << 62)
         reason = error_in(told.inner("reason")) if told.has("reason") else None
-        return Quote(402, True, chosen, tuple(over), challenge.passed_over, reason, limits)
+        return Quote(402, True, chosen, tuple(over), challenge.passed_over, reason, limits, costs=costs)
 
     def spent(self, limits: Iterable[Limit], *, realm: str = "") -> list[Left]:
         """What counted against each limit of the last quote."""

@@ -10,6 +10,7 @@ from .. import tasks
 from ..errors import PolicyDenied
 from ..flow import FREES, prove, prove_hold
 from ..ledger.quotas import ONE
+from ..payer.paying import Paying
 from ..transport.fetch import drive
 from . import purses, shelf
 from .nouns import ask_in, challenge_in, error_out, hold_out, limits_out, proof_out, slips_in
@@ -127,12 +128,15 @@ def _close(session: Session, told: Fields, tail: bytes) -> dict[str, Any] | None
 def _quote(session: Session, told: Fields, _: bytes) -> dict[str, Any]:
     ask, kit = _asked(session, told)
     challenge = challenge_in(told, ask)
-    payer, made = session.payer, kit.judge(ask, challenge)
+    payer = session.payer
+    session.drive(kit, payer.balances.ask(challenge.offers, Paying(payer, ask).wallet))
+    made = kit.judge(ask, challenge)
     chosen = [(made.offer, "")] if made.offer else []
     realm = "test" if made.offer and made.offer.network.testnet else "real"
     spent = payer.ledger.spent(made.limits, realm="sandbox" if payer.sandboxed else realm)
     limits = [{**row, "spent": str(one.spent)} for row, one in zip(limits_out(made.limits), spent, strict=True)]
-    offers = [{"offer": challenge.offers.index(offer), "why": why} for offer, why in (*chosen, *made.passed_over)]
+    offers = [{"offer": challenge.offers.index(offer), "why": why, **({} if (cost := made.micros(offer)) is None else {"cost": str(cost)})}
+              for offer, why in (*chosen, *made.passed_over)]  # fmt: skip
     return {"offers": offers, "limits": limits, "reason": error_out(made.error) if made.error else None}
 
 
