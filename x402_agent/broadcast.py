@@ -1,7 +1,7 @@
-"""Our own transactions: planned, shown to a person, written down, broadcast, followed. Only a person's command starts one.
+"""An allowance of ours, given or taken back: planned, shown to a person, written down, broadcast, followed; at a person's command only.
 
-No call of the paying path comes here: an allowance is never given because a seller asks (D3, C18), and a transfer counts in
-no budget of its own. Generators of Fetch and Sleep steps, driven by `fetch.drive`; what the ledger must know it knows
+No call of the paying path comes here: an allowance is never given because a seller asks (D3, C18). A transfer is another room's
+(transfers.py), which `resume` asks for its own rows. Generators of Fetch and Sleep steps, driven by `fetch.drive`; what the ledger must know it knows
 before a byte leaves.
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from . import replacing, transfers
 from .chains.evm import reads, transaction
-from .chains.evm.eip3009 import address_bytes
 from .chains.evm.rpc import Node
 from .errors import (
     LedgerError,
@@ -25,7 +25,6 @@ from .errors import (
 from .ledger import Transaction
 from .model import Money
 from .policy.fees import gas_of
-from .replacing import REPLACES, follow
 from .secret import Secret
 from .steps import Sleep
 
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from .payer import Payer
     from .steps import Steps
 
-__all__ = ["Plan", "node_of", "plan", "plan_transfer", "resume", "send"]
+__all__ = ["Plan", "node_of", "plan", "resume", "send"]
 
 PATIENCE = 120.0  # seconds that a command follows its own transaction
 _AGAIN = 15.0  # seconds after which the same bytes are handed to a node once more
@@ -47,9 +46,9 @@ _HINT = "x402-agent resume {}"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an approve, revoke or transfer would do. `amount` and `had` in atomic units, `gas` in units of gas.
+    """What an approve or revoke would do. `amount` and `had`, the allowance on chain, in atomic units, `gas` in units of gas.
 
-    `had` is the allowance on chain, for a transfer the balance; `mark` the ledger's, from before the chain was read.
+    `mark` is the ledger's, from before the chain was read.
     """
 
     kind: str
@@ -70,8 +69,7 @@ class Plan:
     @property
     def data(self) -> bytes:
         """Its calldata; raises SigningFailed."""
-        make = transaction.transfer if self.kind == "transfer" else transaction.approve
-        return make(self.party, self.amount)
+        return transaction.approve(self.party, self.amount)
 
     @property
     def fee_cap(self) -> int:
@@ -104,26 +102,6 @@ def plan(payer: Payer, asset: Asset, spender: str, amount: int, *, max_fee: int)
     kind = "approve" if amount else "revoke"
     made = Plan(kind, asset, owner, spender, amount, had, 0, reads.Fees(0, None), mark)
     return made if made.enough else _afforded(payer, (yield from _priced(node, made, max_fee)))
-
-
-def plan_transfer(payer: Payer, asset: Asset, to: str, amount: int, *, max_fee: int) -> Steps[Plan]:
-    """The same for a transfer of `amount` atomic units to `to`. Whoever sends it holds the money in a budget first.
-
-    Raises SigningFailed too for a recipient that is no account to pay (R1, R2) and for more than the account has.
-    """
-    node, owner = node_of(payer, asset.network), _account(payer, asset)
-    try:
-        target = address_bytes(to)
-    except ValueError as why:
-        raise SigningFailed(f"the recipient {why}") from None
-    if int.from_bytes(target) < 0xA00 or target in (address_bytes(asset.address), address_bytes(owner)) or amount <= 0:
-        raise SigningFailed("nothing is sent to nobody, to the token or to ourselves", rule="recipients (R1)")
-    yield from _contracts(node, asset.address)
-    had = yield from reads.balance(node, asset.address, owner)
-    if had < amount:
-        raise SigningFailed(f"{owner} has {Money(had, asset)}, not {Money(amount, asset).text}", rule="balance on chain")
-    made = Plan("transfer", asset, owner, to, amount, had, 0, reads.Fees(0, None), 0)
-    return _afforded(payer, (yield from _priced(node, made, max_fee)))
 
 
 def _afforded(payer: Payer, made: Plan) -> Plan:
@@ -232,10 +210,10 @@ def _finish_others(
             continue
         say(f"an earlier one is under way: {row.txid}")
         pending = yield from reads.nonce(node, made.owner)
-        if made.kind != "transfer" and payer.ledger.next_nonce(row.network, row.account, pending) < row.account_nonce:
+        if payer.ledger.next_nonce(row.network, row.account, pending) < row.account_nonce:
             waits.append(row)
             continue
-        after, _ = yield from _follow(payer, node, row, patience, say)
+        after, _ = yield from (transfers.follow(payer, row, patience, say) if row.kind == transfers.KIND else _follow(payer, node, row, patience, say))
         if after.state == "INFLIGHT":
             raise PaymentInDoubt(
                 f"the earlier transaction {row.txid} is still without a receipt; nothing new was signed",
@@ -287,7 +265,7 @@ def _look(payer: Payer, node: Node, row: Transaction) -> Steps[Transaction]:
         return payer.ledger.follow(row.txid, "INFLIGHT", note="no longer in a block") if row.state == "MINED" else row
     if mined.ok and not _proved(row, mined):
         raise NodeError(f"{node!r} shows a success without its log", rule="status and logs (C4)")
-    if mined.ok and row.state == "INFLIGHT" and row.kind != "transfer":
+    if mined.ok and row.state == "INFLIGHT":
         yield from _allowed(payer, node, row)
     note = "" if mined.ok else "was mined and reverted"
     is_final = yield from _final(node, mined)
@@ -326,10 +304,9 @@ def _gone(node: Node, row: Transaction) -> Steps[bool]:
 
 
 def _proved(row: Transaction, mined: Mined) -> bool:
-    """Whether the receipt holds the token's own Approval, or Transfer, of exactly this amount (ERC-20)."""
+    """Whether the receipt holds the token's own Approval of exactly this amount (ERC-20)."""
     token = row.asset.rpartition(":")[2].lower()
-    event = reads.TRANSFER if row.kind == "transfer" else reads.APPROVAL
-    topics = (event, *("0x" + who[2:].lower().rjust(64, "0") for who in (row.account, row.party)))
+    topics = (reads.APPROVAL, *("0x" + who[2:].lower().rjust(64, "0") for who in (row.account, row.party)))
     return any(
         log.address == token and log.topics == topics and int.from_bytes(log.data) == row.amount for log in mined.logs
     )
@@ -357,10 +334,10 @@ def resume(payer: Payer, prefix: str = "", *, patience: float = 5.0) -> Steps[li
     """
     found = []
     for row in payer.ledger.transactions(open_only=True):
-        if row.state == "BUILT" or not row.txid.startswith(prefix or "0x"):
+        if row.state == "BUILT" or not row.txid.startswith(prefix):
             continue
         try:
-            after, words = yield from follow(payer, row) if row.kind in REPLACES else _resume(payer, row, patience)
+            after, words = yield from replacing.follow(payer, row) if row.kind in replacing.REPLACES else _resume(payer, row, patience)
         except (NodeError, SettingsError) as why:
             after, words = row, why.what
         found.append((row, after, words))
@@ -375,6 +352,9 @@ def _resume(payer: Payer, row: Transaction, patience: float) -> Steps[tuple[Tran
         raise SettingsError(f"{row.asset} left the table", rule="what is not in assets.toml is never asked for")
     node = node_of(payer, asset.network)
     what = "revoke" if row.kind == "revoke" else f"{row.kind} of {Money(row.amount, asset)}"
+    if row.kind == transfers.KIND:
+        after, words = yield from transfers.follow(payer, row, patience)
+        return after, f"{what}: {'final' if after.state == 'CONFIRMED' else after.note or words or 'in a block, not final yet'}"
     if row.state == "MINED":
         after = yield from _look(payer, node, row)
         return after, f"{what}: {'final' if after.state == 'CONFIRMED' else after.note or 'in a block, not final yet'}"

@@ -13,7 +13,7 @@ from x402_agent.ledger import SqliteLedger
 from x402_agent.sandbox import Sandbox
 from x402_agent.sandbox.node import answer_rpc
 from x402_agent.secret import Veiled
-from x402_agent.steps import Fetch, Fetched, Sleep
+from x402_agent.steps import Fetch, Fetched, Progress, Sleep
 
 NODE = "https://node.example/v2/needle"
 NETWORK = "eip155:84532"
@@ -52,6 +52,8 @@ class World:
         if isinstance(step, Sleep):
             self.slept += step.seconds
             self.at_sleep()
+            return None
+        if isinstance(step, Progress):
             return None
         assert isinstance(step, Fetch)
         sent = json.loads(step.content)

@@ -89,9 +89,9 @@ def test_sweep_sends_all_of_a_token_once_a_person_says_so(run, box):
 
 
 @pytest.mark.parametrize("words, said", [
-    (("--to", OTHER, "--network", "tron", "--token", "USDT"), "sends nothing on tron"), (("--to", "0x12", "--network", "base-sepolia"), "recipient"),
+    (("--to", "TBvJUBXorwBPzqvV38vjDgegj5Eh6g2Tsq", "--network", "tron", "--token", "USDT"), "no node of tron"), (("--to", "0x12", "--network", "base-sepolia"), "recipient"),
     (("--to", "TBvJUBXorwBPzqvV38vjDgegj5Eh6g2Tsq"), "recipient"), (("--to", OTHER, "--account", "nobody"), "no account is called so"),
-    (("--to", OTHER, "--token", "DOGE"), "no token"), (("--to", OTHER, "--network", "base"), "no node"), (("--to", OTHER, "--account", "t"), "is no EVM account"),
+    (("--to", OTHER, "--token", "DOGE"), "no token"), (("--to", OTHER, "--network", "base"), "no node"), (("--to", OTHER, "--account", "t"), "is no account of base-sepolia"),
 ], ids=str)  # fmt: skip
 def test_what_is_not_swept(run, words, said):
     done = run("sweep", *words, "--yes")

@@ -44,7 +44,8 @@ class Chain(Protocol):
     its unix time, 0 where no node says it), `needs(network, account, node) -> Steps[int]` (what a usual transaction of that
     account takes by the node's own prices, in atomic units of the network's coin), and, where the payer pays its network,
     `fee(offer, rules) -> Money`: from memory, the most that this takes beside the price, in its own coin. What must be
-    set before it can pay at all, `unset(offer, node, rules) -> str` says, in words, or "".
+    set before it can pay at all, `unset(offer, node, rules) -> str` says, in words, or "". `keeps` is what an account must hold of the coin
+    to be one, where there is such a rule.
 
     One with `broadcast(offer, terms, proof, node) -> Steps[Proof | None]` takes offers of the method `transfer`, which pay first. The
     proof's payload names `transaction`, its id as its chain writes it. `broadcast` hands the same bytes to nodes, yields

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
+_LEAST = 8  # characters of a transaction's id, where it does not begin with 0x: a payment's are hex, too
+
 
 def run(
-    payment: Annotated[str, typer.Argument(help="A payment id or its start, 0x… for a transaction of yours; nothing for all that is open.")] = "",
+    payment: Annotated[str, typer.Argument(help="A payment id or its start, or that of a transaction of yours (0x…); nothing for all that is open.")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the goods of this one payment to a new file.")] = None,
     bump: Annotated[bool, typer.Option("--bump", help="A payment of yours that no block takes: the same one again, at a higher fee.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Put a transaction that moves nothing in its place.")] = False,
@@ -71,7 +73,7 @@ def _settled(settings: Settings, payment: str, output: Path | None) -> tuple[lis
     kept = [] if settings.signer else ledgers(settings)
     opened = [(ledger.sandbox, bool(ledger.open_payments())) for ledger in kept]
     kinds = [sandbox for sandbox, _ in opened]
-    own = payment.startswith("0x")  # one of our own transactions
+    own = payment.startswith("0x") or any(ledger.transaction(payment) for ledger in kept if len(payment) >= _LEAST)
     if own:
         payment, box = _transaction(settings, payment)
         kinds = [box]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import Money, PaymentInDoubt, PolicyDenied, Settings, SettingsError, WalletError, assets, chains
-from ..broadcast import Plan, plan_transfer, send
+from .. import Money, PaymentInDoubt, Settings, SettingsError, WalletError, assets, chains
+from ..transfers import everything, send
 from ..transport.fetch import drive
 from ..wallet import FAMILIES
 from .common import Json, as_json, errors, sandbox_payer, say
@@ -16,10 +16,14 @@ from .wallet_approve import ask_person, asset_of, network_of, units_of
 from .wallet_held import accounts_of, held, own_address, usual
 
 if TYPE_CHECKING:
-    from .. import Asset, Payer, Policy
+    from .. import Asset, Policy
+    from ..ledger import Transaction
     from ..model import Network
+    from ..transfers import Planned
 
 __all__ = ["fund", "sweep"]
+
+FEES = {"eip155": "0.001", "solana": "0.001", "stacks": "0.05", "tron": "50"}  # whole coins that a sweep may cost where nobody says more
 
 # What an account needs of its network's own coin, for people: the price comes on top of it, in the token that is asked. A node says how
 # much; the figure beside it is a usual one, for who has none, and says so.
@@ -93,68 +97,60 @@ def _of(micros: int, asset: Asset) -> str:
 
 def sweep(
     to: Annotated[str, typer.Option("--to", help="The address that gets it: another wallet of yours.")],
-    token: Annotated[str, typer.Option(help="USDC, or another token of the table.")] = "USDC",
+    token: Annotated[str, typer.Option(help="USDC, or another token or coin of the table.")] = "USDC",
     network: Annotated[str, typer.Option(help="base, polygon, …; not needed where one node is set.")] = "",
     account: Annotated[str, typer.Option(help="Which named account of the wallet; the one that pays if not given.")] = "",
-    max_fee: Annotated[str, typer.Option("--max-fee", help="The most that gas may cost, in the network's own coin.")] = "0.001",
+    max_fee: Annotated[str, typer.Option("--max-fee", help="The most that its fee may be, in whole coins of the network; 0.001 of EVM and Solana, 0.05 STX, 50 TRX if not given.")] = "",
     wait: Annotated[float, typer.Option(help="Seconds to wait for its block.")] = 120.0,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="In the sandbox that `sandbox up` runs.")] = False,
     json: Json = False,
 ) -> None:
-    """Send all of a token from an account of yours to an address, by a person: agents and programs have no such call.
+    """Send all of a token or coin from an account of yours to an address, by a person: agents and programs have no such call.
 
-    What payments in doubt may still take stays behind. EVM only; it costs gas, shown first and capped by --max-fee. Needs a node.
-    If it ends in doubt: x402-agent resume.
+    What payments in doubt may still take stays behind, of a coin also what fees need. It costs a fee, shown first and capped by --max-fee.
+    Needs a node. If it ends in doubt: x402-agent resume.
+
+    Examples: x402-agent wallet sweep --to 0x… --network base · x402-agent wallet sweep --to T… --token USDT --network tron
     """
     with errors(json):
         settings = Settings.load()
         if settings.signer is not None or len(settings.slip):
             raise SettingsError("whoever pays from a purse or through a signer does not empty the wallet", rule="a person sweeps",
                                 hint="as the wallet's own user, without X402_AGENT_SIGNER and X402_AGENT_SLIP")  # fmt: skip
-        asset = asset_of(token, network or network_of(settings, sandbox=sandbox))
-        if asset.network.namespace != "eip155":
-            raise SettingsError(f"this release sends nothing on {asset.network.name} by itself", rule="wallet sweep is for EVM",
-                                hint="open the account in a wallet of that chain, with the same words")  # fmt: skip
-        limit = units_of(max_fee, 18, "--max-fee", "0.001")
+        if not 0 <= wait <= 86_400:
+            raise SettingsError("a wait is from 0 to a day", rule="--wait", hint="--wait 120")
         with sandbox_payer(settings) if sandbox else own_payer() as payer:
+            asset = asset_of(token, network or (payer.policy.networks[0] if sandbox else network_of(settings, sandbox=False)))
+            where = asset.network
+            limit = units_of(max_fee or FEES[where.namespace], where.decimals, "--max-fee", FEES[where.namespace])
             payer.wallet = payer.wallet.named(account)
-            if not payer.wallet.address(asset.network.namespace):
-                what = "is no EVM account" if payer.wallet.signers else "no account is called so"
+            if not payer.wallet.address(where.namespace):
+                what = f"is no account of {where.name}" if payer.wallet.signers else "no account is called so"
                 raise WalletError(f"{account[:40]!r}: {what}", rule="--account", hint="x402-agent wallet account list")
-            made, kept = _planned(payer, asset, to, limit)
-            _show(made, kept)
+            made = drive(everything(payer, asset, to, max_fee=limit))
+            _show(made)
             ask_person(yes)
             try:
                 sent = drive(send(payer, made, patience=wait, say=lambda text: say(f"  {text}")))
             except KeyboardInterrupt:
                 raise PaymentInDoubt("interrupted; what was written down may be under way", hint="x402-agent resume") from None
-            facts = {"network": asset.network.id, "asset": asset.id, "from": made.owner, "to": made.party, "amount": str(made.amount),
-                     "kept": str(kept), "transaction": sent.txid if sent else "", "state": sent.state if sent else ""}  # fmt: skip
-            if json:
-                as_json(facts)
-            else:
-                print(f"{facts['state'].lower()}  {Money(made.amount, asset)} to {made.party}  {facts['transaction']}")
+            _tell(made, sent, json=json)
 
 
-def _planned(payer: Payer, asset: Asset, to: str, limit: int) -> tuple[Plan, int]:
-    """The transfer of all that no open payment may still take, and how much that keeps back; raises PolicyDenied for nothing."""
-    where, owner = asset.network, payer.wallet.address(asset.network.namespace)
-    kept = sum(hold.offer.money.amount for hold in payer.ledger.open_payments()
-               if hold.terms.payer == owner and hold.offer.asset.id == asset.id)  # fmt: skip
-    chain: Any = payer.chains[where.namespace]
-    if not payer.settings.nodes.get(where.id):
-        raise SettingsError(f"no node of {where.name} is known", rule="X402_AGENT_NODES", hint=f"export X402_AGENT_NODES={where.name}=https://…")
-    have: int = drive(chain.balance(asset, owner, payer.settings.nodes[where.id]))
-    if have <= kept:
-        raise PolicyDenied(f"{owner} has {Money(have, asset)}, and payments in doubt may take {Money(kept, asset).text} of it",
-                           rule="nothing is left to send", hint="x402-agent resume")  # fmt: skip
-    return drive(plan_transfer(payer, asset, to, have - kept, max_fee=limit)), kept
+def _show(made: Planned) -> None:
+    where, asset = made.offer.network, made.offer.asset
+    say(f"  send      {made.offer.money} from {made.owner}")
+    say(f"  to        {made.offer.pay_to}")
+    if made.kept:
+        say(f"  stays     {Money(made.kept, asset).text}, which fees and payments in doubt may still take")
+    say(f"  fee       at most {where.coins(made.cost)} of the coin of {where.name}")
 
 
-def _show(made: Plan, kept: int) -> None:
-    say(f"  send      {Money(made.amount, made.asset)} from {made.owner}")
-    say(f"  to        {made.party}")
-    if kept:
-        say(f"  stays     {Money(kept, made.asset).text}, which payments in doubt may still take")
-    say(f"  gas       at most {made.asset.network.coins(made.fee_cap)} of the coin of {made.asset.network.name} ({made.gas} gas)")
+def _tell(made: Planned, sent: Transaction, *, json: bool) -> None:
+    offer = made.offer
+    if json:
+        as_json({"network": offer.network.id, "asset": offer.asset.id, "from": made.owner, "to": offer.pay_to, "amount": str(offer.amount),
+                 "kept": str(made.kept), "transaction": sent.txid, "state": sent.state, "fee": str(sent.fee_paid or "")})  # fmt: skip
+    else:
+        print(f"{sent.state.lower()}  {offer.money} to {offer.pay_to}  {sent.txid}")

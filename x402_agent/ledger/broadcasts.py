@@ -100,13 +100,13 @@ class Broadcasts(Opened):
         return list(self._job(read, write=False).run())
 
     def transaction(self, prefix: str) -> Transaction | None:
-        """The one whose id begins so (with or without 0x, at least 4 hex digits), None when there is none or several."""
-        start = "0x" + prefix.lower().removeprefix("0x")
+        """The one whose id begins so (hex with or without 0x, at least 4 characters), None when there is none or several."""
+        hex_ = "0x" + prefix.lower().removeprefix("0x")
 
         def read(store: Store) -> Transaction | None:
-            query = f"SELECT {transactions.COLUMNS} FROM x402_transactions WHERE txid >= ? AND txid < ? LIMIT 2"
-            found = store.db.execute(query, (start, start + "g")).fetchall()
-            return transactions.transaction_of(found[0]) if len(found) == 1 and len(start) >= 6 else None
+            query = f"SELECT {transactions.COLUMNS} FROM x402_transactions WHERE (txid >= ?1 AND txid < ?1 || '~') OR (txid >= ?2 AND txid < ?2 || '~') LIMIT 2"
+            found = store.db.execute(query, (prefix, hex_)).fetchall()
+            return transactions.transaction_of(found[0]) if len(found) == 1 and len(hex_) >= 6 else None
 
         found: Transaction | None = self._job(read, write=False).run()
         return found

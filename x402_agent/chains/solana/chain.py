@@ -26,6 +26,7 @@ class Solana:
     """Scheme exact, and transfers that pay first, on every `solana` network of the table. Stateless: one instance serves every thread."""
 
     namespace = "solana"
+    keeps = 6_960 * 128  # lamports that an account must hold to be one: they are never sent away
 
     def refuses(self, offer: Offer, payer: str) -> str:
         """Why this offer cannot be paid from `payer`, in words, or "" (rows A1, A6, D14, P2, R1, R2, R9)."""

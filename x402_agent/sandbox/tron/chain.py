@@ -321,18 +321,18 @@ class Chain:
         ran = self._machine.run(tx.owner, tx.to, tx.data, keep=True, value=tx.value, gas=limit + before)
         if ran.halt:
             return ran, _HALTS.get(ran.halt, "UNKNOWN"), limit
-        return ran, "SUCCESS" if ran.ok else "REVERT", max(0, ran.gas - before)
+        return ran, "SUCCESS" if ran.ok else "REVERT", max(0, ran.gas + ran.refund - before)
 
     # -- state --------------------------------------------------------------------------------------------------------
 
     def call(self, to: bytes, data: bytes, caller: bytes = bytes(20), *, value: int = 0) -> tuple[Ran, int]:
-        """Run code and forget what it changed: what it returned, and the energy that it used."""
+        """Run code and forget what it changed: what it returned, and the energy that it used. TVM gives none back for what was cleared."""
         with self._lock:
             self._advance()
             last = self._blocks[-1]
             self._machine.block(last.number + 1, max(self._time(), last.timestamp) // 1000)
             ran = self._machine.run(caller, to, data, keep=False, value=value, gas=GAS)
-            return ran, max(0, ran.gas - intrinsic(data))
+            return ran, max(0, ran.gas + ran.refund - intrinsic(data))
 
     def install(self, address: bytes, code: bytes) -> None:
         """Put runtime code at an address."""
