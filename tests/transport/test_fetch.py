@@ -7,12 +7,14 @@ import re
 import socket
 import threading
 import time
-from functools import partial
+from functools import cache, partial
 
 import anyio
 import pytest
 
+import tls
 from x402_agent.steps import MAX_BODY, Fetch, Sleep
+from x402_agent.transport.fetch import _authorities as authorities
 from x402_agent.transport.fetch import drive, fetch, fetch_async
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
@@ -24,7 +26,7 @@ class Server:
 
     def __init__(self, *script):
         self.script = list(script)
-        self.seen = []
+        self.seen, self.context = [], None
         self.sock = socket.create_server(("127.0.0.1", 0))
         self.port = self.sock.getsockname()[1]
         self.thread = threading.Thread(target=self._serve, daemon=True)
@@ -42,6 +44,11 @@ class Server:
             threading.Thread(target=self._answer, args=(one,), daemon=True).start()
 
     def _answer(self, one):
+        try:
+            one = one if self.context is None else self.context.wrap_socket(one, server_side=True)
+        except OSError:
+            one.close()
+            return
         with one:
             self.seen.append(self._request(one))
             answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
@@ -186,3 +193,16 @@ def test_drive_performs_fetches_and_pauses(serve):
         return got.content
 
     assert drive(steps()) == b"hi"
+
+
+def test_a_server_that_nobody_vouches_for_is_no_server_and_who_vouches_is_read_once(get, serve, monkeypatch, tmp_path):
+    server, trusting = tls.pair(tmp_path)
+    read, honest = [], authorities.__wrapped__
+    monkeypatch.setattr("x402_agent.transport.fetch._authorities", cache(lambda: read.append(0) or honest()))
+    plain, hidden = serve(OK), serve(OK)
+    hidden.context = server
+    assert [get(Fetch("GET", plain.url())).status for _ in range(2)] == [200, 200] and read == []
+    secure = Fetch("GET", f"https://localhost:{hidden.port}/")
+    assert [get(secure).status for _ in range(2)] == [0, 0] and read == [0] and hidden.seen == []
+    monkeypatch.setattr("x402_agent.transport.fetch._authorities", lambda: trusting)
+    assert get(secure).status == 200

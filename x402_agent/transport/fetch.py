@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import time
 from contextlib import aclosing
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..steps import Call, Fetch, Fetched, Progress, Sleep, Walk
 from .streams import DEADLINE, install
 
 if TYPE_CHECKING:
+    import ssl
+
     from ..steps import Steps
 
 __all__ = ["drive", "drive_async", "fetch", "fetch_async"]
@@ -151,6 +154,19 @@ def _request(lib: Any, step: Fetch) -> Any:
     return lib.Request(step.method, url, content=content, headers=headers, extensions={"timeout": timeout})
 
 
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Who vouches for a server, read once in a process: each reading takes some 30 ms, and a payment may ask five times."""
+    import httpx2
+
+    return httpx2.create_ssl_context(trust_env=False)
+
+
+def _verify(step: Fetch) -> ssl.SSLContext | bool:
+    """What a transport checks servers by; without TLS there is nothing to check, so nothing is read for it."""
+    return False if step.url[:5].lower() == "http:" else _authorities()
+
+
 def _fetch(step: Fetch) -> Fetched:
     import httpx2
 
@@ -158,7 +174,7 @@ def _fetch(step: Fetch) -> Fetched:
     outer = DEADLINE.get()
     token = DEADLINE.set(end if outer is None else min(end, outer))  # a drip lasts no longer than a silence
     try:
-        with httpx2.HTTPTransport(trust_env=False) as transport:
+        with httpx2.HTTPTransport(verify=_verify(step), trust_env=False) as transport:
             install(transport)
             reply = transport.handle_request(_request(httpx2, step))
             try:
@@ -182,7 +198,7 @@ async def _fetch_async(step: Fetch) -> Fetched:
 
     try:
         with anyio.fail_after(step.timeout):
-            async with httpx2.AsyncHTTPTransport(trust_env=False) as transport:
+            async with httpx2.AsyncHTTPTransport(verify=_verify(step), trust_env=False) as transport:
                 reply = await transport.handle_async_request(_request(httpx2, step))
                 try:
                     body = b""
