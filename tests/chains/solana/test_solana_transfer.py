@@ -50,10 +50,12 @@ class Bench:
         return terms, CHAIN.prove(offer, terms, self.signer)
 
     def send(self, offer, terms, proof, node="", **lies):
-        """-> how far it was told to have come."""
+        """-> how far it was told to have come; what that cost is in `took`."""
         told = []
         drive(bent(CHAIN.broadcast(offer, terms, proof, node or self.node), told, **lies))
-        return [each.state for each in told if isinstance(each, Progress)]
+        told = [each for each in told if isinstance(each, Progress)]
+        self.took = told[-1].fee
+        return [each.state for each in told]
 
     def fate(self, offer, terms, node="", **lies):
         return drive(bent(CHAIN.fate(offer, terms, node or self.node), **lies))
@@ -138,7 +140,7 @@ def test_SOL_moves_from_account_to_account_and_comes_back_by_the_chains_word(ben
     terms, proof = bench.made(offer)
     bench.send(offer, terms, proof)
     assert bench.lamports(bench.box.pay_to) == before + 5_000_000 and bench.fate(offer, terms) == "settled"
-    assert bench.lamports(bench.account) == ours - 5_000_000 - 5_001
+    assert bench.lamports(bench.account) == ours - 5_000_000 - 5_001 and bench.took == 5_001
     assert drive(CHAIN.lookup(offer, terms, proof.payload["transaction"], bench.node)) == "paid"
     back = bench.offer(3_000_000, bench.sol, pay_to=bench.account)
     theirs = bench.ground.seller
@@ -216,6 +218,42 @@ def test_one_node_of_two_is_enough_to_send_and_to_see(bench):
     assert bench.fate(offer, terms) == "settled"
 
 
+def test_a_replay_by_anybody_moves_nothing_in_time_or_later(bench):
+    offer = bench.offer(1_000_000, bench.sol)
+    terms, proof = bench.made(offer)
+    bench.send(offer, terms, proof)
+    ours, theirs = bench.lamports(bench.account), bench.lamports(bench.box.pay_to)
+    for seconds in (0, 30, 600):
+        bench.box.warp(seconds)
+        with pytest.raises(NodeError, match=r"already been processed|Blockhash not found"):
+            drive(reads.send(transfer.node_of(offer, bench.node, ""), proof.payload["raw"]))
+        assert (bench.lamports(bench.account), bench.lamports(bench.box.pay_to)) == (ours, theirs)
+
+
+def behind(lie):
+    """A lie of the node under its other name alone."""
+
+    def only(step):
+        return (yield from lie(step)) if step.url.startswith("http://localhost") else (yield step)
+
+    return only
+
+
+def test_C1_a_stale_node_beside_an_honest_one_neither_stops_nor_frees_anything(bench):
+    offer = bench.offer()
+    terms, proof = bench.made(offer)
+    both = bench.node.replace("127.0.0.1", "localhost") + "|" + bench.node
+    nothing = {"context": {"slot": 1}, "value": [None]}
+    stale = {"getSignatureStatuses": behind(says(nothing)), "getTransaction": behind(says(None)), "getSignaturesForAddress": behind(says([])),
+             "sendTransaction": behind(says("5" * 88))}  # fmt: skip
+    assert bench.send(offer, terms, proof, both, **stale) == ["SEEN", "MINED"]
+    assert bench.fate(offer, terms, both, **stale) == "settled"
+    lost, _ = bench.made(offer)
+    bench.box.warp(100)
+    old = behind(says({"absoluteSlot": anchored(lost.anchor).slot, "blockHeight": 1}))
+    assert bench.fate(offer, lost, both, getEpochInfo=old) == "unknown" and bench.fate(offer, lost, both) == "dead"
+
+
 def test_C4_a_status_without_the_transaction_is_a_word(bench, hasty):
     offer = bench.offer()
     terms, proof = bench.made(offer)
@@ -266,6 +304,20 @@ def test_one_that_failed_in_a_final_block_is_told_with_its_fee_and_moves_nothing
     (mined,) = (each for each in told if isinstance(each, Progress))
     assert (mined.state, mined.fee) == ("MINED", 5_001) and "where it failed" in mined.words
     assert drive(CHAIN.lookup(offer, terms, proof.payload["transaction"], bench.node)) == "another"
+
+
+@pytest.mark.parametrize(("after", "told"), [(0, SOL + 1), (SOL + 1, 5_001), (None, None)])
+def test_what_it_cost_is_what_a_block_shows_and_never_less_than_Solana_takes(bench, after, told):
+    offer = bench.offer()
+    terms, proof = bench.made(offer)
+
+    def balances(answer):
+        if answer["result"] is not None:
+            answer["result"]["meta"]["preBalances"][0] = SOL + 1
+            answer["result"]["meta"]["postBalances"] = [] if after is None else [after]
+
+    bench.send(offer, terms, proof, getTransaction=bends(balances))
+    assert bench.took == told
 
 
 def test_one_that_failed_in_a_block_that_is_not_final_may_still_come(bench, lost):
@@ -346,7 +398,7 @@ def test_R9_a_payee_without_an_account_is_paid_only_where_policy_allows_its_rent
     assert anchored(terms.anchor).opens == 1
     bench.send(offer, terms, proof)
     assert bench.box.balance(offer.pay_to) == 10_000 and bench.fate(offer, terms) == "settled"
-    assert bench.lamports(bench.account) == before - RENT - 5_001
+    assert bench.lamports(bench.account) == before - RENT - 5_001 and bench.took == RENT + 5_001 == terms.anchor.cost
     again, second = bench.made(offer, terms.anchor)  # it is there by now: nothing is paid for it twice
     bench.send(offer, again, second)
     assert bench.lamports(bench.account) == before - RENT - 2 * 5_001 and bench.box.balance(offer.pay_to) == 20_000

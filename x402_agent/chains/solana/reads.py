@@ -81,13 +81,12 @@ class Status(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A transaction: its slot, whether it failed, the message that was signed, what it moved, and its fee in lamports."""
+    """A transaction: its slot, whether it failed, the message that was signed, and what it moved."""
 
     slot: int
     failed: bool
     message: bytes
     moved: tuple[Moved, ...]
-    fee: int
 
 
 def _whole(value: object) -> int:
@@ -227,7 +226,7 @@ def found(node: Node, signature: str, commitment: str = CONFIRMED) -> Steps[Foun
         message = raw[1 + 64 * count :]
         moved = _moved(meta.get("preTokenBalances") or (), meta.get("postTokenBalances") or ())
         coins = _coins(message, meta.get("preBalances") or (), meta.get("postBalances") or ())
-        return Found(_whole(answer["slot"]), meta["err"] is not None, message, moved + coins, _whole(meta.get("fee") or 0))
+        return Found(_whole(answer["slot"]), meta["err"] is not None, message, moved + coins)
 
     wanted = {"encoding": "base64", "commitment": commitment, "maxSupportedTransactionVersion": 0}
     made: Found | None = yield from node.read(read, "getTransaction", signature, wanted, limit=_WIDE)

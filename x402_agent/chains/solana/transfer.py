@@ -55,9 +55,15 @@ def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anc
     plain = Anchored(b"", opens=int(opens))
     most = yield from _most(asked, offer, payer, rules, plain)
     offered = yield from reads.priority(asked, *(holder(offer, each) for each in (payer, offer.pay_to)))
-    price = max(1, min(offered, most * 1_000_000 // units(plain)))
-    cost = _SIGNATURE + -(-price * units(plain) // 1_000_000) + (_rent(offer) if opens else 0)
-    return Anchor(Anchored(*(yield from reads.latest(asked)), price, plain.opens).text, cost=cost)
+    plain = plain._replace(price=max(1, min(offered, most * 1_000_000 // units(plain))))
+    blockhash, last, slot = yield from reads.latest(asked)
+    made = plain._replace(blockhash=blockhash, last=last, slot=slot)
+    return Anchor(made.text, cost=_fee(made) + (_rent(offer) if opens else 0))
+
+
+def _fee(fixed: Anchored) -> int:
+    """Lamports that Solana takes for it, whether it fails or not: by the units that it asks for, not by those that it uses."""
+    return _SIGNATURE + -(-fixed.price * units(fixed) // 1_000_000)
 
 
 def _most(asked: Node, offer: Offer, payer: str, rules: ChainRules, plain: Anchored) -> Steps[int]:
@@ -106,7 +112,7 @@ def broadcast(offer: Offer, fixed: Terms, proof: Proof, node: str) -> Steps[None
     Returns only when the seller can see the money. Raises NodeError for one that stands there and failed, PaymentInDoubt once
     its blockhash has ended or PATIENCE has; what a node says to a broadcast proves nothing (C5).
     """
-    watch = _Watch(node_of(offer, node, "").each(), proof.payload["transaction"], message(offer, fixed))
+    watch = _Watch(node_of(offer, node, "").each(), proof.payload["transaction"], offer, fixed)
     last, waited, sent, pause, why = anchored(fixed.anchor).last, 0.0, -_AGAIN, 0.25, f"in no block after {PATIENCE:.0f} s"
     while waited < PATIENCE:
         depth = yield from watch.look()
@@ -129,8 +135,9 @@ def broadcast(offer: Offer, fixed: Terms, proof: Proof, node: str) -> Steps[None
 class _Watch:
     """One transaction as all nodes of its network see it, and where it `stands` by them. What one does not say the next may."""
 
-    def __init__(self, nodes: list[Node], txid: str, ours: bytes) -> None:
-        self.nodes, self.txid, self.ours = nodes, txid, ours
+    def __init__(self, nodes: list[Node], txid: str, offer: Offer, fixed: Terms) -> None:
+        self.nodes, self.txid, self.payer, self.ours = nodes, txid, fixed.payer, message(offer, fixed)
+        self.price, self.fee = offer.amount if offer.asset.native else 0, _fee(anchored(fixed.anchor))
         self.stands = self.words = ""
 
     def _each(self, ask: Callable[[Node], Steps[T]]) -> Steps[list[T]]:
@@ -162,9 +169,15 @@ class _Watch:
             return
         one = min(ours, key=lambda each: each.failed)
         self.stands = "MINED"
-        yield Progress("MINED", f"{self.txid} in slot {one.slot}{', where it failed' if one.failed else ''}", one.fee)
+        yield Progress("MINED", f"{self.txid} in slot {one.slot}{', where it failed' if one.failed else ''}", self._took(one))
         if one.failed:
             raise NodeError(f"{self.txid} stands in slot {one.slot} and failed", rule="only what is final ends it")
+
+    def _took(self, one: reads.Found) -> int | None:
+        """Lamports that it cost beside its price: its fee, and rent of what it opened; None where the node shows no balance of ours."""
+        price = 0 if one.failed else self.price
+        rows = (each.before - each.after - price for each in one.moved if (each.owner, each.mint) == (self.payer, ""))
+        return next((max(self.fee, took) for took in rows), None)
 
     def over(self, height: int) -> Steps[bool]:
         """Whether every node that answers has made final blocks above this height."""
