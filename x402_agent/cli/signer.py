@@ -66,7 +66,7 @@ def run(
             if json:
                 as_json({"ready": True, "socket": str(path), "agents": {str(uid): name for uid, name in agents.items()}})
             else:
-                print(f"signer   {path}, user {os.geteuid()}\npays     {payer.wallet.address('eip155')}")
+                print(f"signer   {path}, user {os.geteuid()}\npays     {', '.join(filter(None, map(payer.wallet.address, KEYS)))}")
                 for uid, name in agents.items():
                     print(f"agent    {name}, user {uid}{'; the same user as the signer: no boundary' if uid == os.geteuid() else ''}")
                 print("Ready! (^C to quit)")
@@ -119,7 +119,7 @@ def _payer() -> Payer:
     if os.environ.get("X402_AGENT_SLIP"):
         raise SettingsError("a signer pays from no slip", rule="X402_AGENT_SLIP", hint="unset it")
     made = own_payer()
-    signer = made.wallet.signer("eip155")
+    signer = next(iter(made.wallet.signers), None)
     if signer is None or isinstance(signer, LockedSigner):
         raise WalletError("there is no key" if signer is None else "the wallet is locked", rule="a signer signs",
                           hint="x402-agent wallet new, X402_AGENT_PASSPHRASE_FILE=/path")  # fmt: skip
