@@ -13,7 +13,7 @@ from typing import Any
 
 from .model import Asset, Network
 
-__all__ = ["asset", "asset_by_id", "assets", "network", "networks"]
+__all__ = ["asset", "asset_by_id", "assets", "coin", "network", "networks"]
 
 # CAIP-2 namespace -> CAIP-19 asset namespace ("erc20" in CAIP-21, "token" and "slip44" in the namespaces' own profiles)
 _NAMESPACE = {"eip155": "erc20", "solana": "token", "stacks": "sip010", "tron": "trc20"}
@@ -88,6 +88,11 @@ def networks() -> tuple[Network, ...]:
 def asset(where: Network, address: str) -> Asset | None:
     """The token at this address of this network, or None. ASCII only: a homoglyph is another address."""
     return _tables().assets.get((where.id, _fold(where, address))) if address.isascii() else None
+
+
+def coin(where: Network) -> Asset | None:
+    """The network's own coin, in which its fees are paid, or None where the table lacks it."""
+    return _tables().ids.get(f"{where.id}/{_COIN[where.namespace]}")
 
 
 def asset_by_id(caip19: str) -> Asset | None:

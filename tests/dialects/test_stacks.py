@@ -183,3 +183,32 @@ def test_what_the_relay_holds_is_in_doubt_and_not_refused(reason, refused):
     answer = Reply(402, Headers([("payment-response", encoded({"success": False, "errorReason": reason}))]))
     claim = X402().receipt(answer, offer)
     assert judge(402, claim, fresh=True) == ("UNKNOWN", refused)
+
+
+NEWER = "SN3VMHXEN64ZZF71JQ5VESXDWTR301XTTXGF4J8F1.sbtc-token"
+
+
+def test_a_testnet_that_was_made_anew_has_two_contracts_of_one_word():
+    newer = assets.asset(assets.network("stacks-testnet"), NEWER)
+    assert newer.symbol == "sBTC" and assets.asset(newer.network, "sbtc") is not newer
+    account, _, name = NEWER.partition(".")
+    for extra in ({"tokenType": "sBTC"}, {"tokenContract": {"address": account, "name": name}}):
+        assert read(asset=NEWER, extra=extra).offers[0].asset is newer
+    with pytest.raises(ChallengeInvalid):
+        read(asset=NEWER, extra={"tokenType": "USDCx"})
+    assert read_v1(tokenContract={"address": account, "name": name}).offers[0].asset is newer
+    with pytest.raises(ChallengeInvalid):  # the word of another token than the contract's
+        read_v1(tokenType="USDCx", tokenContract={"address": account, "name": name})
+
+
+@pytest.mark.parametrize("said, claim", [
+    ({"tx_id": "0x12", "status": "confirmed"}, (True, "0x12", False)),
+    ({"tx_id": "0x12", "status": "pending"}, (None, "0x12", True)),
+    ({"tx_id": "0x12", "status": "failed"}, (False, "0x12", False)),
+    ({"success": False, "status": "confirmed", "transaction": "0x34", "tx_id": "0x12"}, (False, "0x34", False)),
+    ({"tx_id": 7, "status": []}, (None, "", False)),
+])  # fmt: skip
+def test_the_receipt_of_the_draft(said, claim):
+    (offer,) = read(extra={"tokenType": "sBTC"}).offers
+    found = X402().receipt(Reply(200, Headers([("payment-response", encoded(said))])), offer)
+    assert (found.success, found.transaction, found.waiting) == claim

@@ -70,7 +70,7 @@ def _again(kit: Kit, hold: Hold) -> Choice:
     if payer.live is not None:
         door = payer.live.door(payer) or door
     kit.rules = payer.policy
-    challenge = Challenge(hold.offer.dialect, (hold.offer,))
+    challenge = Challenge(hold.offer.dialect, (replace(hold.offer, value=None),))
     facts: Any = _Besides(kit.paying.facts)
     return choose(kit.rules, ask, challenge, kit.paying.refuses, door=door, facts=facts)
 
@@ -84,7 +84,7 @@ def _under(kit: Kit, hold: Hold, choice: Choice) -> Hold:
         if _name(reason) not in seen:
             raise PolicyDenied(f"{reason.what}: that came up while a person was asked about something else",
                                rule=reason.rule, hint="the same call again asks anew", payment_id=hold.payment_id)  # fmt: skip
-    return replace(hold, offer=choice.offer, limits=choice.limits, stop=kit.rules.stop)
+    return replace(hold, offer=kit.costed(choice.offer, hold.terms.anchor), limits=choice.limits, stop=kit.rules.stop)
 
 
 def _name(reason: Reason) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .. import recovery, tasks
+from ..assets import coin
 from ..errors import NoAcceptableOffer, PaymentError, PolicyDenied
 from ..flow import pay
 from ..ledger.budget import left_words
@@ -17,6 +18,7 @@ from ..ledger.states import outcome
 from ..model import QUOTA, Money, Receipt
 from ..policy import Choice, choose, locked
 from ..policy.fees import gas_of
+from ..policy.value import with_fee
 from ..steps import (
     Approve,
     Aside,
@@ -262,8 +264,12 @@ class Kit:
         signer = self.payer.signer(step.offer.network.namespace, self.paying.address(step.offer))
         reserve = bool(self.asks) or step.anchor.number >= 0 or step.anchor.cost > 0 or not signer.local
         gas = gas_of(self.rules, step.offer.network, step.anchor.cost) if step.anchor.cost else ()
-        return self.payer.ledger.hold(step.ask, step.offer, self.terms(step.offer, step.anchor), step.limits, reserve=reserve,
+        return self.payer.ledger.hold(step.ask, self.costed(step.offer, step.anchor), self.terms(step.offer, step.anchor), step.limits, reserve=reserve,
                                       stop=self.payer.policy.stop, gas=gas)  # fmt: skip
+
+    def costed(self, offer: Offer, anchor: Anchor) -> Offer:
+        """The offer as budgets of dollars count it: with what its network takes of us, where somebody knows what that is worth."""
+        return with_fee(offer, coin(offer.network), anchor.cost, self.paying.facts) if anchor.cost else offer
 
     def terms(self, offer: Offer, anchor: Anchor) -> Terms:
         """Payer, nonce and lifetime of our own for an offer, from now on."""

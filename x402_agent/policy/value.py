@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .facts import Facts
     from .rules import Policy
 
-__all__ = ["doubt", "ratio", "valued", "worth"]
+__all__ = ["doubt", "ratio", "valued", "with_fee", "worth"]
 
 _MOST = 2**53
 
@@ -23,6 +23,12 @@ def valued(policy: Policy, offer: Offer, facts: Facts) -> Offer:
     if offer.asset.peg == "USD" or (value := worth(facts, offer.asset, offer.amount + offer.fee_cap)) is None:
         return offer
     return replace(offer, value=value)
+
+
+def with_fee(offer: Offer, coin: Asset | None, units: int, facts: Facts) -> Offer:
+    """The offer with what its network takes of us, at most `units` of its own coin, counted in dollars, too, where the price source knows that coin."""
+    more = None if coin is None or not units or offer.micros is None else worth(facts, coin, units)
+    return offer if more is None else replace(offer, value=(offer.micros or 0) + more)
 
 
 def worth(facts: Facts, asset: Asset, units: int) -> int | None:

@@ -36,8 +36,8 @@ def differs(fields: Mapping[str, Any], hold: Hold) -> str:
     network = said("network")
     if network is not None and (not isinstance(network, str) or assets.network(network) is not offer.network):
         wrong.append("network")
-    wrong += ["payer"] if not _same(said("payer"), hold.terms.payer, offer.network) else []
-    wrong += ["payTo"] if not all(_same(said(name), offer.pay_to, offer.network) for name in ("payTo", "to")) else []
+    wrong += ["payer"] if not all(_same(said(name), hold.terms.payer, offer.network) for name in ("payer", "sender_address")) else []
+    wrong += ["payTo"] if not all(_same(said(name), offer.pay_to, offer.network) for name in ("payTo", "to", "recipient_address")) else []
     amount = said("amount")
     if amount is not None and not _fits(amount, offer.amount, below=offer.scheme == "upto"):
         wrong.append("amount")

@@ -29,6 +29,7 @@ MAX_RECEIPT = 16 * 1024
 IDENTIFIER = "payment-identifier"
 SIGNED = "offer-receipt"
 WAITING = ("settlement_pending", "transaction_held", "transaction_pending")  # broadcast or queued, and not refused
+_DRAFT = {"confirmed": True, "success": True, "failed": False}
 _TOKEN = re.compile(r"[!-~]{1,128}").fullmatch
 _HINT = "x402-agent get --dry-run URL"
 
@@ -72,13 +73,15 @@ class X402:
             fields = strict.parse(strict.decode64(values[0])).fields
         except ChallengeInvalid:
             return Claim()
-        success, transaction = fields.get("success"), fields.get("transaction")
+        success, transaction = fields.get("success"), fields.get("transaction", fields.get("tx_id"))
+        status = fields.get("status") if "tx_id" in fields else None  # Stacks' draft says these two instead
+        told = _DRAFT.get(status) if isinstance(status, str) else None
         return Claim(
-            success if isinstance(success, bool) else None,
+            success if isinstance(success, bool) else told,
             transaction if isinstance(transaction, str) and _TOKEN(transaction) else "",
             fields,
             _signed_receipt(fields),
-            waiting=fields.get("errorReason") in WAITING,
+            waiting=fields.get("errorReason") in WAITING or status == "pending",
         )
 
 
