@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from typer.testing import CliRunner
@@ -104,6 +106,37 @@ def test_a_node_that_stands_still_or_is_behind_is_named(monkeypatch):
     (check,) = doctor_chains.nodes(settings)
     assert "is stale: its newest block, 5000, is 3 days old" in check.said and check.facts["nodes"][2]["ok"]
     assert where.name in check.name
+
+
+CHAIN = {"base-sepolia": b'{"jsonrpc":"2.0","id":1,"result":"0x14a34"}',
+         "solana-devnet": b'{"jsonrpc":"2.0","id":1,"result":"EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG"}',
+         "stacks-testnet": b'{"network_id": 2147483648, "stacks_tip_height": "\\u001b[31m"}',
+         "tron-nile": b'{"blockID": "0000000000000000d698d4192c56cb6be724a558448e2684802de4d6cd8690dc"}'}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHAIN)
+def test_a_node_that_names_its_chain_and_babbles_is_no_node(doctor, name):
+    class Babbles(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_response(200)
+            self.send_header("content-length", str(len(CHAIN[name])))
+            self.end_headers()
+            self.wfile.write(CHAIN[name])
+
+        def do_GET(self):
+            self.do_POST()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Babbles) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        done = doctor("--json", NODES=f"{name}=http://127.0.0.1:{server.server_port}/needle")
+        server.shutdown()
+    found = facts_of(done)[f"node {name}"]
+    assert done.exit_code == 1 and found["ok"] is False and found["nodes"][0]["block"] == 0
+    assert "needle" not in done.output and "\x1b" not in found["said"] and "(C3)" not in found["said"], found["said"]
 
 
 def test_each_family_says_what_to_type(doctor, monkeypatch):

@@ -133,7 +133,7 @@ def refund(payer: Payer, payment_id: str, transaction: str) -> int:
         raise NodeError(
             f"no final transfer from {offer.pay_to} back to {hold.terms.payer} is shown by this transaction",
             rule="a refund is credited only from the chain (V11)",
-            hint=f"X402_AGENT_NODES='{offer.network.name}=https://…'; a young transaction needs some minutes",
+            hint="a young transaction needs some minutes" if node else f"X402_AGENT_NODES='{offer.network.name}=https://…'",
         )
     payer.ledger.refunded(hold.payment_id, transaction, moved)
     return moved

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ... import assets
-from ...errors import SigningFailed
+from ...errors import NodeError, SigningFailed
 from ...model import NO_ANCHOR, Proof, Terms
 from ...primitives import checksum
 from . import eip3009, permit2
@@ -133,12 +133,14 @@ class Evm:
         return (yield from reads.native(Node(network, node), account))
 
     def tip(self, network: Network, node: str) -> Steps[tuple[int, int]]:
-        """The newest block and its time in unix seconds, 0 where the node does not say. Raises NodeError, SettingsError."""
+        """The newest block and its time in unix seconds. Raises NodeError, SettingsError."""
         from . import reads
         from .rpc import Node
 
-        number, at = (yield from reads.head(Node(network, node), "latest")) or ("0x0", 0)
-        return int(number, 16), at
+        asked = Node(network, node)
+        if (found := (yield from reads.head(asked, "latest"))) is None:
+            raise NodeError(f"{asked!r} shows no block", rule=asked.spec)
+        return int(found[0], 16), found[1]
 
     def needs(self, network: Network, account: str, node: str) -> Steps[int]:
         """Wei that one approve or transfer takes at most by the node's price of gas; raises NodeError, SettingsError."""
