@@ -87,13 +87,17 @@ class _Sqlite(Database):
             self._link.execute("pragma foreign_keys = on")
         except sqlite3.Error as cause:
             raise SettingsError(f"{path}: {cause}", rule="database") from None
-        self._link.row_factory = lambda cursor, row: {d[0]: v for d, v in zip(cursor.description, row, strict=True)}
 
     def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
-        return self._link.execute(sql, values).fetchall()
+        return list(self._named(self._link.execute(sql, values)))
 
     def each(self, sql: str) -> Iterator[dict[str, Any]]:
-        yield from self._link.execute(sql)
+        return self._named(self._link.execute(sql))
+
+    @staticmethod
+    def _named(cursor: sqlite3.Cursor) -> Iterator[dict[str, Any]]:
+        names = [column[0] for column in cursor.description or ()]
+        return (dict(zip(names, row, strict=True)) for row in cursor)
 
     def many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         self._link.executemany(sql, rows)
