@@ -66,7 +66,8 @@ class Database(ABC):
         try:
             yield
         except BaseException:
-            self.script("rollback")
+            with suppress(SettingsError, *self.errors):  # a connection that is gone took its transaction along
+                self.script("rollback")
             raise
         self.script("commit")
 
@@ -128,17 +129,29 @@ class _Postgres(Database):
         self.errors = (psycopg.Error,)
         parts = urlsplit(url)
         self.where = f"postgresql://{parts.hostname or ''}:{parts.port or 5432}{parts.path}, schema {schema}"
+        self._url, self._schema, self._lib, self._text = url, schema, psycopg, text
+        self._link = self._opened()
+
+    def _opened(self) -> Any:
         try:
-            self._link = psycopg.connect(url, autocommit=True, connect_timeout=_WAIT, row_factory=import_module("psycopg.rows").dict_row)
-            self._link.execute(f"create schema if not exists {schema}")
-            self._link.execute(f"set search_path to {schema}")
-        except psycopg.Error as cause:
-            raise SettingsError(f"{self.where}: {type(cause).__name__}", rule="database", hint="is it running, and may this user create a schema?") from None
+            link = self._lib.connect(self._url, autocommit=True, connect_timeout=_WAIT, row_factory=import_module("psycopg.rows").dict_row)
+            link.execute(f"create schema if not exists {self._schema}")
+            link.execute(f"set search_path to {self._schema}")
+        except self._lib.Error as cause:
+            hint = "is it running, and may this user create a schema?"
+            raise SettingsError(f"{self.where}: {type(cause).__name__}", rule="database", hint=hint) from None
         for kind in ("timestamp", "numeric"):
-            self._link.adapters.register_loader(kind, text)
+            link.adapters.register_loader(kind, self._text)
+        return link
+
+    def _run(self, sql: str, values: Sequence[object] | None = None) -> Any:
+        """A statement; on a new connection where the server has closed the old one, which may have been in a transaction then."""
+        if self._link.closed:
+            self._link = self._opened()
+        return self._link.execute(sql, values)
 
     def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
-        done = self._link.execute(sql.replace("?", "%s"), values)
+        done = self._run(sql.replace("?", "%s"), values)
         return done.fetchall() if done.description else []
 
     def each(self, sql: str) -> Iterator[dict[str, Any]]:
@@ -151,7 +164,7 @@ class _Postgres(Database):
             cursor.executemany(sql.replace("?", "%s"), rows)
 
     def script(self, sql: str) -> None:
-        self._link.execute(sql)
+        self._run(sql)
 
     def names(self) -> list[str]:
         found = self.rows("select tablename from pg_tables where schemaname = current_schema() order by tablename")

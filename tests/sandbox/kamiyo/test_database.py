@@ -146,3 +146,15 @@ def test_a_database_that_is_not_there(server):
             connect(url, "x402_kamiyo")
         assert words in str(caught.value)
         assert "hunter2" not in str(caught.value)
+
+
+def test_a_database_that_goes_away_opens_nothing_and_comes_back(fresh, till_on):
+    import psycopg
+
+    till = till_on(database=fresh)
+    token = till.buy()
+    with psycopg.connect(fresh, autocommit=True) as link:
+        link.execute("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and backend_type = 'client backend'")
+    assert till.get(x_payment_token=token).status_code == 500
+    assert till.get(x_payment_token=token).status_code == 200
+    assert till.box.seller.store.database.one("select requests_used as n from x402_payments") == {"n": 1}

@@ -99,7 +99,7 @@ def test_a_payment_lives_for_a_day(till):
 def test_a_token_is_kept_as_its_digest_alone(till):
     token = till.buy()
     database = till.box.seller.store.database
-    kept = [str(row) for table in database.names() for row in database.rows(f"select * from {table}")]
+    kept = [str(row) for table in database.names() for row in database.rows(f'select * from "{table}"')]
     assert token not in " ".join(kept)
     assert len(database.rows("select * from x402_tokens")) == 1
 

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from ...errors import SettingsError
 from ..messages import Answer, json_answer
 from ..routes import Route
 from ..seller import Seller, Visit
@@ -105,10 +106,13 @@ class Kamiyo(Seller):
 
     def handle(self, request: Request) -> Answer:
         """Decide, settle and note."""
+        away: tuple[type[Exception], ...] = (SettingsError, *self.store.database.errors)
         with self._lock:
-            self.store.tick()
             try:
+                self.store.tick()
                 answer = self._answer(request)
+            except away:
+                answer = json_answer(500, {"detail": "Internal server error"})  # its database is away: nobody comes in
             except (ValueError, RecursionError):
                 answer = json_answer(422, {"detail": "Invalid JSON body"})
             status = 0 if answer.ending == "drop" else answer.status
