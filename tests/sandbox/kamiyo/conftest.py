@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import time
 
 import httpx2
 import pytest
@@ -96,8 +97,14 @@ def database(request):
 
 @pytest.fixture
 def till(database):
-    with Sandbox(seller="kamiyo", database=database) as box:
+    with Sandbox(seller="kamiyo", database=database, clock=standing()) as box:
         yield Till(box)
+
+
+def standing():
+    """A clock on which no time passes but what a test lets pass: no block comes by itself."""
+    now = time.time()
+    return lambda: now
 
 
 @pytest.fixture
@@ -106,7 +113,7 @@ def till_on():
     opened = []
 
     def make(**options: object) -> Till:
-        opened.append(Sandbox(seller="kamiyo", **options))
+        opened.append(Sandbox(seller="kamiyo", clock=standing(), **options))
         return Till(opened[-1])
 
     yield make

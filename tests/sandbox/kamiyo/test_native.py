@@ -11,7 +11,9 @@ def test_a_transfer_becomes_a_token_that_opens_paths_until_its_quota_is_used(til
     tx = till.pay(100_000, blocks=3)
     early = till.verify(tx)
     assert (early["is_valid"], early["error_message"], early["confirmations"]) == (False, "Insufficient confirmations: 3/6", 3)
-    till.box.mine(3)
+    till.box.mine(2)
+    assert till.verify(tx)["error_message"] == "Insufficient confirmations: 5/6"
+    till.box.mine(1)
     found = till.verify(tx)
     assert (found["is_valid"], found["amount_usdc"], found["from_address"]) == (True, 0.1, till.box.payer_address)
     assert (found["to_address"], found["error_message"]) == (till.box.pay_to, None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections import defaultdict
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import SettingsError
@@ -141,25 +141,46 @@ class Tenants:
     def analytics(self, tenant: Tenant, days: int) -> dict[str, Any]:
         """What a tenant had verified in so many days, in the service's words."""
         since = (datetime.fromisoformat(self.now()) - timedelta(days=days)).isoformat(" ", "milliseconds")
-        where = 'from "X402Verification" where "tenantId" = ? and "createdAt" > ?'
-        day = 'substr(cast("createdAt" as varchar(30)), 1, 10)'
-        hour = 'substr(cast("createdAt" as varchar(30)), 12, 2)'
-        counted = "count(*) as n, coalesce(sum(success), 0) as good"
-        query = self._database.rows
-        total = query(f'select {counted}, coalesce(avg("responseTimeMs"), 0) as ms {where}', tenant.id, since)[0]
-        trend = query(f"select {day} as d, {counted} {where} group by {day} order by d", tenant.id, since)
-        chains = query(f'select chain, {counted}, coalesce(sum(cast(round("amountUsdc" * 1000000) as bigint)), 0) as micros {where} group by chain order by chain', tenant.id, since)
-        hours = {row["h"]: row for row in query(f'select {hour} as h, avg("responseTimeMs") as ms {where} group by {hour}', tenant.id, since)}
-        number = int(total["n"])
+        hour = 'substr(cast("createdAt" as varchar(30)), 1, 13)'
+        rows = self._database.rows(
+            f'select {hour} as hour, chain, count(*) as n, sum(success) as good, coalesce(sum("responseTimeMs"), 0) as ms,'
+            ' coalesce(sum(cast(round("amountUsdc" * 1000000) as bigint)), 0) as micros'
+            f' from "X402Verification" where "tenantId" = ? and "createdAt" > ? group by {hour}, chain',
+            tenant.id, since,
+        )  # fmt: skip
+        total = _Sum()
+        days_of: dict[str, _Sum] = defaultdict(_Sum)
+        chains: dict[str, _Sum] = defaultdict(_Sum)
+        hours: dict[int, _Sum] = defaultdict(_Sum)
+        for row in rows:
+            for each in (total, days_of[row["hour"][:10]], chains[row["chain"]], hours[int(row["hour"][11:])]):
+                each.add(row)
         return {
-            "total_verifications": number,
-            "trend_data": [{"date": row["d"], "verifications": int(row["n"]), "successful": int(row["good"])} for row in trend],
-            "chain_data": [{"chain": row["chain"], "verifications": int(row["n"]), "successful": int(row["good"]),
-                            "amount_usdc": int(row["micros"]) / 1_000_000} for row in chains],
-            "success_rate": round(100 * int(total["good"]) / number, 2) if number else 0.0,
-            "response_time_data": [{"hour": h, "avg_ms": float(Decimal(hours[f"{h:02d}"]["ms"] or 0)) if f"{h:02d}" in hours else 0.0} for h in range(24)],
-            "avg_response_time_ms": round(float(Decimal(total["ms"])), 1),
+            "total_verifications": total.n,
+            "trend_data": [{"date": day, "verifications": each.n, "successful": each.good} for day, each in sorted(days_of.items())],
+            "chain_data": [{"chain": chain, "verifications": each.n, "successful": each.good, "amount_usdc": each.micros / 1_000_000}
+                           for chain, each in sorted(chains.items())],
+            "success_rate": round(100 * total.good / total.n, 2) if total.n else 0.0,
+            "response_time_data": [{"hour": hour, "avg_ms": hours[hour].mean} for hour in range(24)],
+            "avg_response_time_ms": total.mean,
         }  # fmt: skip
+
+
+class _Sum:
+    """Verifications added up: how many, how many were good, milliseconds, atomic units."""
+
+    def __init__(self) -> None:
+        self.n = self.good = self.ms = self.micros = 0
+
+    def add(self, row: dict[str, Any]) -> None:
+        self.n += int(row["n"])
+        self.good += int(row["good"])
+        self.ms += int(row["ms"])
+        self.micros += int(row["micros"])
+
+    @property
+    def mean(self) -> float:
+        return round(self.ms / self.n, 1) if self.n else 0.0
 
 
 def _month(now: str) -> str:
