@@ -148,7 +148,7 @@ def migrate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the statements, and run none.")] = False,
     rollback: Annotated[bool, typer.Option("--rollback", help="Take the newest change back.")] = False,
     to: Annotated[int, typer.Option("--to", min=-1, help="With --rollback: take back every change above this number.")] = -1,
-    restore: Annotated[Path | None, typer.Option("--restore", exists=True, dir_okay=False, help="Put the rows of an export in the place of what is here.")] = None,
+    restore: Annotated[Path | None, typer.Option("--restore", help="Put the rows of an export in the place of what is here.")] = None,
     backup: Backup = None,
     seller: Who = "kamiyo",
     database: Url = "",

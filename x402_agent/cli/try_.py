@@ -12,7 +12,7 @@ import typer
 
 from .. import Payer, Settings
 from .arrows import Arrows
-from .common import Chain, as_json, errors, row
+from .common import Chain, SellerName, as_json, errors, row
 
 if TYPE_CHECKING:
     import httpx
@@ -22,7 +22,7 @@ __all__ = ["run"]
 LINES = """
 now in Python:
   from x402_agent import Payer
-  with Payer.sandbox({chain}) as payer, payer.client() as http:
+  with Payer.sandbox({options}) as payer, payer.client() as http:
       reply = http.get(payer.sandbox.url("/joke"))
       print(reply.text, reply.extensions["payment"])
 
@@ -32,6 +32,7 @@ next: x402-agent log · x402-agent sandbox up --scenario settles_then_500 · x40
 def run(
     scenario: Annotated[str, typer.Option(help="What the pretend seller does; `sandbox scenarios` lists them.")] = "honest",
     chain: Chain = "evm",
+    seller: SellerName = "shop",
     json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the transcript.")] = False,
 ) -> None:
     """Make a first paid request: a real signature, a machine of the chain's own, test money, no account, no internet."""
@@ -42,9 +43,10 @@ def run(
             if not json:
                 sys.stdout.write(text + "\n")
 
-        with Payer.sandbox(scenario, chain=chain, ledger=settings.sandbox_ledger, serve=True, settings=settings) as payer:
+        with Payer.sandbox(scenario, chain=chain, seller=seller, ledger=settings.sandbox_ledger, serve=True, settings=settings) as payer:
             box = payer.box
             assert box is not None
+            path = "/joke" if "/joke" in box.routes else next(each for each, route in box.routes.items() if route.price)
             write(f"sandbox  {box.url('')}    test money; nothing leaves this machine")
             arrows = Arrows(
                 write, ledger=_short(settings.sandbox_ledger), per_call=payer.policy.per_call,
@@ -54,13 +56,14 @@ def run(
             )  # fmt: skip
             payer.trace = arrows
             with payer.client(timeout=40) as http:
-                reply = http.get(box.url("/joke"))
+                reply = http.get(box.url(path))
             arrows.flush()
             payment = payer.ledger.payment(reply.extensions["payment"].payment_id)
             on_chain = box.transaction(payment.transaction) if payment.transaction else None
             write(f'"{_joke(reply)}"')
-            named = "" if chain == "evm" else f'chain="{chain}"'
-            write(LINES.replace("x402-agent ", f"{_program()} ").replace("{chain}", named))
+            named = {"chain": chain if chain != "evm" else "", "seller": seller if seller != "shop" else ""}
+            options = ", ".join(f'{name}="{value}"' for name, value in named.items() if value)
+            write(LINES.replace("x402-agent ", f"{_program()} ").replace("{options}", options).replace("/joke", path))
             if json:
                 as_json({"status": reply.status_code, "body": reply.text, "payment": row(payment, sandbox=True),
                          "read_back": on_chain is not None})  # fmt: skip

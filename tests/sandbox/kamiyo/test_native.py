@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from x402_agent.sandbox.token import raw_address
+from x402_agent.sandbox.token import raw_address, selector, tail, word
 
 
 def test_a_transfer_becomes_a_token_that_opens_paths_until_its_quota_is_used(till):
@@ -62,9 +62,14 @@ def test_another_token_that_moves_the_same_amount_is_no_payment(till):
     ground = till.box.ground
     fake = bytes.fromhex("11" * 20)
     ground.chain.install(fake, ground.chain.code(ground.token.address))
-    sent = ground.chain.send(ground.operator, fake, bytes.fromhex("40c10f19") + raw_address(till.box.pay_to).rjust(32, b"\0") + (10**6).to_bytes(32))
+    text = tail(b"USDC")
+    named = b"".join(map(word, (128, 128 + len(text), 128 + 2 * len(text), 6))) + text * 3
+    for call, arguments in (("initialize(string,string,string,uint8)", named), ("mint(address,uint256)", word(raw_address(till.box.pay_to)) + word(10**6))):
+        sent = ground.chain.send(ground.operator, fake, selector(call) + arguments)
+        assert sent.status == 1
     till.box.mine(6)
-    assert till.verify(sent.hash)["is_valid"] is False
+    assert sent.value == 10**6
+    assert till.verify(sent.hash)["error_message"] == "No USDC transfer to payment address found in transaction"
 
 
 def test_a_payment_is_its_first_callers_alone(till):

@@ -79,6 +79,7 @@ def test_a_change_is_shown_taken_back_with_a_copy_and_made_again(db, till_on):
     assert db("test")[0] == 1
     assert db("export", "nowhere")[0] == 2
     db("migrate")
+    assert db("migrate", "--restore", "nowhere.jsonl", "--yes")[0] == 1
     assert db("migrate", "--restore", undone["copy"], "--yes")[1]["restored"] == 2
     made = till_on(database=db.url)
     assert made.get(x_payment_token=token).status_code == 200
@@ -145,3 +146,11 @@ def test_scenarios_belong_to_one_seller():
     assert len(json.loads(done.stdout)) >= 30
     with Sandbox("valid_payment_402", seller="kamiyo") as box, pytest.raises(Exception, match="no scenario is called"):
         box.scenario = "settles_then_hangs"
+
+
+def test_try_buys_from_this_seller(monkeypatch, tmp_path):
+    monkeypatch.setenv("X402_AGENT_HOME", str(tmp_path))
+    done = CliRunner().invoke(app, ["try", "--seller", "kamiyo", "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert (found["status"], found["read_back"], found["payment"]["amount"]) == (200, True, "10000")
