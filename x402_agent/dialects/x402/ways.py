@@ -22,7 +22,9 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}").fullmatch
 
 
 def _evm(told: Told) -> Way:
-    """EIP-3009 or Permit2; raises Passed for any other way, and for Permit2 in version 1."""
+    """EIP-3009 or Permit2; raises Passed for any other way, for Permit2 in version 1, and for the network's coin."""
+    if told.asset.native:
+        raise Passed(f"{told.asset.symbol} is the network's coin, which no authorisation moves (A6)", broken=False)
     method = told.extra.get("assetTransferMethod")
     found = _METHODS.get(told.scheme, {}).get(method) if method is None or isinstance(method, str) else None
     if found is None or (found and told.version == 1):
