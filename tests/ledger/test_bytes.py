@@ -9,6 +9,7 @@ import sqlite3
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -117,13 +118,20 @@ def blank(at: int):
     return edit
 
 
+class Share(NamedTuple):
+    """One of so many parts, so that the processes of a long run divide them."""
+
+    part: int
+    parts: int
+
+
 def forgetful(found: dict[str, str]) -> dict[str, str]:
     return {where: what for where, what in found.items() if what not in ("refuses", "counts")}
 
 
-def some(places: list[int], most: int | None) -> list[int]:
-    """At most that many of them, spread out; None takes every one."""
-    return places if most is None else places[:: max(1, len(places) // most)]
+def some(places: list[int], most: int | Share) -> list[int]:
+    """At most that many of them, spread out, or a share of every one."""
+    return places[most.part :: most.parts] if isinstance(most, Share) else places[:: max(1, len(places) // most)]
 
 
 def files(made: list[Path], *names: str) -> list[Path]:
@@ -132,10 +140,10 @@ def files(made: list[Path], *names: str) -> list[Path]:
     return found
 
 
-EVERY = pytest.param(None, marks=pytest.mark.full)
+EVERY = [pytest.param(Share(part, 4), marks=pytest.mark.full, id=f"every-{part}") for part in range(4)]
 
 
-@pytest.mark.parametrize("most", [40, EVERY])
+@pytest.mark.parametrize("most", [40, *EVERY])
 def test_I10_any_prefix_counts_as_much_or_refuses(desk, most):
     made = journal(desk, checkpoint=False)
     changes = []
@@ -148,7 +156,7 @@ def test_I10_any_prefix_counts_as_much_or_refuses(desk, most):
 
 
 @pytest.mark.parametrize("checkpoint", [True, False])
-@pytest.mark.parametrize("most", [80, EVERY])
+@pytest.mark.parametrize("most", [80, *EVERY])
 def test_I10_any_flipped_bit_counts_as_much_or_refuses(desk, most, checkpoint):
     """In every byte that is not zero: of the database after a clean end, of the write-ahead log after a kill."""
     made = journal(desk, checkpoint=checkpoint)
@@ -159,7 +167,7 @@ def test_I10_any_flipped_bit_counts_as_much_or_refuses(desk, most, checkpoint):
     assert forgetful(damaged(desk, made, changes)) == {}
 
 
-@pytest.mark.parametrize("most", [80, EVERY])
+@pytest.mark.parametrize("most", [80, *EVERY])
 def test_I10_any_eight_bytes_zeroed_count_as_much_or_refuse(desk, most):
     made = journal(desk, checkpoint=True)
     (database,) = files(made, "ledger.db")
@@ -196,7 +204,7 @@ def test_Z1_an_index_that_hides_an_open_payment_is_noticed_in_a_large_file(desk,
         desk.pay(desk.open(), desk.ask("/other"))
 
 
-@pytest.mark.parametrize("most", [24, pytest.param(1200, marks=pytest.mark.full)])
+@pytest.mark.parametrize("most", [24, *(pytest.param(Share(part, 68), marks=pytest.mark.full, id=f"share-{part}") for part in range(0, 68, 17))])
 def test_I10_after_a_repair_as_much_is_counted(desk, most):
     """Whatever byte was flipped, wherever the file was cut: it can be mended, verifies, and no money is forgotten."""
     made = journal(desk, checkpoint=True)
@@ -204,7 +212,7 @@ def test_I10_after_a_repair_as_much_is_counted(desk, most):
     data = database.read_bytes()
     used = [at for at, byte in enumerate(data) if byte]
     changes = [(database.name, at, flip(at, 1 << random.Random(at).randrange(8))) for at in some(used, most)]
-    changes += [(database.name, at, cut(at)) for at in some(list(range(0, len(data), 97)), most // 4)]
+    changes += [(database.name, at, cut(at)) for at in some(list(range(0, len(data), 97)), most if isinstance(most, Share) else most // 4)]
     assert forgetful(damaged(desk, made, changes, mended)) == {}
 
 
