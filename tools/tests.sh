@@ -9,7 +9,7 @@ cache=$(mktemp -d)
 trap 'rm -rf "$cache"' EXIT
 run() { "$python" -m pytest -q -p cacheprovider -o cache_dir="$cache" "$@"; }
 status=0
-run -n "$jobs" "$@" || status=$?
+run -n "$jobs" --dist worksteal "$@" || status=$?
 failed=$cache/v/cache/lastfailed
 [ "$status" -eq 1 ] && [ "$(grep -c true "$failed")" -le 9 ] || exit "$status"
 echo "failed once beside others, and now alone:"

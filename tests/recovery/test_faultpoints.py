@@ -32,7 +32,7 @@ def test_every_point_of_a_purchase():
 
 
 def test_some_points_of_every_other_way():
-    clean(faultpoints.run([name for name in faultpoints.WAYS if name not in LATER], step=29))
+    clean(faultpoints.run([name for name in faultpoints.WAYS if name not in LATER], step=61))
 
 
 @pytest.mark.proves("evm", "exact", "killed")

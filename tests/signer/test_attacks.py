@@ -14,7 +14,7 @@ from x402_agent.signer.frames import MAX_FRAME
 
 
 def spent(box):
-    return sum(one.micros for one in box.payments() if one.state not in ("RELEASED", "DEAD"))
+    return sum(one.micros for one in box.standing() if one.state not in ("RELEASED", "DEAD"))
 
 
 JUNK = {
@@ -100,14 +100,14 @@ def test_no_word_of_an_agent_widens_a_limit(running, claims):
         assert raw.call(pay(box, offers=[offer(box, amount="20001")], **claims))["error"] == "BudgetExceeded"
         said = [raw.call(pay(box, key=key, **claims)) for key in "abc"]
     assert sum("proof" in (one or {}) for one in said) <= 2 and spent(box) <= 25_000
-    assert {one.agent for one in box.payments()} <= {"research"}
+    assert {one.agent for one in box.standing()} <= {"research"}
 
 
 def test_the_services_own_name_is_nobody_elses(running):
     box = running(settings=replace(Settings.load(), agent="boss", group="board"))
     with Raw(box.path) as raw:
         assert "proof" in raw.call(pay(box))
-    assert [one.agent for one in box.payments()] == ["research"]
+    assert [one.agent for one in box.standing()] == ["research"]
 
 
 @pytest.mark.parametrize("state", ["RELEASED", "DEAD", "CONFIRMED", "REVERTED", "RESERVED", "QUARANTINE", "", "claimed"])
@@ -119,7 +119,7 @@ def test_nothing_is_freed_by_an_agents_word(running, state):
         said = raw.call({"op": "close", "payment_id": payment_id, "state": state, "status": 200, "milliseconds": 1})
         assert said == {"state": "UNKNOWN"} if state == "RELEASED" else said["error"] == "PolicyDenied"
         assert spent(box) == 10_000
-    wait_for(lambda: [one.state for one in box.payments()] == ["UNKNOWN"])
+    wait_for(lambda: [one.state for one in box.standing()] == ["UNKNOWN"])
     assert spent(box) == 10_000
 
 
@@ -127,7 +127,7 @@ def test_an_agent_that_vanishes_leaves_its_payment_in_doubt_and_gets_the_same_pr
     box = running()
     with Raw(box.path) as raw:
         first = raw.call(pay(box))
-    wait_for(lambda: [one.state for one in box.payments()] == ["UNKNOWN"])
+    wait_for(lambda: [one.state for one in box.standing()] == ["UNKNOWN"])
     with Raw(box.path) as raw:
         again = raw.call(pay(box))
     assert again["proof"] == first["proof"] and again["hold"]["resumed"] and len(box.payments()) == 1
@@ -166,11 +166,11 @@ def test_a_payment_id_is_no_key_to_another_agents_payment(running, monkeypatch):
             said = thief.call(message)
             assert said["error"] == "LedgerError" and "yours" in said["what"], message
         assert thief.call({"op": "open", "payment_id": ""}) == {"payments": []}
-        assert box.payments()[0].state == "INFLIGHT"
+        assert box.standing()[0].state == "INFLIGHT"
         other = thief.call(pay(box, caller_key="k"))  # the same purchase under the same key is another agent's other one
         assert other["hold"]["payment_id"] != payment_id and other["proof"]["nonce"] != mine["proof"]["nonce"]
         honest.sock.close()
-        wait_for(lambda: box.payments()[-1].state == "UNKNOWN")
+        wait_for(lambda: box.standing()[-1].state == "UNKNOWN")
         plain = thief.call(pay(box, key="a"))  # nor is what the other left open his to show
         assert not plain["hold"]["resumed"] and plain["hold"]["payment_id"] not in (payment_id, other["hold"]["payment_id"])
         with Raw(box.path) as also:
