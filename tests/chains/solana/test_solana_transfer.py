@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from dataclasses import replace
 
 import pytest
@@ -263,19 +263,29 @@ def test_C4_a_status_without_the_transaction_is_a_word(bench, hasty):
     assert bench.fate(offer, terms) == "unknown"
 
 
-def test_another_transaction_under_our_id_is_not_believed(bench, hasty):
+@pytest.mark.parametrize("forged", [False, True])
+def test_another_transaction_under_our_id_is_not_believed(bench, hasty, forged):
     offer, other = bench.offer(), bench.offer(20_000)
     terms, proof = bench.made(offer)
     theirs, sent = bench.made(other)
     bench.send(other, theirs, sent)
-    shown = drive(reads.found(transfer.node_of(offer, bench.node, ""), sent.payload["transaction"]))
-    assert shown is not None
+
+    def named(step):
+        return step._replace(content=step.content.replace(proof.payload["transaction"].encode(), sent.payload["transaction"].encode()))
 
     def lie(step):
-        return (yield step._replace(content=step.content.replace(proof.payload["transaction"].encode(), sent.payload["transaction"].encode())))
+        return (yield named(step))
+
+    def signed(answer):
+        """Their message with our signature before it."""
+        raw, ours = (b64decode(each) for each in (answer["result"]["transaction"][0], proof.payload["raw"]))
+        answer["result"]["transaction"][0] = b64encode(ours[:65] + raw[65:] if forged else raw).decode()
+
+    shown = {"getSignatureStatuses": lie, "getTransaction": lambda step: bends(signed)(named(step)), "sendTransaction": says("5" * 88)}
 
     with pytest.raises(PaymentInDoubt):
-        bench.send(offer, terms, proof, getSignatureStatuses=lie, getTransaction=lie, sendTransaction=says("5" * 88))
+        bench.send(offer, terms, proof, **shown)
+    assert bench.fate(offer, terms) == "unknown"
 
 
 def unlooked(step):
