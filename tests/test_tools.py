@@ -27,6 +27,7 @@ ONCE = FIRST_TIME + "def test_hiccup():\n    assert not first('hiccup')\ndef tes
 )
 def test_what_fails_once_runs_once_more(tmp_path, tests, code, said):
     (tmp_path / "test_a.py").write_text(tests)
-    done = subprocess.run(["sh", TOOL, sys.executable, "0", "-p", "no:hypothesispytest", "-p", "no:anyio"],
+    (tmp_path / "pyproject.toml").write_bytes((TOOL.parents[1] / "pyproject.toml").read_bytes())  # warnings are errors, there is no cache
+    done = subprocess.run(["sh", TOOL, sys.executable, "0", "-p", "no:hypothesispytest", "-p", "no:anyio", "test_a.py"],
                           cwd=tmp_path, capture_output=True, text=True, timeout=120)  # fmt: skip
     assert done.returncode == code and said in done.stdout, done.stdout + done.stderr
