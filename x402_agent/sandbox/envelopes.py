@@ -56,7 +56,10 @@ def rlp(item: bytes | int | list[bytes | int | list[object]]) -> bytes:
         item = item.to_bytes((item.bit_length() + 7) // 8, "big")
     if isinstance(item, bytes):
         return item if len(item) == 1 and item[0] < 0x80 else _length(len(item), 0x80) + item
-    body = b"".join(rlp(each) for each in item)  # type: ignore[arg-type]
+    return _list(b"".join(map(rlp, item)))  # type: ignore[arg-type]
+
+
+def _list(body: bytes) -> bytes:
     return _length(len(body), 0xC0) + body
 
 
@@ -183,9 +186,10 @@ def signed(
     key: EvmKey, chain_id: int, nonce: int, to: bytes, data: bytes, *, tip: int = 0, max_fee: int = 0
 ) -> Envelope:
     """A type-2 transaction signed by `key`; fees in wei per gas."""
-    fields: list[bytes | int | list[object]] = [chain_id, nonce, tip, max_fee, GAS_LIMIT, to, 0, data, []]
-    made = key.sign(keccak(b"\x02" + rlp(fields)))
+    parts: list[bytes | int | list[object]] = [chain_id, nonce, tip, max_fee, GAS_LIMIT, to, 0, data, []]
+    fields = b"".join(map(rlp, parts))  # type: ignore[arg-type]
+    made = key.sign(keccak(b"\x02" + _list(fields)))
     v, r, s = made[64] - 27, int.from_bytes(made[:32]), int.from_bytes(made[32:64])
-    raw = b"\x02" + rlp([*fields, v, r, s])
+    raw = b"\x02" + _list(fields + rlp(v) + rlp(r) + rlp(s))
     name = "0x" + keccak(raw).hex()
     return Envelope(2, chain_id, nonce, tip, max_fee, GAS_LIMIT, to, 0, data, (), (v, r, s), key.address, name, raw)
