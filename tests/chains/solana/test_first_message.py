@@ -56,6 +56,7 @@ def by_solders(offer, terms, fixed):
     return to_bytes_versioned(MessageV0.try_compile(payer, steps, [], Hash(fixed.blockhash)))
 
 
+@pytest.mark.proves("solana", "transfer", "judge", by="Solana's own compiler")
 @settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 2**32), amount=st.integers(1, 2**64 - 1), price=st.integers(1, 2**40), kind=st.sampled_from(["token", "opening", "coin"]))
 def test_the_bytes_are_those_of_solanas_own_compiler(seed, amount, price, kind):
