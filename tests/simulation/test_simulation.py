@@ -204,7 +204,7 @@ def obey_their_lifetime(monkeypatch):
         return Terms(made.payer, made.nonce, made.valid_after, now + offer.lifetime)
 
     monkeypatch.setattr(Evm, "terms", terms)
-    monkeypatch.setattr("x402_agent.chains.evm.chain.MAX_LIFETIME", 1 << 40)
+    monkeypatch.setattr("x402_agent.chains.doors.MAX_LIFETIME", 1 << 40)
 
 
 def cancelled_is_unsent(monkeypatch):

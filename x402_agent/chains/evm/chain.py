@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
-from ... import assets
 from ...errors import NodeError, SigningFailed
-from ...model import NO_ANCHOR, Proof, Terms
+from ...model import Proof, Terms
 from ...primitives import checksum
+from ..doors import FIRST, Permits, unlisted
 from . import eip3009, permit2
 from .eip3009 import address_bytes
 
 if TYPE_CHECKING:
-    from ...model import Anchor, Asset, ChainRules, Network, Offer
+    from ...model import Asset, Network, Offer
     from ...steps import Steps
     from .. import Signer
 
-__all__ = ["MAX_LIFETIME", "SKEW", "USUAL", "Evm"]
+__all__ = ["USUAL", "Evm"]
 
-SKEW = 600
-_FIRST = "transfer"  # transfer.METHOD, without what belongs to it: most payments need none of that
-MAX_LIFETIME = 3600
 USUAL = 60_000  # gas of an ERC-20 approve or transfer
 _PRECOMPILES = (0xA00).to_bytes(20, "big")
-_NONCE = re.compile(r"0x[0-9a-f]{64}").fullmatch
-_HALF_ORDER = bytes.fromhex("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0")
 
 
-class Evm:
+class Evm(Permits):
     """EIP-3009 and Permit2 on every `eip155` network of the table. Stateless: one instance serves every thread."""
 
     namespace = "eip155"
@@ -36,9 +30,7 @@ class Evm:
     def refuses(self, offer: Offer, payer: str) -> str:
         """Why this offer cannot be paid from `payer`, in words, or "" (rows A1, D1, P2, R1, R2)."""
         asset = offer.asset
-        if assets.asset_by_id(asset.id) != asset or asset.network.namespace != self.namespace:
-            return f"{asset.symbol} on {asset.network.id} is not a token of the table (A1)"
-        if way := _way(offer):
+        if way := unlisted(asset, self.namespace) or _way(offer):
             return way
         if not 0 < offer.amount < 1 << 256:
             return "the amount is outside uint256 (P2)"
@@ -60,29 +52,17 @@ class Evm:
         """The contract that the payer must have allowed to move this token, "" when none is needed (row D4)."""
         return permit2.PERMIT2 if offer.method == permit2.METHOD else ""
 
-    def prepare(self, offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anchor]:
-        """Nothing for an authorisation, which is signed without a node; for a transfer gas, fees and the account's nonce."""
-        if offer.method != _FIRST:
-            return NO_ANCHOR
+    @staticmethod
+    def own() -> Any:
+        """What belongs to transfers of our own alone."""
         from . import transfer
 
-        return (yield from transfer.prepare(offer, payer, node, rules))
+        return transfer
 
-    def terms(self, offer: Offer, payer: str, *, now: int, nonce: bytes, max_lifetime: int, anchor: Anchor = NO_ANCHOR) -> Terms:
-        """Valid from `now` - 600 s until the shortest of what the seller asks, `max_lifetime` and one hour (D5, D8).
-
-        `nonce` is 32 fresh random bytes (D13); raises SigningFailed for another length or an empty window.
-        """
-        if offer.method == _FIRST:
-            from . import transfer
-
-            return transfer.terms(payer, now, nonce, anchor)
-        seconds = min(offer.lifetime, max_lifetime, MAX_LIFETIME)
-        if len(nonce) != 32 or seconds <= 0 or now < SKEW:
-            raise SigningFailed(
-                "an authorisation needs a nonce of 32 bytes and a lifetime", rule="lifetime above 0 s (D6)"
-            )
-        return Terms(checksum(payer), "0x" + nonce.hex(), now - SKEW, now + seconds)
+    @staticmethod
+    def spelled(account: str) -> str:
+        """With the checksum of EIP-55."""
+        return checksum(account)
 
     def prove(self, offer: Offer, terms: Terms, signer: Signer) -> Proof:
         """The signed authorisation, payload as x402 has it on EVM (numbers as decimal strings), by EIP-3009 or Permit2.
@@ -91,24 +71,17 @@ class Evm:
         """
         if reason := self.refuses(offer, terms.payer):
             raise SigningFailed(f"nothing was signed: {reason}")
-        if offer.method == _FIRST:
-            from . import transfer
-
-            return transfer.prove(offer, terms, signer)
-        if not 0 <= terms.valid_after < terms.valid_before <= terms.valid_after + SKEW + MAX_LIFETIME:
-            raise SigningFailed("the terms are valid for longer than an hour", rule="lifetime at most 3600 s (D5)")
-        if not _NONCE(terms.nonce):
-            raise SigningFailed("the nonce of the terms is not 32 bytes", rule="own nonce (D13)")
+        if offer.method == FIRST:
+            proof: Proof = self.own().prove(offer, terms, signer)
+            return proof
+        self.sound(terms)
         name, authorization, message = _message(offer, terms)
-        signature = signer.sign_digest(self.namespace, message)
-        if len(signature) != 65 or signature[64] not in (27, 28) or signature[32:64] > _HALF_ORDER:
-            raise SigningFailed("the signer did not answer with r, s, v and a low s", rule="65 bytes, v 27 or 28")
-        payload = {"signature": "0x" + signature.hex(), name: authorization}
+        payload = {"signature": self.signed(message, signer), name: authorization}
         return Proof(payload, checksum(terms.payer), terms.nonce, terms.valid_before)
 
     def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
         """`settled`, `dead`, `failed` or `unknown`, by the JSON-RPC node at this URL (see fate.py)."""
-        if offer.method == _FIRST:
+        if offer.method == FIRST:
             from . import transfer
 
             return transfer.fate(offer, terms, node)
@@ -163,7 +136,7 @@ class Evm:
 
     def lookup(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[str]:
         """What the transaction that a seller names shows: `paid` or why not (see lookup.py)."""
-        if offer.method == _FIRST:
+        if offer.method == FIRST:
             from . import transfer
 
             return transfer.lookup(offer, terms, node)
@@ -181,8 +154,8 @@ class Evm:
 def _way(offer: Offer) -> str:
     """Why this scheme, method and facilitator are not signed together, or "" (rows A7, D1, D4)."""
     asset = offer.asset
-    if offer.method == _FIRST:
-        return "" if offer.scheme == _FIRST and not offer.facilitator and not offer.fee_cap else "a transfer has no scheme, facilitator or fee of others (A7)"
+    if offer.method == FIRST:
+        return "" if offer.scheme == FIRST and not offer.facilitator and not offer.fee_cap else "a transfer has no scheme, facilitator or fee of others (A7)"
     if asset.native:
         return f"{asset.symbol} is the coin of {asset.network.name}, which no authorisation moves (A6)"
     if offer.method == permit2.METHOD:

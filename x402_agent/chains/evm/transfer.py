@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ...errors import NoAcceptableOffer, NodeError, PaymentInDoubt, PolicyDenied, SigningFailed
+from ...errors import NoAcceptableOffer, NodeError, PolicyDenied, SigningFailed
 from ...model import FOREVER, Anchor, Money, Proof, Terms
 from ...primitives import checksum
-from ...steps import ON_CHAIN, Progress, Sleep
+from ...steps import ON_CHAIN, Sleep
+from ..doors import Failed, Stands
 from ..rpc import verdict
 from . import reads, transaction
 from .rpc import Node
@@ -102,39 +103,28 @@ def broadcast(offer: Offer, fixed: Terms, proof: Proof, node: str) -> Steps[None
     when PATIENCE ends first; what a node says to a broadcast proves nothing (C5).
     """
     asked, raw, txid = Node(offer.network, node), bytes.fromhex(proof.payload["raw"][2:]), proof.payload["transaction"]
-    waited, sent, pause, words, stands = 0.0, -_AGAIN, 0.25, "", ""
+    waited, sent, pause, stands = 0.0, -_AGAIN, 0.25, Stands(txid)
     while waited < PATIENCE:
         try:
             mined = yield from _mined(asked, offer, fixed, txid)
-            if mined is None and stands == "MINED":
-                stands = "INFLIGHT"
-                yield Progress("INFLIGHT", "no longer in a block")
-            if mined is not None and stands != "MINED":
-                stands = "MINED"
-                yield Progress("MINED", f"{txid} in block {mined.block}{'' if mined.ok else ', where it failed'}", mined.fee)
-            if mined is not None and not mined.ok:
-                raise _Failed(f"{txid} was mined in block {mined.block} and failed", rule="only what is final ends it")
+            if mined is None:
+                yield from stands.nowhere()
+            else:
+                yield from stands.block(mined.block, mined.fee, failed="" if mined.ok else "failed")
             if mined is not None and (yield from reads.height(asked)) - mined.block + 1 >= offer.network.confirmations:
                 return
             if mined is None and waited - sent >= _AGAIN:
                 sent = waited
                 yield from reads.send_raw(asked, raw)
-                if not stands:
-                    stands = "SEEN"
-                    yield Progress("SEEN", f"{txid} was taken by a node")
-        except _Failed:
+                yield from stands.taken()
+        except Failed:
             raise
         except NodeError as why:
-            words = why.what
+            stands.words = why.what
         yield Sleep(pause)
         waited += pause
         pause = min(pause * 2, 4.0)
-    raise PaymentInDoubt(f"{txid} is without a final block after {PATIENCE:.0f} s{': ' + words if words else ''}",
-                         rule="the same bytes go out again, never others (C5)")  # fmt: skip
-
-
-class _Failed(NodeError):
-    """It stands in a block and moved nothing."""
+    raise stands.given_up(PATIENCE)
 
 
 def _mined(asked: Node, offer: Offer, fixed: Terms, txid: str) -> Steps[reads.Mined | None]:

@@ -9,6 +9,7 @@ from ... import assets
 from ...encodings import base58
 from ...errors import SigningFailed
 from ...model import NO_ANCHOR, Anchor, Money, Proof, Terms
+from ..doors import unlisted
 from .message import METHOD, PROGRAMS, address_bytes, anchored, given, message, on_curve, transaction
 
 if TYPE_CHECKING:
@@ -31,9 +32,7 @@ class Solana:
     def refuses(self, offer: Offer, payer: str) -> str:
         """Why this offer cannot be paid from `payer`, in words, or "" (rows A1, A6, D14, P2, R1, R2, R9)."""
         asset = offer.asset
-        if assets.asset_by_id(asset.id) != asset or asset.network.namespace != self.namespace:
-            return f"{asset.symbol} on {asset.network.id} is not a token of the table (A1)"
-        if way := _way(offer):
+        if way := unlisted(asset, self.namespace) or _way(offer):
             return way
         if not 0 < offer.amount < 1 << 64:
             return "the amount is outside 64 bits (P2)"

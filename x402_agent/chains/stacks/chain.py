@@ -11,6 +11,7 @@ from ... import assets
 from ...encodings import unc32_address
 from ...errors import SigningFailed
 from ...model import FOREVER, NO_ANCHOR, Money, Proof, Terms
+from ..doors import unlisted
 
 if TYPE_CHECKING:
     from ...model import Anchor, Asset, ChainRules, Network, Offer
@@ -34,9 +35,7 @@ class Stacks:
     def refuses(self, offer: Offer, payer: str) -> str:
         """Why this offer cannot be paid from `payer`, in words, or "" (rows A1, A7, P2, R1, R2)."""
         asset = offer.asset
-        if assets.asset_by_id(asset.id) != asset or asset.network.namespace != self.namespace:
-            return f"{asset.symbol} on {asset.network.id} is not a token of the table (A1)"
-        if way := _way(offer):
+        if way := unlisted(asset, self.namespace) or _way(offer):
             return way
         if not 0 < offer.amount < 1 << 64:
             return "the amount is outside 64 bits, which is what a transfer of STX or a post-condition can hold (P2)"

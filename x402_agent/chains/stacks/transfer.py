@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ...errors import NodeError, PaymentInDoubt
-from ...steps import ON_CHAIN, Progress, Sleep
+from ...errors import NodeError
+from ...steps import ON_CHAIN, Sleep
+from ..doors import Failed, Stands
 from .api import Node, Seen, submit, tip, transaction
 from .fate import is_ours, spent
 from .signing import own
@@ -35,55 +36,37 @@ def broadcast(offer: Offer, terms: Terms, proof: Proof, node: str) -> Steps[Proo
     """
     asked, terms = Node(offer.network, node), replace(terms, proved=proof.txid)
     raw = bytes.fromhex(proof.payload["raw"])
-    waited, sent, pause, words, stands = 0.0, -_AGAIN, 0.25, "", ""
+    waited, sent, pause, stands = 0.0, -_AGAIN, 0.25, Stands("0x" + proof.txid)
     while waited < PATIENCE:
         try:
             seen = yield from spent(asked, offer, terms)
-            stands = yield from _progress(stands, seen)
-            if seen is not None and _stands(seen, offer, terms):
+            if seen is None:
+                yield from stands.nowhere()
+            else:
+                yield from stands.block(seen.height, seen.fee, failed=_failed(seen, offer, terms), txid=seen.txid)
+            if seen is not None and seen.moved(offer, own(terms.payer, offer.network)):  # its events show it (C4)
                 if (yield from tip(asked)) - seen.height + 1 >= offer.network.confirmations:
                     return replace(proof, payload={**proof.payload, "transaction": seen.txid}, txid=seen.txid[2:])
             elif seen is None and waited - sent >= _AGAIN:
-                sent, words = waited, ""
-                words = yield from _told(asked, proof.txid)
+                sent, stands.words = waited, ""
+                stands.words = yield from _told(asked, proof.txid)
                 yield from submit(asked, raw)
-                if not stands:
-                    stands = "SEEN"
-                    yield Progress("SEEN", f"0x{proof.txid} was taken by a node")
-        except _Failed:
+                yield from stands.taken()
+        except Failed:
             raise
         except NodeError as why:
-            words = why.what
+            stands.words = why.what
         yield Sleep(pause)
         waited += pause
         pause = min(pause * 2, 4.0)
-    raise PaymentInDoubt(f"0x{proof.txid} is in no block that stands after {PATIENCE:.0f} s{': ' + words if words else ''}",
-                         rule="the same bytes go out again, never others (C5)")  # fmt: skip
+    raise stands.given_up(PATIENCE)
 
 
-def _progress(stands: str, seen: Seen | None) -> Steps[str]:
-    """How far it has come since `stands`, told once."""
-    if seen is None:
-        if stands == "MINED":
-            yield Progress("INFLIGHT", "no longer in a block")
-        return "INFLIGHT" if stands == "MINED" else stands
-    if stands != "MINED":
-        failed = "" if seen.status == "success" else ", where it failed"
-        yield Progress("MINED", f"{seen.txid} in block {seen.height}{failed}", seen.fee)
-    return "MINED"
-
-
-class _Failed(NodeError):
-    """A block holds what ends it, and nothing has moved."""
-
-
-def _stands(seen: Seen, offer: Offer, terms: Terms) -> bool:
-    """Whether this is our payment, its events shown (C4). Raises _Failed for one that was aborted, or another's transaction."""
+def _failed(seen: Seen, offer: Offer, terms: Terms) -> str:
+    """How what has our account nonce is no payment of ours: another's, or aborted; else ""."""
     if not is_ours(seen, offer, terms):
-        raise _Failed(f"{seen.txid} has spent account nonce {terms.anchor.number}", rule="only what is final ends it")
-    if seen.status == "abort":
-        raise _Failed(f"{seen.txid} was mined in block {seen.height} and aborted ({seen.word})", rule="only what is final ends it")
-    return seen.moved(offer, own(terms.payer, offer.network))
+        return f"has spent account nonce {terms.anchor.number}"
+    return f"aborted ({seen.word})" if seen.status == "abort" else ""
 
 
 def _told(asked: Node, txid: str) -> Steps[str]:

@@ -7,26 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 from ... import assets
 from ...errors import SigningFailed
-from ...model import NO_ANCHOR, Money, Proof, Terms
-from ..evm.chain import MAX_LIFETIME, SKEW
+from ...model import Money, Proof, Terms
+from ..doors import FIRST, Permits, unlisted
 from . import permit, permit2
 from .addresses import ZERO, address_bytes, evm_form
 
 if TYPE_CHECKING:
-    from ...model import Anchor, Asset, ChainRules, Network, Offer
+    from ...model import Asset, ChainRules, Network, Offer
     from ...steps import Steps
     from .. import Signer
 
 __all__ = ["Tron", "authorization"]
 
-_FIRST = "transfer"  # transfer.METHOD, without what belongs to it: most payments need none of that
 _PRECOMPILES = (1 << 32).to_bytes(20, "big")  # TVM's own contracts lie below: 1 to 0x1000015
 _WAYS = {("exact_permit", permit.METHOD): permit.CONTRACTS, ("exact", permit2.METHOD): permit2.CONTRACTS}
 _OURS = frozenset({*permit.CONTRACTS.values(), *permit2.CONTRACTS.values(), *permit2.PROXIES.values()})
-_HALF_ORDER = bytes.fromhex("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0")
 
 
-class Tron:
+class Tron(Permits):
     """PaymentPermit, Permit2 and transfers of our own on every `tron` network of the table. Stateless: one instance serves every thread."""
 
     namespace = "tron"
@@ -34,13 +32,13 @@ class Tron:
     def refuses(self, offer: Offer, payer: str) -> str:
         """Why this offer cannot be paid from `payer`, in words, or "" (rows A1, A7, P2, R1, R2)."""
         asset = offer.asset
-        if assets.asset_by_id(asset.id) != asset or asset.network.namespace != self.namespace:
-            return f"{asset.symbol} on {asset.network.id} is not a token of the table (A1)"
-        if (offer.scheme, offer.method) != (_FIRST, _FIRST) and (asset.native or (offer.scheme, offer.method) not in _WAYS):
+        if way := unlisted(asset, self.namespace):
+            return way
+        if (offer.scheme, offer.method) != (FIRST, FIRST) and (asset.native or (offer.scheme, offer.method) not in _WAYS):
             if offer.scheme == "exact" and not offer.method:
                 return f"{asset.symbol} on {asset.network.name} has no EIP-3009: such a signature never settles (A7)"
             return f"scheme {offer.scheme} is not one we sign on TRON{f' by {offer.method}' if offer.method else ''} (A7)"
-        most = 1 << (63 if asset.native else 128 if offer.method == _FIRST else 256)
+        most = 1 << (63 if asset.native else 128 if offer.method == FIRST else 256)
         if not 0 < offer.amount < most or not 0 <= offer.fee_cap < (1 << 256) - offer.amount:
             return "the amount is out of bounds (P2)"
         try:
@@ -54,27 +52,12 @@ class Tron:
         found = _WAYS.get((offer.scheme, offer.method))
         return found[offer.network.id] if found else ""
 
-    def prepare(self, offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anchor]:
-        """Nothing for a permit, which is signed without a node; for a transfer a recent block and the fee limit."""
-        if offer.method != _FIRST:
-            return NO_ANCHOR
+    @staticmethod
+    def own() -> Any:
+        """What belongs to transfers of our own alone."""
         from . import transfer
 
-        return (yield from transfer.prepare(offer, payer, node, rules))
-
-    def terms(self, offer: Offer, payer: str, *, now: int, nonce: bytes, max_lifetime: int, anchor: Anchor = NO_ANCHOR) -> Terms:
-        """Valid from `now` - 600 s until the shortest of what the seller asks, `max_lifetime` and one hour (D5, D8).
-
-        `nonce` is 32 fresh random bytes (D13); raises SigningFailed for another length or an empty window.
-        """
-        if offer.method == _FIRST:
-            from . import transfer
-
-            return transfer.terms(payer, now, nonce, anchor)
-        seconds = min(offer.lifetime, max_lifetime, MAX_LIFETIME)
-        if len(nonce) != 32 or seconds <= 0 or now < SKEW:
-            raise SigningFailed("a permit needs a nonce of 32 bytes and a lifetime", rule="lifetime above 0 s (D6)")
-        return Terms(payer, "0x" + nonce.hex(), now - SKEW, now + seconds)
+        return transfer
 
     def prove(self, offer: Offer, terms: Terms, signer: Signer) -> Proof:
         """The signed permit, payload as x402 has it on TRON, or a signed transfer (see transfer.py).
@@ -83,19 +66,12 @@ class Tron:
         """
         if reason := self.refuses(offer, terms.payer):
             raise SigningFailed(f"nothing was signed: {reason}", rule="what is signed on TRON")
-        if not _is_nonce(terms.nonce):
-            raise SigningFailed("the nonce of the terms is not 32 bytes", rule="own nonce (D13)")
-        if offer.method == _FIRST:
-            from . import transfer
-
-            return transfer.prove(offer, terms, signer)
-        if not 0 <= terms.valid_after < terms.valid_before <= terms.valid_after + SKEW + MAX_LIFETIME:
-            raise SigningFailed("the terms are valid for longer than an hour", rule="lifetime at most 3600 s (D5)")
+        if offer.method == FIRST:
+            proof: Proof = self.own().prove(offer, terms, signer)
+            return proof
+        self.sound(terms)
         name, made, message = authorization(offer, terms)
-        signature = signer.sign_digest(self.namespace, message)
-        if len(signature) != 65 or signature[64] not in (27, 28) or signature[32:64] > _HALF_ORDER:
-            raise SigningFailed("the signer did not answer with r, s, v and a low s", rule="65 bytes, v 27 or 28")
-        return Proof({"signature": "0x" + signature.hex(), name: made}, terms.payer, terms.nonce, terms.valid_before)
+        return Proof({"signature": self.signed(message, signer), name: made}, terms.payer, terms.nonce, terms.valid_before)
 
     def balance(self, asset: Asset, account: str, node: str) -> Steps[int]:
         """What an account has of a token, in atomic units (sun of TRX); raises NodeError, SettingsError."""
@@ -121,7 +97,7 @@ class Tron:
 
     def fate(self, offer: Offer, terms: Terms, node: str) -> Steps[str]:
         """`settled`, `dead`, `failed` or `unknown`, by the nodes at these URLs (see fate.py)."""
-        if offer.method == _FIRST:
+        if offer.method == FIRST:
             from . import transfer
 
             return transfer.fate(offer, terms, node)
@@ -131,7 +107,7 @@ class Tron:
 
     def fee(self, offer: Offer, rules: ChainRules) -> Money | None:
         """The most that a transfer of our own may burn, in sun of TRX; None for a permit, whose seller settles it."""
-        if offer.method != _FIRST or (coin := assets.asset(offer.network, "TRX")) is None:
+        if offer.method != FIRST or (coin := assets.asset(offer.network, "TRX")) is None:
             return None
         from . import transfer
 
@@ -150,7 +126,7 @@ class Tron:
 
     def lookup(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[str]:
         """What the transaction that a seller names shows: `paid` or why not (see fate.py)."""
-        if offer.method == _FIRST:
+        if offer.method == FIRST:
             from . import transfer
 
             return transfer.lookup(offer, terms, node)
@@ -193,13 +169,6 @@ def authorization(offer: Offer, terms: Terms) -> tuple[str, dict[str, Any], byte
     return "paymentPermit", made, permit.digest(where, made)
 
 
-def _is_nonce(text: str) -> bool:
-    try:
-        return len(text) == 66 and "0x" + bytes.fromhex(text[2:]).hex() == text
-    except ValueError:
-        return False
-
-
 def _told(offer: Offer) -> dict[str, str]:
     """What the dialect read of a permit: `feeTo` and `paymentId`."""
     try:
@@ -230,7 +199,7 @@ def _recipient(name: str, whom: str, offer: Offer, payer: str) -> str:
 
 def _fee(offer: Offer, payer: str) -> str:
     """Why this fee is not paid, or who may settle is nobody (rows P17, R1, R2)."""
-    if offer.method == _FIRST:
+    if offer.method == FIRST:
         return "a transfer has no facilitator and no fee of others (A7)" if offer.fee_cap or offer.facilitator else ""
     if offer.method == permit2.METHOD:
         return "a Permit2 signature has no fee and names no facilitator (P17)" if offer.fee_cap or offer.facilitator else ""
