@@ -43,6 +43,7 @@ def up(
     chain: Chain = "evm",
     seller: SellerName = "shop",
     database: Annotated[str, typer.Option(envvar="DATABASE_URL", show_envvar=False, help="Where a seller that keeps books keeps them: postgresql://… or a path; DATABASE_URL.")] = "",
+    redis: Annotated[str, typer.Option(help="redis://…: where KAMIYO's verification service counts calls, when several processes share them.")] = "",
     json: Annotated[bool, typer.Option("--json", help='A line per seller, then {"ready": true}.')] = False,
 ) -> None:
     """Run the sandbox until ^C. Pay it with `x402-agent get --sandbox URL`, or with any x402 client."""
@@ -52,9 +53,11 @@ def up(
         settings = Settings.load()
         url = sandbox_db.database_of(settings, seller, database) if seller != "shop" else ""
         with Sandbox(scenario, chain=chain, seller=seller, database=url) as box:
+            if redis:
+                box.seller.count_in(redis)
             box.serve(port=port)
             path = settings.data_dir / "sandbox" / "payer.json"
-            _leave_key(path, {"key": box.payer_key.hex(), "node": box.rpc_url, "url": box.url(""), "network": box.network})
+            _leave_key(path, {"key": box.payer_key.hex(), "node": box.rpc_url, "url": box.url(""), "network": box.network, **box.seller.keys()})
             kept = SqliteLedger(settings.sandbox_ledger, sandbox=True)
             kept.unpin(box.origin)  # another sandbox may have had this port
             for allowed in box.ground.allowances:

@@ -145,7 +145,7 @@ class Books(ABC):
         """Every row as JSON lines in a new private file, the same for both engines; how many. Raises SettingsError."""
         here = set(self.database.names())
         count = 0
-        with _fresh(path) as file, self.database.transaction():
+        with _fresh(path) as file, self.database.transaction(reading=True):
             file.write(json.dumps({"schema": self.schema, "migrations": self.applied()}) + "\n")
             for table in (each for each in self.tables if each in here):
                 for row in self.database.each(f'select * from "{table}"'):

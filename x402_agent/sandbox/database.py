@@ -60,9 +60,9 @@ class Database(ABC):
         return found[0] if found else None
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing."""
-        self.script(self._begin)
+    def transaction(self, *, reading: bool = False) -> Iterator[None]:
+        """All or nothing; `reading` sees one moment of everything, and holds no writer up."""
+        self.script(self._moment if reading else self._begin)
         try:
             yield
         except BaseException:
@@ -72,6 +72,7 @@ class Database(ABC):
         self.script("commit")
 
     _begin: ClassVar[str] = "begin"
+    _moment: ClassVar[str] = "begin"
 
 
 class _Sqlite(Database):
@@ -118,6 +119,7 @@ class _Sqlite(Database):
 
 class _Postgres(Database):
     engine = "postgresql"
+    _moment = "begin isolation level repeatable read, read only"
 
     def __init__(self, url: str, schema: str) -> None:
         try:

@@ -71,6 +71,14 @@ class Seller(ABC):
     def handle(self, request: Request) -> Answer:
         """What happens to a request. Decides and settles at once; the door does the waiting."""
 
+    def keys(self) -> dict[str, str]:
+        """What its operator needs, by name: for a private file, never for an output."""
+        return {}
+
+    def count_in(self, url: str) -> None:
+        """Count calls in the Redis at `url`, for several processes; raises SettingsError where nothing is counted so."""
+        raise SettingsError(f"the seller {self.name} counts no calls", rule="--redis", hint="--seller kamiyo")
+
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Let go of what it holds open."""
 

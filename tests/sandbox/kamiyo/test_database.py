@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
+import threading
 
 import pytest
 
@@ -158,3 +161,49 @@ def test_a_database_that_goes_away_opens_nothing_and_comes_back(fresh, till_on):
     assert till.get(x_payment_token=token).status_code == 500
     assert till.get(x_payment_token=token).status_code == 200
     assert till.box.seller.store.database.one("select requests_used as n from x402_payments") == {"n": 1}
+
+
+def test_two_sellers_of_one_database_never_sell_a_call_twice(till_on, database, tmp_path):
+    url = database or str(tmp_path / "shared.db")
+    tills = [till_on(database=url) for _ in range(2)]
+    token = tills[0].buy()
+    answers = []
+
+    def work(till):
+        answers.extend(till.get(x_payment_token=token).status_code for _ in range(35))
+
+    threads = [threading.Thread(target=work, args=(till,)) for till in tills * 2]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert (answers.count(200), answers.count(402)) == (100, 40)
+    database = tills[1].box.seller.store.database
+    assert database.one("select requests_used as n, status from x402_payments") == {"n": 100, "status": "used"}
+    assert database.one("select count(*) as n from x402_usage") == {"n": 100}
+
+
+CHILD = """
+import sys, time
+from x402_agent.sandbox.kamiyo.books import KamiyoBooks
+from x402_agent.sandbox.kamiyo.sight import Seen
+from x402_agent.sandbox.kamiyo.store import Store
+store = Store(KamiyoBooks(sys.argv[1]), time.time, time.time)
+bought = store.sold(Seen("0x1", "a", "b", 10**9, 1, 1, 6), "base", allocated=10**6, used=0, life=86400, caller="c")
+while store.take(bought.id):
+    print("taken", flush=True)
+"""
+
+
+def test_what_was_counted_survives_kill_9(database, tmp_path):
+    url = database or str(tmp_path / "killed.db")
+    with subprocess.Popen([sys.executable, "-c", CHILD, url], stdout=subprocess.PIPE, text=True) as child:
+        acked = [child.stdout.readline() for _ in range(200)]
+        child.kill()
+        acked += child.stdout.readlines()
+    kept = books("kamiyo", url)
+    try:
+        used = int(kept.database.one("select requests_used as n from x402_payments")["n"])
+    finally:
+        kept.close()
+    assert used - len([line for line in acked if line == "taken\n"]) in (0, 1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -154,3 +156,27 @@ def test_try_buys_from_this_seller(monkeypatch, tmp_path):
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert (found["status"], found["read_back"], found["payment"]["amount"]) == (200, True, "10000")
+
+
+def test_up_leaves_the_operators_key_in_a_private_file_alone(tmp_path):
+    env = {**os.environ, "X402_AGENT_HOME": str(tmp_path)}
+    words = [sys.executable, "-c", "from x402_agent.cli import main; main()", "sandbox", "up", "--seller", "kamiyo", "--json"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=env) as up:
+        lines = []
+        while not lines or "ready" not in lines[-1]:
+            lines.append(json.loads(up.stdout.readline()))
+        (path,) = tmp_path.rglob("payer.json")
+        key = json.loads(path.read_text())["admin_key"]
+        assert path.stat().st_mode & 0o077 == 0
+        assert key not in json.dumps(lines)
+        assert {(each["seller"], each["dialect"]) for each in lines[:-1]} == {("kamiyo", "kamiyo")}
+        assert list(tmp_path.rglob("kamiyo.db"))
+        up.terminate()
+        assert up.wait(60) == 0
+    assert not path.exists()
+
+
+def test_the_shop_counts_nothing_in_redis(monkeypatch, tmp_path):
+    monkeypatch.setenv("X402_AGENT_HOME", str(tmp_path))
+    done = CliRunner().invoke(app, ["sandbox", "up", "--redis", "redis://127.0.0.1:1", "--json"])
+    assert (done.exit_code, json.loads(done.stdout)["hint"]) == (2, "--seller kamiyo")

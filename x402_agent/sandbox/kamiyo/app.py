@@ -99,6 +99,10 @@ class Kamiyo(Seller):
             if self._redis is not None:
                 self._redis.close()
 
+    def keys(self) -> dict[str, str]:
+        """The admin key."""
+        return {"admin_key": self.admin_key}
+
     def count_in(self, url: str) -> None:
         """Count the verification service's calls in Redis; raises SettingsError."""
         self._redis = Redis(url)
