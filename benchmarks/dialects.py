@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from x402_agent.sandbox.kamiyo.store import Store
 
-__all__ = ["load", "measure"]
+__all__ = ["PROMISED", "engines", "load", "measure"]
 
 DAILY, USES, HOURLY = 1_000, 100, 72  # payments a day, requests of each, hourly rows a day
 CHAINS = ("base", "ethereum", "solana")
@@ -158,18 +158,24 @@ def _timed(ask: Callable[[], object], times: int) -> tuple[float, float]:
     return took[0], statistics.median(took)
 
 
+def engines(names: list[str], days: int) -> dict[str, dict[str, tuple[float, float]]]:
+    """What `measure` says of each engine, with `days` of load put in."""
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        for engine in names:
+            url = f"{folder}/kamiyo.db" if engine == "sqlite" else stack.enter_context(postgres())
+            found[engine] = measure(engine, url, days)
+    return found
+
+
 def main() -> None:
     """Load, ask, print. What is promised is held against the best: neighbours make the rest."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--engine", choices=["sqlite", "postgresql"])
     options = parser.parse_args()
-    found: dict[str, dict[str, tuple[float, float]]] = {}
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        for engine in [options.engine] if options.engine else ["sqlite", "postgresql"]:
-            url = f"{folder}/kamiyo.db" if engine == "sqlite" else stack.enter_context(postgres())
-            found[engine] = measure(engine, url, options.days)
+    found = engines([options.engine] if options.engine else ["sqlite", "postgresql"], options.days)
     print(f"| {options.days} days, ms: best / median | {' | '.join(found)} | promised |")
     print(f"|---|{'---|' * len(found)}---|")
     late = []
