@@ -185,6 +185,11 @@ def test_P18_a_doubtful_price_is_asked_about_and_counted_where_policy_says_so(fa
     assert len(found.asks) == 1 and found.offer.micros >= 2_000 and found.asks[0].rule.startswith("price_max_")
 
 
+def test_P18_what_nobody_can_price_says_which_rules_would_pay_it():
+    error = judged(Policy(), offer(10**15, COIN)).error
+    assert "unknown_price" in error.rule and f"--asset {COIN.id}" in error.hint and "Payer(prices=…)" in error.hint
+
+
 def test_P18_what_nobody_can_price_is_paid_only_under_a_budget_in_its_units(monkeypatch):
     monkeypatch.setattr(assets, "assets", lambda found=assets.assets: (*found(), COIN))
     monkeypatch.setattr(assets, "asset_by_id", lambda name, found=assets.asset_by_id: COIN if name == COIN.id else found(name))

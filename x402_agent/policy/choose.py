@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Choice", "choose", "refusal"]
 
 _HAS = "the account has only"
+_UNPRICED = "nobody knows what "  # as value.py begins
 _NO_KEY = "no key for"  # how it begins that a wallet has no account of a family
 
 
@@ -214,6 +215,9 @@ def _nothing(
         hint = "x402-agent wallet new, or export " + " or ".join(f"X402_AGENT_{family.upper()}_KEY=…" for family in keyless)
     elif any(why.startswith(_HAS) for _, why in over):
         rule, hint = "balance on chain", "x402-agent wallet show names the accounts to send it to"
+    elif unpriced := next((offer.asset for offer, why in over if why.startswith(_UNPRICED)), None):
+        rule = policy.place("unknown_price")
+        hint = f'Payer(prices=…); or unknown_price = "ask", and x402-agent budget set --units 10/day --asset {unpriced.id}'
     listed = "".join(f"\n    - {reason}" for reason in reasons[:10])
     taken = list(dict.fromkeys(f"{offer.asset.symbol} on {offer.network.name}" for offer, _ in over))
     swap = f": it takes {' or '.join(taken[:6])}, and nothing is ever swapped" if taken else ""
