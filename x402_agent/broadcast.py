@@ -352,7 +352,7 @@ def _resume(payer: Payer, row: Transaction, patience: float) -> Steps[tuple[Tran
         raise SettingsError(f"{row.asset} left the table", rule="what is not in assets.toml is never asked for")
     node = node_of(payer, asset.network)
     what = "revoke" if row.kind == "revoke" else f"{row.kind} of {Money(row.amount, asset)}"
-    if row.kind == transfers.KIND:
+    if transfers.ours(row):
         after, words = yield from transfers.follow(payer, row, patience)
         return after, f"{what}: {'final' if after.state == 'CONFIRMED' else after.note or words or 'in a block, not final yet'}"
     if row.state == "MINED":

@@ -1,4 +1,4 @@
-"""A transfer of our own at a person's command, on every chain by the same doors that a payment goes through.
+"""A transfer of our own at a person's command, on every chain by the same doors that a payment goes through; on TRON approve, too.
 
 `refuses`, `prepare`, `terms`, `prove`, `broadcast`, `lookup` and `fate` of the method `transfer`: no chain is known here. What the
 ledger must know it knows before a byte leaves: the proof with its terms is the row's `raw`, so what is in doubt goes out again
@@ -8,7 +8,7 @@ as it is, without a key. Generators of steps, driven by `fetch.drive`.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .assets import asset_by_id
@@ -24,7 +24,7 @@ from .errors import (
 )
 from .flow import PAYS_FIRST
 from .ledger import Transaction
-from .model import Anchor, ChainRules, Money, Offer, Proof, Terms
+from .model import NO_ANCHOR, Anchor, ChainRules, Money, Offer, Proof, Terms
 from .payer.kit import digest
 from .policy.fees import gas_of
 from .secret import Secret
@@ -37,22 +37,35 @@ if TYPE_CHECKING:
     from .payer import Payer
     from .steps import Steps
 
-__all__ = ["KIND", "Planned", "everything", "follow", "plan", "send"]
+__all__ = ["KIND", "Planned", "allow", "everything", "follow", "ours", "plan", "plan_allowance", "send"]
 
 KIND = "transfer"
+_METHODS = {KIND: PAYS_FIRST, "approve": "approve", "revoke": "approve"}
 _HINT = "x402-agent resume {}"
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
     """What a transfer would do: its offer, who pays it, what he has of the asset, what stays with him for payments in doubt, and
-    what the chain said. Amounts in atomic units, `cost` the most that the network takes, of its own coin."""  # fmt: skip
+    what the chain said. Amounts in atomic units, `cost` the most that the network takes, of its own coin. Of an approve or revoke
+    `had` is what is allowed on chain, and `mark` the ledger's, from before the chain was read."""  # fmt: skip
 
     offer: Offer
     owner: str
     had: int
     kept: int
     anchor: Anchor
+    mark: int = 0
+
+    @property
+    def kind(self) -> str:
+        """`transfer`, `approve` or `revoke`."""
+        return KIND if self.offer.method == PAYS_FIRST else "approve" if self.offer.amount else "revoke"
+
+    @property
+    def enough(self) -> bool:
+        """Whether the chain already shows what is wanted: then nothing is sent."""
+        return {"approve": self.had >= self.offer.amount, "revoke": not self.had}.get(self.kind, False)
 
     @property
     def cost(self) -> int:
@@ -78,6 +91,45 @@ def plan(payer: Payer, asset: Asset, to: str, amount: int, *, max_fee: int, kept
     anchor: Anchor = yield from chain.prepare(offer, owner, node, rules)
     payer.ledger.afford(where.id, anchor.cost, gas_of(payer.policy, where, anchor.cost))
     return Planned(offer, owner, had, kept, anchor)
+
+
+def plan_allowance(payer: Payer, asset: Asset, spender: str, amount: int, *, max_fee: int) -> Steps[Planned]:
+    """What it takes that `spender` may take `amount` atomic units, 0 to revoke. Nothing is signed.
+
+    Raises SigningFailed for a spender or token that is not pinned, and what `plan` raises.
+    """
+    where, chain = asset.network, _chain(payer, asset.network, "approve")
+    node, owner = _node(payer, where), payer.signer(where.namespace).address(where.namespace)
+    offer = Offer("own", "approve", asset, amount, spender, payer.policy.max_lifetime, method="approve")
+    if reason := chain.refuses(offer, owner):
+        raise SigningFailed(f"nothing is allowed to {spender[:60]!r}: {reason}", rule="allowances (D3)")
+    mark = payer.ledger.mark(where.id, asset.address, owner)
+    had: int = yield from chain.allowed(offer, owner, node)
+    made = Planned(offer, owner, had, 0, NO_ANCHOR, mark)
+    if made.enough:
+        return made
+    anchor: Anchor = yield from chain.prepare(offer, owner, node, ChainRules(fees={where.namespace: max_fee}))
+    payer.ledger.afford(where.id, anchor.cost, gas_of(payer.policy, where, anchor.cost))
+    return replace(made, anchor=anchor)
+
+
+def allow(payer: Payer, made: Planned, *, patience: float, say: Callable[[str], None]) -> Steps[Transaction | None]:
+    """Approve or revoke as planned. -> None when the chain already showed what is wanted; raises what `send` raises.
+
+    What is taken back counts for no offer from now on, whatever the chain still shows.
+    """
+    offer, where = made.offer, made.offer.network
+    if made.kind == "revoke":
+        payer.ledger.allow(where.id, offer.asset.address, made.owner, offer.pay_to, 0, mark=made.mark).run()
+    if made.enough:
+        payer.ledger.allow(where.id, offer.asset.address, made.owner, offer.pay_to, min(made.had, offer.amount), mark=made.mark).run()
+        return None
+    return (yield from send(payer, made, patience=patience, say=say))
+
+
+def ours(row: Transaction) -> bool:
+    """Whether a row is followed here: EVM's approve and revoke are `broadcast`'s."""
+    return row.kind == KIND or not row.network.startswith("eip155:")
 
 
 def everything(payer: Payer, asset: Asset, to: str, *, max_fee: int) -> Steps[Planned]:
@@ -132,7 +184,7 @@ def send(payer: Payer, made: Planned, *, patience: float, say: Callable[[str], N
 
 def _build(payer: Payer, made: Planned) -> Transaction:
     """Sign, under the next account nonce where its chain counts them, and write it down; when another process was faster, anew."""
-    offer, where, chain = made.offer, made.offer.network, _chain(payer, made.offer.network)
+    offer, where, chain = made.offer, made.offer.network, _chain(payer, made.offer.network, made.kind)
     for _ in range(20):
         anchor = made.anchor
         if anchor.number >= 0:
@@ -140,7 +192,7 @@ def _build(payer: Payer, made: Planned) -> Transaction:
         terms = chain.terms(offer, made.owner, now=int(payer.clock()), nonce=payer.nonce(), max_lifetime=payer.policy.max_lifetime, anchor=anchor)
         proof: Proof = chain.prove(offer, terms, payer.signer(where.namespace, made.owner))
         number = anchor.number if anchor.number >= 0 else -1 - int(terms.nonce[2:16], 16)  # no two share one
-        row = Transaction(str(proof.payload["transaction"]), where.id, made.owner, number, KIND, offer.asset.id, offer.pay_to, offer.amount, 1,
+        row = Transaction(str(proof.payload["transaction"]), where.id, made.owner, number, made.kind, offer.asset.id, offer.pay_to, offer.amount, 1,
                           anchor.cost, _packed(offer, terms, proof))  # fmt: skip
         if payer.ledger.build(row, made.anchor.number if anchor.number >= 0 else number, gas_of(payer.policy, where, anchor.cost)):
             return row
@@ -159,7 +211,8 @@ def _unpacked(row: Transaction) -> tuple[Offer, Terms, Proof]:
     asset, kept = asset_by_id(row.asset), json.loads(row.raw)
     if asset is None:
         raise SettingsError(f"{row.asset} left the table", rule="what is not in assets.toml is never asked for")
-    offer = Offer("own", PAYS_FIRST, asset, row.amount, row.party, kept["lifetime"], method=PAYS_FIRST)
+    method = _METHODS[row.kind]
+    offer = Offer("own", method, asset, row.amount, row.party, kept["lifetime"], method=method)
     terms = Terms(kept["payer"], kept["nonce"], kept["after"], kept["before"], Anchor(*kept["anchor"]), kept["proved"])
     return offer, terms, Proof(kept["payload"], terms.payer, terms.nonce, terms.valid_before, kept["txid"])
 
@@ -170,7 +223,7 @@ def follow(payer: Payer, row: Transaction, patience: float, say: Callable[[str],
     Nothing is signed. What ends it unpaid needs the word of every node (C2). Raises SettingsError, LedgerError.
     """
     offer, terms, proof = _unpacked(row)
-    chain, node, words, fee = _chain(payer, offer.network), _node(payer, offer.network), "", row.fee_paid
+    chain, node, words, fee = _chain(payer, offer.network, row.kind), _node(payer, offer.network), "", row.fee_paid
     row = payer.ledger.launch(row.txid)
     walk = Walk(_within(chain.broadcast(offer, terms, proof, node), patience))
     try:
@@ -190,10 +243,23 @@ def follow(payer: Payer, row: Transaction, patience: float, say: Callable[[str],
         state = "CONFIRMED"
     elif state == "INFLIGHT":
         state = _FATES.get((yield from chain.fate(offer, terms, node)), state)
+    if row.kind != KIND and row.state == "INFLIGHT" and state in ("MINED", "CONFIRMED"):
+        try:
+            yield from _allowed(payer, chain, offer, row, node)
+        except NodeError as why:  # it stays as it is, and is looked at again
+            state, words = row.state, why.what
     note = {"DEAD": "can never be mined", "REVERTED": "was mined and moved nothing"}.get(state, "")
     if state in ("CONFIRMED", "REVERTED", "DEAD"):
         say(f"{state.lower()}; fee {offer.network.coins(fee or 0)}")
     return payer.ledger.follow(row.txid, state, fee=fee, note=note), words
+
+
+def _allowed(payer: Payer, chain: Any, offer: Offer, row: Transaction, node: Secret) -> Steps[None]:
+    """Record what the chain shows to be allowed by now, never more than was approved."""
+    where, token = offer.network.id, offer.asset.address
+    mark = payer.ledger.mark(where, token, row.account)
+    now: int = yield from chain.allowed(offer, row.account, node)
+    payer.ledger.allow(where, token, row.account, row.party, min(now, row.amount), row.txid, mark).run()
 
 
 _FATES = {"settled": "MINED", "dead": "DEAD", "failed": "REVERTED"}
@@ -211,9 +277,12 @@ def _within(steps: Steps[None], patience: float) -> Steps[None]:
             walk.failed = why
 
 
-def _chain(payer: Payer, where: Network) -> Any:
-    chain = payer.chains.get(where.namespace)
-    if chain is None or not hasattr(chain, "broadcast"):
+def _chain(payer: Payer, where: Network, kind: str = KIND) -> Any:
+    """The doors of its chain for this kind of transaction."""
+    chain: Any = payer.chains.get(where.namespace)
+    if kind != KIND and hasattr(chain, "allowing"):
+        return chain.allowing()
+    if kind != KIND or chain is None or not hasattr(chain, "broadcast"):
         raise SettingsError(f"nothing is sent on {where.name} by itself", rule="chains that pay first", hint="another network")
     return chain
 

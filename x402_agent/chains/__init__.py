@@ -50,7 +50,8 @@ class Chain(Protocol):
     One with `broadcast(offer, terms, proof, node) -> Steps[Proof | None]` takes offers of the method `transfer`, which pay first. The
     proof's payload names `transaction`, its id as its chain writes it. `broadcast` hands the same bytes to nodes, yields
     `Progress` (SEEN, MINED with the fee that it took, INFLIGHT after a reorg), and returns once the seller can see the money: the
-    proof to show where its id is another by now (replaced.py), else None. It raises NodeError or PaymentInDoubt within `steps.ON_CHAIN` seconds, and then only `fate` frees anything.
+    proof to show where its id is another by now (replaced.py), else None. `allowing()` gives the same doors for approve and revoke
+    (offers of the method `approve`), where a chain has allowances and no account nonces: only a person's command takes them. It raises NodeError or PaymentInDoubt within `steps.ON_CHAIN` seconds, and then only `fate` frees anything.
     """
 
     namespace: str

@@ -1,16 +1,17 @@
-"""`x402-agent wallet approve`: let Permit2 take an exact amount of a token, by a person; nothing else here ever does."""
+"""`x402-agent wallet approve`: let Permit2, or PaymentPermit, take an exact amount of a token, by a person; nothing else here ever does."""
 
 from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from .. import Asset, Money, PaymentInDoubt, PolicyDenied, Settings, SettingsError, assets
 from ..broadcast import Plan, plan, send
-from ..payer.allowances import seen, spenders
+from ..payer.allowances import spenders
+from ..transfers import Planned, allow, plan_allowance
 from ..transport.fetch import drive
 from .common import Json, as_json, errors, sandbox_payer, say
 from .secrets import payer as own_payer
@@ -18,10 +19,10 @@ from .secrets import payer as own_payer
 if TYPE_CHECKING:
     from ..ledger import Transaction
     from ..model import Network
-    from ..payer import Payer
 
-__all__ = ["ask_person", "asset_of", "network_of", "run", "units_of"]
+__all__ = ["FEES", "ask_person", "asset_of", "network_of", "run", "units_of"]
 
+FEES = {"eip155": "0.001", "solana": "0.001", "stacks": "0.05", "tron": "50"}  # whole coins that one may cost where nobody says more
 _MOST = 1_000_000  # whole tokens: more is "unlimited" by another name
 _NUMBER = re.compile(r"[0-9]{1,30}(\.[0-9]{1,18})?", re.ASCII).fullmatch
 
@@ -32,18 +33,17 @@ def run(
     amount: Annotated[str, typer.Option(help="Exactly this much, in whole tokens: 20 or 0.5.")] = "",
     network: Annotated[str, typer.Option(help="base, polygon, …; not needed where one node is set.")] = "",
     revoke: Annotated[bool, typer.Option("--revoke", help="Take the allowance back.")] = False,
-    max_fee: Annotated[str, typer.Option("--max-fee", help="The most that gas may cost, in the network's own coin.")] = "0.001",
+    max_fee: Annotated[str, typer.Option("--max-fee", help="The most that it may cost, in the network's own coin; 0.001 of EVM, 50 TRX if not given.")] = "",
     wait: Annotated[float, typer.Option(help="Seconds to wait for its block.")] = 120.0,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     account: Annotated[str, typer.Option(help="Which named account of the wallet; the one that pays if not given.")] = "",
     sandbox: Annotated[bool, typer.Option("--sandbox", help="In the sandbox that `sandbox up` runs.")] = False,
     json: Json = False,
 ) -> None:
-    """Let Permit2 take an exact amount of a token from your account, so that offers by Permit2 and `upto` can be paid.
+    """Let Permit2 (on TRON PaymentPermit, too) take an exact amount of a token from your account, so that offers by it can be paid.
 
-    It costs gas, which is shown first and capped by --max-fee. The amount is never "unlimited"; --revoke takes it back.
+    It costs gas or TRX, which is shown first and capped by --max-fee. The amount is never "unlimited"; --revoke takes it back.
     Needs a node: export X402_AGENT_NODES=base=https://…   If it ends in doubt: x402-agent resume.
-    On TRON nothing is sent: approve in a wallet of your own, then this command looks, and counts on what the chain shows.
     """
     with errors(json):
         settings = Settings.load()
@@ -52,23 +52,32 @@ def run(
         if revoke == bool(amount):
             raise SettingsError("an amount, or --revoke", rule="exact amounts only", hint=f"--amount 20, in {token[:20]}")
         asset = asset_of(token, network or network_of(settings, sandbox=sandbox))
-        units = 0 if revoke else units_of(amount, asset.decimals, "--amount", "20")
-        limit, spender = units_of(max_fee, 18, "--max-fee", "0.001"), _spender(asset.network, whom)
+        where, units = asset.network, 0 if revoke else units_of(amount, asset.decimals, "--amount", "20")
+        limit, spender = units_of(max_fee or FEES[where.namespace], where.decimals, "--max-fee", FEES[where.namespace]), _spender(where, whom)
         with sandbox_payer(settings) if sandbox else own_payer() as payer:
             payer.wallet = payer.wallet.named(account)
-            if asset.network.namespace == "tron":
-                return _look(payer, asset, whom, units, json)
-            made = drive(plan(payer, asset, spender, units, max_fee=limit))
+            doors: Any = (plan, send) if where.namespace == "eip155" else (plan_allowance, allow)
+            made = drive(doors[0](payer, asset, spender, units, max_fee=limit))
+            wanted = _Wanted(asset, made.owner, spender, units, made.had)
             if not made.enough:
-                _show(made, whom)
+                _show(wanted, whom, made)
                 ask_person(yes)
             try:
-                sent = drive(send(payer, made, patience=wait, say=lambda text: say(f"  {text}")))
+                sent = drive(doors[1](payer, made, patience=wait, say=lambda text: say(f"  {text}")))
             except KeyboardInterrupt:
                 raise PaymentInDoubt("interrupted; what was written down may be under way", hint="x402-agent resume") from None
-            left = payer.ledger.allowance(asset.network.id, asset.address, made.owner, made.party)
-            _tell(made, sent, left, json, sandbox=payer.ledger.sandbox)
-    return None
+            left = payer.ledger.allowance(where.id, asset.address, made.owner, spender)
+            _tell(wanted, sent, left, json, sandbox=payer.ledger.sandbox)
+
+
+class _Wanted(NamedTuple):
+    """Who may take how much of whose token; `had` is what the chain showed. Amounts in atomic units."""
+
+    asset: Asset
+    owner: str
+    party: str
+    amount: int
+    had: int
 
 
 def _spender(network: Network, whom: str) -> str:
@@ -77,20 +86,6 @@ def _spender(network: Network, whom: str) -> str:
         what = f"nobody is known as {whom[:40]!r} on {network.name}"
         raise SettingsError(what, rule="--for", hint=f"--for {' or '.join(known)}" if known else "a network of EVM or TRON")
     return known[whom]
-
-
-def _look(payer: Payer, asset: Asset, whom: str, units: int, json: bool) -> None:
-    """TRON: nothing is sent, what the chain shows is written down."""
-    had, where = drive(seen(payer, asset, whom, units)), asset.network
-    owner, spender = payer.wallet.address(where.namespace), spenders(where)[whom]
-    left = payer.ledger.allowance(where.id, asset.address, owner, spender)
-    if json:
-        as_json({
-            "network": where.id, "asset": asset.id, "owner": owner, "spender": spender, "amount": str(units), "left": str(left),
-            "on_chain_before": str(had), "transaction": "", "state": "", "fee": "0", "explorer": "",
-        })  # fmt: skip
-        return
-    print(f"on chain {Money(had, asset).text} is allowed; {Money(left, asset)} of it is what payments here count on")
 
 
 def network_of(settings: Settings, *, sandbox: bool) -> str:
@@ -124,12 +119,14 @@ def units_of(text: str, decimals: int, option: str, sample: str) -> int:
     return int(whole + part.ljust(decimals, "0"))
 
 
-def _show(made: Plan, whom: str) -> None:
-    where = made.asset.network.name
+def _show(made: _Wanted, whom: str, planned: Plan | Planned) -> None:
+    where = made.asset.network
+    cost = f"{where.coins(planned.fee_cap)} of the coin of {where.name} ({planned.gas} gas)" if isinstance(planned, Plan) else (
+        f"{where.coins(planned.cost)} of the coin of {where.name}")  # fmt: skip
     may = f"to take at most {Money(made.amount, made.asset)}" if made.amount else f"to take no {made.asset.symbol} any more"
     say(f"  allow     {whom} ({made.party}) {may}")
     say(f"  from      {made.owner}, where {Money(made.had, made.asset).text} is allowed on chain now")
-    say(f"  gas       at most {made.asset.network.coins(made.fee_cap)} of the coin of {where} ({made.gas} gas)")
+    say(f"  gas       at most {cost}")
 
 
 def ask_person(yes: bool) -> None:
@@ -142,7 +139,7 @@ def ask_person(yes: bool) -> None:
         raise PolicyDenied("nothing was signed", rule="you said no")
 
 
-def _tell(made: Plan, sent: Transaction | None, left: int, json: bool, *, sandbox: bool) -> None:
+def _tell(made: _Wanted, sent: Transaction | None, left: int, json: bool, *, sandbox: bool) -> None:
     money, network = Money(left, made.asset), made.asset.network
     page = "" if sandbox or sent is None else network.link(sent.txid)  # the sandbox's chain is in no explorer
     if json:

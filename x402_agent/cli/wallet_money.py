@@ -12,7 +12,7 @@ from ..transport.fetch import drive
 from ..wallet import FAMILIES
 from .common import Json, as_json, errors, sandbox_payer, say
 from .secrets import payer as own_payer
-from .wallet_approve import ask_person, asset_of, network_of, units_of
+from .wallet_approve import FEES, ask_person, asset_of, network_of, units_of
 from .wallet_held import accounts_of, held, own_address, usual
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["fund", "sweep"]
 
-FEES = {"eip155": "0.001", "solana": "0.001", "stacks": "0.05", "tron": "50"}  # whole coins that a sweep may cost where nobody says more
 
 # What an account needs of its network's own coin, for people: the price comes on top of it, in the token that is asked. A node says how
 # much; the figure beside it is a usual one, for who has none, and says so.

@@ -17,7 +17,6 @@ from x402_agent.chains.tron.addresses import address_bytes
 from x402_agent.chains.tron.permit import CONTRACTS
 from x402_agent.cli.app import app
 from x402_agent.policy import Policy
-from x402_agent.primitives import EvmKey
 from x402_agent.sandbox.tron.node import answer_node
 
 KEY = "22" * 32
@@ -141,23 +140,24 @@ def approve(grid, monkeypatch):
     """`wallet approve` as a person types it, by a wallet with this key."""
     from x402_agent.cli import wallet_approve
 
-    monkeypatch.setattr(wallet_approve, "own_payer", lambda: Payer(wallet=Wallet.from_key(KEY, "tron"), settings=Settings.load()))
+    monkeypatch.setattr(wallet_approve, "own_payer", lambda: Payer(wallet=Wallet.from_key(KEY, "tron"), settings=Settings.load(), clock=lambda: grid.time))
+    grid.chain.depth = 0
     return lambda *words: CliRunner().invoke(app, ["wallet", "approve", "USDT", *words])
 
 
-def test_wallet_approve_looks_and_counts_on_what_the_chain_shows(grid, approve):
+def test_wallet_approve_sends_exactly_so_much_after_a_yes_and_takes_it_back(grid, approve):
     owner = Wallet.from_key(KEY, "tron").address("tron")
-    spender = CONTRACTS[NILE]
-    none = approve("--for", "payment-permit", "--amount", "2")
-    assert none.exit_code == 6
-    for said in (f"approve({spender}, 2000000) on {USDT} from {owner}", "no transaction is sent on TRON from here"):
-        assert said in none.output
+    spender, words = CONTRACTS[NILE], ("--for", "payment-permit", "--amount", "2")
+    assert "may burn" in approve(*words, "--yes").output  # an account without TRX
     grid.chain.endow(address_bytes(owner), 1_000_000_000)
-    grid.contracts.approve(EvmKey(bytes.fromhex(KEY)), address_bytes(spender), 3_000_000)
-    found = json.loads(approve("--for", "payment-permit", "--amount", "2", "--json").output)
-    assert (found["left"], found["on_chain_before"], found["spender"]) == ("2000000", "3000000", spender)
-    kept = approve("--for", "payment-permit", "--revoke")
-    assert kept.exit_code == 6 and f"approve({spender}, 0)" in kept.output
+    asked = approve(*words)
+    assert asked.exit_code == 2 and "nobody can be asked" in asked.output and "of the coin of tron-nile" in asked.output
+    found = json.loads(approve(*words, "--yes", "--json").stdout)
+    assert (found["left"], found["on_chain_before"], found["spender"], found["state"]) == ("2000000", "0", spender, "CONFIRMED")
+    assert int(found["fee"]) > 0 and grid.contracts.allowance(address_bytes(owner), address_bytes(spender)) == 2_000_000
+    assert "nothing to do" in approve(*words, "--yes").stdout
+    assert approve("--for", "payment-permit", "--revoke", "--yes").exit_code == 0
+    assert grid.contracts.allowance(address_bytes(owner), address_bytes(spender)) == 0
     with Payer(wallet=Wallet.from_key(KEY, "tron"), settings=Settings.load()) as payer:
         assert payer.ledger.allowance(NILE, USDT, owner, spender) == 0
 

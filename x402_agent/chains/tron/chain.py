@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ...model import Asset, ChainRules, Network, Offer
     from ...steps import Steps
     from .. import Signer
+    from .approval import Approval
 
 __all__ = ["Tron", "authorization"]
 
@@ -118,6 +119,12 @@ class Tron(Permits):
         from . import transfer
 
         return transfer.broadcast(offer, terms, proof, node)
+
+    def allowing(self) -> Approval:
+        """The doors by which a person's command allows PaymentPermit or Permit2 something."""
+        from .approval import Approval
+
+        return Approval()
 
     def charged(self, offer: Offer, terms: Terms, transaction: str, node: str) -> Steps[int | None]:
         """None: nothing that is signed here is a ceiling."""

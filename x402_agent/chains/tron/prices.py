@@ -77,9 +77,9 @@ def staked(node: Node, owner: str) -> Steps[Staked]:
     return made
 
 
-def energy(node: Node, owner: str, token: str, to: str, amount: int) -> Steps[int]:
-    """Energy that a TRC-20 transfer would use now; NodeError where it would revert, which is all that a dry run proves."""
+def energy(node: Node, owner: str, token: str, call: str, to: str, amount: int) -> Steps[int]:
+    """Energy that a TRC-20 `transfer` or `approve` would use now; NodeError where it would revert, which is all that a dry run proves."""
     made: int = yield from view(
-        node, owner, token, "transfer(address,uint256)", f"{word(to)}{amount:064x}", lambda found: number(found["energy_used"]) or None
+        node, owner, token, f"{call}(address,uint256)", f"{word(to)}{amount:064x}", lambda found: number(found["energy_used"]) or None
     )
     return made

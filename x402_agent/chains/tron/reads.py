@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..evm.reads import TRANSFER, Log
+from ..evm.reads import APPROVAL, TRANSFER, Log
 from ..rpc import parsed
 from .addresses import address_bytes
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ...steps import Steps
     from .rpc import Node
 
-__all__ = ["TXID", "Mined", "allowance", "balance", "exists", "head", "is_contract", "moved", "native", "number", "send_raw", "solid", "succeeded",
+__all__ = ["APPROVAL", "TRANSFER", "TXID", "Mined", "allowance", "balance", "exists", "head", "is_contract", "moved", "native", "number", "send_raw", "solid", "succeeded",
            "transaction", "used", "view", "word"]  # fmt: skip
 
 TXID = re.compile(r"(?:0x)?([0-9a-fA-F]{64})").fullmatch
@@ -194,12 +194,12 @@ def _log(found: Any) -> Log:
     return Log("0x" + address.lower(), tuple("0x" + topic.lower() for topic in topics), bytes.fromhex(data))
 
 
-def moved(mined: Mined, token: str, sender: str, to: str) -> list[int]:
-    """The value of each Transfer of a token from one account to another, in atomic units.
+def moved(mined: Mined, token: str, sender: str, to: str, event: str = TRANSFER) -> list[int]:
+    """The value of each Transfer of a token from one account to another (or of each Approval), in atomic units.
 
     The logs decide, not what `transfer` returned: USDT's returns false where it has moved the money.
     """
-    topics = (TRANSFER, "0x" + word(sender), "0x" + word(to))
+    topics = (event, "0x" + word(sender), "0x" + word(to))
     where = "0x" + address_bytes(token).hex()
     return [int.from_bytes(log.data) for log in mined.logs
             if log.address == where and log.topics == topics and len(log.data) == 32]  # fmt: skip

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from ...steps import Steps
     from .. import Signer
 
-__all__ = ["CEILING", "METHOD", "broadcast", "fate", "lookup", "most", "prepare", "prove", "terms"]
+__all__ = ["APPROVE", "CEILING", "METHOD", "broadcast", "fate", "lookup", "most", "prepare", "prove", "terms"]
 
 METHOD = "transfer"
+APPROVE = "approve"  # the same by another call, never a payment (see approval.py)
 CEILING = 50_000_000  # sun for one transaction where policy says nothing: a transfer of USDT without staked energy and some more
 PATIENCE = 180.0  # seconds that one conversation waits: a minute to get into a block, another until that is solid
 APART = 300  # seconds between our clock and the newest block, beyond which one of the two is not believed (C1)
@@ -48,7 +49,7 @@ def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anc
     block, stamp = yield from reads.head(asked)
     coins = yield from reads.native(asked, payer)
     had = coins if asset.native else (yield from reads.balance(asked, asset.address, payer))
-    if had < offer.amount:
+    if had < offer.amount and offer.method != APPROVE:
         raise NoAcceptableOffer(f"the account has only {Money(had, asset)}, and nothing is ever swapped", rule="balance on chain")
     limit, cost, burnt = yield from _cost(asked, offer, payer)
     if cost > (most_paid := most(rules)):
@@ -77,7 +78,7 @@ def _cost(asked: Node, offer: Offer, payer: str) -> Steps[tuple[int, int, int]]:
             raise NoAcceptableOffer("payTo is a contract, to which no TRX is sent", rule="recipients (R1)")
         cost = bandwidth if (yield from reads.exists(asked, offer.pay_to)) else price.account + bandwidth
         return 0, cost, cost
-    units = (yield from prices.energy(asked, payer, offer.asset.address, offer.pay_to, offer.amount)) * 5 // 4
+    units = (yield from prices.energy(asked, payer, offer.asset.address, offer.method, offer.pay_to, offer.amount)) * 5 // 4
     limit = units * price.energy
     return limit, limit + bandwidth, max(0, units - have.energy) * price.energy + bandwidth
 
@@ -106,7 +107,8 @@ def _raw(offer: Offer, fixed: Terms) -> transaction.Raw:
     if offer.asset.native:
         what: transaction.Send | transaction.Call = transaction.Send(fixed.payer, offer.pay_to, offer.amount)
     else:
-        what = transaction.Call(fixed.payer, offer.asset.address, transaction.transfer(offer.pay_to, offer.amount))
+        call = transaction.approve if offer.method == APPROVE else transaction.transfer
+        what = transaction.Call(fixed.payer, offer.asset.address, call(offer.pay_to, offer.amount))
     return transaction.Raw(what, (ref[:2], ref[2:]), timestamp, expiration, limit)
 
 
@@ -162,7 +164,7 @@ class _Failed(NodeError):
 def _seen(asked: Node, offer: Offer, fixed: Terms, raw: transaction.Raw, *, solid: bool = False) -> Steps[reads.Mined | None]:
     """It in a block (with `solid` in a solid one), paid or `failed`, None while it is in none. Raises NodeError for anything odd.
 
-    For a token the Transfer of exactly this amount decides, for TRX the bytes that the node shows: a status alone is a word (C4).
+    For a token the Transfer, or Approval, of exactly this amount decides, for TRX the bytes that the node shows: a status alone is a word (C4).
     """
     mined = yield from reads.transaction(asked, raw.txid, solid=solid)
     if mined is None or mined.failed:
@@ -170,7 +172,8 @@ def _seen(asked: Node, offer: Offer, fixed: Terms, raw: transaction.Raw, *, soli
     if offer.asset.native:
         fine = (yield from reads.succeeded(asked, raw.txid, raw.data, solid=solid))
     else:
-        fine = mined.ok and offer.amount in reads.moved(mined, offer.asset.address, fixed.payer, offer.pay_to)
+        event = reads.APPROVAL if offer.method == APPROVE else reads.TRANSFER
+        fine = mined.ok and offer.amount in reads.moved(mined, offer.asset.address, fixed.payer, offer.pay_to, event)
     if not fine:
         raise NodeError(f"{asked!r} shows a success without what was signed", rule="status and logs (C4)")
     return mined
