@@ -32,6 +32,7 @@ __all__ = ["agrees", "present"]
 TOKEN = "x-payment-token"
 PAUSE = 12.5  # seconds between two questions: five a minute are answered
 TRIES = 6
+BLOCK = {"ethereum": 12.0}  # seconds; others are quicker
 LONGEST = 30.0  # seconds that a seller may ask us to wait
 MOST = 10**9  # calls that anybody is believed to have sold
 LEAST = 3_600  # seconds: what expires sooner is shown all the same, since a dead token would be a reason to pay again
@@ -39,6 +40,7 @@ LATEST = 30 * 86_400
 _TOKEN = re.compile(r"[A-Za-z0-9_.~+/=-]{8,512}").fullmatch
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 _COOKIE = re.compile(r"(?:^|[;,\s])csrftoken=([A-Za-z0-9_.~+/=-]{1,512})").search
+_DEPTH = re.compile(r"Insufficient confirmations: ([0-9]{1,4})/([0-9]{1,4})").match
 _WAITS = ("Insufficient confirmations", "Transaction not found")
 
 
@@ -150,8 +152,15 @@ def _verified(desk: _Desk, transaction: str, chain: str) -> Steps[str | None]:
             return text if ours and _ID(text) else None
         if (got.status == 200 and not _waits(fields)) or got.status not in (0, 200, 429, 502, 503, 504) or left == 1:
             return None
-        yield Sleep(_pause(got))
+        yield Sleep(_blocks(fields, chain) if left > TRIES - 2 else _pause(got))
     return None
+
+
+def _blocks(fields: Mapping[str, Any], chain: str) -> float:
+    """Seconds until it is as deep as the seller said it must be: asked so soon at most twice, five a minute are answered."""
+    found = _DEPTH(str(fields.get("error_message")))
+    missing = int(found[2]) - int(found[1]) if found else 0
+    return min(missing * BLOCK.get(chain, 2.0), LONGEST) if missing > 0 else PAUSE
 
 
 def _waits(fields: Mapping[str, Any]) -> bool:
