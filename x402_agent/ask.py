@@ -98,7 +98,7 @@ class Ask:
         self.limits = limits  # of the tasks and slips it is made under, beside those of policy
         self.caps = caps  # likewise, for one call
         self.listed = listed  # what a catalogue says it costs, in millionths of a dollar
-        self.expect = 1  # how many calls its seller is expected to be asked for, this one included
+        self.expect = 0  # how many calls its seller is expected to be asked for, this one included; 0: nobody has said
         self.offer = offer  # the only one that may be paid, where a quote or plan has locked it
         self.again = again
         self.paid = ""  # the payment already made on an earlier hop of this same request

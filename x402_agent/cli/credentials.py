@@ -15,7 +15,7 @@ from .secrets import payer as own_payer
 if TYPE_CHECKING:
     from ..ledger import Payment, SqliteLedger, Token
 
-__all__ = ["app"]
+__all__ = ["app", "bought_by", "told_left", "told_until"]
 
 app = typer.Typer(
     help="Tokens, sessions and credits that payments bought: where they are shown, how often and until when. They lie in\n"
@@ -87,7 +87,7 @@ def revoke(credential: _Which, json: Json = False) -> None:
     with errors(json):
         ledger, one = _found(credential)
         ledger.forget_token(one.name)
-        still = f"whoever has its value can still use it at {plain(one.origin)}: {_left(one)}, {_until(one)}"
+        still = f"whoever has its value can still use it at {plain(one.origin)}: {told_left(one)}, {told_until(one)}"
         words = f"forgotten; {still}" if one.lives(ledger.clock()) else "forgotten; it was over"
         _said(ledger, one, words, json=json, forgotten=True)
 
@@ -126,13 +126,15 @@ def _time(at: float | None) -> str:
     return "" if at is None else time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(at))
 
 
-def _left(one: Token) -> str:
+def told_left(one: Token) -> str:
+    """How many more times it opens, in words."""
     if one.uses_left is not None and one.uses_left < 0:
         return f"refused with {-one.uses_left} paid calls left"
     return "as often as you like" if one.uses_left is None else f"{one.uses_left} more time{'' if one.uses_left == 1 else 's'}"
 
 
-def _until(one: Token) -> str:
+def told_until(one: Token) -> str:
+    """Until when."""
     return "without end" if one.expires is None else f"until {_time(one.expires)}"
 
 
@@ -140,11 +142,16 @@ def _state(ledger: SqliteLedger, one: Token) -> str:
     return "live" if one.lives(ledger.clock()) else "used up" if one.uses_left == 0 else "refused" if (one.uses_left or 0) < 0 else "expired"
 
 
+def bought_by(ledger: SqliteLedger, payment_id: str) -> list[Token]:
+    """What a payment bought for later requests, as far as it is kept."""
+    return [each for each in ledger.tokens() if each.payment_id == payment_id]
+
+
 def _line(ledger: SqliteLedger, one: Token) -> str:
     tail = f"  {one.in_use} in use" if one.in_use else ""
     tail += f"  payment {one.payment_id[:8]}" if one.payment_id else ""
     where = plain(one.origin + one.path)
-    return f"{one.name[:8]}  {_state(ledger, one):<7}  {where}  {_left(one)}  {_until(one)}{tail}{'  (sandbox)' if ledger.sandbox else ''}"
+    return f"{one.name[:8]}  {_state(ledger, one):<7}  {where}  {told_left(one)}  {told_until(one)}{tail}{'  (sandbox)' if ledger.sandbox else ''}"
 
 
 def _row(ledger: SqliteLedger, one: Token) -> dict[str, Any]:

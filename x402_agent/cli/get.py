@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import Payer, Settings, SettingsError
-from ..policy import micros
+from ..policy import expected, micros
 from ..recovery import delivered
 from ..secret import plain
 from ..steps import Progress
@@ -40,6 +40,7 @@ def run(
         bool | None,
         typer.Option("--again/--no-again", help="Buy anew under a used key; or never buy what this request bought before."),
     ] = None,
+    expect_calls: Annotated[int | None, typer.Option(help="How often this seller will be asked: calls may be cheaper in advance.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show offers and decision; sign nothing.")] = False,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Pay the sandbox that `sandbox up` runs.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write what comes to this new file, 0600, whole or not at all.")] = None,
@@ -63,11 +64,13 @@ def run(
             raise SettingsError(f"{url!r} is not a URL", rule="URL", hint=f"x402-agent get {whole}")
         if maximum:
             micros(maximum, "--max")
+        if expect_calls is not None:
+            options["extensions"] = {"payment": {"expect_calls": expected(expect_calls, "--expect-calls")}}
         with sandbox_payer(Settings.load()) if sandbox else own_payer(signs=not dry_run) as payer:
             if dry_run:
                 code = _quote(payer.quote(url, method=verb, **options), payer, json)
             else:
-                asked = {"max": maximum or None, "key": key or None, "again": again}
+                asked = {"max": maximum or None, "key": key or None, "again": again, "expect_calls": expect_calls}
                 payment = {name: value for name, value in asked.items() if value is not None}
                 options["extensions"] = {"payment": payment}
                 payer.trace, told = _watched(json)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .. import Money, Settings, assets
 from ..model import FOREVER
+from ..secret import plain
 from .common import Json, as_json, errors, found, link, row
+from .credentials import bought_by, told_left, told_until
 
 if TYPE_CHECKING:
-    from ..ledger import Payment, SqliteLedger
+    from ..ledger import Payment, SqliteLedger, Token
 
 __all__ = ["run"]
 
@@ -65,16 +67,21 @@ def run(
         if one.state == "CLAIMED":
             asks = "while `sandbox up` runs it asks the sandbox's chain" if ledger.sandbox else "with X402_AGENT_NODES set it asks the chain"
             hint = f"x402-agent resume {one.payment_id[:8]}   ({asks})"
-        means, shared = _means(one), _shared(ledger, one)
+        means, shared, opens = _means(one), _shared(ledger, one), bought_by(ledger, one.payment_id)
         if json:
             refunds = [{"transaction": each.transaction, "amount": str(each.amount)} for each in ledger.refunds(one.payment_id)]
             moves = [{"at": e.at, "from": e.from_state, "to": e.state, **e.data} for e in events]
-            as_json({**row(one, sandbox=ledger.sandbox), "means": means, "shared": shared, "events": moves, "refunds": refunds, "try": hint})
+            as_json({**row(one, sandbox=ledger.sandbox), "means": means, "for": one.description, "shared": shared, "opens": [_opens(each) for each in opens], "events": moves, "refunds": refunds, "try": hint})
             return
         label = ", sandbox" if ledger.sandbox else ""
         print(f"{one.payment_id}  {one.outcome} ({one.state})  {str(one.money)[:-1]}{label})")
         print(f"  that is    {means}")
         print(f"  asked      {one.method} {one.url}")
+        if one.description:
+            print(f"  for        {plain(one.description)}")
+        for each in opens:
+            last = f", last {_clock(each.last_used_at)}" if each.last_used_at else ""
+            print(f"  opens      {plain(each.origin + each.path)}, {told_left(each)}, {told_until(each)}{last}")
         print(f"  from       {one.payer}\n  to         {one.pay_to}")
         print(f"  proof      {one.nonce[2:6]}…{one.nonce[-2:]}   {_end(one.valid_before)}")
         if one.status:
@@ -96,6 +103,10 @@ def run(
             note = event.data.get("note") or ""
             print(f"  {_clock(event.at / 1000)}   {event.from_state or 'new':>10} -> {event.state:16} {note}")
         print(f"  try        {hint}")
+
+
+def _opens(one: Token) -> dict[str, Any]:
+    return {"origin": one.origin, "path": one.path, "uses_left": one.uses_left, "expires": one.expires, "last_used_at": one.last_used_at}
 
 
 def _end(at: int) -> str:

@@ -52,7 +52,7 @@ SELECT = (
 class Payment:
     """One payment as the reading side shows it. Times are unix seconds, `transaction` is the seller's claim.
 
-    `amount` (atomic units, the fee cap included) was signed; `charged` is what the chain shows to have moved, where a
+    `description` is what its offer says of itself, mostly in the seller's words. `amount` (atomic units, the fee cap included) was signed; `charged` is what the chain shows to have moved, where a
     scheme may take less, and `micros` what is counted now. `gas` is the most that its own transaction may take of the network's
     coin, in atomic units, `gas_paid` what a block showed.
     """
@@ -84,6 +84,7 @@ class Payment:
     charged: int | None = None
     gas: int = 0
     gas_paid: int | None = None
+    description: str = ""
 
 
 def caller_hash(key: str) -> str:
@@ -243,4 +244,5 @@ def payment_of(row: sqlite3.Row) -> Payment:
         delivered=bool(row["delivered"]), day=row["day"], created_at=row["created_at"], updated_at=row["updated_at"],
         charged=int(row["charged"]) if row["charged"] else None,
         gas=int(row["gas"] or 0), gas_paid=int(row["gas_paid"]) if row["gas_paid"] else None,
+        description=row["description"] or "",
     )  # fmt: skip

@@ -98,7 +98,7 @@ class Kit:
         self.ask = ask
         self.standing = tasks.standing(payer, task)
         tasks.place(ask, self.standing[0])
-        ask.expect = max(ask.expect, self.standing[0].expect or payer.policy.expect_calls)
+        ask.expect = ask.expect or self.standing[0].expect or payer.policy.expect_calls
         self.signed = ""  # the offer that we take, as its seller signed it
         self.sent = ""  # the transaction by which we paid first: no seller's word names another
         self.asks: tuple[Reason, ...] = ()

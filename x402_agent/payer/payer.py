@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ..steps import Step
     from ..tasks.slips import Token
     from .plan import Plan
+    from .verifier import AsyncVerifier, Verifier
 
 __all__ = ["Payer", "Quote", "attach"]
 
@@ -273,6 +274,19 @@ class Payer:
     async def plan_async(self, requests: Iterable[Any], *, workers: int = 8) -> Plan:
         """The same on asyncio and trio."""
         return await plan.made_async(self, requests, workers)
+
+    def verifier(self, name: str, *, key: str = "", base: str = "", loopback: bool = False) -> Verifier:
+        """A service that says whether a transaction is a payment: `kamiyo`. `base` is another address of it, over https; `loopback` lets one
+        on this machine do without. Raises SettingsError."""  # fmt: skip
+        from . import verifier
+
+        return verifier.Verifier(verifier.service(name, key, base, self.clock, loopback=loopback))
+
+    def async_verifier(self, name: str, *, key: str = "", base: str = "", loopback: bool = False) -> AsyncVerifier:
+        """The same for asyncio and trio."""
+        from . import verifier
+
+        return verifier.AsyncVerifier(verifier.service(name, key, base, self.clock, loopback=loopback))
 
     def talking(self, talk: Callable[[Ask], Kit]) -> httpx.Client:
         """A client whose conversations are led by another kit: quotes, and proofs shown again."""

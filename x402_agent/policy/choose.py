@@ -69,7 +69,7 @@ def choose(
     over: list[tuple[Offer, str]] = []
     denied: list[tuple[Offer, PaymentError]] = []
     payable: list[Turn] = []
-    turns = cheapest_first([valued(policy, each, facts) for each in challenge.offers], facts, ask.expect)
+    turns = cheapest_first([valued(policy, each, facts) for each in challenge.offers], facts, max(1, ask.expect))
     for turn in turns:
         offer = turn.offer
         if unfit := _unfit(policy, offer, facts) or refuses(offer):

@@ -81,7 +81,7 @@ def ask_in(told: Fields, agent: str, group: str) -> Ask:
         limits=limits_in(told, agent), caps=caps_in(told),
     )  # fmt: skip
     made.paid = told.text("paid", 64, shape=_WORD)
-    made.expect = told.whole("expect", 1_000_000, 1) if told.has("expect") else 1
+    made.expect = told.whole("expect", 1_000_000) if told.has("expect") else 0
     made._key = hashlib.sha256(f"{agent}\n{told.text('key', 64, shape=_HEX)}".encode()).hexdigest()
     return made
 

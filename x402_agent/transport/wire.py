@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NotReplayable, SettingsError
 from ..model import NOBODY, Ask, Cap, Offer, Repeat, Under
-from ..policy.budget import micros
+from ..policy.budget import expected, micros
 from ..scopes import plain_path
 from ..steps import MAX_BODY, Goods, Reply
 from .decoding import Guarded
@@ -21,7 +21,7 @@ __all__ = ["DRAIN", "OPTIONS", "PAID", "add_cookies", "ask", "copy", "full", "pl
 
 PAID = "x402_agent.paid"
 START = "x402_agent.start"
-OPTIONS = frozenset({"max", "listed", "key", "offer", "task", "tool", "again", "body_factory"})
+OPTIONS = frozenset({"expect_calls", "max", "listed", "key", "offer", "task", "tool", "again", "body_factory"})
 _MAX = "max of this request", 'extensions={"payment": {"max": "{amount}"}}'
 DRAIN = 0.25  # seconds that the rest of a 402 may take before a new connection is quicker
 SLOWEST = 1024  # bytes a second that a paid body must make on average, after a minute's grace
@@ -65,6 +65,8 @@ def ask(request: Any, lib: Any) -> Ask:
         repeat=lambda: _repeat(request, lib),
     )
     made.paid = request.extensions.get(PAID, "")
+    if "expect_calls" in options:
+        made.expect = expected(options["expect_calls"], 'extensions={"payment": {"expect_calls": …}}')
     return made
 
 
