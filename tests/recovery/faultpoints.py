@@ -32,6 +32,7 @@ import watch  # noqa: E402
 
 import trust  # noqa: E402
 from first import First, shop  # noqa: E402
+from kamiyo.shop import Shop  # noqa: E402
 from loopback import Seller  # noqa: E402
 
 PRICE = 10_000
@@ -44,6 +45,7 @@ WAYS = {  # name: path, and how it is paid
     "by asyncio": {"path": "/joke", "loop": True},
     "a new ledger": {"path": "/joke", "new": True},
     "pays first": {"path": "/first", "first": True},  # on another chain: "chain" beside it, and a line in PAY_FIRST
+    "calls of KAMIYO": {"path": "/exploits", "calls": True, "settles": 100_000},
     "resumed": {"path": "/joke", "died": "sent"},
     "resumed, nothing sent": {"path": "/joke", "died": "send"},
     "on solana, pays first": {"path": "/first", "first": True, "chain": "solana"},
@@ -59,7 +61,7 @@ WAYS = {  # name: path, and how it is paid
     "on stacks, sponsored": {"path": "/sponsored", "chain": "stacks"},
     "on stacks, resumed": {"path": "/joke", "chain": "stacks", "died": "sent"},
 }
-PAY_FIRST = tuple(f"x402_agent.chains.{chain}.transfer" for chain in ("evm", "solana", "stacks", "tron"))  # what only such a payment imports
+PAY_FIRST = (*(f"x402_agent.chains.{chain}.transfer" for chain in ("evm", "solana", "stacks", "tron")), "x402_agent.dialects.kamiyo.native")  # what only such payments import
 CONTROL = {"a client that writes down late": {"path": "/joke", "late": True}}  # what a fault looks like to this judge
 
 
@@ -112,7 +114,8 @@ def buy(order: dict[str, Any], payer: Any, key: str = "the purchase") -> dict[st
     else:
         with payer.client(timeout=20) as http:
             reply = http.request(*request, **options)
-    return {"status": reply.status_code, "outcome": reply.extensions["payment"].outcome}
+    receipt = reply.extensions.get("payment")  # none where calls that were bought before open the door
+    return {"status": reply.status_code, "outcome": receipt.outcome if receipt else "spent" if reply.status_code == 200 else ""}
 
 
 def counted(payer: Any) -> int:
@@ -140,7 +143,8 @@ def judged(order: dict[str, Any]) -> dict[str, Any]:
         again = buy(order, payer)
         payer.ledger.flush()
         states = [row.state for row in payer.ledger.payments()]
-        return {**again, "before": before, "counted": counted(payer), "states": states, "wrong": payer.ledger.verify()}
+        left = [each.uses_left for each in payer.ledger.tokens()]
+        return {**again, "before": before, "counted": counted(payer), "states": states, "wrong": payer.ledger.verify(), "left": left}
 
 
 def paid(order: dict[str, Any]) -> None:
@@ -235,6 +239,7 @@ class Bench:
     def __init__(self, box: Any, folder: Path) -> None:
         self.box, self.folder, self.seller = box, folder, Seller()
         shop(self.seller, box)  # who is paid first, by a transaction
+        self.calls = Shop(self.seller, box, gateway=False)  # and one who sells calls for it
         self.process = subprocess.Popen([sys.executable, __file__, "--helper"], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)  # fmt: skip
 
@@ -247,7 +252,7 @@ class Bench:
 
     def tell(self, do: str, home: Path, way: dict[str, Any], **more: Any) -> Any:
         assert self.process.stdin is not None and self.process.stdout is not None
-        origin = (self.seller if way.get("first") else self.box).origin
+        origin = (self.seller if way.get("first") or way.get("calls") else self.box).origin
         facts = {"do": do, "home": str(home), "origin": origin, "key": self.box.payer_key.hex(), "node": self.box.rpc_url,
                  "allowed": self.box.ground.allowances, "network": self.box.network}  # fmt: skip
         self.process.stdin.write(json.dumps({**facts, **way, **more}) + "\n")
@@ -300,10 +305,18 @@ class Bench:
         found.double += settled > price
         found.forgotten += after["before"] - base < moved or after["counted"] - base < settled
         whole = (after["outcome"], settled, price <= after["counted"] - base <= most, after["wrong"])
+        if way.get("calls") and not self._intact(after["left"]):
+            found.faults.append(f"{found.way}, point {point}: {after['left']} of {self.calls.left} calls")
         if whole != ("spent", price, True, []) or (not done["killed"] and done["status"]):
             found.faults.append(f"{found.way}, point {point} ({done['points'][-1:]}): {after}, settled {settled}")
         shutil.rmtree(home)
         return bool(done["killed"])
+
+
+    def _intact(self, ours: list[int]) -> bool:
+        """Whether one token stands for the last payment, and counts no call that the seller does not have, and few less."""
+        theirs = self.calls.left[max(self.calls.left)]
+        return len(ours) == 1 and theirs - 4 <= ours[0] <= theirs
 
 
 def run(ways: list[str], step: int = 1) -> list[Found]:
