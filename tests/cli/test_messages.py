@@ -62,7 +62,7 @@ def test_what_was_paid_and_cannot_be_written_is_named(monkeypatch):
         monkeypatch.setattr(get.sys, "stdout", type("Out", (), {"buffer": Full(), "isatty": lambda _: False})())
         monkeypatch.setattr(get, "say", said.append)
         with pytest.raises(OSError, match="full"):
-            get._fetch(payer, "GET", payer.sandbox.url("/joke"), {}, json=False)
+            get._fetch(payer, "GET", payer.sandbox.url("/joke"), {}, [], json=False)
         assert payer.ledger.payments()[0].payment_id in said[0] and "--no-again" in said[0]
 
 
