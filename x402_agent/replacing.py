@@ -41,7 +41,8 @@ class Plan:
 def plan(payer: Payer, payment_id: str, kind: Kind, *, max_fee: int | None = None) -> Steps[Plan]:
     """What it takes to replace an open payment of one's own. Nothing is signed.
 
-    `max_fee`, in atomic units of the coin, else policy's cap of the chain, is the most it may offer. Raises LedgerError, SettingsError,
+    `max_fee`, in atomic units of the coin, else policy's cap of the chain, is the most it may offer: what a node
+    estimates above it is cut to it. Raises LedgerError, SettingsError,
     PolicyDenied (C8), NodeError, SigningFailed.
     """
     hold = _open(payer, payment_id)
@@ -55,14 +56,14 @@ def plan(payer: Payer, payment_id: str, kind: Kind, *, max_fee: int | None = Non
         raise LedgerError("it is being cancelled", rule="what was cancelled is not paid after all",
                           hint=f"x402-agent resume {hold.payment_id[:8]} --cancel offers more for that")  # fmt: skip
     stands = max([door.offered(hold.terms), *(row.fee_cap for row in before)])
-    wanted = yield from door.outbid(offer, hold.terms, stands, node, cancel=kind == "cancel")
+    least, wanted = yield from door.outbid(offer, hold.terms, stands, node, cancel=kind == "cancel")
     coins, most = offer.network.coins, door.most(payer.policy.chains) if max_fee is None else max_fee
-    if wanted > most:
+    if least > most:
         raise PolicyDenied(
-            f"{coins(stands)} of the network's coin are offered, and no less than {coins(wanted)} would replace it; the limit is {coins(most)}",
-            rule="--max-fee, else the chain's cap (C8)", hint=f"--max-fee {coins(wanted)}",
+            f"{coins(stands)} of the network's coin are offered, and no less than {coins(least)} would replace it; the limit is {coins(most)}",
+            rule="--max-fee, else the chain's cap (C8)", hint=f"--max-fee {coins(least)}",
         )  # fmt: skip
-    return Plan(kind, hold, stands, wanted)
+    return Plan(kind, hold, stands, min(wanted, most))
 
 
 def _open(payer: Payer, payment_id: str) -> Hold:

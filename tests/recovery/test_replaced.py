@@ -189,6 +189,15 @@ def test_C8_no_more_is_offered_than_was_allowed(stuck):
     assert stuck.put("bump", max_fee=10**6).fee_cap < 10**4
 
 
+def test_C8_what_a_node_estimates_is_cut_to_the_limit(stuck, monkeypatch):
+    def greedy(node, payload, size):
+        return 10**12
+        yield
+
+    monkeypatch.setattr(door, "fee", greedy)
+    assert stuck.put("bump", max_fee=5_000).fee_cap == 5_000 and stuck.put("bump").fee_cap == 100_000
+
+
 def test_only_what_is_open_is_replaced(stuck):
     stuck.play(automatic=True, mine=True)
     with pytest.raises(LedgerError, match="has its account nonce already"):

@@ -32,8 +32,8 @@ class Replacing(Protocol):
     def offered(self, terms: Terms) -> int:
         """What the payment itself offers; raises SigningFailed."""
 
-    def outbid(self, offer: Offer, terms: Terms, stands: int, node: str, *, cancel: bool) -> Steps[int]:
-        """The least that replaces an offer of `stands`, and is taken by a block soon. Raises NodeError, SigningFailed."""
+    def outbid(self, offer: Offer, terms: Terms, stands: int, node: str, *, cancel: bool) -> Steps[tuple[int, int]]:
+        """The least that replaces an offer of `stands`, and what a node thinks is taken by a block soon. Raises NodeError, SigningFailed."""
 
     def signed(self, offer: Offer, terms: Terms, signer: Signer, units: int, *, cancel: bool) -> tuple[str, bytes]:
         """Id and bytes: the very payment, or with `cancel` what moves nothing. Raises SigningFailed."""

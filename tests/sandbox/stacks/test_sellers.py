@@ -413,3 +413,18 @@ def test_no_repr_shows_a_key(box):
     key = box.payer_key.hex()
     seen = " ".join(map(repr, [box, box.ground.payer, box.ground.chain, pay(box, "STX", 1)]))
     assert key not in seen and hashlib.sha256(box.payer_key).hexdigest() not in seen
+
+
+def test_pending_and_dropped_are_played_by_post(box, web):
+    play = lambda **told: web.post("/sandbox/stacks", json=told)  # noqa: E731
+    assert play(automatic=False).json()["pending"] == []
+    txs = [pay(box, "USDCx", 5, nonce=number) for number in range(2)]
+    for tx in txs:
+        box.ground.chain.submit(tx.wire())
+    assert play().json()["pending"] == [each.txid for each in txs]
+    for word in ("x", "success", "pending"):
+        assert play(**{"drop": "all", "as": word}).status_code == 400
+    assert play(**{"drop": txs[1].txid, "as": "dropped_problematic"}).json()["pending"] == [txs[0].txid]
+    assert play(drop="all").json()["pending"] == []
+    told = [web.get(f"/stacks/extended/v1/tx/{each.txid}").json()["tx_status"] for each in txs]
+    assert told == ["dropped_stale_garbage_collect", "dropped_problematic"]

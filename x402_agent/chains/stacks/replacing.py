@@ -67,14 +67,16 @@ def offered(terms: Terms) -> int:
     return fee_of(terms)
 
 
-def outbid(offer: Offer, terms: Terms, stands: int, node: str, *, cancel: bool) -> Steps[int]:
-    """What to offer instead of `stands`, in microSTX: a quarter more, the estimate and a microSTX a byte, whatever is most.
+def outbid(offer: Offer, terms: Terms, stands: int, node: str, *, cancel: bool) -> Steps[tuple[int, int]]:
+    """The least that may be offered instead of `stands`, a quarter more and a microSTX a byte, and the estimate; in microSTX.
 
     Raises NodeError, SigningFailed.
     """
     like = _bare(offer, terms, 0, cancel=cancel)
-    wanted = yield from fee(Node(offer.network, node), like.payload, len(like.wire()))
-    return max(wanted, stands * 5 // 4 + 1)
+    size = len(like.wire())
+    wanted = yield from fee(Node(offer.network, node), like.payload, size)
+    least = max(stands * 5 // 4 + 1, size)
+    return least, max(wanted, least)
 
 
 def again(network: Network, raw: bytes, node: str) -> Steps[None]:

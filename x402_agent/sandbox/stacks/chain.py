@@ -216,6 +216,11 @@ class Chain:
                 done.append(tx.txid)
         return done
 
+    def pending(self) -> list[str]:
+        """The ids of all that wait in the mempool, lower nonces first."""
+        with self._lock:
+            return [each.txid for each in self._pool.waiting()]
+
     def drop(self, txid: str, status: Status = "dropped_stale_garbage_collect") -> None:
         """Let the mempool forget a transaction that waits; raises LookupError."""
         with self._lock:

@@ -30,6 +30,7 @@ __all__ = ["StacksGround"]
 PURSE = {STX: 1_000_000_000, "USDCx": 100_000_000, "sBTC": 10_000_000}  # 1,000 STX, 100 USDCx, 0.1 sBTC
 TREASURE = 10**17
 MOST = 10**15
+DROPPED = ("dropped_stale_garbage_collect", "dropped_replace_by_fee", "dropped_problematic")
 FEE = 2_000  # microSTX: what transactions of the sandbox's own offer
 
 
@@ -126,12 +127,18 @@ class StacksGround(Ground):
         return self.facilitator.answer(request) or self._classic.answer(request)
 
     def _control(self, body: Any) -> dict[str, Any]:
-        """Play the chain: `automatic` blocks, `estimates` of fees, `mine` now, `drop` a transaction that waits."""
+        """Play the chain: `automatic` blocks (off: what comes is pending), `estimates` of fees, `mine` now; `drop` a transaction that
+        waits, or "all", `as` dropped_replace_by_fee, dropped_problematic, or for its age. Tells which wait."""  # fmt: skip
         if "automatic" in body:
             self.chain.automatic = bool(body["automatic"])
         if "estimates" in body:
             self.node.estimates = bool(body["estimates"])
         if "drop" in body:
-            self.chain.drop(str(body["drop"]))
+            named, status = str(body["drop"]), str(body.get("as", DROPPED[0]))
+            if status not in DROPPED:
+                raise ValueError(f"as is one of {', '.join(DROPPED)}")
+            for each in self.chain.pending() if named == "all" else [named]:
+                self.chain.drop(each, status)  # type: ignore[arg-type]
         mined = self.chain.mine() if body.get("mine") else []
-        return {"automatic": self.chain.automatic, "estimates": self.node.estimates, "mined": mined}
+        told = {"automatic": self.chain.automatic, "estimates": self.node.estimates}
+        return {**told, "mined": mined, "pending": self.chain.pending()}
