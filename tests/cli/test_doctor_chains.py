@@ -101,10 +101,10 @@ def test_a_node_that_stands_still_or_is_behind_is_named(monkeypatch):
     settings = Settings.load({"X402_AGENT_NODES": f"base-sepolia={'|'.join(heights)}"})
     (check,) = doctor_chains.nodes(settings)
     assert check.ok is None and [row["ok"] for row in check.facts["nodes"]] == [True, False, True]
-    assert "https://two.example behind: block 4000, another node of it is at 5000" in check.said and "needle" not in check.said
+    assert "https://two.example: behind, at block 4000: another node of it is at 5000" in check.said and "needle" not in check.said
     monkeypatch.setattr(doctor_chains.time, "time", lambda: 1_000_000 + 3 * 86400)
     (check,) = doctor_chains.nodes(settings)
-    assert "is stale: its newest block, 5000, is 3 days old" in check.said and check.facts["nodes"][2]["ok"]
+    assert "https://one.example: stale: its newest block, 5000, is 3 days old" in check.said and check.facts["nodes"][2]["ok"]
     assert where.name in check.name
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from .. import PaymentError, assets, chains
@@ -11,7 +12,7 @@ from ..chains.rpc import shown
 from ..secret import Secret, plain
 from ..transport.fetch import drive
 from ..wallet import FAMILIES, KEYS
-from .checks import Check, failed
+from .checks import Check
 from .wallet_held import accounts_of, held, own_address
 
 if TYPE_CHECKING:
@@ -89,17 +90,21 @@ def nodes(settings: Settings) -> list[Check]:
         known = accounts_of(settings, "")
     except PaymentError:
         known = {}
-    return [_network(where, settings, known.get(where.namespace, "")) for name in settings.nodes if (where := assets.network(name))]
+    named = [where for name in settings.nodes if (where := assets.network(name))]
+    with ThreadPoolExecutor(16) as pool:  # one that hangs takes half a minute, and the others need not wait for it
+        return list(pool.map(lambda where: _network(where, settings, known.get(where.namespace, "")), named))
 
 
 def _network(where: Network, settings: Settings, account: str) -> Check:
-    name, rows = f"node {where.name}", [_asked(where, Secret(url)) for url in Secret(settings.nodes[where.id]).text.split("|")]
+    name, urls = f"node {where.name}", [Secret(url) for url in Secret(settings.nodes[where.id]).text.split("|")]
+    with ThreadPoolExecutor(len(urls)) as pool:
+        rows = list(pool.map(lambda url: _asked(where, url), urls))
     best = max((row["block"] for row in rows), default=0)
     for row in rows:
         if row["ok"] and row["block"] + _far(best) < best:
-            row |= {"ok": False, "said": f"behind: block {row['block']}, another node of it is at {best}"}
+            row |= {"ok": False, "said": f"behind, at block {row['block']}: another node of it is at {best}"}
     fine = [row for row in rows if row["ok"]]
-    said = [f"{row['node']} {row['said']}" for row in rows]
+    said = [f"{row['node']}: {row['said']}" for row in rows]
     facts: dict[str, Any] = {"network": where.id, "nodes": rows}
     if fine and len(fine) < len(rows):
         said.append(f"{fine[0]['node']} is asked instead; nothing in doubt is freed until all of them answer")
@@ -125,11 +130,11 @@ def _asked(where: Network, url: Secret) -> dict[str, Any]:
     try:
         block, at = drive(chain.tip(where, url.text))
     except PaymentError as why:
-        return row | {"said": plain(failed("", why).said.partition("; try: ")[0], 400)}
+        return row | {"said": plain(why.what.partition(f": {row['node']}: ")[2] or why.what, 400)}
     old = max(0, int(time.time()) - at) if at else None
     row |= {"block": block, "seconds": old}
     if old is not None and old > LATE:
-        return row | {"said": f"is stale: its newest block, {block}, is {_span(old)} old"}
+        return row | {"said": f"stale: its newest block, {block}, is {_span(old)} old"}
     return row | {"ok": True, "said": f"at block {block}{'' if old is None else f', {old} s old'}"}
 
 
