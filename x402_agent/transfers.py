@@ -224,24 +224,26 @@ def follow(payer: Payer, row: Transaction, patience: float, say: Callable[[str],
     """
     offer, terms, proof = _unpacked(row)
     chain, node, words, fee = _chain(payer, offer.network, row.kind), _node(payer, offer.network), "", row.fee_paid
-    row = payer.ledger.launch(row.txid)
+    row, stands = payer.ledger.launch(row.txid), ""
     walk = Walk(_within(chain.broadcast(offer, terms, proof, node), patience))
     try:
         for step in walk:
             try:
                 if isinstance(step, Progress):
-                    fee = step.fee if step.fee is not None else fee
+                    fee, stands = step.fee if step.fee is not None else fee, step.state
                     say(f"{step.state.lower()}: {step.words}")
                 else:
                     walk.got = yield step
             except BaseException as why:
                 walk.failed = why
         state = "MINED"
-    except (NodeError, PaymentInDoubt) as why:
+    except NodeError as why:
         state, words = row.state, why.what
+    except PaymentInDoubt as why:
+        state, words = "MINED" if stands == "MINED" else row.state, why.what
     if (yield from chain.lookup(offer, terms, row.txid, node)) == "paid":
         state = "CONFIRMED"
-    elif state == "INFLIGHT":
+    elif state == "INFLIGHT" or words:
         state = _FATES.get((yield from chain.fate(offer, terms, node)), state)
     if row.kind != KIND and row.state == "INFLIGHT" and state in ("MINED", "CONFIRMED"):
         try:

@@ -147,6 +147,16 @@ def test_a_fate_of_dead_or_failed_ends_it_by_its_name(bench, monkeypatch):
     assert bench.payer.ledger.verify() == []
 
 
+@pytest.mark.parametrize("bench", ["tron"], indirect=True)
+def test_in_a_block_that_is_not_deep_enough_is_mined_and_resume_goes_on(bench):
+    before, made, depth = bench.has(bench.token, bench.to), bench.plan(bench.token), bench.box.ground.chain.depth
+    bench.box.ground.chain.depth = 10**6
+    assert bench.send(made, patience=1.5).state == "MINED"
+    bench.box.ground.chain.depth = depth
+    ((was, now, words),) = drive(resume(bench.payer))
+    assert (was.state, now.state) == ("MINED", "CONFIRMED") and "final" in words and bench.has(bench.token, bench.to) == before + made.offer.amount
+
+
 @evm
 def test_without_a_node_nothing_is_asked(bench):
     bench.payer.settings = replace(bench.payer.settings, nodes={})

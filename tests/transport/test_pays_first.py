@@ -164,6 +164,27 @@ def test_after_the_money_has_moved_any_answer_is_a_question_about_the_same_proof
     assert len(set(shown)) == 1 and moved(payer) == PRICE and states(payer) == ["CONFIRMED"] and payer.ledger.verify() == []
 
 
+@everywhere
+@pytest.mark.parametrize("state", ["SEEN", "MINED", "PROVING"])
+def test_whoever_stops_there_is_resumed_from_there_and_nothing_is_paid_twice(payer, seller, state):
+    url, shown = shop(seller, payer.box)
+
+    def stop(_ask, step, _hold):
+        if isinstance(step, Progress) and step.state == state:
+            raise KeyboardInterrupt
+
+    payer.trace = stop
+    with payer.client() as http, pytest.raises(KeyboardInterrupt):
+        http.get(url)
+    assert states(payer) == [state] and shown == []
+    payer.trace = None
+    (done,) = payer.resume()
+    assert done.before == state and set(states(payer)) <= {"CLAIMED", "CONFIRMED"} and len(shown) == 1 and moved(payer) == PRICE
+    with payer.client() as http:  # the goods waited for the same request
+        assert http.get(url).content == b"goods"
+    assert len(states(payer)) == 1 and moved(payer) == PRICE and payer.ledger.verify() == []
+
+
 def test_a_block_that_is_taken_back_is_seen_and_the_same_bytes_go_out_again(payer, seller, monkeypatch):
     url, shown = shop(seller, payer.box)
     honest, looks, told = transfer.reads.receipt, [], []

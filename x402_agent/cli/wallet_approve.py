@@ -108,7 +108,8 @@ def asset_of(token: str, network: str) -> Asset:
     for each in assets.assets():
         if each.network is where and token.lower() in (each.symbol.lower(), each.address.lower(), each.id.lower()):
             return each
-    raise SettingsError(f"{token[:50]!r} is no token of {where.name} here", rule="assets.toml", hint="USDC")
+    known = ", ".join(each.symbol for each in assets.assets() if each.network is where)
+    raise SettingsError(f"{token[:50]!r} is no token of {where.name} here", rule="assets.toml", hint=known or "another network")
 
 
 def units_of(text: str, decimals: int, option: str, sample: str) -> int:

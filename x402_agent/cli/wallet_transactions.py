@@ -55,7 +55,7 @@ def _row(one: Transaction, ledger: SqliteLedger) -> dict[str, Any]:
     where = assets.network(one.network)
     return {
         "transaction": one.txid, "state": one.state, "kind": one.kind, "network": one.network, "account": one.account,
-        "account_nonce": one.account_nonce, "asset": one.asset, "amount": str(one.amount), "party": one.party,
+        "account_nonce": one.account_nonce if one.account_nonce >= 0 else None, "asset": one.asset, "amount": str(one.amount), "party": one.party,
         "fee": "" if one.fee_paid is None else str(one.fee_paid), "fee_cap": str(one.fee_cap), "block": one.block,
         "note": one.note, "created_at": one.created_at, "sandbox": ledger.sandbox,
         "explorer": where.link(one.txid) if where and not ledger.sandbox else "",
