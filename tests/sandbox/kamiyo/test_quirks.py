@@ -241,7 +241,7 @@ def test_every_scenario_has_a_test_that_shows_it():
     assert all(name == "honest" or each.description.endswith(")") for name, each in scenarios("kamiyo").items())
 
 
-@pytest.mark.parametrize("text", ['shape = "round"', "status = 200", "minimum = 0", "quota = true", 'csrf = "maybe"', "colour = 1", "saas_error = 700"])
+@pytest.mark.parametrize("text", ['shape = "round"', "status = 200", "minimum = 0", "quota = true", 'csrf = "maybe"', "colour = 1", "saas_error = 700", "saas_down = 1"])
 def test_a_scenario_is_read_strictly(text):
     with pytest.raises(SettingsError):
         read(f'name = "x"\ndescription = "y"\n[parameters]\n{text}\n', "x.toml", Quirks)

@@ -30,8 +30,8 @@ class Quirks(Scene):
     alone; `unlimited` counts nothing for x-payment-tx; `chainless` takes it without x-payment-chain; `receipt`: whether one is given; `bearer`:
     any bearer token opens all; `lets_through`: an error in the gate does, too.
     Requests: `patience` says Retry-After in a 429; `crowded` has the limits for the whole site; `csrf` is one of CSRF.
-    The verification service: `saas_quota` verifications a month (-1: the tier's), `saas_error` answers that with this status,
-    `forgetful` keeps no cache, `in_seconds` writes X-RateLimit-Reset in seconds.
+    The verification service: `saas_quota` verifications a month (-1: the tier's), `saas_error` answers who has a key with this status,
+    `saas_down` everybody with 503, `forgetful` keeps no cache, `in_seconds` writes X-RateLimit-Reset in seconds.
     """
 
     shape: str = "gateway"
@@ -67,6 +67,7 @@ class Quirks(Scene):
     csrf: str = ""
     saas_quota: int = -1
     saas_error: int = 0
+    saas_down: bool = False
     forgetful: bool = False
     in_seconds: bool = False
 

@@ -78,18 +78,20 @@ class Saas:
         method, answer = answers[name]
         if request.method != method:
             return json_answer(405, {"error": "Method not allowed"}, ("allow", method))
-        if quirks.saas_error and name != "supported-chains":
-            return self._failing(name, quirks.saas_error)
+        if quirks.saas_down and name != "supported-chains":
+            return self._down(name)
+        if quirks.saas_error and "authorization" in request.headers:
+            return json_answer(quirks.saas_error, {"error": "Internal server error"})
         try:
             return answer(request, quirks)
         except Rejected as rejected:
             return rejected.answer
 
-    def _failing(self, name: str, status: int) -> Answer:
+    def _down(self, name: str) -> Answer:
         if name == "health":
             broken = {"database": {"status": "unhealthy", "latency_ms": 0}, "verifier": {"status": "unhealthy", "mode": "http_api"}}
             return json_answer(503, {"status": "unhealthy", "checks": broken, "recentErrors": FAILURES})
-        return json_answer(status, {"error": "Internal server error"})
+        return json_answer(503, {"error": "Service unavailable"})
 
     # -- who calls, and how often ---------------------------------------------------------------------------------------
 
@@ -246,7 +248,7 @@ class Saas:
         if refused is not None or tenant is None:
             return refused or json_answer(401, {})
         days = parse_qs(request.query).get("days", ["30"])[0]
-        if not (days.isascii() and days.isdigit() and 1 <= int(days[:4]) <= 90):
+        if not (days.isascii() and days.isdigit() and len(days) <= 2 and 1 <= int(days) <= 90):
             raise Rejected(400, "INVALID_PARAMETER", "days is 1 to 90")
         return json_answer(200, self.tenants.analytics(tenant, int(days)), *lines)
 
