@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -239,6 +241,16 @@ def test_every_scenario_has_a_test_that_shows_it():
                  "token_account_only", "saas_quota_exceeded", "saas_500", "saas_503", "saas_without_cache", "saas_resets_in_seconds"}  # fmt: skip
     assert set(QUIRKS) | elsewhere == set(scenarios("kamiyo"))
     assert all(name == "honest" or each.description.endswith(")") for name, each in scenarios("kamiyo").items())
+
+
+def test_the_page_names_every_scenario_and_tests_that_exist():
+    here = Path(__file__).parent
+    page = (here.parents[2] / "docs" / "wire" / "kamiyo-seller.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `([a-z0-9_]+)` \|", page, re.MULTILINE)) == set(scenarios("kamiyo")) - {"honest"}
+    named = re.findall(r"\[(test_\w+)\]\(../../tests/sandbox/kamiyo/(\w+\.py)\)", page)
+    assert len(named) > 50
+    for test, file in named:
+        assert re.search(rf"^def {test}\(", (here / file).read_text("utf-8"), re.MULTILINE), test
 
 
 @pytest.mark.parametrize("text", ['shape = "round"', "status = 200", "minimum = 0", "quota = true", 'csrf = "maybe"', "colour = 1", "saas_error = 700", "saas_down = 1"])
