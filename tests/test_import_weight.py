@@ -43,3 +43,8 @@ def test_a_client_costs_at_most_120_ms_of_cpu_over_httpx(run):
     theirs = min(float(run(plain)[0]) for _ in range(5))
     busy = max(1.0, theirs / 0.1)  # neighbours slow this process down: a plain client, 0.1 s alone, shows by how much
     assert ours - theirs <= 0.120 * 1.2 * busy, f"{ours - theirs:.3f} s, {busy:.2f} x slower than alone"
+
+
+def test_a_command_that_sends_nothing_imports_no_http_library(run):
+    code = "import sys; sys.argv[1:] = ['log', '--json']; from x402_agent.cli import main\ntry: main()\nexcept SystemExit: pass\nprint(*{'httpx', 'httpx2'} & {*sys.modules})"
+    assert run(code) == []

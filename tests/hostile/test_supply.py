@@ -39,7 +39,7 @@ THEIRS = 'Wallet(x402_agent.wallet.AccountSigner(Account.from_key("0x" + "01" * 
     [
         ("", OURS),
         ("sys.setrecursionlimit(777)", OURS),
-        ("from eth_account import Account", THEIRS),
+        pytest.param("from eth_account import Account", THEIRS, marks=pytest.mark.full),
         ("import py_ecc\nfrom eth_account import Account", THEIRS),
     ],
 )

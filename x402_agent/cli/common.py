@@ -72,11 +72,15 @@ def as_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value) + "\n")
 
 
+def _network() -> tuple[type[Exception], ...]:
+    """What httpx raises, where somebody has imported it: most commands send nothing, and importing it is a third of their time."""
+    httpx = sys.modules.get("httpx")
+    return () if httpx is None else (httpx.HTTPError, httpx.InvalidURL)
+
+
 @contextmanager
 def errors(machine: bool) -> Iterator[None]:
     """A PaymentError becomes its three lines (or JSON) and its exit code; a network error becomes exit 1."""
-    import httpx
-
     try:
         yield
     except PaymentError as why:
@@ -88,7 +92,7 @@ def errors(machine: bool) -> Iterator[None]:
         else:
             say(f"{type(why).__name__}: {why}")
         raise SystemExit(code) from None
-    except (httpx.HTTPError, httpx.InvalidURL) as why:
+    except _network() as why:
         if machine:
             as_json({"error": type(why).__name__, "what": str(why), "exit": Exit.FAILED})
         else:
