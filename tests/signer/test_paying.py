@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from first import First, shop
 from loopback import Seller
 from x402_agent import Budget, BudgetExceeded, LedgerError, Payer, PolicyDenied, SettingsError, SigningFailed
+from x402_agent.chains.evm import transfer
 from x402_agent.cli.app import app
 from x402_agent.policy.fees import Gas
 from x402_agent.signer.link import Connection
@@ -333,3 +335,43 @@ def test_who_paid_first_and_got_no_goods_is_shown_again_by_its_agent(running):
     finally:
         seller.close()
     assert len(set(shown)) == 1 and len(box.payments()) == 1
+
+
+def test_an_agent_that_goes_away_while_its_transaction_is_on_its_way_leaves_it_in_doubt_and_the_service_ends_it(running, monkeypatch):
+    """Nothing is paid twice: the same bytes go out again, over there, whoever asks."""
+    box, seller = running(), Seller()
+    box.payer.dialects = (First(),)
+    box.payer.box.fund(box.payer.box.payer_address, 20_000)
+    url, shown = shop(seller, box.payer.box)
+    before = box.payer.box.balance(box.payer.box.pay_to)
+
+    def lost(node, raw):
+        return
+        yield
+
+    def get(payer):
+        with payer.client() as http, pytest.raises((SigningFailed, LedgerError)):
+            http.get(url)
+
+    with monkeypatch.context() as lossy, box.agent() as payer:
+        lossy.setattr(transfer.reads, "send_raw", lost)
+        payer.dialects = (First(),)
+        thread = threading.Thread(target=get, args=(payer,))
+        thread.start()
+        while not [each for each in box.payer.ledger.payments() if each.state in ("INFLIGHT", "SEEN")]:
+            time.sleep(0.02)
+        for connection in list(payer.desk.link._all):
+            connection.hang_up()
+        thread.join(60)
+        while box.payer.ledger.payments()[0].state == "INFLIGHT":
+            time.sleep(0.02)
+    (row,) = box.payments()
+    assert row.outcome == "in_doubt" and shown == [] and box.payer.box.balance(box.payer.box.pay_to) == before
+    try:
+        with box.agent() as payer:
+            payer.dialects = (First(),)
+            with payer.client() as http:
+                assert http.get(url).content == b"goods"
+    finally:
+        seller.close()
+    assert len(box.payments()) == len(shown) == 1 and box.payer.box.balance(box.payer.box.pay_to) == before + 10_000
