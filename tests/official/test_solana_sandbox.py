@@ -87,7 +87,6 @@ def settled(box, paths):
 
 
 @pytest.mark.proves("solana", "exact", "judge", by="official server")
-@pytest.mark.proves("solana", "exact", "judge", by="official server")
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
 @pytest.mark.parametrize("world", ["sync", "asyncio", "trio"])
 def test_ours_pays_the_official_server_through_our_facilitator(box, server, payer, library, world):
