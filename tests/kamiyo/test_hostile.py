@@ -174,10 +174,10 @@ def test_a_quota_is_a_number_within_bounds(said, uses):
 
 
 @pytest.mark.parametrize(("said", "hours"), [
-    ("2099-01-01T00:00:00", 720), ("2001-01-01T00:00:00", 1), ("soon", 24), (None, 24), (7, 24), ("9" * 5000, 24),
+    ("2099-01-01T00:00:00", 720), ("2001-01-01T00:00:00", 24), ("soon", 24), (None, 24), (7, 24), ("9" * 5000, 24),
     ("2026-11-21T20:00:00", 12), ("2026-11-21T20:00:00+00:00", 12),
 ])  # fmt: skip
-def test_a_tokens_end_is_kept_between_an_hour_and_a_month(said, hours):
+def test_a_tokens_end_is_an_hour_to_a_month_away_or_not_believed(said, hours):
     assert token_of({"expires_at": said}).credential.expires == NOW + hours * 3600
 
 

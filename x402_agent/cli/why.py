@@ -9,7 +9,7 @@ import typer
 
 from .. import Money, Settings, assets
 from ..model import FOREVER
-from ..secret import plain
+from ..secret import Env, plain
 from .common import Json, as_json, errors, found, link, row
 from .credentials import bought_by, told_left, told_until
 
@@ -57,6 +57,7 @@ def _shared(ledger: SqliteLedger, one: Payment) -> str:
 
 def run(
     payment: Annotated[str, typer.Argument(help="A payment id, or at least 4 characters of its start.")],
+    check: Annotated[bool, typer.Option("--check", help="Ask KAMIYO's verification service about its transaction, with X402_AGENT_KAMIYO_KEY if set: a hint, which moves nothing that is counted.")] = False,
     json: Json = False,
 ) -> None:
     """What happened to one payment: each move, the last answer, and one line to try."""
@@ -67,11 +68,12 @@ def run(
         if one.state == "CLAIMED":
             asks = "while `sandbox up` runs it asks the sandbox's chain" if ledger.sandbox else "with X402_AGENT_NODES set it asks the chain"
             hint = f"x402-agent resume {one.payment_id[:8]}   ({asks})"
+        checked = _checked(one) if check else ""
         means, shared, opens = _means(one), _shared(ledger, one), bought_by(ledger, one.payment_id)
         if json:
             refunds = [{"transaction": each.transaction, "amount": str(each.amount)} for each in ledger.refunds(one.payment_id)]
             moves = [{"at": e.at, "from": e.from_state, "to": e.state, **e.data} for e in events]
-            as_json({**row(one, sandbox=ledger.sandbox), "means": means, "for": one.description, "shared": shared, "opens": [_opens(each) for each in opens], "events": moves, "refunds": refunds, "try": hint})
+            as_json({**row(one, sandbox=ledger.sandbox), "means": means, "for": one.description, "check": checked, "shared": shared, "opens": [_opens(each) for each in opens], "events": moves, "refunds": refunds, "try": hint})
             return
         label = ", sandbox" if ledger.sandbox else ""
         print(f"{one.payment_id}  {one.outcome} ({one.state})  {str(one.money)[:-1]}{label})")
@@ -86,6 +88,8 @@ def run(
         print(f"  proof      {one.nonce[2:6]}…{one.nonce[-2:]}   {_end(one.valid_before)}")
         if one.status:
             print(f"  answer     {one.status}   {'tx ' + one.transaction if one.transaction else 'no transaction named'}")
+        if checked:
+            print(f"  the check  {checked}")
         if shared:
             print(f"  the tx     {shared}")
         if one.charged is not None and one.money:
@@ -103,6 +107,22 @@ def run(
             note = event.data.get("note") or ""
             print(f"  {_clock(event.at / 1000)}   {event.from_state or 'new':>10} -> {event.state:16} {note}")
         print(f"  try        {hint}")
+
+
+def _checked(one: Payment) -> str:
+    """What KAMIYO's service makes of its transaction: a stranger's word, which is shown and nothing else."""
+    from ..payer.verifier import Verifier, service
+
+    where = assets.network(one.network)
+    if where is None or not one.transaction or one.money is None or one.money.asset.symbol != "USDC":
+        return "no transaction in USDC is known that the service could look at"
+    env = Env()
+    asked = Verifier(service("kamiyo", env.get("X402_AGENT_KAMIYO_KEY", ""), env.get("X402_AGENT_KAMIYO_URL", ""), time.time, loopback=True))
+    found = asked.verify(one.transaction, where.name, expected=f"{one.money.decimal:f}", to=one.pay_to)
+    if found.success:
+        return f"KAMIYO's service finds this payment, too ({found.confirmations} confirmations)"
+    why = "; ".join(filter(None, (found.code, found.words)))
+    return f"KAMIYO's service {'decided nothing' if found.success is None else 'finds no such payment to its own merchant'} ({why})"
 
 
 def _opens(one: Token) -> dict[str, Any]:

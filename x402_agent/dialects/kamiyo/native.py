@@ -35,7 +35,7 @@ TRIES = 6
 BLOCK = {"ethereum": 12.0}  # seconds; others are quicker
 LONGEST = 30.0  # seconds that a seller may ask us to wait
 MOST = 10**9  # calls that anybody is believed to have sold
-LEAST = 3_600  # seconds: what expires sooner is shown all the same, since a dead token would be a reason to pay again
+LEAST = 3_600  # seconds: an end sooner than that is not believed, since a dead token would be a reason to pay again
 LATEST = 30 * 86_400
 _TOKEN = re.compile(r"[A-Za-z0-9_.~+/=-]{8,512}").fullmatch
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
@@ -193,10 +193,10 @@ def _token(desk: _Desk, number: str, hold: Hold) -> Steps[Credential | None]:
 
 
 def _ends(said: object, since: int) -> int:
-    """When a token ends, in unix seconds: what is said in naive UTC, kept between an hour and a month after the payment."""
+    """When a token ends, in unix seconds: what is said in naive UTC, a month after the payment at most; a day where that is not believed."""
     try:
         at = datetime.fromisoformat(said) if isinstance(said, str) and len(said) <= 40 else None
         seconds = since + LIFE if at is None else int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
         seconds = since + LIFE
-    return min(max(seconds, since + LEAST), since + LATEST)
+    return since + LIFE if seconds < since + LEAST else min(seconds, since + LATEST)

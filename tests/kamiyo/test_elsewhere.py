@@ -1,0 +1,59 @@
+"""The same where the key is another user's, and from the command line: bought once, used again, explained."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from x402_agent import Payer, Settings
+from x402_agent.cli.app import app
+from x402_agent.dialects.kamiyo import native
+from x402_agent.signer import AgentPayer, Service
+from x402_agent.steps import Fetch
+
+
+def test_an_agent_of_a_signer_buys_calls_once(payer, shop):
+    with tempfile.TemporaryDirectory(prefix="x402-") as folder:  # a socket's path is short
+        path = Path(folder) / "s.sock"
+        service = Service(payer, path, {os.getuid(): "research"})
+        thread = threading.Thread(target=service.serve)
+        thread.start()
+        try:
+            with AgentPayer(replace(Settings.load(), signer=path)) as agent, agent.client() as http:
+                assert [http.get(shop.url(each)).content for each in ("/exploits", "/exploits", "/protocols/risk-score")] == [b"goods"] * 3
+                shop.tokens.clear()
+                assert http.get(shop.url()).content == b"goods"
+        finally:
+            service.stop()
+            thread.join(20)
+    payer.ledger.flush()
+    assert payer.box.balance(payer.box.pay_to) == 100_000 and len(payer.ledger.payments()) == 1
+    assert [each.agent for each in payer.ledger.tokens()] == ["research"] and shop.asked == ["verify", "token"] * 2
+
+
+def test_get_twice_and_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(native, "BLOCK", {"base-sepolia": 0.01})
+    monkeypatch.setenv("X402_AGENT_HOME", str(tmp_path))
+
+    def deep(ask, step, value):
+        if isinstance(step, Fetch) and step.method == "POST":
+            payer.box.mine(8)
+
+    with Payer.sandbox(seller="kamiyo", ledger=Settings.load().sandbox_ledger, trace=deep) as payer:
+        payer.box.fund(payer.box.payer_address, 1_000_000)
+        with payer.task("watch", expect_calls=100), payer.client() as http:
+            assert [http.get(payer.box.url("/exploits")).status_code for _ in range(2)] == [200, 200]
+        payer.ledger.flush()
+        (row,) = payer.ledger.payments()
+        monkeypatch.setenv("X402_AGENT_KAMIYO_URL", payer.box.url("/api/v1/x402"))
+        told = json.loads(CliRunner().invoke(app, ["why", row.payment_id, "--json"]).stdout)
+        assert told["opens"][0]["uses_left"] == 98 and told["for"].startswith("about 100 calls") and told["check"] == ""
+        words = CliRunner().invoke(app, ["why", row.payment_id, "--check"]).stdout
+    assert "98 more times" in words and "about 100 calls within a day, paid on chain (one alone: 0.01 USDC)" in words
+    assert "finds this payment, too" in words
