@@ -134,3 +134,19 @@ def test_a_row_that_counts_other_gas_than_its_journal_says_is_not_trusted(payer,
     ledger = SqliteLedger(payer.ledger.path, sandbox=True)
     assert any("payment" in each for each in ledger.verify())
     ledger.shut()
+
+
+def test_a_fee_that_rose_while_a_person_was_asked_is_judged_again(payer, seller):
+    """The yes came under other rules: what the network takes by itself, and what is left for it, are those of now."""
+    url, shown = shop(seller, payer.box)
+    payer.policy = dataclasses.replace(payer.policy, approve_above=0)
+
+    def yes(_offer, _ask):
+        limited(payer, per_call=1)
+        return True
+
+    payer.approve = yes
+    with pytest.raises(BudgetExceeded, match="the limit for one is"):
+        get(payer, url)
+    payer.ledger.flush()
+    assert shown == [] and [each.state for each in payer.ledger.payments()] == ["RELEASED"] and payer.ledger.fees(NETWORK, "day") == 0

@@ -43,7 +43,10 @@ def asking(kit: Kit, hold: Hold) -> Steps[Hold]:
     held, ends = _under(kit, hold, choice), hold.terms.valid_before
     end = now + FRESH if ends == FOREVER else ends
     anew = kit.rules != before or held.offer.micros != hold.offer.micros or (end - payer.clock()) * 2 < end - now
-    terms = kit.terms(held.offer, (yield from kit.anchor(held.offer))) if anew else None
+    terms = None
+    if anew:
+        anchor = yield from kit.anchor(held.offer)
+        held, terms = replace(held, gas=kit.gas(held.offer, anchor)), kit.terms(held.offer, anchor)
     made: Hold = yield Call(payer.ledger.approve(held, note, terms).run, ours=True)
     try:
         yield Sleep(0)  # who was cancelled meanwhile signs nothing

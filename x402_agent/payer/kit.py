@@ -263,13 +263,16 @@ class Kit:
     def _hold(self, step: Hold) -> Any:
         signer = self.payer.signer(step.offer.network.namespace, self.paying.address(step.offer))
         reserve = bool(self.asks) or step.anchor.number >= 0 or step.anchor.cost > 0 or not signer.local
-        gas = gas_of(self.rules, step.offer.network, step.anchor.cost) if step.anchor.cost else ()
         return self.payer.ledger.hold(step.ask, self.costed(step.offer, step.anchor), self.terms(step.offer, step.anchor), step.limits, reserve=reserve,
-                                      stop=self.payer.policy.stop, gas=gas)  # fmt: skip
+                                      stop=self.payer.policy.stop, gas=self.gas(step.offer, step.anchor))  # fmt: skip
 
     def costed(self, offer: Offer, anchor: Anchor) -> Offer:
         """The offer as budgets of dollars count it: with what its network takes of us, where somebody knows what that is worth."""
         return with_fee(offer, coin(offer.network), anchor.cost, self.paying.facts) if anchor.cost else offer
+
+    def gas(self, offer: Offer, anchor: Anchor) -> tuple[Limit, ...]:
+        """What its network's fee must fit into; raises BudgetExceeded for one that costs too much by itself."""
+        return gas_of(self.rules, offer.network, anchor.cost) if anchor.cost else ()
 
     def terms(self, offer: Offer, anchor: Anchor) -> Terms:
         """Payer, nonce and lifetime of our own for an offer, from now on."""
