@@ -24,7 +24,7 @@ _STRANGERS = (("solana", "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"), ("poly
 
 
 class Asking:
-    """The 402s of one seller. `flips` counts them."""
+    """The 402s of one seller; it counts them, for the scenario in which they name two payees in turn."""
 
     def __init__(self, ground: Ground, chain: str) -> None:
         self._ground, self._chain = ground, chain

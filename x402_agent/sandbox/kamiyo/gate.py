@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .quirks import Quirks
     from .store import Bought, Store
 
-__all__ = ["Gate", "Pass", "shown"]
+__all__ = ["Gate", "Pass", "receipted", "shown"]
 
 PROOFS = ("x-payment", "x-payment-tx", "x-payment-token")
 

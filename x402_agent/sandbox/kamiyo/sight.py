@@ -53,7 +53,6 @@ class Sight:
     """One family of chains. `chain` is what this system calls the ground's network, `needed` its confirmations."""
 
     needed: int
-    form: str  # how a transaction's id looks, for people
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
@@ -101,7 +100,6 @@ def dollars(amount: int) -> str:
 
 class _Evm(Sight):
     needed = 6
-    form = "0x and 64 hex digits"
 
     def spelt(self, tx: str) -> str:
         if not _HASH(tx):
@@ -136,7 +134,6 @@ class _Evm(Sight):
 
 class _Solana(Sight):
     needed = 32
-    form = "64 bytes in base58"
 
     def spelt(self, tx: str) -> str:
         if not _SIGNATURE(tx):
