@@ -51,10 +51,10 @@ def run(
             raise SettingsError("a wait is from 0 to a day", rule="--wait", hint="--wait 120")
         if revoke == bool(amount):
             raise SettingsError("an amount, or --revoke", rule="exact amounts only", hint=f"--amount 20, in {token[:20]}")
-        asset = asset_of(token, network or network_of(settings, sandbox=sandbox))
-        where, units = asset.network, 0 if revoke else units_of(amount, asset.decimals, "--amount", "20")
-        limit, spender = units_of(max_fee or FEES[where.namespace], where.decimals, "--max-fee", FEES[where.namespace]), _spender(where, whom)
         with sandbox_payer(settings) if sandbox else own_payer() as payer:
+            asset = asset_of(token, network or (payer.policy.networks[0] if sandbox else network_of(settings)))
+            where, units = asset.network, 0 if revoke else units_of(amount, asset.decimals, "--amount", "20")
+            limit, spender = units_of(max_fee or FEES[where.namespace], where.decimals, "--max-fee", FEES[where.namespace]), _spender(where, whom)
             payer.wallet = payer.wallet.named(account)
             doors: Any = (plan, send) if where.namespace == "eip155" else (plan_allowance, allow)
             made = drive(doors[0](payer, asset, spender, units, max_fee=limit))
@@ -88,9 +88,9 @@ def _spender(network: Network, whom: str) -> str:
     return known[whom]
 
 
-def network_of(settings: Settings, *, sandbox: bool) -> str:
+def network_of(settings: Settings) -> str:
     """The one network that a node is set for; raises SettingsError."""
-    known = ["eip155:84532"] if sandbox else list(settings.nodes)
+    known = list(settings.nodes)
     if len(known) != 1:
         names = ", ".join(where.name for name in known if (where := assets.network(name)))
         raise SettingsError(

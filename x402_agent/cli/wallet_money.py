@@ -120,7 +120,7 @@ def sweep(
         if not 0 <= wait <= 86_400:
             raise SettingsError("a wait is from 0 to a day", rule="--wait", hint="--wait 120")
         with sandbox_payer(settings) if sandbox else own_payer() as payer:
-            asset = asset_of(token, network or (payer.policy.networks[0] if sandbox else network_of(settings, sandbox=False)))
+            asset = asset_of(token, network or (payer.policy.networks[0] if sandbox else network_of(settings)))
             where = asset.network
             limit = units_of(max_fee or FEES[where.namespace], where.decimals, "--max-fee", FEES[where.namespace])
             payer.wallet = payer.wallet.named(account)
