@@ -45,6 +45,7 @@ def by_solders(offer, terms, memo):
 
 @settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 2**32), amount=st.integers(1, 2**64 - 1), memo=st.text(max_size=64))
+@pytest.mark.proves("solana", "exact", "judge", by="Solana's own compiler")
 def test_the_bytes_are_those_of_solanas_own_compiler(seed, amount, memo):
     pick = random.Random(seed)
     payer, payee, facilitator = (text(Keypair.from_seed(pick.randbytes(32))) for _ in range(3))

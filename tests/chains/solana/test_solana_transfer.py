@@ -134,6 +134,7 @@ def test_the_same_terms_give_the_same_bytes_and_the_id_is_the_chains_own(bench):
     assert drive(CHAIN.lookup(offer, terms, proof.payload["transaction"], bench.node)) == "paid"
 
 
+@pytest.mark.proves("solana", "transfer", "judge", by="LiteSVM")
 def test_SOL_moves_from_account_to_account_and_comes_back_by_the_chains_word(bench):
     offer = bench.offer(5_000_000, bench.sol)
     before, ours = bench.lamports(bench.box.pay_to), bench.lamports(bench.account)
