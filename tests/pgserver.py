@@ -62,7 +62,7 @@ def postgres():
         if server is not None:
             server.send_signal(signal.SIGINT)  # fast: whoever is still connected is cut off
             try:
-                server.wait(10)
+                server.wait(60)
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()

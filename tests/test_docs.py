@@ -59,7 +59,7 @@ def test_a_console_block_runs_and_prints_what_it_shows(block, tmp_path):
     assert steps, "a console block without a line that starts with `$ `"
     for step in steps:
         command, _, expected = step.partition("\n")
-        done = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=180)
         said = done.stdout + done.stderr
         assert done.returncode == 0, said
         assert as_pattern(expected).fullmatch(said), f"{command} printed\n{said}instead of\n{expected}"

@@ -46,7 +46,7 @@ def test_try_shows_the_conversation_in_its_order_and_reads_the_transaction_back(
              "read back from the EVM", "now in Python", "next: x402-agent log"]  # fmt: skip
     places = [done.output.index(mark) for mark in marks]
     assert places == sorted(places)
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60
 
 
 def test_try_as_json_then_log_and_why():
@@ -99,7 +99,7 @@ def sandbox():
     yield up
     for process in made:
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         process.stdout.close()
 
 

@@ -35,5 +35,5 @@ def test_W12_a_terminal_is_shown_no_control_characters_of_a_body(url):
 
 
 def test_a_pipe_gets_every_byte(url):
-    done = subprocess.run([*COMMAND, url], capture_output=True, timeout=60, check=True)
+    done = subprocess.run([*COMMAND, url], capture_output=True, timeout=180, check=True)
     assert done.stdout == BODY

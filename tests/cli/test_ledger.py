@@ -146,7 +146,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
 
 def test_a_terminal_sees_how_far_verify_is(paid):
     code = "import pty, sys; sys.exit(pty.spawn([sys.executable, '-c', 'from x402_agent.cli import main; main()', 'ledger', 'verify', '--sandbox']) >> 8)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0 and "every one follows" in done.stdout
 
 
@@ -220,6 +220,6 @@ def test_at_a_terminal_the_name_of_the_payment_is_typed(doubted, typed, after):
         "import pty, sys; sys.exit(pty.spawn([sys.executable, '-c', 'from x402_agent.cli import main; main()', "
         f"'ledger', 'decide', '{doubted}', '--sandbox', '--paid']) >> 8)"
     )
-    done = subprocess.run([sys.executable, "-c", code], input=f"{typed or doubted[:8]}\n", capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], input=f"{typed or doubted[:8]}\n", capture_output=True, text=True, timeout=180, check=False)
     assert f"type {doubted[:8]} to accept" in done.stdout and state_of(doubted) == after
     assert done.returncode == (2 if typed else 0), done.stdout

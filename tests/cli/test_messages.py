@@ -26,7 +26,7 @@ def run(*words):
 def closed(streams, *words):
     """Run with some of the standard streams closed."""
     command = f'exec "{sys.executable}" -c "from x402_agent.cli import main; main()" {" ".join(words)} {streams}'
-    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=180)
 
 
 def test_version():
@@ -68,14 +68,14 @@ def test_what_was_paid_and_cannot_be_written_is_named(monkeypatch):
 
 @pytest.mark.parametrize("encoding", ["ascii:strict", "latin-1", "cp437"])
 def test_an_encoding_without_our_letters_ends_no_payment(encoding):
-    done = subprocess.run([sys.executable, "-c", "from x402_agent.cli import main; main()", "try"], capture_output=True, timeout=60,
+    done = subprocess.run([sys.executable, "-c", "from x402_agent.cli import main; main()", "try"], capture_output=True, timeout=180,
                           env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}, check=False)  # fmt: skip
     assert done.returncode == 0 and b"read back from the EVM" in done.stdout and done.stderr == b""
 
 
 def test_bytes_that_are_no_text_are_refused_before_anything_is_done():
     done = subprocess.run([sys.executable, "-c", "from x402_agent.cli import main; main()", "log", "--json", "--host", b"\xfc.example"],
-                          capture_output=True, timeout=60, check=False)  # fmt: skip
+                          capture_output=True, timeout=180, check=False)  # fmt: skip
     assert done.returncode == 2 and json.loads(done.stdout)["hint"] == "export LC_ALL=C.UTF-8"
 
 
@@ -164,7 +164,7 @@ def test_follow_sees_a_ledger_that_is_made_meanwhile():
         assert payment in process.stdout.readline()
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
 
 

@@ -163,7 +163,7 @@ def at_a_terminal(answer, words, env):
             os.write(main, answer)
             typed = True
     os.close(main)
-    return process.wait(30), shown.decode()
+    return process.wait(120), shown.decode()
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 3), (b"\n", 3)])
@@ -179,7 +179,7 @@ def test_a_person_is_asked_at_a_terminal(answer, code, box, tmp_path):
 def test_nobody_at_a_pipe_is_kept_waiting(box):
     env = {**os.environ, "X402_AGENT_EVM_KEY": box.payer_key.hex(), "X402_AGENT_NODES": f"base-sepolia={box.rpc_url}"}
     read, write = os.pipe()  # open, and silent for ever
-    done = subprocess.run([*COMMAND, "wallet", "approve", "USDC", "--amount", "5000"], stdin=read, env=env, timeout=30,
+    done = subprocess.run([*COMMAND, "wallet", "approve", "USDC", "--amount", "5000"], stdin=read, env=env, timeout=120,
                           capture_output=True, text=True)  # fmt: skip
     os.close(read)
     os.close(write)
@@ -198,7 +198,7 @@ def test_in_the_running_sandbox(tmp_path):
         assert (done.returncode, facts["state"], facts["left"]) == (0, "CONFIRMED", "1234000000"), done.stderr
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
 
 

@@ -198,7 +198,7 @@ def test_C6_two_processes_share_one_account(killed, desk):
         told += [int(running[0].stdout.readline()) for _ in range(count // 2)]
         running[0].send_signal(signal.SIGKILL)
     for process in running:
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=180)
         told += [int(line) for line in out.split() if line.isdigit()]
     ledger = SqliteLedger(desk.path, journal="normal")
     whole = ledger.transactions()

@@ -135,7 +135,7 @@ def test_c3_processes_and_threads_never_share_a_use(desk, ledger):
     for each in threads:
         each.join()
     for each in running:
-        count, *leases = map(int, each.communicate(timeout=60)[0].split())
+        count, *leases = map(int, each.communicate(timeout=180)[0].split())
         assert count == len(leases)
         taken += leases
     assert len(taken) == len(set(taken)) == 200

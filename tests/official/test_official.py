@@ -91,6 +91,6 @@ COSTS = {"/joke": PRICE, "/v1/joke": PRICE, "/upfront": PRICE, "/permit2": PRICE
 @pytest.mark.parametrize("path", COSTS)
 def test_the_official_client_pays_our_paywall(path, box, moved, python):
     done = subprocess.run([python, HERE / "client.py", box.url(path)], input=box.payer_key.hex(), text=True,
-                          capture_output=True, timeout=60, check=False)  # fmt: skip
+                          capture_output=True, timeout=180, check=False)  # fmt: skip
     assert done.stdout.startswith("200 "), done.stderr[-2000:]
     assert moved() == (COSTS[path], COSTS[path], 1 if COSTS[path] else 0)

@@ -88,7 +88,7 @@ class World:
     def stop(self):
         """End it as systemd does; -> its log."""
         self.service.terminate()
-        out, err = self.service.communicate(timeout=30)
+        out, err = self.service.communicate(timeout=120)
         assert self.service.returncode == 0, err
         self.said += [out, err]
         self.service = None
@@ -245,7 +245,7 @@ def test_it_refuses_to_start_where_others_can_reach_it(world, way):
     WAYS[way](world)
     process = world.actor(SIGNER, "cli", "signer", "run", "--socket", world.socket, "--json", home=world.home,
                           X402_AGENT_NETWORKS="testnet", X402_AGENT_PASSPHRASE_FILE=str(world.home / "passphrase"))  # fmt: skip
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode in (1, 2) and "ready" not in out, (out, err)
     assert "Traceback" not in err and not os.path.exists(world.socket)
 
@@ -254,7 +254,7 @@ def test_only_a_group_reaches_its_socket(world):
     line = ["signer", "run", "--socket", world.socket, "--json", "--group", str(GROUP)]
     env = {"X402_AGENT_NETWORKS": "testnet", "X402_AGENT_PASSPHRASE_FILE": str(world.home / "passphrase")}
     stranger = world.actor(SIGNER, "cli", *line, home=world.home, **env)
-    out, err = stranger.communicate(timeout=60)
+    out, err = stranger.communicate(timeout=180)
     assert stranger.returncode == 2 and "member of the group" in out and "Traceback" not in err, (out, err)
 
     world.put("policy.toml", 'day = "1.00"\n')  # without a table each of the group is an agent of its own
@@ -262,9 +262,9 @@ def test_only_a_group_reaches_its_socket(world):
     assert json.loads(world.service.stdout.readline())["ready"]
     facts = json.dumps({"do": ["talk"], "socket": world.socket, "messages": []})
     member = world.actor(RESEARCH, "act", facts, ACTOR_GROUPS=str(GROUP))
-    assert json.loads(member.communicate(timeout=60)[0])["talk"][0]["agent"] == f"uid-{RESEARCH}"
+    assert json.loads(member.communicate(timeout=180)[0])["talk"][0]["agent"] == f"uid-{RESEARCH}"
     other = world.actor(THIEF, "act", facts)
-    assert "PermissionError" in other.communicate(timeout=60)[1] and other.returncode == 1
+    assert "PermissionError" in other.communicate(timeout=180)[1] and other.returncode == 1
     world.stop()
 
 
@@ -276,7 +276,7 @@ def test_a_link_of_the_agents_does_not_lead_the_service_astray(world):
     os.chown(theirs, THIEF, THIEF)
     process = world.actor(SIGNER, "cli", "signer", "run", "--socket", str(theirs / "run" / "signer.sock"), "--json", home=world.home,
                           X402_AGENT_NETWORKS="testnet", X402_AGENT_PASSPHRASE_FILE=str(world.home / "passphrase"))  # fmt: skip
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=180)
     assert process.returncode == 2 and "can change what lies in" in out, out
 
 

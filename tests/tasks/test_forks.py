@@ -166,9 +166,9 @@ def test_a_forked_worker_of_multiprocessing_learns_of_the_end(payer):
         with payer.task("a"):
             worker = world.Process(target=_work, args=(http, url, ended, answers))
             worker.start()
-            assert answers.get(timeout=30) == "200"
+            assert answers.get(timeout=120) == "200"
         ended.set()
-        assert answers.get(timeout=30) == "PolicyDenied: task a has ended: nothing new is paid under it"
+        assert answers.get(timeout=120) == "PolicyDenied: task a has ended: nothing new is paid under it"
         worker.join(30)
     assert worker.exitcode == 0
 
@@ -191,9 +191,9 @@ def test_a_spawned_worker_of_multiprocessing_learns_of_the_end_by_its_slip(payer
         facts = {"key": payer.sandbox.payer_key.hex(), "ledger": str(payer.ledger.path), "slip": payer.slip("0.05")}
         worker = world.Process(target=spawned, args=(json.dumps(facts), url, ended, answers))
         worker.start()
-        assert answers.get(timeout=30) == "200"
+        assert answers.get(timeout=120) == "200"
     ended.set()
-    assert "its task has ended" in answers.get(timeout=30)
+    assert "its task has ended" in answers.get(timeout=120)
     worker.join(30)
     assert worker.exitcode == 0
 

@@ -276,13 +276,13 @@ def test_a_program_run_under_a_slip_pays_from_it_alone():
         get = [*main, "get", "--sandbox", "--json", url]
         code = f"import subprocess, sys; codes = [subprocess.run({get!r}).returncode for _ in range(2)]; sys.exit(codes[1] + 10 * codes[0])"
         slip = [*main, "slip", "run", "0.01", "--sandbox", "--"]
-        done = subprocess.run([*slip, sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*slip, sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
         assert done.returncode == 3, done.stdout + done.stderr  # the first is paid, the second is denied
         assert done.stdout.count('"outcome": "spent"') == 1 and "(budget=0.01)" in done.stdout
         wider = subprocess.run([*slip, *main, "slip", "run", "5", "--sandbox", "--", *get[:-1], url.replace("joke", "report")],
-                               capture_output=True, text=True, timeout=60)  # fmt: skip
+                               capture_output=True, text=True, timeout=180)  # fmt: skip
         assert wider.returncode == 3 and "(budget=0.01)" in wider.stdout, wider.stdout + wider.stderr
-        none = subprocess.run([*slip, "no-such-program"], capture_output=True, text=True, timeout=60)
+        none = subprocess.run([*slip, "no-such-program"], capture_output=True, text=True, timeout=180)
         assert none.returncode == 2 and "cannot be run" in none.stderr
 
 

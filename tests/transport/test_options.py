@@ -195,7 +195,7 @@ def test_a_cancellation_stays_one_and_leaves_the_payment_open(library, backend, 
 
     def half(hit):
         yield b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"
-        seller.stop.wait(10)
+        seller.stop.wait(60)
 
     url = seller.sells("/slow", seller.hang if where == "no answer" else half)
 
