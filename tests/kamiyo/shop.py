@@ -99,6 +99,6 @@ class Shop:
     def generate(self, hit, number):
         self.asked.append("token")
         with self.lock:
-            token = f"token-of-{number}-{len(self.tokens)}-{'x' * 24}"
+            token = f"token-of-{number}-{len(self.asked)}-{'x' * 24}"
             self.tokens[token] = number
         return self.json({"payment_token": token, "payment_id": number, "expires_at": self.expires, "requests_remaining": self.left[number]})

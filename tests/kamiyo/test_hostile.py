@@ -88,6 +88,7 @@ def test_a_token_that_is_refused_leads_back_to_its_payment_and_never_to_a_new_on
     shop.tokens.clear()  # the seller forgets what it sold
     assert get(payer, shop.url("/protocols/risk-score")).content == b"goods"
     assert shop.asked == ["verify", "token"] * 2 and moved(payer) == NATIVE and len(rows(payer)) == 1
+    assert [each.uses_left for each in payer.ledger.tokens()] == [shop.left[1]], "calls are counted once"
     shop.payments.clear()
     shop.verify = lambda hit: shop.json({"is_valid": False, "error_message": "Transaction too old"})
     shop.seller.serves("/x402/verify-payment", shop.verify)
