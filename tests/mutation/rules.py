@@ -25,6 +25,7 @@ PERMIT2 = ["tests/chains/test_permit2_signing.py", "tests/chains/test_rows_signe
 FIRST = ["tests/chains/test_transfer.py"]
 SOL_FATE, SOL_MESSAGE, SOL_READY = ([f"tests/chains/solana/test_{name}.py"] for name in ("solana_fate", "solana_message", "ready"))
 SOL_FIRST = ["tests/chains/solana/test_solana_transfer.py"]
+REPLACED = ["tests/recovery/test_replaced.py"]
 STX_DOOR, STX_FATE, STX_FIRST = ([f"tests/chains/stacks/test_{name}.py"] for name in ("door", "stacks_fate", "stacks_transfer"))
 TRX_DOOR, TRX_FATE, TRX_RAW, TRX_FIRST = ([f"tests/chains/tron/test_{name}.py"] for name in ("door", "fate", "transaction", "transfer"))
 
@@ -82,6 +83,13 @@ RULES = [
     Broken("Stacks: every payment takes account nonce 0", "chains/stacks/ready.py", "Anchor(anchor_text(paid), number", "Anchor(anchor_text(paid), 0", STX_DOOR),
     Broken("Stacks: aborted is dead in the newest block", "chains/stacks/fate.py", "seen.height + BURIED", "seen.height", STX_FATE),
     Broken("Stacks: an id is believed by itself", "chains/stacks/fate.py", 'return seen.txid == "0x" + terms.proved or seen.does == does(offer, terms.payer, terms.nonce)', "return True", STX_FATE),
+    Broken("Stacks first: a call may move more", "chains/stacks/calls.py", '"eq" if exact else "le"', '"ge"', STX_FIRST),
+    Broken("Stacks first: a second condition for us", "chains/stacks/calls.py", 'raise ValueError("a second post-condition for our own account")', "pass", STX_FIRST),
+    Broken("Stacks first: a call that no block takes is signed", "chains/stacks/ready.py", "    yield from _callable(asked, offer, payer)\n", "", STX_FIRST),
+    Broken("replaced: a form offers less than one before", "ledger/transactions.py", "each.fee_cap >= made.fee_cap or ", "", REPLACED),
+    Broken("replaced: no limit of the fee", "replacing.py", "    if least > most:", "    if False:", REPLACED),
+    Broken("replaced: what is cancelled is shown again", "recovery/resuming.py", 'if verdict != "settled" and (why := cancelled(payer, hold)):', "if False:", REPLACED),
+    Broken("replaced: another id than the block's is shown", "chains/stacks/transfer.py", '"transaction": seen.txid}', '"transaction": "0x" + proof.txid}', REPLACED),
     Broken("Stacks first: a success whose events show nothing", "chains/stacks/transfer.py", "if seen is not None and seen.moved(offer, own(terms.payer, offer.network)):", "if seen is not None:", STX_FIRST),
     # -- TRON
     Broken("TRON: another amount is signed", "chains/tron/chain.py", '"payAmount": str(offer.amount)', '"payAmount": str(offer.amount + 1)', TRX_DOOR),

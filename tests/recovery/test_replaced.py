@@ -217,6 +217,15 @@ def test_two_processes_that_replace_at_once_are_told_apart(stuck):
     assert stuck.rows() == [("cancel", "INFLIGHT")]
 
 
+def test_of_two_bumps_at_once_the_lower_is_never_written_down(stuck):
+    lower = drive(replacing.plan(stuck.payer, stuck.id, "bump"))
+    drive(replacing.send(stuck.payer, dataclasses.replace(lower, fee=lower.fee + 100)))
+    for again in (lower, dataclasses.replace(lower, fee=lower.fee + 100)):
+        with pytest.raises(LedgerError, match="meanwhile"):
+            drive(replacing.send(stuck.payer, again))
+    assert stuck.rows() == [("bump", "INFLIGHT")]
+
+
 def test_what_a_lying_node_says_frees_nothing(stuck):
     stuck.put("cancel")
     stuck.play(automatic=True, mine=True)
