@@ -37,7 +37,7 @@ def test_a_hook_of_one_argument_sees_all_of_the_request(shop, get):
     payer = shop(hook)
     receipt = get(payer, "/joke?token=s3cret").extensions["payment"]
     (request,) = seen
-    assert isinstance(request, Request) and request.payment_id == receipt.payment_id and request.offer is receipt.offer
+    assert isinstance(request, Request) and request.payment_id == receipt.payment_id and request.offer == receipt.offer
     facts = request.facts
     assert facts["money"] == "0.0100 USDC (base-sepolia)" and facts["amount"] == "10000"
     assert facts["pay_to"] == receipt.offer.pay_to and facts["offer"] == receipt.offer.digest

@@ -90,8 +90,9 @@ def stale_memory(monkeypatch):
 
 def never_look(monkeypatch):
     """The conversation signs anew instead of asking for the open proof, and Commit does not look again."""
-    def _open_hold(ask, kit):
+    def _open_hold(ask, kit, **known):
         yield from ()
+        return None, False
 
     monkeypatch.setattr(flow, "_open_hold", _open_hold)
     forget_intent(monkeypatch)
