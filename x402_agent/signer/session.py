@@ -90,8 +90,8 @@ class Session:
         self.thread = threading.Thread(target=self._run, name=f"x402-signer-{who.uid}", daemon=True)
 
     def wait_if_gone(self) -> None:
-        """Let its thread write down what an agent left that has hung up; at once for one that is there."""
-        if self.handed and self.thread is not threading.current_thread():
+        """Let its thread write down what an agent left that has hung up, shown or on its way to a block; at once for one that is there."""
+        if self.thread is not threading.current_thread():
             poll = select.poll()
             with suppress(OSError, ValueError):  # closed meanwhile
                 poll.register(self._sock, 0)  # hanging up is always told
