@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(shell uv --version >/dev/null 2>&1 && command -v uv)
 PIP     = $(if $(UV),$(UV) pip install -q --python $(1)/bin/python,$(1)/bin/python -m pip install -q --disable-pip-version-check --no-input)
-JOBS   ?= 2
+JOBS   ?= 3
 OFFICIAL := X402_OFFICIAL_PYTHON=$(CURDIR)/.venv-official/bin/python X402_BANKOFAI_PYTHON=$(CURDIR)/.venv-bankofai/bin/python
 export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE  # hundreds of tests start a process: compiled once is a third of the time

@@ -50,8 +50,10 @@ def test_some_points_of_every_other_way():
 @pytest.mark.proves("tron", "transfer", "killed")
 @pytest.mark.proves("stacks", "transfer", "killed")
 @pytest.mark.full
-def test_every_point_of_every_way():
-    found = faultpoints.run(list(faultpoints.WAYS))
+@pytest.mark.parametrize("family", ["evm", "solana", "stacks", "tron"])  # a sandbox each; processes divide them
+def test_every_point_of_every_way(family):
+    found = faultpoints.run([name for name, way in faultpoints.WAYS.items() if way.get("chain", "evm") == family])
+    assert found
     print(*found, sep="\n")
     clean(found)
 
