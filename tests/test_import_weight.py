@@ -39,10 +39,14 @@ def test_a_client_costs_at_most_120_ms_of_cpu_over_httpx(run):
         "Payer(wallet=Wallet()).client().close(); print(time.process_time() - start)"
     )
     plain = "import time, httpx; start = time.process_time(); httpx.Client(trust_env=False).close(); print(time.process_time() - start)"
-    ours = min(float(run(code)[0]) for _ in range(5))
-    theirs = min(float(run(plain)[0]) for _ in range(5))
-    busy = max(1.0, theirs / 0.1)  # neighbours slow this process down: a plain client, 0.1 s alone, shows by how much
-    assert ours - theirs <= 0.120 * 1.2 * busy, f"{ours - theirs:.3f} s, {busy:.2f} x slower than alone"
+    ours, theirs = [], []
+    for _ in range(20):  # the best of each, side by side: neighbours come and go
+        ours.append(float(run(code)[0]))
+        theirs.append(float(run(plain)[0]))
+        if len(ours) >= 5 and min(ours) - min(theirs) <= 0.120:
+            return
+    busy = max(1.0, min(theirs) / 0.1)  # neighbours slow this process down: a plain client, 0.1 s alone, shows by how much
+    assert min(ours) - min(theirs) <= 0.120 * 1.2 * busy, f"{min(ours) - min(theirs):.3f} s, {busy:.2f} x slower than alone"
 
 
 def test_a_command_that_sends_nothing_imports_no_http_library(run):
