@@ -85,13 +85,14 @@ class Session:
         self.service, self.payer, self.who, self.agent = service, service.payer, who, agent
         self._sock = sock
         self.handed: dict[str, Hold] = {}
+        self.driving = False  # a payment of its agent is being made, and may wait for a block
         self.purses: list[str] = []  # runs of the slips that end with this connection
         self.patience = IDLE
         self.thread = threading.Thread(target=self._run, name=f"x402-signer-{who.uid}", daemon=True)
 
     def wait_if_gone(self) -> None:
         """Let its thread write down what an agent left that has hung up, shown or on its way to a block; at once for one that is there."""
-        if self.thread is not threading.current_thread():
+        if (self.handed or self.driving) and self.thread is not threading.current_thread():
             poll = select.poll()
             with suppress(OSError, ValueError):  # closed meanwhile
                 poll.register(self._sock, 0)  # hanging up is always told
@@ -151,6 +152,7 @@ class Session:
                 self._answer(error_out(SigningFailed("the signer has too many large messages of yours", rule="four at once", hint="repeat it later")))
                 return
             reply = self._perform(op, told, tail)
+            self.driving = False  # what was handed out says the rest
             if isinstance(reply, tuple):
                 self._answer(*reply)
             elif reply is not None:
@@ -217,7 +219,7 @@ class Session:
     def drive(self, kit: Kit, steps: Steps[Any]) -> Any:
         """Perform every step of a conversation that sends nothing; -> what it returns."""
         until = time.monotonic() + self.payer.deadline
-        walk = Walk(steps)
+        walk, self.driving = Walk(steps), True
         for step in walk:
             try:
                 walk.got = self._step(kit, step, until)
