@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,7 @@ class Seen:
     confirmations: int
 
 
-class Sight:
+class Sight(ABC):
     """One family of chains. `chain` is what this system calls the ground's network, `needed` its confirmations."""
 
     needed: int
@@ -67,9 +68,9 @@ class Sight:
             raise LookupError(f"{method}: {found.get('error')}")
         return found["result"]
 
+    @abstractmethod
     def spelt(self, tx: str) -> str:
         """A transaction's id as the chain spells it; raises Unpaid for what is none."""
-        raise NotImplementedError
 
     def look(self, tx: str, quirks: Quirks, payee: str = "") -> Seen:
         """The payment in a transaction, to the seller unless to another payee; raises Unpaid."""
@@ -88,8 +89,9 @@ class Sight:
             raise Unpaid("No USDC transfer to payment address found in transaction", deep)
         return seen
 
+    @abstractmethod
     def _read(self, tx: str, quirks: Quirks, payee: str) -> Seen:
-        raise NotImplementedError
+        """The payment in a transaction whose id is spelt right, however deep it is; raises Unpaid."""
 
 
 def dollars(amount: int) -> str:
