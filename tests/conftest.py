@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import trust
+from loopback import Seller
 
 # A machine that is busy, or builds hypothesis's tables for the first time, is slow and not wrong.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -54,6 +55,14 @@ def guarded_getaddrinfo(host, *args, **options):
     if not is_local(host):
         raise AssertionError(f"a test tried to resolve {host}")
     return _getaddrinfo(host, *args, **options)
+
+
+@pytest.fixture
+def seller():
+    """A hostile seller on a socket of its own."""
+    made = Seller()
+    yield made
+    made.close()
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from x402_agent.model import Claim
 from x402_agent.sandbox.challenge import requirements
 from x402_agent.steps import Presented
 
-__all__ = ["First", "shop"]
+__all__ = ["First", "moved", "shop", "states"]
 
 
 def at_once(ground):
@@ -66,3 +66,14 @@ def shop(seller, box, path="/first", amount=10_000, paid=lambda hit: None):
 
     seller.serves(path, route)
     return seller.url(path), shown
+
+
+def moved(payer):
+    """Atomic units that the sandbox's seller has, by its chain."""
+    return payer.box.balance(payer.box.pay_to)
+
+
+def states(payer):
+    """The ledger's words, the newest payment first."""
+    payer.ledger.flush()
+    return [row.state for row in payer.ledger.payments()]

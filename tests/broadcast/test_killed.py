@@ -19,9 +19,10 @@ from x402_agent.transport.fetch import drive
 NETWORK = "eip155:84532"
 USDC = next(each for each in assets.assets() if each.network.id == NETWORK and each.symbol == "USDC")
 CHILD = """
-import os, signal, sys
+import sys
 from dataclasses import replace
 from pathlib import Path
+from dying import dying, dying_steps
 from x402_agent import Payer, Policy, Settings, Wallet, assets
 from x402_agent.broadcast import plan, send
 from x402_agent.chains.evm import reads
@@ -30,20 +31,6 @@ from x402_agent.transport.fetch import drive
 from x402_agent.ledger import SqliteLedger
 
 point, path, node, amount = sys.argv[1:]
-
-def dying(function, before):
-    def run(*args, **options):
-        if before:
-            os.kill(os.getpid(), signal.SIGKILL)
-        function(*args, **options)
-        os.kill(os.getpid(), signal.SIGKILL)
-    return run
-
-def dying_steps(function):
-    def run(*args, **options):
-        yield from function(*args, **options)
-        os.kill(os.getpid(), signal.SIGKILL)
-    return run
 
 moment, _, name = point.partition("-")
 if name == "broadcast":

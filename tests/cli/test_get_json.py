@@ -5,21 +5,12 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterator
 
 import pytest
 from typer.testing import CliRunner
 
 from hostile.arena import Peak
-from loopback import Seller
 from x402_agent.cli.app import app
-
-
-@pytest.fixture
-def seller() -> Iterator[Seller]:
-    made = Seller()
-    yield made
-    made.close()
 
 
 def get(*words):

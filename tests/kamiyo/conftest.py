@@ -5,16 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kamiyo.shop import Shop
-from loopback import Seller
 from x402_agent import Payer
 from x402_agent.dialects.kamiyo import native
-
-
-@pytest.fixture
-def seller():
-    made = Seller()
-    yield made
-    made.close()
 
 
 @pytest.fixture

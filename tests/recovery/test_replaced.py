@@ -6,15 +6,13 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import httpx
 import pytest
 from typer.testing import CliRunner
 
+import nursery
 from first import First, shop
-from loopback import Seller
 from x402_agent import (
     LedgerError,
     Payer,
@@ -92,13 +90,6 @@ class Stuck:
     @property
     def moved(self):
         return self.box.balance(self.box.pay_to)
-
-
-@pytest.fixture
-def seller():
-    made = Seller()
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -324,8 +315,9 @@ def test_by_command(home):
 
 
 CHILD = """
-import os, signal, sys
+import sys
 from pathlib import Path
+from dying import dying, dying_steps
 from x402_agent import Payer, Policy, Settings, Wallet, replacing
 from x402_agent.chains.stacks import replacing as door
 from x402_agent.cli.app import app
@@ -334,20 +326,6 @@ from x402_agent.sandbox import Sandbox
 from x402_agent.transport.fetch import drive
 
 point, path, payment, kind = sys.argv[1:]
-
-def dying(function, before):
-    def run(*args, **options):
-        if before:
-            os.kill(os.getpid(), signal.SIGKILL)
-        function(*args, **options)
-        os.kill(os.getpid(), signal.SIGKILL)
-    return run
-
-def dying_steps(function):
-    def run(*args):
-        yield from function(*args)
-        os.kill(os.getpid(), signal.SIGKILL)
-    return run
 
 moment, _, name = point.partition("-")
 if name == "again":
@@ -365,8 +343,7 @@ POINTS = {"before-replace": None, "after-replace": "RELEASED", "before-launch": 
 @pytest.mark.parametrize("kind", ["bump", "cancel"])
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_each_step_what_was_not_launched_never_left_and_what_was_goes_out_again(home, point, kind):
-    done = subprocess.run([sys.executable, "-c", CHILD, point, str(home.path), home.row.payment_id, kind], env={**os.environ, **home.env},
-                          input=home.box.payer_key.hex(), text=True, capture_output=True, timeout=120, check=False)  # fmt: skip
+    done = nursery.run(CHILD, point, home.path, home.row.payment_id, kind, input=home.box.payer_key.hex(), env={**os.environ, **home.env})
     assert done.returncode == -signal.SIGKILL, done.stderr
     chain, who = home.box.ground.chain, home.box.payer_address
     txids = {each.tx.txid for each in chain.history(who)}

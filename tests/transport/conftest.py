@@ -33,13 +33,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def seller() -> Iterator[Seller]:
-    made = Seller()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def other() -> Iterator[Seller]:
     made = Seller()
     yield made

@@ -8,7 +8,6 @@ import sqlite3
 import pytest
 
 from first import First, shop
-from loopback import Seller
 from x402_agent import BudgetExceeded, Payer, PaymentInDoubt
 from x402_agent.chains.evm import transfer
 from x402_agent.policy.fees import Gas
@@ -16,13 +15,6 @@ from x402_agent.sandbox.token import raw_address
 
 PRICE = 10_000
 NETWORK = "eip155:84532"
-
-
-@pytest.fixture
-def seller():
-    made = Seller()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import anyio
 import pytest
 
-from first import First, shop
-from loopback import Seller
+from first import First, moved, shop, states
 from x402_agent import NoAcceptableOffer, Payer, PaymentInDoubt, PolicyDenied, SigningFailed
 from x402_agent.chains.evm import transfer
 from x402_agent.model import Anchor, ChainRules
@@ -18,14 +17,7 @@ from x402_agent.steps import Progress
 PRICE = 10_000
 
 
-@pytest.fixture
-def seller():
-    made = Seller()
-    yield made
-    made.close()
-
-
-CHAINS = ["evm", "solana"]  # that can pay first
+CHAINS = ["evm", "solana", "tron"]  # Stacks has its own: its blocks come at command
 
 
 @pytest.fixture(params=["evm"])
@@ -39,15 +31,6 @@ def payer(request):
 everywhere = pytest.mark.parametrize("payer", CHAINS, indirect=True)
 
 
-def moved(payer):
-    return payer.box.balance(payer.box.pay_to)
-
-
-def states(payer):
-    payer.ledger.flush()
-    return [row.state for row in payer.ledger.payments()]
-
-
 def named(payer):
     """The transactions that `log` and `why` tell, oldest first."""
     payer.ledger.flush()
@@ -56,6 +39,7 @@ def named(payer):
 
 @pytest.mark.proves("evm", "transfer", "pays")
 @pytest.mark.proves("solana", "transfer", "pays")
+@pytest.mark.proves("tron", "transfer", "pays")
 @everywhere
 def test_it_is_on_the_chain_before_its_id_is_shown(payer, seller):
     url, shown = shop(seller, payer.box)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-import anyio
 import pytest
 
-from first import First, shop
-from loopback import Seller
+from first import First, moved, shop, states
 from x402_agent import NoAcceptableOffer, Payer, PaymentInDoubt, PolicyDenied
 from x402_agent.chains.tron import reads, transfer
 from x402_agent.model import FOREVER, ChainRules
@@ -17,50 +15,10 @@ PRICE = 10_000
 
 
 @pytest.fixture
-def seller():
-    made = Seller()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def payer():
     with Payer.sandbox(chain="tron", serve=True) as made:
         made.dialects = (First(),)
         yield made
-
-
-def moved(payer):
-    return payer.box.balance(payer.box.pay_to)
-
-
-def states(payer):
-    payer.ledger.flush()
-    return [row.state for row in payer.ledger.payments()]
-
-
-@pytest.mark.proves("tron", "transfer", "pays")
-def test_it_is_on_the_chain_before_its_id_is_shown(payer, seller):
-    url, shown = shop(seller, payer.box)
-    with payer.client() as http:
-        for number in (1, 2):
-            reply = http.get(url)
-            assert reply.status_code == 200 and reply.extensions["payment"].outcome == "spent"
-            assert moved(payer) == number * PRICE
-    assert len(set(shown)) == 2 and states(payer) == ["CLAIMED", "CLAIMED"]
-    assert [each.envelope.txid for each in payer.box.ground.chain.history()[-2:]] == shown
-
-
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_the_same_for_event_loops(payer, seller, backend):
-    url, _ = shop(seller, payer.box)
-
-    async def main():
-        async with payer.async_client() as http:
-            assert (await http.get(url)).content == b"goods"
-
-    anyio.run(main, backend=backend)
-    assert moved(payer) == PRICE
 
 
 def test_what_was_not_handed_over_goes_out_later_byte_for_byte(payer, seller, monkeypatch):

@@ -7,8 +7,7 @@ import dataclasses
 import anyio
 import pytest
 
-from first import First, shop
-from loopback import Seller
+from first import First, moved, shop, states
 from x402_agent import NoAcceptableOffer, Payer, PaymentInDoubt, PolicyDenied
 from x402_agent.chains.solana import transfer
 from x402_agent.model import ChainRules
@@ -22,26 +21,10 @@ HONEST = transfer.reads.send
 
 
 @pytest.fixture
-def seller():
-    made = Seller()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def payer():
     with Payer.sandbox(chain="solana", serve=True) as made:
         made.dialects = (First(),)
         yield made
-
-
-def moved(payer):
-    return payer.box.balance(payer.box.pay_to)
-
-
-def states(payer):
-    payer.ledger.flush()
-    return [row.state for row in payer.ledger.payments()]
 
 
 def ends(payer):

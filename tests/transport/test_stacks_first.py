@@ -10,20 +10,12 @@ import anyio
 import httpx
 import pytest
 
-from first import First, shop
-from loopback import Seller
+from first import First, moved, shop, states
 from x402_agent import Payer, PaymentInDoubt
 from x402_agent.chains.stacks import transfer
 from x402_agent.policy import Price
 
 PRICE = 10_000
-
-
-@pytest.fixture
-def seller():
-    made = Seller()
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -35,15 +27,6 @@ def payer():
 
 def play(payer, **told):
     return httpx.post(f"{payer.box.origin}/sandbox/stacks", json=told, trust_env=False).json()
-
-
-def moved(payer):
-    return payer.box.balance(payer.box.pay_to)
-
-
-def states(payer):
-    payer.ledger.flush()
-    return [row.state for row in payer.ledger.payments()]
 
 
 @pytest.mark.proves("stacks", "transfer", "pays")

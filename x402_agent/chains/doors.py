@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import assets
 from ..errors import NodeError, PaymentInDoubt, SigningFailed
 from ..model import NO_ANCHOR, Terms
-from ..steps import Progress
+from ..steps import Progress, Sleep
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..model import Anchor, Asset, ChainRules, Offer
     from ..steps import Steps
     from . import Signer
 
 __all__ = ["FIRST", "MAX_LIFETIME", "SKEW", "Failed", "Permits", "Stands", "unlisted"]
 
+T = TypeVar("T")
 FIRST = "transfer"  # the method of a transfer of our own
+AGAIN = 15.0  # seconds after which the same bytes are handed over once more
 SKEW = 600
 MAX_LIFETIME = 3600
 _NONCE = re.compile(r"0x[0-9a-f]{64}").fullmatch
@@ -115,7 +119,28 @@ class Stands:
         if failed:
             raise Failed(f"{txid or self.txid} was mined in block {number} and {failed}", rule="only what is final ends it")
 
-    def given_up(self, seconds: float) -> PaymentInDoubt:
-        """The error for one that no block holds deep enough in time."""
-        return PaymentInDoubt(f"{self.txid} is without a final block after {seconds:.0f} s{': ' + self.words if self.words else ''}",
-                              rule="the same bytes go out again, never others (C5)")  # fmt: skip
+    def followed(self, look: Callable[[], Steps[tuple[bool, T | None]]], hand: Callable[[], Steps[None]], patience: float) -> Steps[T]:
+        """What `look` returns once it stands deep enough: (whether a block has it, that or None).
+
+        While no block has it, `hand` hands the bytes over, at once and every AGAIN seconds; what a node says to that proves nothing
+        (C5). Raises Failed, PaymentInDoubt when `patience` (seconds) ends first.
+        """
+        waited, sent, pause = 0.0, -AGAIN, 0.25
+        while waited < patience:
+            try:
+                stood, done = yield from look()
+                if done is not None:
+                    return done
+                if not stood and waited - sent >= AGAIN:
+                    sent = waited
+                    yield from hand()
+                    yield from self.taken()
+            except Failed:
+                raise
+            except NodeError as why:
+                self.words = why.what
+            yield Sleep(pause)
+            waited += pause
+            pause = min(pause * 2, 4.0)
+        raise PaymentInDoubt(f"{self.txid} is without a final block after {patience:.0f} s{': ' + self.words if self.words else ''}",
+                             rule="the same bytes go out again, never others (C5)")  # fmt: skip

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from ...errors import NoAcceptableOffer, NodeError, PolicyDenied, SigningFailed
 from ...model import FOREVER, Anchor, Money, Proof, Terms
 from ...primitives import checksum
-from ...steps import ON_CHAIN, Sleep
-from ..doors import Failed, Stands
+from ...steps import ON_CHAIN
+from ..doors import Stands
 from ..rpc import verdict
 from . import reads, transaction
 from .rpc import Node
@@ -30,7 +30,6 @@ __all__ = ["METHOD", "broadcast", "fate", "lookup", "prepare", "prove", "terms"]
 METHOD = "transfer"
 CEILING = 2 * 10**15  # wei for one transaction where policy says nothing
 PATIENCE = ON_CHAIN  # seconds that one conversation waits for a block
-_AGAIN = 15.0  # seconds after which the same bytes are handed over once more
 _BEHIND = 900  # seconds of the final chain after which a node that shows nothing is believed
 _ANCHOR = re.compile(r"([1-9][0-9]{0,6}),([1-9][0-9]{0,28}),([0-9]{0,29}),([0-9]{1,12})", re.ASCII).fullmatch
 
@@ -103,28 +102,17 @@ def broadcast(offer: Offer, fixed: Terms, proof: Proof, node: str) -> Steps[None
     when PATIENCE ends first; what a node says to a broadcast proves nothing (C5).
     """
     asked, raw, txid = Node(offer.network, node), bytes.fromhex(proof.payload["raw"][2:]), proof.payload["transaction"]
-    waited, sent, pause, stands = 0.0, -_AGAIN, 0.25, Stands(txid)
-    while waited < PATIENCE:
-        try:
-            mined = yield from _mined(asked, offer, fixed, txid)
-            if mined is None:
-                yield from stands.nowhere()
-            else:
-                yield from stands.block(mined.block, mined.fee, failed="" if mined.ok else "failed")
-            if mined is not None and (yield from reads.height(asked)) - mined.block + 1 >= offer.network.confirmations:
-                return
-            if mined is None and waited - sent >= _AGAIN:
-                sent = waited
-                yield from reads.send_raw(asked, raw)
-                yield from stands.taken()
-        except Failed:
-            raise
-        except NodeError as why:
-            stands.words = why.what
-        yield Sleep(pause)
-        waited += pause
-        pause = min(pause * 2, 4.0)
-    raise stands.given_up(PATIENCE)
+    stands = Stands(txid)
+
+    def look() -> Steps[tuple[bool, bool | None]]:
+        mined = yield from _mined(asked, offer, fixed, txid)
+        if mined is None:
+            yield from stands.nowhere()
+            return False, None
+        yield from stands.block(mined.block, mined.fee, failed="" if mined.ok else "failed")
+        return True, (yield from reads.height(asked)) - mined.block + 1 >= offer.network.confirmations or None
+
+    yield from stands.followed(look, lambda: reads.send_raw(asked, raw), PATIENCE)
 
 
 def _mined(asked: Node, offer: Offer, fixed: Terms, txid: str) -> Steps[reads.Mined | None]:

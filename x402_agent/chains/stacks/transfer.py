@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ...errors import NodeError
-from ...steps import ON_CHAIN, Sleep
-from ..doors import Failed, Stands
+from ...steps import ON_CHAIN
+from ..doors import Stands
 from .api import Node, Seen, submit, tip, transaction
 from .fate import is_ours, spent
 from .signing import own
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["broadcast"]
 
 PATIENCE = ON_CHAIN
-_AGAIN = 15.0  # seconds after which the same bytes are handed over once more
 
 
 def broadcast(offer: Offer, terms: Terms, proof: Proof, node: str) -> Steps[Proof]:
@@ -35,31 +33,25 @@ def broadcast(offer: Offer, terms: Terms, proof: Proof, node: str) -> Steps[Proo
     it, proves nothing (C5, b11).
     """
     asked, terms = Node(offer.network, node), replace(terms, proved=proof.txid)
-    raw = bytes.fromhex(proof.payload["raw"])
-    waited, sent, pause, stands = 0.0, -_AGAIN, 0.25, Stands("0x" + proof.txid)
-    while waited < PATIENCE:
-        try:
-            seen = yield from spent(asked, offer, terms)
-            if seen is None:
-                yield from stands.nowhere()
-            else:
-                yield from stands.block(seen.height, seen.fee, failed=_failed(seen, offer, terms), txid=seen.txid)
-            if seen is not None and seen.moved(offer, own(terms.payer, offer.network)):  # its events show it (C4)
-                if (yield from tip(asked)) - seen.height + 1 >= offer.network.confirmations:
-                    return replace(proof, payload={**proof.payload, "transaction": seen.txid}, txid=seen.txid[2:])
-            elif seen is None and waited - sent >= _AGAIN:
-                sent, stands.words = waited, ""
-                stands.words = yield from _told(asked, proof.txid)
-                yield from submit(asked, raw)
-                yield from stands.taken()
-        except Failed:
-            raise
-        except NodeError as why:
-            stands.words = why.what
-        yield Sleep(pause)
-        waited += pause
-        pause = min(pause * 2, 4.0)
-    raise stands.given_up(PATIENCE)
+    stands = Stands("0x" + proof.txid)
+
+    def look() -> Steps[tuple[bool, Proof | None]]:
+        seen = yield from spent(asked, offer, terms)
+        if seen is None:
+            yield from stands.nowhere()
+            return False, None
+        yield from stands.block(seen.height, seen.fee, failed=_failed(seen, offer, terms), txid=seen.txid)
+        shown = seen.moved(offer, own(terms.payer, offer.network))  # its events show it (C4)
+        if not shown or (yield from tip(asked)) - seen.height + 1 < offer.network.confirmations:
+            return True, None
+        return True, replace(proof, payload={**proof.payload, "transaction": seen.txid}, txid=seen.txid[2:])
+
+    def hand() -> Steps[None]:
+        stands.words = ""
+        stands.words = yield from _told(asked, proof.txid)
+        yield from submit(asked, bytes.fromhex(proof.payload["raw"]))
+
+    return (yield from stands.followed(look, hand, PATIENCE))
 
 
 def _failed(seen: Seen, offer: Offer, terms: Terms) -> str:

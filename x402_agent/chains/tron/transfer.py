@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ...errors import NoAcceptableOffer, NodeError, PaymentInDoubt, PolicyDenied, SettingsError, SigningFailed
 from ...model import FOREVER, Anchor, Money, Proof, Terms
 from ...steps import Progress, Sleep
+from ..doors import Failed
 from ..rpc import verdict
 from . import prices, reads, transaction
 from .fate import LAG
@@ -137,7 +138,7 @@ def broadcast(offer: Offer, fixed: Terms, proof: Proof, node: str) -> Steps[None
                         stands = "MINED"
                         yield Progress(stands, f"{raw.txid} in block {seen.block}{', where it failed' if seen.failed else ''}", seen.fee)
                     if seen.failed:
-                        raise _Failed(f"{raw.txid} is in block {seen.block} and failed", rule="only what is solid ends it")
+                        raise Failed(f"{raw.txid} is in block {seen.block} and failed", rule="only what is solid ends it")
                     if (yield from _seen(one, offer, fixed, raw, solid=True)) is not None:
                         return
                 elif again:
@@ -145,7 +146,7 @@ def broadcast(offer: Offer, fixed: Terms, proof: Proof, node: str) -> Steps[None
                     if stands != "SEEN":
                         stands, told = ("INFLIGHT", "no longer in a block") if stands == "MINED" else ("SEEN", f"{raw.txid} was handed to a node")
                         yield Progress(stands, told)
-            except _Failed:
+            except Failed:
                 raise
             except NodeError as why:
                 words = why.what
@@ -155,10 +156,6 @@ def broadcast(offer: Offer, fixed: Terms, proof: Proof, node: str) -> Steps[None
         pause = min(pause * 2, 3.0)
     raise PaymentInDoubt(f"{raw.txid} is in no solid block after {PATIENCE:.0f} s{': ' + words if words else ''}",
                          rule="the same bytes go out again, never others (C5)")  # fmt: skip
-
-
-class _Failed(NodeError):
-    """It stands in a block and moved nothing."""
 
 
 def _seen(asked: Node, offer: Offer, fixed: Terms, raw: transaction.Raw, *, solid: bool = False) -> Steps[reads.Mined | None]:
