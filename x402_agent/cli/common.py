@@ -16,7 +16,6 @@ from .. import (
     LedgerError,
     NoAcceptableOffer,
     NodeError,
-    Payer,
     PaymentError,
     PaymentInDoubt,
     PaymentRefused,
@@ -25,11 +24,12 @@ from .. import (
     SettingsError,
     WalletError,
 )
+from ..payer import sandbox_payer
 from ..sandbox import GROUNDS
 from ..secret import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ..ledger import Payment, SqliteLedger
     from ..model import Offer
@@ -160,22 +160,3 @@ def row(payment: Payment, *, sandbox: bool) -> dict[str, Any]:
         facts[name] = None if facts[name] is None else str(facts[name])
     facts["money"] = str(payment.money) if payment.money else ""
     return {**facts, "explorer": link(payment, sandbox=sandbox), "sandbox": sandbox}
-
-
-def sandbox_payer(settings: Settings, trace: Callable[[Any, Any, Any], None] | None = None) -> Payer:
-    """A payer with the key of the sandbox that `sandbox up` runs; raises SettingsError when none runs."""
-    from dataclasses import replace
-
-    from .. import Policy, Wallet
-    from ..ledger import SqliteLedger
-
-    path = settings.data_dir / "sandbox" / "payer.json"
-    if not path.exists():
-        raise SettingsError("no sandbox is running", rule=str(path), hint="x402-agent sandbox up")
-    facts = json.loads(path.read_text("utf-8"))
-    network = facts["network"]
-    settings = replace(settings, nodes={network: facts["node"]})
-    policy = Policy(networks=(network,), source="the sandbox default")
-    ledger = SqliteLedger(settings.sandbox_ledger, sandbox=True)
-    wallet = Wallet.from_key(facts["key"], network.partition(":")[0])
-    return Payer(wallet=wallet, policy=policy, settings=settings, ledger=ledger, trace=trace)
