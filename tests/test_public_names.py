@@ -6,7 +6,7 @@ import pytest
 
 import x402_agent
 
-NAMES = """AccountSigner Asset Bounds Budget BudgetExceeded ChallengeInvalid KmsSigner LedgerError Money NoAcceptableOffer NodeError NotReplayable
+NAMES = """AccountSigner AddressRefused Asset Bounds Budget BudgetExceeded ChallengeInvalid Guard KmsSigner LedgerError Money NoAcceptableOffer NodeError NotReplayable
 Offer Payer PaymentError PaymentInDoubt PaymentRefused PaymentTransport Plan Policy PolicyDenied Price Quote Receipt SettingsError
 Settings Signer SigningFailed Task Wallet WalletError attach""".split()
 

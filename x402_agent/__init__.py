@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import (
+        AddressRefused,
         BudgetExceeded,
         ChallengeInvalid,
         LedgerError,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         SigningFailed,
         WalletError,
     )
+    from .guard import Guard
     from .model import Asset, Money, Offer, Receipt
     from .payer import Payer, Plan, Quote, attach
     from .policy import Bounds, Budget, Policy, Price
@@ -39,11 +41,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "AccountSigner",
+    "AddressRefused",
     "Asset",
     "Bounds",
     "Budget",
     "BudgetExceeded",
     "ChallengeInvalid",
+    "Guard",
     "KmsSigner",
     "LedgerError",
     "Money",
@@ -73,8 +77,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "errors": "BudgetExceeded ChallengeInvalid LedgerError NoAcceptableOffer NodeError NotReplayable PaymentError"
+    "errors": "AddressRefused BudgetExceeded ChallengeInvalid LedgerError NoAcceptableOffer NodeError NotReplayable PaymentError"
     " PaymentInDoubt PaymentRefused PolicyDenied SettingsError SigningFailed WalletError",
+    "guard": "Guard",
     "model": "Asset Money Offer Receipt",
     "payer": "Payer Plan Quote attach",
     "policy": "Bounds Budget Policy Price",

@@ -2,7 +2,8 @@
 
 PaymentError                 everything below; `.retry_safe` `.hint` `.rule` `.payment_id`
 ├── PolicyDenied             a rule said no; nothing was signed                      retry_safe
-│   └── BudgetExceeded       the rule was a limit on money                           retry_safe
+│   ├── BudgetExceeded       the rule was a limit on money                           retry_safe
+│   └── AddressRefused       a guarded client does not connect there                 retry_safe
 ├── NoAcceptableOffer        understood, but no key, chain or asset fits             retry_safe
 ├── ChallengeInvalid         their 402 is broken, hostile or for another origin      retry_safe
 ├── NotReplayable            a one-shot body cannot be sent twice; nothing signed    retry_safe
@@ -23,6 +24,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "AddressRefused",
     "BudgetExceeded",
     "ChallengeInvalid",
     "LedgerError",
@@ -74,6 +76,12 @@ class PolicyDenied(PaymentError):
 
 class BudgetExceeded(PolicyDenied):
     """A limit on money said no. Nothing was signed."""
+
+
+class AddressRefused(PolicyDenied):
+    """A URL leads, or its name resolves, to where a guarded client does not connect. No byte was sent there."""
+
+    retry_safe = True
 
 
 class NoAcceptableOffer(PaymentError):

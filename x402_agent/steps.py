@@ -135,7 +135,8 @@ class Fetch(NamedTuple):
     """One HTTP call to a node, facilitator, monitor or token endpoint, by a client that never pays. -> Fetched.
 
     `timeout` in seconds bounds the whole call; `retries` is how often a call that changes nothing may be repeated
-    when no answer, 429 or 502 to 504 came; `limit` is the most that is read of an answer, in bytes.
+    when no answer, 429 or 502 to 504 came; `limit` is the most that is read of an answer, in bytes. `theirs` says that a seller or
+    a caller chose the address: a guarded client asks there under its guard.
     """
 
     method: str
@@ -145,6 +146,7 @@ class Fetch(NamedTuple):
     timeout: float = 10.0
     retries: int = 0
     limit: int = MAX_BODY
+    theirs: bool = False
 
     def __repr__(self) -> str:
         return f"Fetch({self.method})"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..approvals import Approver
     from ..chains import Chain
     from ..flow import Dialect
+    from ..guard import Guard
     from ..model import Ask, Offer
     from ..policy import PriceSource
     from ..recovery import Resumed
@@ -52,7 +53,7 @@ class Payer:
     """Pays for what its policy allows, and writes down every cent before it can leave.
 
     `approve` is asked where policy wants a person's yes: a function of (offer, ask) or of an approvals.Request, sync or
-    async, or a channel; policy.toml's own `[approval]` comes first. `trace` is called with the Ask, each step of its conversation, and what came of it. Raises SettingsError, LedgerError.
+    async, or a channel; policy.toml's own `[approval]` comes first. `guard` stands under every client it makes. `trace` is called with the Ask, each step of its conversation, and what came of it. Raises SettingsError, LedgerError.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Payer:
         nonce: Callable[[], bytes] = lambda: secrets.token_bytes(32),
         prices: PriceSource | None = None,
         sandbox: Sandbox | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self.settings = settings or Settings.load()
         self.wallet = wallet
@@ -83,6 +85,7 @@ class Payer:
         self.clock = clock
         self.nonce = nonce
         self.prices = prices
+        self.guard = guard
         self.facts = Known(self)
         self.balances = Balances(self)
         self.deadline = self.settings.deadline
@@ -202,7 +205,8 @@ class Payer:
         options.setdefault("trust_env", False)
         if self.box is not None and not self.box.serving and "transport" not in options:
             options["transport"] = self.box.transport()
-        return self._wrap(getattr(lib, name)(**options), raises=True)
+        made = getattr(lib, name)(**options)
+        return self._wrap(made if self.guard is None else self.guard.over(made), raises=True)
 
     def attach(self, client: Any) -> Any:
         """Pay inside a client you already have, in place: httpx or httpx2, sync or async; -> the same client.

@@ -202,7 +202,7 @@ class Pays:
         if isinstance(step, Send):
             value: Any = self._send(talk, step)
         elif isinstance(step, Fetch):
-            value = fetch(step)
+            value = fetch(step, self.inner)
         elif isinstance(step, Sleep):
             left = talk.left()
             time.sleep(step.seconds if left is None else min(step.seconds, left))
@@ -307,7 +307,7 @@ class Pays:
         if isinstance(step, Send):
             value: Any = await self._asend(talk, step)
         elif isinstance(step, Fetch):
-            value = await fetch_async(step)
+            value = await fetch_async(step, self.inner)
         elif isinstance(step, Sleep):
             left = talk.left()
             await sleep(step.seconds if left is None else min(step.seconds, left))

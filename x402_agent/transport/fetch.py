@@ -11,6 +11,7 @@ from contextlib import aclosing
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..errors import AddressRefused
 from ..steps import Call, Fetch, Fetched, Progress, Sleep, Walk
 from .streams import DEADLINE, install
 
@@ -26,24 +27,24 @@ _NONE = Fetched(0, {}, b"")
 _AGAIN = frozenset({0, 429, 502, 503, 504})
 
 
-def fetch(step: Fetch) -> Fetched:
-    """Perform one Fetch; no answer is status 0, never an exception."""
+def fetch(step: Fetch, client: Any = None) -> Fetched:
+    """Perform one Fetch; no answer is status 0, never an exception. `client` is the transport of whoever asks: its guard counts."""
     if not step.retries:
-        return _fetch(step)
+        return _fetch(step, client)
     from tenacity import Retrying
 
-    answer: Fetched = Retrying(**_pace(step))(_fetch, step)
+    answer: Fetched = Retrying(**_pace(step))(_fetch, step, client)
     return answer
 
 
-async def fetch_async(step: Fetch) -> Fetched:
+async def fetch_async(step: Fetch, client: Any = None) -> Fetched:
     """The same, for asyncio and trio."""
     if not step.retries:
-        return await _fetch_async(step)
+        return await _fetch_async(step, client)
     import anyio
     from tenacity import AsyncRetrying
 
-    return await AsyncRetrying(sleep=anyio.sleep, **_pace(step))(_fetch_async, step)
+    return await AsyncRetrying(sleep=anyio.sleep, **_pace(step))(_fetch_async, step, client)
 
 
 def drive(steps: Steps[T]) -> T:
@@ -167,14 +168,20 @@ def _verify(step: Fetch) -> ssl.SSLContext | bool:
     return False if step.url[:5].lower() == "http:" else _authorities()
 
 
-def _fetch(step: Fetch) -> Fetched:
+def _guarded(step: Fetch, transport: Any, client: Any) -> Any:
+    """The transport of an address that is a seller's own stands under the guard of the client that asks, where it has one."""
+    guard = getattr(client, "guard", None) if step.theirs else None
+    return transport if guard is None else guard.over(transport)
+
+
+def _fetch(step: Fetch, client: Any) -> Fetched:
     import httpx2
 
     end = time.monotonic() + step.timeout
     outer = DEADLINE.get()
     token = DEADLINE.set(end if outer is None else min(end, outer))  # a drip lasts no longer than a silence
     try:
-        with httpx2.HTTPTransport(verify=_verify(step), trust_env=False) as transport:
+        with _guarded(step, httpx2.HTTPTransport(verify=_verify(step), trust_env=False), client) as transport:
             install(transport)
             reply = transport.handle_request(_request(httpx2, step))
             try:
@@ -186,19 +193,19 @@ def _fetch(step: Fetch) -> Fetched:
                 return Fetched(reply.status_code, dict(reply.headers), body[: step.limit])
             finally:
                 reply.close()
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError):
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, AddressRefused):
         return _NONE
     finally:
         DEADLINE.reset(token)
 
 
-async def _fetch_async(step: Fetch) -> Fetched:
+async def _fetch_async(step: Fetch, client: Any) -> Fetched:
     import anyio
     import httpx2
 
     try:
         with anyio.fail_after(step.timeout):
-            async with httpx2.AsyncHTTPTransport(verify=_verify(step), trust_env=False) as transport:
+            async with _guarded(step, httpx2.AsyncHTTPTransport(verify=_verify(step), trust_env=False), client) as transport:
                 reply = await transport.handle_async_request(_request(httpx2, step))
                 try:
                     body = b""

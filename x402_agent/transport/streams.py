@@ -10,9 +10,12 @@ from __future__ import annotations
 import select
 import time
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["DEADLINE", "install", "suspect"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["DEADLINE", "beneath", "install", "suspect"]
 
 _PIECE = 1 << 16  # bytes of an upload between two looks at the deadline
 DEADLINE: ContextVar[float | None] = ContextVar("x402_agent_deadline", default=None)
@@ -154,5 +157,14 @@ def install(transport: Any) -> None:
     backend = getattr(pool, "_network_backend", None)
     if backend is None or isinstance(backend, (_Backend, _AsyncBackend)):
         return
-    wrapper = _AsyncBackend if hasattr(transport, "handle_async_request") else _Backend
+    wrapper = _AsyncBackend if hasattr(pool, "handle_async_request") else _Backend
     pool._network_backend = wrapper(backend)  # type: ignore[union-attr]
+
+
+def beneath(pool: Any, make: Callable[[Any], Any]) -> None:
+    """Wrap the network backend of a pool below what `install` put there, so that the deadline counts for it, too."""
+    backend = pool._network_backend
+    if isinstance(backend, (_Backend, _AsyncBackend)):
+        pool._network_backend = type(backend)(make(backend._inner))
+    else:
+        pool._network_backend = make(backend)

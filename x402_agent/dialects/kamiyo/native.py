@@ -49,7 +49,7 @@ def agrees(offer: Offer, ask: Ask) -> Steps[None]:
 
     A seller without such a page is taken by its 402.
     """
-    got: Fetched = yield Fetch("GET", f"{ask.origin}/x402/supported-chains")
+    got: Fetched = yield Fetch("GET", f"{ask.origin}/x402/supported-chains", theirs=True)
     if got.status != 200:
         return
     try:
@@ -109,13 +109,13 @@ class _Desk:
         if got.status != 403 or self.asked or b"csrf" not in got.content.lower():
             return got
         self.asked = True
-        word: Fetched = yield Fetch("GET", f"{self.origin}/api/csrf-token")
+        word: Fetched = yield Fetch("GET", f"{self.origin}/api/csrf-token", theirs=True)
         self.guard = _guard(word)
         return (yield from self._post(path, body)) if self.guard else got
 
     def _post(self, path: str, body: bytes) -> Steps[Fetched]:
         headers = {"content-type": "application/json", **self.guard} if body else self.guard
-        got: Fetched = yield Fetch("POST", self.origin + path, body, Veiled(headers))
+        got: Fetched = yield Fetch("POST", self.origin + path, body, Veiled(headers), theirs=True)
         return got
 
 
