@@ -7,10 +7,10 @@ answers another request is a no. A seller's words in it are data: escaped, cut, 
 from __future__ import annotations
 
 from .asking import ask
-from .channels import Approver, Callback, approver
+from .channels import Approver, Callback, approver, asking
 from .file import File, Waiting, answer, waiting
 from .request import Request, lines
 from .terminal import Terminal
 from .webhook import Webhook
 
-__all__ = ["Approver", "Callback", "File", "Request", "Terminal", "Waiting", "Webhook", "answer", "approver", "ask", "lines", "waiting"]
+__all__ = ["Approver", "Callback", "File", "Request", "Terminal", "Waiting", "Webhook", "answer", "approver", "ask", "asking", "lines", "waiting"]

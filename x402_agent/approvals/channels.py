@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..errors import SettingsError
@@ -13,14 +15,16 @@ from .terminal import Terminal
 from .webhook import Webhook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from ..policy import Approval
     from ..steps import Steps
     from .request import Request
 
-__all__ = ["Approver", "Callback", "approver"]
+__all__ = ["Approver", "Callback", "approver", "asking"]
+
+_HERE: ContextVar[Approver | None] = ContextVar("x402_agent.approvals", default=None)
 
 
 @runtime_checkable
@@ -55,6 +59,16 @@ class Callback:
         return answer is True
 
 
+@contextmanager
+def asking(who: Approver | None) -> Iterator[None]:
+    """Inside, `who` is asked about what is paid: a person at the door by which the request came. None leaves it as it is."""
+    token = _HERE.set(who if who is not None else _HERE.get())
+    try:
+        yield
+    finally:
+        _HERE.reset(token)
+
+
 def _takes_two(function: Callable[..., Any]) -> bool:
     try:
         signature = inspect.signature(function)
@@ -69,10 +83,13 @@ def _takes_two(function: Callable[..., Any]) -> bool:
 
 
 def approver(rules: Approval, given: Any, folder: Path, env: Mapping[str, str]) -> Approver | None:
-    """Who is asked: the channel that policy.toml names, else what the program gave, else nobody. Raises SettingsError.
+    """Who is asked: whoever asks on behalf of this call (`asking`), else the channel that policy.toml names, else what the
+    program gave, else nobody. Raises SettingsError.
 
     `folder` is where requests lie for `x402-agent approve`; `env` holds the webhook's secret under `rules.secret_env`.
     """
+    if (here := _HERE.get()) is not None:
+        return here
     if rules.how == "terminal":
         return Terminal()
     if rules.how == "file":

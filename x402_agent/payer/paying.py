@@ -24,7 +24,7 @@ class Paying:
 
     def __init__(self, payer: Payer, ask: Ask) -> None:
         self._payer = payer
-        name, rule = payer.policy.account(ask.under.agent, ask.under.group)
+        name, rule = payer.policy.account(ask.under.agent.partition(",")[0], ask.under.group)  # the payer's own name stands first
         self.wallet = payer.wallet.named(name)
         self.facts: Known = payer.facts.of(self.wallet) if name else payer.facts
         if name and not self.wallet.signers:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..steps import Steps
 
-__all__ = ["drive", "drive_async", "fetch", "fetch_async"]
+__all__ = ["authorities", "drive", "drive_async", "fetch", "fetch_async"]
 
 T = TypeVar("T")
 _NONE = Fetched(0, {}, b"")
@@ -156,7 +156,7 @@ def _request(lib: Any, step: Fetch) -> Any:
 
 
 @cache
-def _authorities() -> ssl.SSLContext:
+def authorities() -> ssl.SSLContext:
     """Who vouches for a server, read once in a process: each reading takes some 30 ms, and a payment may ask five times."""
     import httpx2
 
@@ -165,7 +165,7 @@ def _authorities() -> ssl.SSLContext:
 
 def _verify(step: Fetch) -> ssl.SSLContext | bool:
     """What a transport checks servers by; without TLS there is nothing to check, so nothing is read for it."""
-    return False if step.url[:5].lower() == "http:" else _authorities()
+    return False if step.url[:5].lower() == "http:" else authorities()
 
 
 def _guarded(step: Fetch, transport: Any, client: Any) -> Any:
