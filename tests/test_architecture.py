@@ -42,7 +42,7 @@ ROOMS = {
     "sandbox": NOUNS
     | {"primitives", "dialects", "chains", "evidence", "pyrevm", "eth", "anyio", "eth_typing", "uvicorn", "starlette", "solders"},
 }
-ABOVE = {"payer", "tasks", "recovery", "signer", "broadcast", "replacing", "transfers", "cli", "__init__"}
+ABOVE = {"payer", "tasks", "recovery", "signer", "broadcast", "replacing", "transfers", "tools", "cli", "__init__"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 MCP = sorted((ROOT / "mcp_server").rglob("*.py"))
 STDLIB = sys.stdlib_module_names

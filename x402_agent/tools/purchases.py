@@ -84,8 +84,10 @@ class Purchases:
                 await self._kept(lambda: self.shelf.forget(wanted.name))
             raise
         receipt: Receipt | None = reply.extensions.get("payment")
-        if receipt is not None and receipt.again and reply.status_code >= 400 and (first := await self._kept(lambda: self.lately(wanted))):
-            return replace(first, repeated=True)  # another process was at it, and has what it brought
+        if receipt is not None and receipt.again and reply.status_code >= 400:
+            first: Bought | None = await self._kept(lambda: self.lately(wanted))
+            if first is not None:
+                return replace(first, repeated=True)  # another process was at it, and has what it brought
         made = await self._delivered(wanted, reply, body, cut=cut)
         with CancelScope(shield=True):
             if not made.payment_id and begun.new:

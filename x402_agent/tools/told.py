@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ChallengeInvalid, NoAcceptableOffer, PaymentError, PaymentInDoubt, PolicyDenied
+from ..errors import AddressRefused, ChallengeInvalid, NoAcceptableOffer, PaymentError, PaymentInDoubt, PolicyDenied
 from ..policy import dollars
 from ..secret import plain
 from .fence import Fenced, fence
@@ -42,8 +42,10 @@ def problem(why: BaseException, origin: str = "", payer: Payer | None = None) ->
         rule, hint = (rule, hint) if isinstance(why, PolicyDenied) else ("", "another seller, or a person who looks at it")
     elif isinstance(why, PaymentInDoubt):
         hint = "the same call again, or resume: the same proof is shown, nothing is paid twice"
-    elif isinstance(why, PolicyDenied):
-        hint = f"{_ASK}{f'. A person can change it: {hint}' if hint else ''}"
+    elif rule.startswith("max of this request"):
+        hint = "a larger max_price, if your user wants that"
+    elif isinstance(why, PolicyDenied) and not rule.startswith("an offer_id"):
+        hint = f"{_ASK}{f'. A person can change it: {hint}' if hint and type(why) is not AddressRefused else ''}"
     return Problem(type(why).__name__, bare(what, payer), bare(rule, payer), bare(hint, payer), why.retry_safe, said)
 
 

@@ -20,7 +20,7 @@ from .purchases import Purchases
 from .results import Bought, Quoted, Spending
 from .shelf import Shelf
 from .told import problem
-from .wanted import client_name, wanted
+from .wanted import client_name, origin_of, wanted
 from .web import Web
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Tools:
             ask = wanted(url, method, body)
             return await quoting.quote(await self._purchases(), self._offers, ask)
 
-        return await self._told(work, lambda why: Quoted("unknown", problem=why))
+        return await self._told(work, lambda why: Quoted("unknown", origin=origin_of(url), problem=why), url)
 
     async def buy(self, offer_id: str) -> Bought:
         """SPENDS MONEY. Buys what quote offered, on those terms or not at all. An offer_id is used once; a second try is refused, not paid."""
@@ -84,7 +84,7 @@ class Tools:
                 payment["max"] = max_price
             return await (await self._purchases()).buy(ask, payment, again=again is True)
 
-        return await self._told(work, lambda why: Bought("unpaid", problem=why))
+        return await self._told(work, lambda why: Bought("unpaid", origin=origin_of(url), problem=why), url)
 
     async def spending(self, period: str = "today") -> Spending:
         """What you spent (period: today, month or all), what is in doubt, what limits leave. Spends nothing."""
@@ -98,14 +98,14 @@ class Tools:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    async def _told(self, work: Callable[[], Awaitable[T]], failed: Callable[[Any], T]) -> T:
+    async def _told(self, work: Callable[[], Awaitable[T]], failed: Callable[[Any], T], url: object = "") -> T:
         """What work gives, or what it raised as a result. Raises nothing but a cancellation."""
         try:
             return await work()
         except Exception as why:
             if not isinstance(why, PaymentError):
                 log.warning("a tool call of %s failed: %s", self.client, type(why).__name__)
-            return failed(problem(why, "", self._made.payer if self._made else None))
+            return failed(problem(why, origin_of(url), self._made.payer if self._made else None))
 
     async def _purchases(self) -> Purchases:
         if self._made is None:

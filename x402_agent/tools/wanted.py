@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from ..errors import SettingsError
 
-__all__ = ["MOST", "Wanted", "client_name", "wanted"]
+__all__ = ["MOST", "Wanted", "client_name", "origin_of", "wanted"]
 
 MOST = 1 << 20  # bytes of a body: as much as is kept until it is delivered
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -49,10 +49,9 @@ def wanted(url: object, method: object = "GET", body: object = None) -> Wanted:
         raise SettingsError("a URL is up to 8192 visible ASCII letters", rule="url", hint="https://api.example.com/report")
     try:
         parts = urlsplit(url.partition("#")[0])
-        host, port = parts.hostname or "", parts.port
+        host, port, scheme = parts.hostname or "", parts.port, parts.scheme.lower()
     except ValueError:
-        host = port = None
-    scheme = "" if host is None else parts.scheme.lower()
+        host, port, scheme = "", None, ""
     if not host or scheme not in ("http", "https") or "@" in parts.netloc or "\\" in url:
         raise SettingsError("this is no URL of a web server", rule="url: http or https, a host, no name or password in it",
                             hint="https://api.example.com/report")  # fmt: skip
@@ -62,6 +61,14 @@ def wanted(url: object, method: object = "GET", body: object = None) -> Wanted:
     shown = f"[{host}]" if ":" in host else host
     origin = f"{scheme}://{shown}{f':{port}' if port and (scheme, port) not in _USUAL else ''}"
     return Wanted(verb, f"{origin}{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}", origin, _body(body))
+
+
+def origin_of(url: object) -> str:
+    """Whom a URL asks, "" where it is none."""
+    try:
+        return wanted(url).origin
+    except SettingsError:
+        return ""
 
 
 def _body(body: object) -> bytes | None:
