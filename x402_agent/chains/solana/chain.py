@@ -10,7 +10,19 @@ from ...encodings import base58
 from ...errors import SigningFailed
 from ...model import NO_ANCHOR, Anchor, Money, Proof, Terms
 from ..doors import unlisted
-from .message import METHOD, PROGRAMS, address_bytes, anchored, given, message, on_curve, transaction
+from .message import (
+    METHOD,
+    PROGRAMS,
+    SIZE,
+    address_bytes,
+    anchored,
+    given,
+    holder,
+    itself,
+    message,
+    on_curve,
+    transaction,
+)
 
 if TYPE_CHECKING:
     from ...model import Asset, ChainRules, Network, Offer
@@ -19,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LIFETIME", "Solana"]
 
-_SIGNATURE, _SIZE = 5_000, 165  # lamports of one signature; bytes of a token account
+_SIGNATURE = 5_000  # lamports
 LIFETIME = 120  # seconds in which 150 blocks are made, and more: no node is asked sooner for what became of a proof
 
 
@@ -41,10 +53,11 @@ class Solana:
         except ValueError as why:
             return f"our own account {why}"
         try:
-            target = _account("payTo", offer.pay_to, payer, asset.address)
-            if target or offer.method == METHOD:
-                return target
-            return _account("feePayer", offer.facilitator, payer, asset.address)
+            ours = {payer, holder(offer, payer)}
+            theirs = _account("payTo", offer.pay_to, ours, asset.address, tokens=itself(offer))
+            if theirs or offer.method == METHOD:
+                return theirs
+            return _account("feePayer", offer.facilitator, ours, asset.address)
         except SigningFailed as missing:
             return f"{missing.what}: {missing.hint}"
 
@@ -122,7 +135,7 @@ class Solana:
         from .reads import rent
         from .rpc import Node
 
-        return _SIGNATURE + (yield from rent(Node(network, node), _SIZE))
+        return _SIGNATURE + (yield from rent(Node(network, node), SIZE))
 
     def balance(self, asset: Asset, account: str, node: str) -> Steps[int]:
         """What an account has of a token, in atomic units; raises NodeError, SettingsError."""
@@ -161,12 +174,12 @@ def _way(offer: Offer) -> str:
     if offer.method != METHOD:
         fine = offer.scheme == "exact" and not offer.method and not offer.asset.native
         return "" if fine else f"scheme {offer.scheme} is not one we sign on Solana for {offer.asset.symbol} (A7)"
-    fine = offer.scheme == METHOD and not (offer.facilitator or offer.fee_cap or offer.details)
+    fine = offer.scheme == METHOD and not (offer.facilitator or offer.fee_cap) and (not offer.details or (itself(offer) and not offer.asset.native))
     return "" if fine else "a transfer has no scheme, facilitator, memo or fee of others (A7)"
 
 
-def _account(name: str, address: str, payer: str, mint: str) -> str:
-    """Why this address of the seller's is no account of a person's that is not ours, or ""."""
+def _account(name: str, address: str, ours: set[str], mint: str, *, tokens: bool = False) -> str:
+    """Why this address of the seller's is no account of a person's that is not ours, or ""; where it is one of a token, any may be."""
     try:
         address_bytes(address)
     except ValueError as why:
@@ -175,8 +188,8 @@ def _account(name: str, address: str, payer: str, mint: str) -> str:
         return f"{name} is a program (R1)"
     if address == mint:
         return f"{name} is the token's mint (R1)"
-    if address == payer:
+    if address in ours:
         return f"{name} is our own account (R1)"
-    if on_curve(address):
+    if tokens or on_curve(address):
         return ""
     return f"{name} is not on the curve: a token account, or a program's own, of which nobody has the key (R9)"

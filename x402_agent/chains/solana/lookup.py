@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ...encodings import unbase58
 from ...errors import NodeError, SettingsError
 from ..rpc import alike
-from .message import message
+from .message import itself, message
 from .reads import CONFIRMED, FINALIZED, found
 from .rpc import Node
 
@@ -65,5 +65,5 @@ def _back(offer: Offer, terms: Terms, transaction: str, url: str) -> Steps[int |
         return None
     rows = [each for each in shown.moved if each.mint == ("" if offer.asset.native else offer.asset.address)]
     came = sum(each.after - each.before for each in rows if each.owner == terms.payer)
-    went = sum(each.before - each.after for each in rows if each.owner == offer.pay_to)
+    went = sum(each.before - each.after for each in rows if offer.pay_to == (each.account if itself(offer) else each.owner))
     return min(came, went) if came > 0 and went > 0 else None

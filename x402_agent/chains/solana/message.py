@@ -3,7 +3,7 @@
 Compute unit limit, compute unit price, the transfer, memo, in this order and nothing else, so that a durable nonce or another
 program's instruction has no place to stand (C13, D14). Scheme `exact` moves a token, and its fee payer, the facilitator, is in no
 instruction. A transfer that pays first moves a token or SOL, its fee is our own, and before it may stand the opening of the
-payee's token account. The bytes are written here and not by a library, since what an open payment signed is made again
+payee's token account; or the payee is a token account itself, which is never opened. The bytes are written here and not by a library, since what an open payment signed is made again
 from its row, by whatever release comes later.
 
 Source: x402 scheme exact on SVM; the v0 message format of Solana; SPL Token and Token-2022 instruction 12; SPL Associated Token
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from ...model import Anchor, Asset, Offer, Terms
 
 __all__ = [
+    "ITSELF",
     "METHOD",
     "PROGRAMS",
+    "SIZE",
     "SYSTEM",
     "TOKEN",
     "TOKEN_2022",
@@ -35,9 +37,11 @@ __all__ = [
     "detail",
     "given",
     "holder",
+    "itself",
     "message",
     "on_curve",
     "program_of",
+    "target",
     "transaction",
     "units",
 ]
@@ -50,6 +54,8 @@ _ASSOCIATED = "ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL"
 SYSTEM = "11111111111111111111111111111111"
 PROGRAMS = frozenset({TOKEN, TOKEN_2022, _COMPUTE_BUDGET, _MEMO, _ASSOCIATED, SYSTEM})
 METHOD = "transfer"  # of offers that are paid first, by a transaction whose fee is ours
+ITSELF = '{"account":"itself"}'  # details of such an offer whose payee is a token account, named as one
+SIZE = 165  # bytes of an account of the first token program
 _READS, _WRITES, _SIGNS = 0, 1, 2
 _OPENING = 80_000  # compute units: finding the address and three calls of other programs
 _UNITS, _UNITS_A_BYTE, _SHORT = 20_000, 400, 32  # compute units; the older memo program takes some 350 for each byte
@@ -193,12 +199,22 @@ def holder(offer: Offer, owner: str) -> str:
     return owner if offer.asset.native else associated(owner, offer.asset.address, program_of(offer.asset))
 
 
+def itself(offer: Offer) -> bool:
+    """Whether the payee is a token account, and no owner whose associated account is meant."""
+    return offer.method == METHOD and offer.details == ITSELF
+
+
+def target(offer: Offer) -> str:
+    """The account that an offer's money moves into: the payee itself where that is one of a token, and never one derived of it."""
+    return offer.pay_to if itself(offer) else holder(offer, offer.pay_to)
+
+
 def _moving(offer: Offer, payer: str) -> _Step:
-    source, target = ((holder(offer, owner), _WRITES) for owner in (payer, offer.pay_to))
+    source, into = (holder(offer, payer), _WRITES), (target(offer), _WRITES)
     amount, asset = offer.amount.to_bytes(8, "little"), offer.asset
     if asset.native:
-        return _Step(SYSTEM, ((payer, _SIGNS | _WRITES), target), b"\2\0\0\0" + amount)
-    accounts = (source, (asset.address, _READS), target, (payer, _SIGNS))
+        return _Step(SYSTEM, ((payer, _SIGNS | _WRITES), into), b"\2\0\0\0" + amount)
+    accounts = (source, (asset.address, _READS), into, (payer, _SIGNS))
     return _Step(program_of(asset), accounts, b"\x0c" + amount + bytes((asset.decimals,)))
 
 

@@ -65,12 +65,14 @@ class Seen(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """What a transaction did to one balance: whose, of which mint ("" for SOL), atomic units before and after."""
+    """What a transaction did to one balance: whose, of which mint ("" for SOL), atomic units before and after, in which account ("" where
+    its address stands in a table)."""
 
     owner: str
     mint: str
     before: int
     after: int
+    account: str = ""
 
 
 class Status(NamedTuple):
@@ -224,8 +226,9 @@ def found(node: Node, signature: str, commitment: str = CONFIRMED) -> Steps[Foun
         if not 0 < count < 0x80 or raw[1:65] != unbase58(signature):  # more signatures than that fit into no transaction
             raise ValueError("another transaction")
         message = raw[1 + 64 * count :]
-        moved = _moved(meta.get("preTokenBalances") or (), meta.get("postTokenBalances") or ())
-        coins = _coins(message, meta.get("preBalances") or (), meta.get("postBalances") or ())
+        keys = _keys(message)
+        moved = _moved(keys, meta.get("preTokenBalances") or (), meta.get("postTokenBalances") or ())
+        coins = _coins(keys, meta.get("preBalances") or (), meta.get("postBalances") or ())
         return Found(_whole(answer["slot"]), meta["err"] is not None, message, moved + coins)
 
     wanted = {"encoding": "base64", "commitment": commitment, "maxSupportedTransactionVersion": 0}
@@ -233,18 +236,23 @@ def found(node: Node, signature: str, commitment: str = CONFIRMED) -> Steps[Foun
     return made
 
 
-def _moved(before: Any, after: Any) -> tuple[Moved, ...]:
+def _keys(message: bytes) -> list[str]:
+    """The accounts that stand in the message itself; those out of tables follow them."""
+    start = 5 if message[:1] == b"\x80" else 4  # version, header, and how many there are, fewer than 128
+    count = message[start - 1] if len(message) >= start else 0
+    return [base58(message[at : at + 32]) for at in range(start, start + 32 * count, 32)]
+
+
+def _moved(keys: list[str], before: Any, after: Any) -> tuple[Moved, ...]:
     at_first = {_whole(row["accountIndex"]): _balance(row) for row in before}
     rows = [(_whole(row["accountIndex"]), _balance(row)) for row in after]
-    return tuple(Moved(owner, mint, at_first.get(index, ("", "", 0))[2], amount) for index, (owner, mint, amount) in rows)
+    return tuple(Moved(owner, mint, at_first.get(index, ("", "", 0))[2], amount, keys[index] if index < len(keys) else "")
+                 for index, (owner, mint, amount) in rows)  # fmt: skip
 
 
-def _coins(message: bytes, before: Any, after: Any) -> tuple[Moved, ...]:
-    """Lamports of the accounts that stand in the message itself; those out of tables follow them, and are nobody's here."""
-    start = 5 if message[:1] == b"\x80" else 4  # version, header, and how many there are, fewer than 128
-    count = min(message[start - 1] if len(message) >= start else 0, len(before), len(after))
-    keys = (base58(message[at : at + 32]) for at in range(start, start + 32 * count, 32))
-    return tuple(Moved(key, "", _whole(was), _whole(now)) for key, was, now in zip(keys, before, after, strict=False))
+def _coins(keys: list[str], before: Any, after: Any) -> tuple[Moved, ...]:
+    """Lamports of the accounts in the message; those out of tables are nobody's here."""
+    return tuple(Moved(key, "", _whole(was), _whole(now), key) for key, was, now in zip(keys, before, after, strict=False))
 
 
 def _balance(row: Any) -> tuple[str, str, int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import NoAcceptableOffer
 from ...model import Anchor, Money
-from .message import Anchored, given, holder, program_of
+from .message import SIZE, TOKEN, Anchored, given, holder, itself, program_of, target
 from .mint import unfit
 from .reads import accounts, latest, token_account
 from .rpc import Node
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["checked", "node_of", "ready"]
 
+_ITSELF = "the payee looks for money at that very address: it must be an account of the token (R9)"
 _RENT = "an account of a token is opened at its owner's cost, never at ours (R9)"
 
 
@@ -54,11 +55,16 @@ def checked(asked: Node, offer: Offer, payer: str) -> Steps[bool]:
     Raises NodeError; NoAcceptableOffer for what could not move.
     """
     asset = offer.asset
-    accounts_of = (holder(offer, owner) for owner in (payer, offer.pay_to))
-    mint, source, target = yield from accounts(asked, asset.address, *accounts_of)
-    if reason := unfit(asset, mint) or _source(offer, payer, source) or (_target(offer, target) if target else ""):
+    mint, source, into = yield from accounts(asked, asset.address, holder(offer, payer), target(offer))
+    if reason := unfit(asset, mint) or _source(offer, payer, source):
         raise NoAcceptableOffer(f"{offer.money} cannot be paid: {reason}", rule="what the node says before a payment", hint="x402-agent doctor")
-    return target is not None
+    if itself(offer):
+        if reason := _named(offer, payer, into):
+            raise NoAcceptableOffer(f"{offer.money} cannot be paid: {offer.pay_to} {reason}", rule=_ITSELF,
+                                    hint="another chain or way of this seller: x402-agent get --dry-run URL")  # fmt: skip
+    elif into is not None and (reason := _target(offer, into)):
+        raise NoAcceptableOffer(f"{offer.money} cannot be paid: {reason}", rule="what the node says before a payment", hint="x402-agent doctor")
+    return into is not None
 
 
 def _source(offer: Offer, payer: str, account: Account | None) -> str:
@@ -86,3 +92,21 @@ def _target(offer: Offer, account: Account) -> str:
     if (account.owner, holding.mint, holding.owner) != (program_of(asset), asset.address, offer.pay_to):
         return f"the payee's account of {asset.symbol} is another's"
     return f"the payee's account of {asset.symbol} is frozen" if holding.frozen else ""
+
+
+def _named(offer: Offer, payer: str, account: Account | None) -> str:
+    """Why the payee's address is no account of this token that money can go into, or ""."""
+    asset, program = offer.asset, program_of(offer.asset)
+    if account is None:
+        return "is no account there"
+    try:
+        holding = token_account(account)
+    except ValueError:
+        return f"is no account of a token but a wallet's or a program's, and {asset.symbol} for a wallet never stands at its own address"
+    if account.owner != program or (program == TOKEN and len(account.data) != SIZE):
+        return f"is no account of the token program of {asset.symbol}"
+    if holding.mint != asset.address:
+        return f"is an account of another token, not of {asset.symbol}"
+    if holding.owner == payer:
+        return "is an account of our own (R1)"
+    return f"is frozen: {asset.symbol} goes neither in nor out" if holding.frozen else ""

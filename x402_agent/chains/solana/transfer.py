@@ -17,7 +17,7 @@ from ...model import Anchor
 from ...steps import ON_CHAIN, Progress, Sleep
 from . import reads
 from .fate import MARGIN
-from .message import SYSTEM, TOKEN, Anchored, anchored, holder, message, program_of, units
+from .message import SIZE, SYSTEM, TOKEN, Anchored, anchored, holder, message, program_of, target, units
 from .ready import checked, node_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _SIGNATURE = 5_000
 _PRIORITY = 50_000  # lamports that nobody outbids us beyond, whatever a node says and policy allows
 _BYTE, _EXTRA = 6_960, 128
 _EMPTY = _BYTE * _EXTRA  # lamports that an account without data keeps, or it is none
-_SIZE, _SIZE_2022 = 165, 170  # of a token account: the newer program marks that it has one owner for ever
+_SIZE_2022 = 170  # of a token account: the newer program marks that it has one owner for ever
 _AGAIN = 4.0  # seconds after which the same bytes are handed over once more
 
 
@@ -54,7 +54,7 @@ def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anc
         opens = not (yield from checked(asked, offer, payer))
     plain = Anchored(b"", opens=int(opens))
     most = yield from _most(asked, offer, payer, rules, plain)
-    offered = yield from reads.priority(asked, *(holder(offer, each) for each in (payer, offer.pay_to)))
+    offered = yield from reads.priority(asked, holder(offer, payer), target(offer))
     plain = plain._replace(price=max(1, min(offered, most * 1_000_000 // units(plain))))
     blockhash, last, slot = yield from reads.latest(asked)
     made = plain._replace(blockhash=blockhash, last=last, slot=slot)
@@ -89,7 +89,7 @@ def _most(asked: Node, offer: Offer, payer: str, rules: ChainRules, plain: Ancho
 
 
 def _rent(offer: Offer) -> int:
-    return _BYTE * (_EXTRA + (_SIZE if program_of(offer.asset) == TOKEN else _SIZE_2022))
+    return _BYTE * (_EXTRA + (SIZE if program_of(offer.asset) == TOKEN else _SIZE_2022))
 
 
 def _empty(asked: Node, offer: Offer) -> Steps[None]:
