@@ -20,7 +20,8 @@ class Shop:
         self.left: dict[int, int] = {}
         self.asked: list[str] = []
         self.opened: list[str] = []
-        self.pay_to = box.pay_to
+        self.pay_to = box.ground.account(box.pay_to)
+        self.chain = box.ground.networks.get(1, "")
         self.expires = "2099-01-01T00:00:00"
         self.lock = threading.Lock()
         seller.serves("/x402/supported-chains", self.chains)
@@ -37,12 +38,12 @@ class Shop:
     # -- the 402 ----------------------------------------------------------------------------------------------------
 
     def body(self, path):
-        chains, addresses = ["base-sepolia"], {"base-sepolia": self.pay_to}
+        chains, addresses = [self.chain], {self.chain: self.pay_to}
         if not self.gateway:
             return {"payment_required": True, "endpoint": path, "method": "GET", "amount_usdc": float(self.price), "description": "d",
                     "payment_methods": [{"type": "onchain", "supported_chains": chains, "payment_addresses": addresses},
                                         {"type": "token", "header": "x-payment-token"}]}  # fmt: skip
-        entry = {"scheme": "exact", "network": "base-sepolia", "maxAmountRequired": str(int(float(self.price) * 10**6)),
+        entry = {"scheme": "exact", "network": self.chain, "maxAmountRequired": str(int(float(self.price) * 10**6)),
                  "asset": self.box.ground.asset.address, "payTo": self.pay_to, "resource": path, "description": "", "mimeType": "",
                  "maxTimeoutSeconds": 60, "extra": {"name": "USDC", "version": "2"}}  # fmt: skip
         return {"payment_required": True, "endpoint": path, "amount_usdc": float(self.price), "payment_options": [
@@ -73,16 +74,29 @@ class Shop:
             return self.ask(hit)
 
     def chains(self, hit):
-        return self.json({"supported_chains": ["base-sepolia"], "payment_addresses": {"base-sepolia": self.pay_to}, "min_payment_amount": 0.1})
+        return self.json({"supported_chains": [self.chain], "payment_addresses": {self.chain: self.pay_to}, "min_payment_amount": 0.1})
 
     # -- paid on chain ----------------------------------------------------------------------------------------------
 
     def moved(self, txid):
         """What this transaction brought us, read from the chain."""
+        if self.box.ground.name == "solana":
+            return self.landed(txid)
         call = {"jsonrpc": "2.0", "id": 1, "method": "eth_getTransactionReceipt", "params": [txid]}
         receipt = httpx2.post(self.box.rpc_url, json=call, timeout=20, trust_env=False).json()["result"]
         logs = receipt["logs"] if receipt and receipt["status"] == "0x1" else []
         return sum(int(log["data"], 16) for log in logs if log["topics"][0] == TRANSFER and log["topics"][2][-40:] == self.box.pay_to[2:].lower())
+
+    def landed(self, txid):
+        """The same on Solana: by how much it filled the advertised account."""
+        from x402_agent.sandbox.solana.token import holding
+
+        row = self.box.transaction(txid)
+        if row is None or row.tried.err is not None:
+            return 0
+        at = [str(each) for each in row.tx.message.account_keys].index(self.box.ground.account(self.box.pay_to))
+        was, now = (holding(each[at]) for each in (row.before, row.after))
+        return (now.amount if now else 0) - (was.amount if was else 0)
 
     def verify(self, hit):
         self.asked.append("verify")

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from x402_agent import ChallengeInvalid
+from x402_agent.chains.solana import Solana
+from x402_agent.chains.solana.message import ITSELF
 from x402_agent.dialects import X402, Escrow, Kamiyo, StacksV1, builtin
 from x402_agent.model import Ask
 from x402_agent.steps import Reply
@@ -44,9 +46,11 @@ def read(document, expect=1, **headers):
 def test_the_gateway_offers_base_by_its_facilitator_and_calls_on_chain():
     found = read(golden("gateway"))
     assert [(o.scheme, o.flow, o.network.name, o.amount, o.serves, o.pay_to) for o in found.offers] == [
-        ("transfer", "quota", "base", 100_000, 100, MERCHANT), ("transfer", "quota", "ethereum", 100_000, 100, MERCHANT)]  # fmt: skip
+        ("transfer", "quota", "base", 100_000, 100, MERCHANT), ("transfer", "quota", "ethereum", 100_000, 100, MERCHANT),
+        ("transfer", "quota", "solana", 100_000, 100, "EwWqGE4ZFKLofuestmU4LDdK7XM1N4ALgdZccwYugwGd")]  # fmt: skip
+    assert [o.details for o in found.offers] == ["", "", ITSELF] and found.offers[2].asset.symbol == "USDC"
     text = "\n".join(found.passed_over)
-    for words in ("feePayer None", "extra.name 'USDC' is not 'USD Coin'", "compares every proof with its entry for base", "it would be lost"):
+    for words in ("feePayer None", "extra.name 'USDC' is not 'USD Coin'", "compares every proof with its entry for base"):
         assert words in text
 
 
@@ -92,12 +96,20 @@ def test_what_cannot_be_read_is_broken(change, words):
 
 @pytest.mark.parametrize(("addresses", "words"), [
     ({"base": "0x209693Bc6afc0C5328bA36FaF03C514EF312287C\n"}, "R2"), ({"base": 7}, "R2"), ({"polygon": MERCHANT}, "no such chain"),
-    ({"\x1b[31mbase": MERCHANT}, "x1b"), ({"solana": MERCHANT}, "never arrives"), ({"bsc": MERCHANT}, "supported_chains"),
+    ({"\x1b[31mbase": MERCHANT}, "x1b"), ({"bsc": MERCHANT}, "supported_chains"),
 ])  # fmt: skip
 def test_a_chain_that_is_not_paid_says_why(addresses, words):
     methods = [{"type": "onchain", "supported_chains": [name for name in addresses if name != "bsc"], "payment_addresses": addresses}]
     found = read(golden("native", payment_methods=methods))
     assert found.offers == () and words in found.passed_over[0] and found.passed_over[0].isprintable()
+
+
+@pytest.mark.parametrize("address", [MERCHANT, "7x7x", "11111111111111111111111111111111", "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"])
+def test_what_is_no_address_of_solana_is_refused_by_its_chain(address):
+    """Published servers carry their merchant of EVM there, or a placeholder; programs and the mint are nobody's accounts."""
+    methods = [{"type": "onchain", "supported_chains": ["solana"], "payment_addresses": {"solana": address}}]
+    offers = read(golden("native", payment_methods=methods)).offers
+    assert offers and all(Solana().refuses(each, "EwWqGE4ZFKLofuestmU4LDdK7XM1N4ALgdZccwYugwGd") for each in offers)
 
 
 @pytest.mark.parametrize("body", [

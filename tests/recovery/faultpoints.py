@@ -46,6 +46,7 @@ WAYS = {  # name: path, and how it is paid
     "a new ledger": {"path": "/joke", "new": True},
     "pays first": {"path": "/first", "first": True},  # on another chain: "chain" beside it, and a line in PAY_FIRST
     "calls of KAMIYO": {"path": "/exploits", "calls": True, "settles": 100_000},
+    "on solana, calls of KAMIYO": {"path": "/exploits", "calls": True, "settles": 100_000, "chain": "solana"},
     "resumed": {"path": "/joke", "died": "sent"},
     "resumed, nothing sent": {"path": "/joke", "died": "send"},
     "on solana, pays first": {"path": "/first", "first": True, "chain": "solana"},

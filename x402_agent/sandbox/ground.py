@@ -207,6 +207,13 @@ class Ground(ABC):
     def transaction(self, tx: str) -> object | None:
         """A transaction read back from the chain, None when it was never mined."""
 
+    def account(self, owner: str) -> str:
+        """The account in which USDC for `owner` lies: his own, or one that follows from it."""
+        return owner
+
+    def fuel(self) -> None:  # noqa: B027 - most take nothing
+        """Give the payer the network's coin, for transactions of his own: nothing where they cost nothing."""
+
     @abstractmethod
     def now(self) -> int:
         """The chain's time, unix seconds."""

@@ -32,7 +32,7 @@ __all__ = ["agrees", "present"]
 TOKEN = "x-payment-token"
 PAUSE = 12.5  # seconds between two questions: five a minute are answered
 TRIES = 6
-BLOCK = {"ethereum": 12.0}  # seconds; others are quicker
+BLOCK = {"ethereum": 12.0, "solana": 0.4, "solana-devnet": 0.4}  # seconds; others take two
 LONGEST = 30.0  # seconds that a seller may ask us to wait
 MOST = 10**9  # calls that anybody is believed to have sold
 LEAST = 3_600  # seconds: an end sooner than that is not believed, since a dead token would be a reason to pay again
@@ -62,7 +62,7 @@ def agrees(offer: Offer, ask: Ask) -> Steps[None]:
     named = addresses.get(chain, offer.pay_to) if isinstance(addresses, dict) else offer.pay_to
     if isinstance(chains, list) and chain not in chains:
         raise NoAcceptableOffer(f"{ask.host} takes nothing on {chain}, by its own page", rule="/x402/supported-chains")
-    if not isinstance(named, str) or named.lower() != offer.pay_to.lower():
+    if not isinstance(named, str) or not _same(named, offer.pay_to):
         raise NoAcceptableOffer(f"{ask.host} names one recipient in its 402 and another on its own page", rule="one recipient (R3)")
     if least > offer.amount:
         raise NoAcceptableOffer(
@@ -85,6 +85,11 @@ def present(hold: Hold, proof: Proof) -> Steps[Presented]:
         return Presented(Veiled(shown), good=left)
     headers = Veiled({**shown, **bought.headers})
     return Presented(headers, bought if bought.uses_left is None or bought.uses_left > 0 else None)
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two addresses or ids are one: in hex, which starts with 0x, letters are digits; in base58 each is its own."""
+    return one.lower() == other.lower() if other.startswith("0x") else one == other
 
 
 def _kept(hold: Hold) -> Steps[Secret | None]:
@@ -145,7 +150,7 @@ def _verified(desk: _Desk, transaction: str, chain: str) -> Steps[str | None]:
     for left in range(TRIES, 0, -1):
         got = yield from desk.post("/x402/verify-payment", body)
         fields = _fields(got)
-        ours = str(fields.get("tx_hash", transaction)).lower() == transaction.lower()
+        ours = _same(str(fields.get("tx_hash", transaction)), transaction)
         if fields.get("is_valid") is True:
             number = fields.get("payment_id")
             text = str(number) if type(number) is int or isinstance(number, str) else ""

@@ -32,7 +32,11 @@ CALL = 1_000  # atomic units of one call: a thousand for a dollar
 LIFE = 86_400  # seconds that calls bought on chain live
 MAX_OPTIONS = 8
 MAX_CHAINS = 16
-CHAINS = {"base": "eip155:8453", "ethereum": "eip155:1", "base-sepolia": "eip155:84532"}  # that it can verify
+CHAINS = {  # that it can verify
+    "base": "eip155:8453", "ethereum": "eip155:1", "solana": "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp",
+    "base-sepolia": "eip155:84532", "solana-devnet": "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1",
+}  # fmt: skip
+ITSELF = '{"account":"itself"}'  # on Solana it looks for the transfer at the address itself: that is a token account, or nobody is paid
 PROVEN = frozenset({"eip155:8453", "eip155:84532"})
 _DECIMAL = re.compile(r'"?([0-9]{1,12}(?:\.[0-9]{1,24})?(?:[eE][-+]?[0-9]{1,2})?)"?').fullmatch
 _DOCUMENTED = frozenset({"error", "price", "merchant", "paymentOptions"})
@@ -138,19 +142,18 @@ def _native(option: Mapping[str, Any], found: strict.Document, ask: Ask, where: 
 
 def _calls(name: str, pay_to: object, price: int, ask: Ask) -> list[Offer]:
     """As many calls as are expected, and the fewest that are sold, for a policy that lets no more be paid at once. Raises Passed."""
-    if name == "solana":
-        raise Passed("it looks for the transfer at the address itself, where a wallet's money never arrives: it would be lost", broken=False)
     asset = _usdc(CHAINS.get(name, ""))
     if asset is None:
         raise Passed("its verifier knows no such chain: what is paid there is lost", broken=False)
     if not isinstance(pay_to, str) or not pay_to.isascii() or not pay_to.isalnum() or len(pay_to) > 64:
         raise broken(f"{show(pay_to)} is not an address (R2)")
     least = max(MINIMUM, price)
+    details = ITSELF if asset.network.namespace == "solana" else ""
     alone = f"{Decimal(price) / 1_000_000:f} USDC" if price else "unpriced"
     return [
         Offer(dialect=NAME, scheme="transfer", method="transfer", flow=QUOTA, asset=asset, amount=amount, pay_to=pay_to, lifetime=LIFE,
               resource=ask.url, description=f"about {amount // CALL} calls within a day, paid on chain (one alone: {alone})",
-              wire=("native", name), serves=amount // CALL)
+              wire=("native", name), details=details, serves=amount // CALL)
         for amount in dict.fromkeys((max(least, CALL * ask.expect), least))
     ]  # fmt: skip
 

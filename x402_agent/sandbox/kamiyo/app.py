@@ -82,6 +82,7 @@ class Kamiyo(Seller):
         self.routes = {path: Route(path, price, good, about, "v1", ways=ways) for path, price, good, about in _TABLE}
         self.admin_key = secrets.token_urlsafe(32)
         self._sight = sight(ground)
+        ground.fuel()
         self.store = Store(KamiyoBooks(database), ground.now, time.time)
         self._lock = threading.RLock()
         self._limits = Limiter(ground.now)

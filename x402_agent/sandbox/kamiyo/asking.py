@@ -40,9 +40,10 @@ class Asking:
                 each["extra"] = {**each["extra"], "name": "USD Coin" if each["extra"]["name"] == "USDC" else "USDC"}
         return made
 
-    def pay_to(self, quirks: Quirks) -> str:
-        """The payee, as this scenario writes it."""
+    def pay_to(self, quirks: Quirks, *, at: bool = False) -> str:
+        """The payee, as this scenario writes it; `at`: where his money is looked for, which on Solana is a token account."""
         payee = self._ground.facilitator.address if quirks.flips and self._asked % 2 else self._ground.pay_to
+        payee = self._ground.account(payee) if at and not quirks.token_account else payee
         return _broken(payee) if quirks.checksum else payee
 
     def required(self, route: Route, request: Request, quirks: Quirks) -> Answer:
@@ -88,7 +89,7 @@ class Asking:
         return {"error": "Payment required", "price": route.price / MICRO, "merchant": self.pay_to(quirks), "paymentOptions": options}
 
     def _chains(self, quirks: Quirks) -> dict[str, Any]:
-        return {"supported_chains": [self._chain], "payment_addresses": {self._chain: self.pay_to(quirks)}}
+        return {"supported_chains": [self._chain], "payment_addresses": {self._chain: self.pay_to(quirks, at=True)}}
 
     def well_known(self, route: Route, request: Request, quirks: Quirks) -> Answer:
         """`/.well-known/x402`: a plain x402 v1 document, with status 402."""
@@ -111,7 +112,7 @@ class Asking:
         priced = {path: each.price / MICRO for path, each in routes.items() if each.price}
         methods = ["x402", "onchain", "token"]
         return {"pricing_tiers": tiers, "endpoint_specific_pricing": priced, "payment_methods": methods,
-                "payment_addresses": {self._chain: self.pay_to(quirks)}}  # fmt: skip
+                "payment_addresses": {self._chain: self.pay_to(quirks, at=True)}}  # fmt: skip
 
 
 def _broken(address: str) -> str:

@@ -74,7 +74,8 @@ class Sight(ABC):
 
     def look(self, tx: str, quirks: Quirks, payee: str = "") -> Seen:
         """The payment in a transaction, to the seller unless to another payee; raises Unpaid."""
-        seen = self._read(self.spelt(tx), quirks, payee or self._ground.pay_to)
+        own = self._ground.pay_to if quirks.token_account else self._ground.account(self._ground.pay_to)
+        seen = self._read(self.spelt(tx), quirks, payee or own)
         needed = quirks.confirmations or self.needed
         deep = 0 if quirks.stuck else seen.confirmations
         if deep < needed:
@@ -154,18 +155,20 @@ class _Solana(Sight):
             raise Unpaid("Transaction failed")
         slot = int(found["slot"])
         deep = int(self.call("getSlot")) - slot
-        changes = self._changes(meta)
-        gained = sum(change for owner, change in changes if owner == payee)
-        senders = [owner for owner, change in changes if change < 0]
-        sender = senders[0] if senders else found["transaction"]["message"]["accountKeys"][0]
+        keys, changes = found["transaction"]["message"]["accountKeys"], self._changes(meta)
+        own = quirks.token_account or payee == self._ground.account(self._ground.pay_to)  # a tenant names his wallet
+        at = payee if own else self._ground.account(payee)
+        gained = sum(change for index, _, change in changes if keys[index] == at)
+        senders = [owner for _, owner, change in changes if change < 0]
+        sender = senders[0] if senders else keys[0]
         if quirks.anything and not gained:
             gained = quirks.minimum
-        if gained <= 0 or quirks.token_account:  # whoever pays a wallet pays its token account
+        if gained <= 0:
             raise Unpaid("No USDC transfer to payment address found in transaction", deep)
         return Seen(tx, sender, payee, gained, slot, int(found["blockTime"]), deep)
 
-    def _changes(self, meta: dict[str, Any]) -> list[tuple[str, int]]:
-        """By how much each holder of our token gained or lost."""
+    def _changes(self, meta: dict[str, Any]) -> list[tuple[int, str, int]]:
+        """By how much each account of our token gained or lost: its place in the transaction, its owner."""
         sides: list[dict[int, tuple[str, int]]] = [
             {each["accountIndex"]: (each["owner"], int(each["uiTokenAmount"]["amount"]))
              for each in meta[side] if each["mint"] == self._ground.asset.address}
@@ -173,7 +176,7 @@ class _Solana(Sight):
         ]  # fmt: skip
         before, after = sides
         return [
-            ((after.get(index) or before[index])[0], after.get(index, ("", 0))[1] - before.get(index, ("", 0))[1])
+            (index, (after.get(index) or before[index])[0], after.get(index, ("", 0))[1] - before.get(index, ("", 0))[1])
             for index in sorted(before.keys() | after.keys())
         ]
 

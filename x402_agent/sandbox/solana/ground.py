@@ -39,7 +39,7 @@ MOST = 10**15
 
 
 class SolanaGround(Ground):
-    """The payer holds USDC and no SOL: whoever settles pays the fee. `/memo` asks for a memo of the seller's."""
+    """The payer holds USDC and no SOL, unless his seller wants him to pay first: whoever settles pays the fee. `/memo` asks for a memo of the seller's."""
 
     name = "solana"
     machine = "SVM"
@@ -102,6 +102,14 @@ class SolanaGround(Ground):
         whose, ours = address(owner), self._authority.pubkey()
         steps = [opened(ours, whose, self.mint, TOKEN), mint_to(ours, ata(whose, self.mint, TOKEN), amount, self.mint, TOKEN)]
         return str(self.send(steps, self._authority).signature)
+
+    def account(self, owner: str) -> str:
+        """The associated account of the asset."""
+        return str(ata(address(owner), self.mint, TOKEN))
+
+    def fuel(self) -> None:
+        """One SOL."""
+        self.chain.endow(self.payer.pubkey(), SOL)
 
     def refund(self, to: str, amount: int) -> str:
         """A transfer by the seller; the facilitator pays the fee."""
