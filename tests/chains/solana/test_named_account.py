@@ -45,7 +45,6 @@ def inside(bench, where):
     return found.amount if found else None
 
 
-@pytest.mark.proves("solana", "transfer", "paid")
 @pytest.mark.parametrize("kind", ["of its own key", "associated"])
 def test_the_money_goes_to_the_very_address(bench, kind):
     owner = str(Keypair().pubkey())
