@@ -37,7 +37,7 @@ ROOMS = {
     "vault": NOUNS | {"primitives", "wallet", "ledger"},
     "approvals": NOUNS | {"policy"},
     "settings": NOUNS | {"policy", "platformdirs"},
-    "transport": NOUNS | {"flow", "policy", "anyio", "httpx", "httpx2", "tenacity"},
+    "transport": NOUNS | {"flow", "policy", "anyio", "httpx", "httpx2", "tenacity", "mcp_types", "pydantic"},
     "guard": NOUNS | {"transport", "anyio", "httpx", "httpx2"},
     "sandbox": NOUNS
     | {"primitives", "dialects", "chains", "evidence", "pyrevm", "eth", "anyio", "eth_typing", "uvicorn", "starlette", "solders"},

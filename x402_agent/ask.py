@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .model import Limit, Offer
 
-__all__ = ["NOBODY", "Ask", "Cap", "Repeat", "Under", "run_id"]
+__all__ = ["CALL", "NOBODY", "Ask", "Cap", "Repeat", "Under", "run_id"]
+
+CALL = "CALL"  # the method of an Ask that calls a tool of an MCP server: nobody repeats it but who has a session there
 
 
 class Under(NamedTuple):
@@ -114,6 +117,11 @@ class Ask:
             parts = (self.method, self.url, self._digest_body().hex(), self.caller_key)
             self._key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         return self._key
+
+    @property
+    def tool(self) -> str:
+        """`mcp://tool/NAME`, by which x402 over MCP knows what is bought, "" where it is no tool."""
+        return f"mcp://tool/{unquote(self.path.rpartition('/')[2])}" if self.method == CALL else ""
 
     def __repr__(self) -> str:
         return f"Ask({self.method} {self.origin}{self.path})"

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from .ask import NOBODY, Ask, Cap, Repeat, Under, run_id
+from .ask import CALL, NOBODY, Ask, Cap, Repeat, Under, run_id
 from .money import Asset, Money, Network
 from .scopes import scopes_of
 from .secret import Veiled
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "CALL",
     "FEES",
     "FOREVER",
     "NEVER",

@@ -88,10 +88,9 @@ def _announce(box: Sandbox, scenario: str, json: bool) -> None:
                      "node": box.rpc_url})  # fmt: skip
         as_json({"ready": True})
     else:
-        priced = next(path for path, route in box.routes.items() if route.price)
         print(f"sandbox  {box.url('')}    {box.seller.name}, scenario {scenario}; test money; nothing leaves this machine")
         print(f"routes   {'  '.join(box.routes)}")
-        print(f"pay it   x402-agent get --sandbox {box.url(priced)}")
+        print(f"pay it   {box.seller.pay_it(box.origin)}")
         print("Ready! (^C to quit)")
     sys.stdout.flush()
 

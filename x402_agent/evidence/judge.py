@@ -48,7 +48,7 @@ def judge(signed: Iterable[Signed], ask: Ask, offer: Offer, now: float) -> Signe
 def _stands(signed: Signed, ask: Ask, now: float) -> None:
     if signed.problem:
         raise ChallengeInvalid(f"the signature of {ask.host}'s offer is wrong: {signed.problem}", rule=_RULE, hint=_HINT)
-    if _origin(signed.payload["resourceUrl"]) not in ("", ask.origin):
+    if signed.payload["resourceUrl"] != ask.tool and _origin(signed.payload["resourceUrl"]) not in ("", ask.origin):
         named = plain(_origin(signed.payload["resourceUrl"]), 80)
         raise ChallengeInvalid(f"the offer was signed for {named}, not for {ask.origin}", rule=_RULE, hint=_HINT)
     until = signed.payload["validUntil"]

@@ -15,7 +15,7 @@ from ..flow import pay
 from ..ledger.budget import left_words
 from ..ledger.purchase import Rebuy
 from ..ledger.states import outcome
-from ..model import QUOTA, Money, Receipt
+from ..model import CALL, QUOTA, Money, Receipt
 from ..policy import Choice, choose, locked
 from ..policy.fees import gas_of
 from ..policy.value import with_fee
@@ -112,7 +112,7 @@ class Kit:
         return pay(self.ask, self)
 
     def keeps(self, ask: Ask) -> bool:
-        return self.payer.credentials.keeps(ask.origin)
+        return ask.method != CALL and self.payer.credentials.keeps(ask.origin)  # what opens a URL is a header, which no tool call has
 
     def left(self, reply: Reply, credential: Credential) -> int | None:
         for dialect in self.payer.dialects:
@@ -122,7 +122,7 @@ class Kit:
         return None
 
     def remembered(self, ask: Ask) -> Challenge | None:
-        if not self.payer.policy.prepay:
+        if not self.payer.policy.prepay or ask.method == CALL:
             return None
         found = self.payer.prepay.challenge(ask)
         self.prepaid = found is not None
@@ -231,7 +231,7 @@ class Kit:
         return self._credential(step)  # type: ignore[arg-type]
 
     def _look(self, step: Look) -> Any:
-        return self.payer.credentials.look(step.ask)
+        return None if step.ask.method == CALL else self.payer.credentials.look(step.ask)
 
     def _commit(self, step: Commit) -> Any:
         hold, ledger = step.hold, self.payer.ledger

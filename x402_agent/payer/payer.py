@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ..sandbox import Sandbox
     from ..steps import Step
     from ..tasks.slips import Token
+    from ..transport.mcp import PaidSession
     from .plan import Plan
     from .verifier import AsyncVerifier, Verifier
 
@@ -214,6 +215,12 @@ class Payer:
         What policy refuses comes back as the untouched 402, with the reason in `response.extensions["payment"]`.
         """
         return self._wrap(client, raises=False)
+
+    def mcp(self, session: Any, server: str = "") -> PaidSession:
+        """An MCP client whose tools are paid for; `server` is its URL, or your name for one without. Raises SettingsError."""
+        from ..transport.mcp import PaidSession
+
+        return PaidSession(session, self, server)
 
     def _wrap(self, client: Any, *, raises: bool) -> Any:
         transport = _transport_for(client)

@@ -13,7 +13,7 @@ __all__ = ["EACH", "KINDS", "flag", "host", "scope"]
 
 KINDS = ("all", "group", "agent", "task", "tool", "category", "host", "origin", "path", "payee", "asset")
 EACH = ("host", "origin", "payee", "asset", "agent", "group", "task", "tool", "category")
-_HOST = re.compile(r"(?:https?://)?(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?|[0-9a-f:.]+").fullmatch
+_HOST = re.compile(r"(?:(?:https?|mcp)://)?(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?|[0-9a-f:.]+").fullmatch
 _NAME = re.compile(r"[^\x00-\x20\x7f-\x9f,](?:[^\x00-\x1f\x7f-\x9f,]{0,98}[^\x00-\x20\x7f-\x9f,])?").fullmatch
 _ACCOUNT = re.compile(r"[A-Za-z0-9.-]{3,128}", re.ASCII).fullmatch
 _EVM = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII).fullmatch
@@ -74,7 +74,7 @@ def flag(scope: str) -> str:
 
 
 def _origin(name: str, place: str) -> str | None:
-    return host(name, place) if name.lower().startswith(("https://", "http://")) else None
+    return host(name, place) if name.lower().startswith(("https://", "http://", "mcp://")) else None
 
 
 def _path(name: str, place: str) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError
 from ..flow import show_again
+from ..model import CALL
 from ..payer.kit import Kit
 from ..transport.wire import plain_headers
 from ..vault.keeping import MOST
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from ..payer import Payer
     from ..steps import Reply, Steps
 
-__all__ = ["Again", "handed", "show", "shown"]
+__all__ = ["ONLY_THERE", "Again", "handed", "show", "shown"]
+
+ONLY_THERE = "waits until you call the tool again: only a session with its server can, and it shows the same proof"
 
 
 class Again(Kit):
@@ -39,6 +42,8 @@ def show(payer: Payer, hold: Hold, output: Path | None) -> str:
     """Show the proof of an open payment to the very Ask of its row. -> in words what came of it. Raises what httpx raises."""
     if payer.ledger.goods(hold.payment_id) is not None:
         return f"its goods wait for the same request; x402-agent resume {hold.payment_id[:8]} --output FILE writes them"
+    if hold.ask.method == CALL:
+        return ONLY_THERE
     kept = payer.ledger.request(hold.payment_id)
     repeat = payer.keeping.repeat(hold, kept)
     if repeat is None and hold.ask.has_body:

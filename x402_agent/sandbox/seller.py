@@ -30,6 +30,7 @@ __all__ = ["SELLERS", "Seller", "Visit", "books", "scenario", "scenarios", "sell
 SELLERS: Mapping[str, tuple[str, str]] = {  # what --seller says: its class, its scenarios' class
     "shop": ("paywall:Paywall", "scenario:Scenario"),
     "kamiyo": ("kamiyo.app:Kamiyo", "kamiyo.quirks:Quirks"),
+    "mcp": ("mcp.app:Toolshop", "mcp.manners:Manners"),
 }
 
 
@@ -70,6 +71,10 @@ class Seller(ABC):
     @abstractmethod
     def handle(self, request: Request) -> Answer:
         """What happens to a request. Decides and settles at once; the door does the waiting."""
+
+    def pay_it(self, origin: str) -> str:
+        """What to type to pay it."""
+        return f"x402-agent get --sandbox {origin}{next(path for path, route in self.routes.items() if route.price)}"
 
     def keys(self) -> dict[str, str]:
         """What its operator needs, by name: for a private file, never for an output."""

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NoAcceptableOffer, PaymentError, SettingsError
 from ..flow import FREES, PAYS_FIRST
-from ..model import NO_ANCHOR, Ask, Cap, Limit
+from ..model import CALL, NO_ANCHOR, Ask, Cap, Limit
 from ..payer import Payer
 from ..payer.kit import Kit, Quote
 from ..policy import Policy, locked, micros
 from ..recovery import Resumed
-from ..recovery.again import Again, handed, shown
+from ..recovery.again import ONLY_THERE, Again, handed, shown
 from ..secret import Secret
 from ..steps import Approve, Aside, Broadcast, Call, Commit, Find, Hold, Sign
 from ..tasks import Confines, Task, refusal
@@ -239,13 +239,16 @@ class AgentPayer(Payer):
 
     def _shown(self, payment_id: str, ask: Ask, output: Path | None, *, waits: bool) -> str:
         kept = self.desk.request(payment_id)
-        lost = ask.has_body and kept is None
+        only_there = ask.method == CALL
+        lost = only_there or (ask.has_body and kept is None)
         found, fate = self.desk.again(payment_id, ask, only_ask=lost or waits)
         seen = "settled on chain; " if fate == "settled" else ""
         if fate in FREES:
             return "never arrived; the hold is released" if fate == "dead" else f"{FREES[fate][1]}; only its fee stays counted"
         if waits:
             return f"{seen}its goods wait for the same request; x402-agent resume {payment_id[:8]} --output FILE writes them"
+        if found is None and only_there:
+            return seen + ONLY_THERE
         if found is None:
             return f"{seen}waits until you repeat the request: its body was not kept: it is larger than 1 MiB, or could be read only once"
         made = found

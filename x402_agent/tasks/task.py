@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ..ledger.writer import Job
     from ..model import Ask
     from ..payer import Payer
+    from ..transport.mcp import PaidSession
 
 __all__ = ["Confines", "Task", "ground", "lasts", "left", "named", "narrowed", "over", "place", "refusal", "standing"]
 
@@ -158,6 +159,12 @@ class Task:
     def attach(self, client: Any) -> Any:
         """`payer.attach(client)`, bound to this task wherever it is used."""
         return self._bound(self.payer.attach(client))
+
+    def mcp(self, session: Any, server: str = "") -> PaidSession:
+        """`payer.mcp(session)`, bound to this task wherever it is used."""
+        from ..transport.mcp import PaidSession
+
+        return PaidSession(session, self.payer, server, talk=lambda ask: self.payer.talk(ask, self))
 
     def _bound(self, client: Any) -> Any:
         return self.payer.led(client, lambda ask: self.payer.talk(ask, self))

@@ -90,8 +90,10 @@ def _flow(extra: Mapping[str, Any]) -> str:
 def describe(text: object, url: object, ask: Ask) -> str:
     """The seller's words, harmless, and a note when they name another host than the one asked (rows W12, R6)."""
     words = plain(text) if isinstance(text, str) else ""
-    if not isinstance(url, str) or not url or url == ask.url or url.startswith(f"{ask.origin}/"):
+    if not isinstance(url, str) or not url or url in (ask.url, ask.tool) or url.startswith(f"{ask.origin}/"):
         return words
+    if url.startswith("mcp://tool/"):
+        return f"{words} (the seller names another tool: {plain(url[11:], 80)})".lstrip()
     try:
         host = urlsplit(url[:2048]).hostname or ""
     except ValueError:
