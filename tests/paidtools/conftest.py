@@ -26,6 +26,14 @@ def anyio_backend(request):
     return request.param
 
 
+def pytest_collection_modifyitems(items):
+    """Families are quick on asyncio alone."""
+    for item in items:
+        given = getattr(item, "callspec", None)
+        if given and "paidtools" in str(item.path) and given.params.get("anyio_backend") == "trio" and len(given.params) > 1:
+            item.add_marker(pytest.mark.full)
+
+
 @pytest.fixture
 def made():
     """Payers of the sandbox's seller of tools, closed at the end."""

@@ -39,7 +39,7 @@ __all__ = ["Chain", "Exit", "Json", "SellerName", "as_json", "asked", "colored",
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 Chain = Annotated[str, typer.Option(help=f"The chain it stands on: {', '.join(GROUNDS)}.")]
-SellerName = Annotated[str, typer.Option("--seller", help="Which system's seller: shop (plain x402), or kamiyo.")]
+SellerName = Annotated[str, typer.Option("--seller", help="Which system's seller: shop (plain x402), kamiyo, or mcp (paid tools).")]
 _OPTION = re.compile(r'extensions=\{"payment": \{"max": "([0-9.]+)"\}\}')  # what a program writes; here it is an option
 
 

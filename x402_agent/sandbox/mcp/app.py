@@ -44,9 +44,9 @@ class Toolshop(Paywall):
         return f"x402-agent-mcp proxy --sandbox {origin}{PATH}"
 
     def handle(self, request: Request) -> Answer:
-        """One HTTP request: a message of MCP at its path, nothing anywhere else."""
+        """One HTTP request: a message of MCP at its path; below it each tool is a page of the shop, too."""
         if request.path != PATH:
-            return json_answer(404, {"error": "tools are called at /mcp"})
+            return super().handle(request)
         if request.method != "POST":
             return json_answer(405, {"error": "method not allowed"}, ("allow", "POST"))
         try:
