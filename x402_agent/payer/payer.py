@@ -21,6 +21,7 @@ from ..vault import Credentials, Keeping, Vault
 from ..wallet import KEYS, Wallet
 from . import plan
 from .balances import Balances
+from .clients import Led, transport_for
 from .facts import Known
 from .kit import Kit, Quote, QuoteKit
 from .prepay import Prepay
@@ -223,7 +224,7 @@ class Payer:
         return PaidSession(session, self, server)
 
     def _wrap(self, client: Any, *, raises: bool) -> Any:
-        transport = _transport_for(client)
+        transport = transport_for(client)
         if transport is None or not hasattr(client, "_transport") or not hasattr(client, "_mounts"):
             raise SettingsError(f"{type(client).__name__} is no client of httpx or httpx2", rule="attach(client)",
                                 hint="payer.attach(httpx.Client()), payer.attach(openai_client._client)")  # fmt: skip
@@ -309,7 +310,7 @@ class Payer:
 
         for transport in (client._transport, *client._mounts.values()):
             if isinstance(transport, Pays):
-                transport.rooms = _Led(self, talk)
+                transport.rooms = Led(self, talk)
         return client
 
     def resume(self, payment_id: str | None = None, *, output: Path | None = None) -> list[Resumed]:
@@ -377,27 +378,6 @@ class Payer:
         return self.ledger if "ledger" in self.__dict__ or self.settings.ledger_path.exists() else None
 
 
-class _Led:
-    """The rooms of a driver, with another kit to lead the conversation."""
-
-    def __init__(self, payer: Payer, talk: Callable[[Ask], Kit]) -> None:
-        self.deadline, self.answer_timeout, self.trace = payer.deadline, payer.answer_timeout, payer.trace
-        self.talk = talk
-
-
 def attach(client: Any, payer: Payer) -> Any:
     """`payer.attach(client)` as a function."""
     return payer.attach(client)
-
-
-def _transport_for(client: Any) -> Any:
-    roots = {base.__module__.partition(".")[0] for base in type(client).__mro__}
-    if "httpx2" in roots:
-        from ..transport._httpx2 import PaymentTransport as Twin
-
-        return Twin
-    if "httpx" in roots:
-        from ..transport.drivers import PaymentTransport
-
-        return PaymentTransport
-    return None
