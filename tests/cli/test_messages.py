@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from x402_agent import Budget, BudgetExceeded, Payer, Settings, __version__
-from x402_agent.cli import common, get, try_
+from x402_agent.cli import common, get, sandbox, try_
 from x402_agent.cli.app import app
 from x402_agent.ledger import SqliteLedger
 
@@ -232,3 +233,8 @@ def test_policy_check_reads_where_a_webhook_lies(tmp_path, url, fine):
 @pytest.mark.parametrize("words", [["try"], ["sandbox", "up"]])
 def test_help_lists_the_chains(words):
     assert "evm, stacks, solana, tron" in " ".join(run(*words, "--help").output.replace("│", " ").split())
+
+
+def test_what_a_caller_writes_into_a_path_is_no_command_for_the_terminal():
+    line = sandbox._arrow(SimpleNamespace(method="GET", path="/\x1b[2J\n12:00:00  --> GET  /paid   + proof", proof=False))
+    assert line.isprintable() and "\\x1b[2J" in line

@@ -15,6 +15,7 @@ import typer
 from .. import Settings, SettingsError
 from ..ledger import SqliteLedger
 from ..sandbox import Sandbox, scenarios
+from ..secret import plain
 from . import sandbox_db
 from .common import Chain, Json, SellerName, as_json, errors
 
@@ -95,6 +96,11 @@ def _announce(box: Sandbox, scenario: str, json: bool) -> None:
     sys.stdout.flush()
 
 
+def _arrow(one: Any) -> str:
+    """One request in a line; whoever sent it chose its words."""
+    return f"{time.strftime('%H:%M:%S')}  --> {plain(one.method):4} {plain(one.path)}{'   + proof' if one.proof else ''}"
+
+
 def _wait(box: Sandbox, json: bool) -> None:
     """Until a signal; meanwhile two arrows for each request."""
     stop = threading.Event()
@@ -105,6 +111,6 @@ def _wait(box: Sandbox, json: bool) -> None:
         requests = box.requests
         for one in requests[shown:]:
             if not json:
-                print(f"{time.strftime('%H:%M:%S')}  --> {one.method:4} {one.path}{'   + proof' if one.proof else ''}", flush=True)
+                print(_arrow(one), flush=True)
         shown = len(requests)
         stop.wait(0.2)

@@ -135,7 +135,10 @@ def export(
 
 @app.command("reset", short_help="Throw everything away.")
 def reset(backup: Backup = None, seller: Who = "kamiyo", database: Url = "", yes: Yes = False, json: Json = False) -> None:
-    """An empty database with the whole schema. A copy is written first. Without a terminal it needs --yes."""
+    """An empty database with the whole schema. A copy is written first. Without a terminal it needs --yes.
+
+    Transactions that were sold are forgotten, too: those of the last week buy again.
+    """
     with errors(json), opened(seller, database) as found:
         _agreed(f"every row of {found.database.where} goes", yes)
         copy = _copy(found, seller, backup)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["ABORT", "App", "Dropped"]
 
 ABORT = "x402_agent.abort"  # a scope extension of our own server
-MAX_BODY = 64 * 1024 * 1024
+MAX_BODY = 4 * 1024 * 1024  # what is decoded holds everybody else up
 
 
 class App:
@@ -89,7 +89,7 @@ class App:
         if scope["type"] != "http":
             return
         body = await _body(receive)
-        answer = json_answer(413, {"error": "too large"}) if body is None else self.handle(_request(scope, body))
+        answer = _unreadable(scope, body) or self.handle(_request(scope, body or b""))
         if answer.delay and await _gone(receive, answer.delay):
             return
         if answer.ending == "drop":
@@ -104,8 +104,20 @@ class App:
             await send({"type": "http.response.body", "body": chunk, "more_body": index + 1 < len(chunks)})
 
 
+def _unreadable(scope: Any, body: bytes | None) -> Answer | None:
+    """An answer to what is no request: a body too large, or one with two lengths, of which somebody in between may take the other."""
+    names = {name.lower() for name, _ in scope["headers"]}
+    if {b"content-length", b"transfer-encoding"} <= names:
+        return json_answer(400, {"error": "two lengths"}, ("connection", "close"))
+    return json_answer(413, {"error": "too large"}, ("connection", "close")) if body is None else None
+
+
 def _request(scope: Any, body: bytes) -> Request:
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    headers: dict[str, str] = {}
+    for raw, value in scope["headers"]:
+        name = raw.decode("latin-1").lower()
+        lines = value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {lines}" if name in headers else lines  # RFC 9110 5.2: two proofs are none
     origin = f"{scope.get('scheme', 'http')}://{headers.get('host', 'sandbox.localhost')}"
     return Request(scope["method"], origin, scope["path"], headers, body, scope.get("query_string", b"").decode("latin-1"), (scope.get("client") or ("",))[0])
 

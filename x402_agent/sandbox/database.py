@@ -30,6 +30,11 @@ class Database(ABC):
     where: str
     errors: tuple[type[Exception], ...]  # what its library raises
 
+    @property
+    def away(self) -> tuple[type[Exception], ...]:
+        """What is raised while it does not answer."""
+        return (SettingsError, *self.errors)
+
     @abstractmethod
     def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
         """Run one statement; the rows that it gives."""
@@ -139,6 +144,7 @@ class _Postgres(Database):
             link = self._lib.connect(self._url, autocommit=True, connect_timeout=_WAIT, row_factory=import_module("psycopg.rows").dict_row)
             link.execute(f"create schema if not exists {self._schema}")
             link.execute(f"set search_path to {self._schema}")
+            link.execute(f"set lock_timeout to '{_WAIT}s'")
         except self._lib.Error as cause:
             hint = "is it running, and may this user create a schema?"
             raise SettingsError(f"{self.where}: {type(cause).__name__}", rule="database", hint=hint) from None

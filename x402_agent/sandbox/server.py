@@ -137,6 +137,7 @@ def _server(app: App) -> Any:
                 await asyncio.sleep(0.001)
 
     config = uvicorn.Config(
-        app, http=Protocol, ws="none", loop="asyncio", lifespan="off", log_config=None, access_log=False
-    )
+        app, http=Protocol, ws="none", loop="asyncio", lifespan="off", log_config=None, access_log=False,
+        proxy_headers=False,  # no proxy stands before it: an address is the connection's, whatever a caller writes
+    )  # fmt: skip
     return Server(config)

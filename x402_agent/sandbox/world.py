@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Sandbox"]
 
+LATEST = 10**11  # seconds: the year 5138, which every clock and database can still write
 ORIGIN = "http://{}.sandbox.localhost"  # RFC 6761: never leaves this machine
 
 
@@ -133,9 +134,9 @@ class Sandbox:
         return self.ground.transaction(tx)
 
     def warp(self, seconds: int) -> None:
-        """Let time pass on the chain; raises ValueError when it would run backwards."""
-        if seconds < 0:
-            raise ValueError("time runs forward")
+        """Let time pass on the chain; raises ValueError when it would run backwards, or beyond all calendars."""
+        if not 0 <= seconds <= LATEST - self.ground.now():
+            raise ValueError("time runs forward, to the year 5138 at most")
         self.ground.warp(seconds)
 
     def mine(self, blocks: int) -> None:

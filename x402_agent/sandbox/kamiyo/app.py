@@ -6,10 +6,10 @@ import hmac
 import secrets
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from ...errors import SettingsError
 from ..messages import Answer, json_answer
 from ..routes import Route
 from ..seller import Seller, Visit
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Kamiyo"]
 
 CSRF_LIFE = 7200
+SHOWN = 1000  # characters of a path that are remembered
 _LIMITS = {  # calls a minute for each address
     "GET /x402/supported-chains": 20, "GET /x402/pricing": 30, "POST /x402/verify-payment": 5,
     "POST /x402/generate-token": 10, "GET /x402/payment": 30, "GET /x402/stats": 15, "POST /x402/cleanup": 1,
@@ -111,18 +112,18 @@ class Kamiyo(Seller):
 
     def handle(self, request: Request) -> Answer:
         """Decide, settle and note."""
-        away: tuple[type[Exception], ...] = (SettingsError, *self.store.database.errors)
+        detail = "error" if request.path.startswith(ROOT) else "detail"
         with self._lock:
             try:
                 self.store.tick()
                 answer = self._answer(request)
-            except away:
-                answer = json_answer(500, {"detail": "Internal server error"})  # its database is away: nobody comes in
+            except self.store.database.away:
+                answer = json_answer(500, {detail: "Internal server error"})  # its database is away: nobody comes in
             except (ValueError, RecursionError):
-                answer = json_answer(422, {"detail": "Invalid JSON body"})
+                answer = json_answer(422, {detail: "Invalid JSON body"})
             status = 0 if answer.ending == "drop" else answer.status
             digest = shown(request)
-            self.visits.append(Visit(request.method, request.path, bool(digest), digest, status))
+            self.visits.append(Visit(request.method, request.path[:SHOWN], bool(digest), digest, status))
         return answer
 
     def _answer(self, request: Request) -> Answer:
@@ -163,7 +164,8 @@ class Kamiyo(Seller):
         if found.payment is not None:
             took = int((time.perf_counter() - began) * 1000)
             agent = request.headers.get("user-agent", "")
-            self.store.used(found.payment, route.path, request.method, answer.status, took, request.client, agent)
+            with suppress(*self.store.database.away):  # a line of statistics is no reason to keep what was paid
+                self.store.used(found.payment, route.path, request.method, answer.status, took, request.client, agent)
         return receipted(answer, found)
 
     def _after(self, route: Route, request: Request, quirks: Quirks) -> Answer:

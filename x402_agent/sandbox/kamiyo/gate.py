@@ -46,7 +46,8 @@ class Gate:
 
     def __init__(self, ground: Ground, store: Store, native: Native, asking: Asking) -> None:
         self._ground, self._store, self._native, self._asking = ground, store, native, asking
-        self._settled: dict[str, tuple[Settled, int | None]] = {}  # by digest: what a lost answer was for
+        self._owed: dict[str, Settled] = {}  # by digest: what was settled, and could not be booked
+        self._settled: dict[str, tuple[Settled, int | None]] = {}  # the same: what a lost answer was for
         self._showings: dict[str, int] = {}
 
     def judge(self, route: Route, request: Request, quirks: Quirks) -> Pass | None:
@@ -67,7 +68,7 @@ class Gate:
     # -- the facilitator's way ------------------------------------------------------------------------------------------
 
     def _facilitator(self, route: Route, request: Request, quirks: Quirks) -> Pass | None:
-        """One authorisation buys one answer. Where a scenario loses answers, the same one is answered from memory."""
+        """One authorisation buys one answer; the same one, where its booking failed. Where a scenario loses answers, it is answered from memory."""
         try:
             payload = decode64(request.headers["x-payment"])
             if not isinstance(payload, dict):
@@ -77,10 +78,13 @@ class Gate:
             if quirks.after != "content" and digest in self._settled:
                 settled, payment = self._settled[digest]
             else:
-                self._ground.facilitator.verify(1, payload, requirement)
-                settled = self._ground.facilitator.settle(1, payload, requirement)
+                if digest not in self._owed:
+                    self._ground.facilitator.verify(1, payload, requirement)
+                    self._owed[digest] = self._ground.facilitator.settle(1, payload, requirement)
+                settled = self._owed[digest]
                 payment = self._sold(settled, request, quirks)
                 self._settled[digest] = settled, payment
+                del self._owed[digest]
         except (ValueError, Refused):
             return None
         receipt = encode64(settled.response()) if quirks.receipt else ""
@@ -93,6 +97,7 @@ class Gate:
             return None
         seen = Seen(row.tx, row.payer, row.pay_to, row.amount, row.block, self._ground.now(), 0)
         bought = self._store.sold(seen, settled.network, allocated=1, used=1, life=quirks.life, caller=request.client)
+        bought = bought or self._store.by_tx(seen.tx)  # its booking may have come through, and its answer not
         return bought.id if bought else None
 
     def misbehaves(self, found: Pass, quirks: Quirks) -> bool:

@@ -36,11 +36,13 @@ class Memory:
 
     def __init__(self) -> None:
         self._counts: dict[str, tuple[int, int]] = {}
+        self._most = _KEPT
 
     def add(self, key: str, seconds: int, now: int) -> tuple[int, int]:
         """Count one call."""
-        if len(self._counts) >= _KEPT:
+        if len(self._counts) >= self._most:
             self._counts = {name: each for name, each in self._counts.items() if each[1] > now}
+            self._most = max(_KEPT, 2 * len(self._counts))  # all of them may be of this minute
         ends = now - now % seconds + seconds
         count, known = self._counts.get(key, (0, ends))
         self._counts[key] = (count + 1 if known == ends else 1, ends)
@@ -56,19 +58,23 @@ class Redis:
         except ImportError as cause:
             raise SettingsError("Redis needs the redis client", rule="extra redis", hint="pip install 'x402-agent-sdk[redis]'") from cause
         try:
+            self._errors: type[Exception] = lib.RedisError
             self._link = lib.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=10)
             self._link.ping()
         except (lib.RedisError, ValueError) as cause:
             raise SettingsError(f"Redis does not answer: {type(cause).__name__}", rule="redis://host:port/number") from None
 
     def add(self, key: str, seconds: int, now: int) -> tuple[int, int]:
-        """Count one call."""
+        """Count one call; raises SettingsError while Redis is away: who cannot be counted does not come in."""
         name = f"x402:{key}"
-        with self._link.pipeline() as together:  # one transaction: a key never stays without its end
-            together.set(name, 0, ex=seconds, nx=True)
-            together.incr(name)
-            together.ttl(name)
-            _, count, left = together.execute()
+        try:
+            with self._link.pipeline() as together:  # one transaction: a key never stays without its end
+                together.set(name, 0, ex=seconds, nx=True)
+                together.incr(name)
+                together.ttl(name)
+                _, count, left = together.execute()
+        except self._errors as cause:
+            raise SettingsError(f"Redis does not answer: {type(cause).__name__}", rule="redis://host:port/number") from None
         return int(count), now + max(1, int(left))
 
     def close(self) -> None:

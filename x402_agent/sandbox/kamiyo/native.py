@@ -102,7 +102,7 @@ class Native:
         """GET /x402/stats?from_address=."""
         if quirks.broken:
             return json_answer(500, {"detail": "Internal server error"})
-        if not address:
+        if not address or not address.isprintable():
             return json_answer(422, {"detail": "from_address is required"})
         return json_answer(200, self._store.stats(address[:255]))
 

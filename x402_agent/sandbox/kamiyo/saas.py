@@ -163,7 +163,7 @@ class Saas:
         """Transaction, chain and expected amount in atomic units; raises Rejected."""
         try:
             body = json.loads(request.body, parse_float=Decimal)
-        except (ValueError, RecursionError):
+        except (ValueError, ArithmeticError, RecursionError):  # 1e99999999999999999999 is no Decimal
             body = None
         if not isinstance(body, dict):
             raise Rejected(400, "MISSING_FIELDS", "Missing required fields")
@@ -257,7 +257,7 @@ class Saas:
         try:
             self._books.database.rows("select 1 as n")
             database = "healthy"
-        except self._books.database.errors:
+        except self._books.database.away:
             database = "unhealthy"
         took = round((time.perf_counter() - began) * 1000, 2)
         verifier = "unhealthy" if self._ground.now() < self._closed_until else "healthy"
@@ -270,9 +270,11 @@ class Saas:
             raise Rejected(403, "ADMIN_KEY_REQUIRED", "Admin key required")
         body = request.json()
         usual = (("email", ""), ("tier", "free"), ("environment", "live"), ("payment_address", ""))
-        fields = [str(body.get(name, text)) if isinstance(body, dict) else "" for name, text in usual]
-        if "@" not in fields[0]:
+        fields = [body.get(name, text) if isinstance(body, dict) else "" for name, text in usual]
+        if "@" not in str(fields[0]):
             raise Rejected(400, "MISSING_FIELDS", "Missing required fields")
+        if not all(isinstance(each, str) and len(each) < 255 and each.isprintable() for each in fields):
+            raise Rejected(400, "INVALID_PARAMETER", "fields are short texts")
         try:
             tenant, key = self.tenants.create(*fields)
         except SettingsError as why:

@@ -113,8 +113,11 @@ class Tenants:
         if row is None:
             return None
         if row["resets"] <= self.now():
-            row |= {"used": 0, "resets": _month(self.now())}
-            self._database.rows('update "X402Tenant" set "monthlyVerificationsUsed" = 0, "quotaResetDate" = ? where id = ?', row["resets"], row["id"])
+            over, row["used"], row["resets"] = row["resets"], 0, _month(self.now())
+            self._database.rows(
+                'update "X402Tenant" set "monthlyVerificationsUsed" = 0, "quotaResetDate" = ? where id = ? and "quotaResetDate" = ?',
+                row["resets"], row["id"], over,  # once, whichever process is first
+            )  # fmt: skip
         return Tenant(row["id"], row["tier"], row["status"], int(row["month"]), int(row["used"]), str(row["resets"]), row["key"],
                       tuple(json.loads(row["scopes"])), row["payee"] or "")  # fmt: skip
 
