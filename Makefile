@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 UV     := $(shell uv --version >/dev/null 2>&1 && command -v uv)
 PIP     = $(if $(UV),$(UV) pip install -q --python $(1)/bin/python,$(1)/bin/python -m pip install -q --disable-pip-version-check --no-input)
 JOBS   ?= 3
-OFFICIAL := X402_OFFICIAL_PYTHON=$(CURDIR)/.venv-official/bin/python X402_BANKOFAI_PYTHON=$(CURDIR)/.venv-bankofai/bin/python
+OFFICIAL := X402_OFFICIAL_PYTHON=$(CURDIR)/.venv-official/bin/python X402_BANKOFAI_PYTHON=$(CURDIR)/.venv-bankofai/bin/python X402_OFFICIAL_MCP_PYTHON=$(CURDIR)/.venv-official-mcp/bin/python
 export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE  # hundreds of tests start a process: compiled once is a third of the time
 
@@ -61,7 +61,7 @@ lint: $(VENV)/.dev.ok
 test: $(VENV)/.dev.ok lint
 	@sh tools/tests.sh $(BIN)/python $(JOBS) -m "not full"
 
-test-all: $(VENV)/.dev.ok .venv-official/.ok .venv-bankofai/.ok build/solc/.ok build/stacks/.ok build/tronweb/.ok lint
+test-all: $(VENV)/.dev.ok .venv-official/.ok .venv-bankofai/.ok .venv-official-mcp/.ok build/solc/.ok build/stacks/.ok build/tronweb/.ok lint
 	@set -e; for file in examples/*.py; do echo "$$file"; home=$$(mktemp -d); X402_AGENT_HOME=$$home $(BIN)/python $$file >/dev/null; rm -rf $$home; done
 	@$(OFFICIAL) $(BIN)/python benchmarks/check.py
 	@SOLC_DIR=$(CURDIR)/build/solc STACKS_DIR=$(CURDIR)/build/stacks TRONWEB_DIR=$(CURDIR)/build/tronweb $(OFFICIAL) sh tools/tests.sh $(BIN)/python $(JOBS)
@@ -73,6 +73,6 @@ lock:
 	@sh tools/lock.sh
 
 clean:
-	@rm -rf $(VENV) .venv-official .venv-bankofai build dist
+	@rm -rf $(VENV) .venv-official .venv-bankofai .venv-official-mcp build dist
 
 .PHONY: help demo lint test test-all bench lock clean

@@ -9,5 +9,7 @@ export_ --group dev --extra sandbox -o requirements/dev.txt >/dev/null
 printf 'hatchling\neditables\n' | uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 - -o requirements/build.txt >/dev/null
 printf 'x402[fastapi,evm,svm,httpx]==2.25.0\nx402-stacks==2.0.1\nuvicorn\ncoincurve\njsonschema\n' |
   uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 - -o requirements/official.txt >/dev/null
+printf 'x402[mcp,evm]==2.25.0\nmcp<2\nuvicorn\ncoincurve\n' |
+  uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 - -o requirements/official-mcp.txt >/dev/null
 printf 'bankofai-x402[fastapi,tron]==0.6.1\nuvicorn\n' |
   uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 - -o requirements/bankofai.txt >/dev/null
