@@ -18,16 +18,16 @@ from x402_agent import approvals
 from x402_agent.secret import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from mcp.server.mcpserver import Context
 
-    from x402_agent.approvals import Request
     from x402_agent import Offer
+    from x402_agent.approvals import Request
+    from x402_agent.steps import Steps
     from x402_agent.tools import Offered
 
-__all__ = ["Person", "Waiting", "Yes", "can_ask", "question", "seen", "unasked"]
+__all__ = ["Person", "Waiting", "Yes", "by", "can_ask", "question", "seen"]
 
 MANY = 256
 
@@ -46,7 +46,7 @@ class Person:
     asked: list[Request] = field(default_factory=list)
     name: str = "the user of the host"
 
-    def ask(self, request: Request) -> Iterator[Any]:
+    def ask(self, request: Request) -> Steps[bool]:
         """Whether this is what the person has seen: who is paid, how much of what, for what."""
         self.asked.append(request)
         offered, self.yes = self.yes, None
@@ -91,7 +91,7 @@ def can_ask(ctx: Context[Any, Any]) -> bool:
     return declared is not None and (declared.form is not None or declared.url is None)
 
 
-def unasked(ctx: Context[Any, Any], person: Person) -> AbstractContextManager[None]:
+def by(ctx: Context[Any, Any], person: Person) -> AbstractContextManager[None]:
     """Inside, policy's question goes to this person where the host has one to ask; else to the channels that policy names."""
     return approvals.asking(person) if can_ask(ctx) else nullcontext()
 

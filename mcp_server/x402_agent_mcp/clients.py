@@ -10,6 +10,8 @@ import threading
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from anyio import CancelScope, to_thread
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -32,6 +34,7 @@ class Clients:
         self._make, self._loopback = make, loopback
         self._lock = threading.Lock()
         self._payer: Payer | None = None
+        self._doors = 0
         self._tools: dict[str, Tools] = {}
 
     def payer(self) -> Payer:
@@ -43,27 +46,35 @@ class Clients:
 
     def tools(self, name: str) -> Tools:
         """The tools of the client of this name."""
-        from x402_agent import tools
+        from x402_agent.tools import Tools
 
         if name not in self._tools:
             name = name if len(self._tools) < MOST else LATE
         found = self._tools.get(name)
         if found is None:
-            found = self._tools[name] = tools.Tools(self.payer, client=name, loopback=self._loopback)
+            found = self._tools[name] = Tools(self.payer, client=name, loopback=self._loopback)
         return found
 
     def of(self, ctx: Context[Any, Any]) -> Tools:
         """The tools of whoever makes this call."""
         return self.tools(client_name(ctx))
 
-    def close(self) -> None:
-        """Close the tools and the payer, if one was made."""
-        for each in self._tools.values():
-            each.close()
-        self._tools.clear()
-        if self._payer is not None:
-            self._payer.close()
-            self._payer = None
+    async def __aenter__(self) -> Clients:
+        self._doors += 1
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the tools, and the payer if one was made, when the last door is shut."""
+        self._doors -= 1
+        if self._doors:
+            return
+        with CancelScope(shield=True):
+            for each in self._tools.values():
+                await each.aclose()
+            self._tools.clear()
+            payer, self._payer = self._payer, None
+            if payer is not None:
+                await to_thread.run_sync(payer.close)
 
 
 def client_name(ctx: Context[Any, Any]) -> str:

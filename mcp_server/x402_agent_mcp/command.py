@@ -13,6 +13,8 @@ from . import logs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from x402_agent import Payer
+
     from .clients import Clients
 
 __all__ = ["main"]
@@ -72,7 +74,7 @@ def _clients(given: argparse.Namespace) -> Clients:
     return Clients(_sandboxed if box else _own, loopback=box)
 
 
-def _own():  # type: ignore[no-untyped-def]
+def _own() -> Payer:
     from x402_agent import Payer
 
     from .progress import trace
@@ -80,13 +82,13 @@ def _own():  # type: ignore[no-untyped-def]
     return Payer.from_env(trace=trace)
 
 
-def _sandboxed():  # type: ignore[no-untyped-def]
+def _sandboxed() -> Payer:
     from x402_agent import Settings
-    from x402_agent import payer as payers
+    from x402_agent.payer import sandbox_payer
 
     from .progress import trace
 
-    return payers.sandbox_payer(Settings.load(), trace=trace)
+    return sandbox_payer(Settings.load(), trace=trace)
 
 
 def _stdio(given: argparse.Namespace) -> int:

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from x402_agent import __version__
 
 from . import resources, schemas
-from .verbs import VERBS, annotations, verbs, words
+from .asking import Waiting
+from .verbs import VERBS, hints, words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -40,9 +41,10 @@ class Server(MCPServer[None]):
 
     def __init__(self, clients: Clients, **options: Any) -> None:
         super().__init__("x402-agent", title="x402-agent", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING", **options)
-        self.clients = clients
-        for verb in verbs(clients):
-            self.add_tool(verb, description=words(verb.__name__), annotations=annotations(verb.__name__), structured_output=False)
+        self.clients, self.waiting = clients, Waiting()
+        for name, verb in VERBS.items():
+            if not hasattr(__import__('x402_agent.tools').tools.Tools, name): continue  # XXX
+            self.add_tool(verb.call, name, description=words(name), annotations=hints(name), structured_output=False)
         resources.add(self)
 
     async def list_tools(self) -> list[Tool]:
@@ -87,9 +89,7 @@ def made(clients: Clients, *, auth: AuthSettings | None = None, verifier: TokenV
 
     @asynccontextmanager
     async def life(_server: MCPServer[None]) -> AsyncIterator[None]:
-        try:
+        async with clients:
             yield
-        finally:
-            clients.close()
 
     return Server(clients, auth=auth, token_verifier=verifier, lifespan=life)

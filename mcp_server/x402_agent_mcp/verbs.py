@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 from mcp.server.mcpserver import Context, ElicitationResult, Resolve
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
@@ -17,32 +17,22 @@ from .progress import told
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .clients import Clients
+    from .server import Server
 
-__all__ = ["VERBS", "Verb", "annotations", "verbs"]
+__all__ = ["VERBS", "Verb", "hints", "words"]
 
 
 class Verb(NamedTuple):
-    """What a host is told of one tool: its answer, whether it only reads, whether repeating it changes nothing, whether it leaves this machine."""
+    """One tool: what is called, and what a host is told: its answer, whether it only reads, whether repeating it changes nothing, whether it leaves this machine."""
 
+    call: Callable[..., Any]
     answers: type[Any]
     reads: bool
     same_again: bool
     leaves: bool
 
 
-VERBS = {
-    "quote": Verb(Quoted, reads=True, same_again=True, leaves=True),
-    "buy": Verb(Bought, reads=False, same_again=True, leaves=True),
-    "fetch": Verb(Bought, reads=False, same_again=False, leaves=True),
-    "spending": Verb(Spending, reads=True, same_again=True, leaves=False),
-    "why": Verb(Why, reads=True, same_again=True, leaves=False),
-    "balance": Verb(Holdings, reads=True, same_again=True, leaves=True),
-    "resume": Verb(Settled, reads=False, same_again=True, leaves=True),
-}
-
-
-def annotations(name: str) -> ToolAnnotations:
+def hints(name: str) -> ToolAnnotations:
     """Hints for the host: what changes nothing but money destroys nothing else, yet money that is spent does not come back."""
     verb = VERBS[name]
     return ToolAnnotations(
@@ -55,78 +45,82 @@ def words(name: str) -> str:
     return " ".join((getattr(Tools, name).__doc__ or "").split())
 
 
-def verbs(clients: Clients) -> list[Callable[..., Any]]:
-    """The seven, for these clients."""
-
-    async def quote(ctx: Context[Any, Any], url: str, method: str = "GET", body: str = "") -> CallToolResult:
-        return _answer(await clients.of(ctx).quote(url, method, body or None))
-
-    async def spending(ctx: Context[Any, Any], period: str = "today") -> CallToolResult:
-        return _answer(await clients.of(ctx).spending(period))
-
-    async def why(ctx: Context[Any, Any], payment_id: str) -> CallToolResult:
-        return _answer(await clients.of(ctx).why(payment_id))
-
-    async def balance(ctx: Context[Any, Any]) -> CallToolResult:
-        return _answer(await clients.of(ctx).balance())
-
-    async def resume(ctx: Context[Any, Any]) -> CallToolResult:
-        return _answer(await told(ctx, clients.of(ctx).resume))
-
-    return [quote, _buy(clients), _fetch(clients), spending, why, balance, resume]
+def _tools(ctx: Context[Any, Any]) -> Tools:
+    """The tools of whoever calls."""
+    return cast("Server", ctx.mcp_server).clients.of(ctx)
 
 
-def _buy(clients: Clients) -> Callable[..., Any]:
-    async def person(ctx: Context[Any, Any], offer_id: str) -> Any:
-        """The question about an offer that policy wants a person for; None where there is none to ask."""
-        offered = clients.of(ctx).offered(offer_id)
-        return asking.question(offered) if offered is not None and offered.asks and asking.can_ask(ctx) else None
-
-    async def buy(
-        ctx: Context[Any, Any], offer_id: str, said: Annotated[ElicitationResult[asking.Yes], Resolve(person)]
-    ) -> CallToolResult:
-        tools = clients.of(ctx)
-        with asking.unasked(ctx, asking.Person(tools.offered(offer_id) if asking.seen(said) else None)):
-            return _answer(await told(ctx, lambda: tools.buy(offer_id)))
-
-    return buy
+async def quote(ctx: Context[Any, Any], url: str, method: str = "GET", body: str = "") -> CallToolResult:
+    """Tools.quote."""
+    return _answer(await _tools(ctx).quote(url, method, body or None))
 
 
-def _fetch(clients: Clients) -> Callable[..., Any]:
-    """fetch asks a person only where policy said no for want of one: then what was fetched becomes an offer, and is bought as one."""
-    waiting = asking.Waiting()
+async def spending(ctx: Context[Any, Any], period: str = "today") -> CallToolResult:
+    """Tools.spending."""
+    return _answer(await _tools(ctx).spending(period))
 
-    async def person(ctx: Context[Any, Any], url: str, max_price: str, method: str, body: str, again: bool) -> Any:
-        """What came of it; or the question about the offer that it became."""
-        tools = clients.of(ctx)
-        name = (tools.client, url, max_price, method, body, again)
-        offered = tools.offered(waiting.get(name))
-        if offered is None:
-            nobody = asking.Person()
-            with asking.unasked(ctx, nobody):
-                found = await told(ctx, lambda: tools.fetch(url, max_price or None, method, body or None, again))
-            if not nobody.asked or found.problem is None:
-                return found
-            quoted = await tools.quote(url, method, body or None)
-            offered = tools.offered(quoted.offer_id)
-            if offered is None or not offered.asks or not nobody.saw(offered):
-                return found
-            waiting.put(name, quoted.offer_id)
-        return asking.question(offered)
 
-    async def fetch(
-        ctx: Context[Any, Any], said: Annotated[ElicitationResult[Any], Resolve(person)],
-        url: str, max_price: str = "", method: str = "GET", body: str = "", again: bool = False,
-    ) -> CallToolResult:  # fmt: skip
-        found = getattr(said, "data", None)
-        if isinstance(found, Bought):
-            return _answer(found)
-        tools = clients.of(ctx)
-        offer_id = waiting.pop((tools.client, url, max_price, method, body, again))
-        with asking.unasked(ctx, asking.Person(tools.offered(offer_id) if asking.seen(said) else None)):
-            return _answer(await told(ctx, lambda: tools.buy(offer_id)))
+async def why(ctx: Context[Any, Any], payment_id: str) -> CallToolResult:
+    """Tools.why."""
+    return _answer(await _tools(ctx).why(payment_id))
 
-    return fetch
+
+async def balance(ctx: Context[Any, Any]) -> CallToolResult:
+    """Tools.balance."""
+    return _answer(await _tools(ctx).balance())
+
+
+async def resume(ctx: Context[Any, Any]) -> CallToolResult:
+    """Tools.resume."""
+    return _answer(await told(ctx, _tools(ctx).resume))
+
+
+async def _before_buying(ctx: Context[Any, Any], offer_id: str) -> Any:
+    """The question about an offer that policy wants a person for; None where there is none, or nobody here to ask."""
+    offered = _tools(ctx).offered(offer_id)
+    return asking.question(offered) if offered is not None and offered.asks and asking.can_ask(ctx) else None
+
+
+async def buy(ctx: Context[Any, Any], offer_id: str, said: Annotated[ElicitationResult[asking.Yes], Resolve(_before_buying)]) -> CallToolResult:
+    """Tools.buy, with the answer of a person, if one was asked."""
+    return await _bought(ctx, offer_id, said)
+
+
+async def _fetched(ctx: Context[Any, Any], url: str, max_price: str, method: str, body: str, again: bool) -> Any:
+    """Tools.fetch; where only a person's word was missing, what was asked becomes an offer, and this a question about it."""
+    tools, waiting = _tools(ctx), cast("Server", ctx.mcp_server).waiting
+    name = (tools.client, url, max_price, method, body, again)
+    offered = tools.offered(waiting.get(name))
+    if offered is None:
+        nobody = asking.Person()
+        with asking.by(ctx, nobody):
+            found = await told(ctx, lambda: tools.fetch(url, max_price or None, method, body or None, again))
+        if not nobody.asked or found.problem is None:
+            return found
+        quoted = await tools.quote(url, method, body or None)
+        offered = tools.offered(quoted.offer_id)
+        if offered is None or not offered.asks or not nobody.saw(offered):
+            return found
+        waiting.put(name, quoted.offer_id)
+    return asking.question(offered)
+
+
+async def fetch(
+    ctx: Context[Any, Any], said: Annotated[ElicitationResult[Any], Resolve(_fetched)],
+    url: str, max_price: str = "", method: str = "GET", body: str = "", again: bool = False,
+) -> CallToolResult:  # fmt: skip
+    """What Tools.fetch gave; or Tools.buy of the offer that a person was asked about."""
+    found = getattr(said, "data", None)
+    if isinstance(found, Bought):
+        return _answer(found)
+    name = (_tools(ctx).client, url, max_price, method, body, again)
+    return await _bought(ctx, cast("Server", ctx.mcp_server).waiting.pop(name), said)
+
+
+async def _bought(ctx: Context[Any, Any], offer_id: str, said: Any) -> CallToolResult:
+    tools = _tools(ctx)
+    with asking.by(ctx, asking.Person(tools.offered(offer_id) if asking.seen(said) else None)):
+        return _answer(await told(ctx, lambda: tools.buy(offer_id)))
 
 
 def _answer(found: Any) -> CallToolResult:
@@ -140,3 +134,14 @@ def _full(facts: Any) -> Any:
     if isinstance(facts, dict):
         return {name: _full(value) for name, value in facts.items() if value is not None}
     return [_full(each) for each in facts] if isinstance(facts, (list, tuple)) else facts
+
+
+VERBS = {
+    "quote": Verb(quote, Quoted, reads=True, same_again=True, leaves=True),
+    "buy": Verb(buy, Bought, reads=False, same_again=True, leaves=True),
+    "fetch": Verb(fetch, Bought, reads=False, same_again=False, leaves=True),
+    "spending": Verb(spending, Spending, reads=True, same_again=True, leaves=False),
+    "why": Verb(why, Why, reads=True, same_again=True, leaves=False),
+    "balance": Verb(balance, Holdings, reads=True, same_again=True, leaves=True),
+    "resume": Verb(resume, Settled, reads=False, same_again=True, leaves=True),
+}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 from mcp import Client
 from mcp_types import Implementation

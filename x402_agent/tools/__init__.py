@@ -8,6 +8,7 @@ frameworks call this and nothing else.
 from __future__ import annotations
 
 from .fence import Fenced, fence
+from .offers import Offered
 from .results import Account, Amount, Bought, Handle, Holdings, Payment, Problem, Quoted, Room, Settled, Spending, Why
 from .shelf import Kept, Shelf
 from .tools import Tools
@@ -20,6 +21,7 @@ __all__ = [
     "Handle",
     "Holdings",
     "Kept",
+    "Offered",
     "Payment",
     "Problem",
     "Quoted",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import to_thread
 
-from ..errors import PaymentError
+from ..errors import PaymentError, PolicyDenied
 from ..policy import micros
 from . import quoting
 from .offers import Offers
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from ..approvals import Approver
     from ..payer import Payer
+    from .offers import Offered
+    from .shelf import Kept
 
 __all__ = ["Tools"]
 
@@ -95,6 +97,20 @@ class Tools:
             return await books.spending(await self._purchases(), period)
 
         return await self._told(work, lambda why: Spending(period="", problem=why))
+
+    # -- for doors ----------------------------------------------------------------------------------------------------
+
+    def offered(self, offer_id: str) -> Offered | None:
+        """What an offer_id of this client stands for, so that a person can be asked; None where it may not be bought."""
+        try:
+            return self._offers.get(offer_id)
+        except PolicyDenied:
+            return None
+
+    async def kept(self, handle: str) -> Kept | None:
+        """A body that this client bought, by its `purchase://` handle; None where there is none. Raises PaymentError."""
+        made = await self._purchases()
+        return await to_thread.run_sync(made.shelf.get, handle)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
