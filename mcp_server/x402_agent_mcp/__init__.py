@@ -1,13 +1,11 @@
-"""The MCP tool server's command. The server itself is not part of this release, and the command says so."""
+"""The MCP server: tools with which a model can buy, and cannot be robbed.
+
+`command` is the command line, `web` its HTTP side; `server` is what a host lists and calls, `verbs` its tools, `resources` what it
+reads; `clients` are the sessions, `asking` a person's yes, `progress` how far a purchase has come, `schemas` and `logs` what is said.
+"""
 
 from __future__ import annotations
 
-import sys
+from .command import main
 
 __all__ = ["main"]
-
-
-def main() -> int:
-    """Say what is missing and what to use instead; exit status 2."""
-    sys.stderr.write("x402-agent-mcp: this release has no MCP server yet; pay from a terminal with `x402-agent get URL`\n")
-    return 2

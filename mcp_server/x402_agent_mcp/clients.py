@@ -10,7 +10,7 @@ import threading
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from anyio import CancelScope, to_thread
+from anyio import CancelScope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ class Clients:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close the tools, and the payer if one was made, when the last door is shut."""
+        """Close the tools when the last session's door is shut; the payer stays."""
         self._doors -= 1
         if self._doors:
             return
@@ -72,9 +72,12 @@ class Clients:
             for each in self._tools.values():
                 await each.aclose()
             self._tools.clear()
-            payer, self._payer = self._payer, None
-            if payer is not None:
-                await to_thread.run_sync(payer.close)
+
+    def close(self) -> None:
+        """Close the payer, if one was made here."""
+        payer, self._payer = self._payer, None
+        if payer is not None:
+            payer.close()
 
 
 def client_name(ctx: Context[Any, Any]) -> str:

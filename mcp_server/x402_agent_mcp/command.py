@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,8 @@ def _stdio(given: argparse.Namespace) -> int:
 
     from .server import made
 
-    anyio.run(made(_clients(given)).run_stdio_async)
+    with closing(_clients(given)) as clients:
+        anyio.run(made(clients).run_stdio_async)
     return 0
 
 
@@ -114,9 +116,10 @@ def _http(given: argparse.Namespace) -> int:
                             hint="--name HOST for the name that clients use, or leave --host away")  # fmt: skip
     token, path = web.token_of(given.token_file, Settings.load().data_dir / "mcp-token", os.environ)
     auth = AuthSettings(issuer_url=f"http://127.0.0.1:{given.port}", resource_server_url=None)  # type: ignore[arg-type]
-    server = made(_clients(given), auth=auth, verifier=web.Bearer(token))
-    del token
-    sys.stderr.write(f"x402-agent-mcp: http://{given.host}:{given.port}/mcp, token in {path or web.TOKEN}\n")
-    uvicorn.run(web.app(server, given.host, given.port, given.name), host=given.host, port=given.port,
-                log_config=None, access_log=False, server_header=False, proxy_headers=False)  # fmt: skip
+    with closing(_clients(given)) as clients:
+        server = made(clients, auth=auth, verifier=web.Bearer(token))
+        del token
+        sys.stderr.write(f"x402-agent-mcp: http://{given.host}:{given.port}/mcp, token in {path or web.TOKEN}\n")
+        uvicorn.run(web.app(server, given.host, given.port, given.name), host=given.host, port=given.port,
+                    log_config=None, access_log=False, server_header=False, proxy_headers=False)  # fmt: skip
     return 0

@@ -7,12 +7,12 @@ import logging
 import sys
 import traceback
 
-__all__ = ["to_stderr"]
+__all__ = ["Line", "to_stderr"]
 
 MOST = 500
 
 
-class _Line(logging.Formatter):
+class Line(logging.Formatter):
     """Time, level, who, what; harmless for a terminal whatever it quotes."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -28,7 +28,7 @@ class _Line(logging.Formatter):
 def to_stderr(level: int = logging.WARNING) -> None:
     """Take over the root logger, before the SDK or a library gives it a handler of its own."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line())
+    handler.setFormatter(Line())
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(level)
     for name in ("httpx", "httpx2", "httpcore", "httpcore2"):  # their lines quote whole URLs, which may hold a node's key

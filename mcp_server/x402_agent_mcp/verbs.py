@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 from mcp.server.mcpserver import Context, ElicitationResult, Resolve
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 
-from x402_agent.tools import Bought, Holdings, Quoted, Settled, Spending, Tools, Why
+from x402_agent.tools import Bought, Quoted, Spending, Tools
 
 from . import asking
 from .progress import told
@@ -58,21 +58,6 @@ async def quote(ctx: Context[Any, Any], url: str, method: str = "GET", body: str
 async def spending(ctx: Context[Any, Any], period: str = "today") -> CallToolResult:
     """Tools.spending."""
     return _answer(await _tools(ctx).spending(period))
-
-
-async def why(ctx: Context[Any, Any], payment_id: str) -> CallToolResult:
-    """Tools.why."""
-    return _answer(await _tools(ctx).why(payment_id))
-
-
-async def balance(ctx: Context[Any, Any]) -> CallToolResult:
-    """Tools.balance."""
-    return _answer(await _tools(ctx).balance())
-
-
-async def resume(ctx: Context[Any, Any]) -> CallToolResult:
-    """Tools.resume."""
-    return _answer(await told(ctx, _tools(ctx).resume))
 
 
 async def _before_buying(ctx: Context[Any, Any], offer_id: str) -> Any:
@@ -141,7 +126,4 @@ VERBS = {
     "buy": Verb(buy, Bought, reads=False, same_again=True, leaves=True),
     "fetch": Verb(fetch, Bought, reads=False, same_again=False, leaves=True),
     "spending": Verb(spending, Spending, reads=True, same_again=True, leaves=False),
-    "why": Verb(why, Why, reads=True, same_again=True, leaves=False),
-    "balance": Verb(balance, Holdings, reads=True, same_again=True, leaves=True),
-    "resume": Verb(resume, Settled, reads=False, same_again=True, leaves=True),
 }
