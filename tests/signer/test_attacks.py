@@ -11,6 +11,8 @@ from raw import Raw, offer, pay, wait_for
 from x402_agent import Budget, Settings
 from x402_agent.signer import service as service_room
 from x402_agent.signer.frames import MAX_FRAME
+from x402_agent.signer.session import Session
+from x402_agent.steps import Fetch
 
 
 def spent(box):
@@ -221,3 +223,10 @@ def test_the_silent_and_the_many_do_not_hold_up_others(running, monkeypatch):
     wait_for(lambda: not box.service._open)
     with box.agent() as payer, payer.client() as http:
         assert http.get(box.payer.sandbox.url("/joke")).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["http://169.254.169.254", "http://10.0.0.1:8080", "http://192.168.1.1", "http://[fd00:ec2::254]"])
+def test_an_agent_sends_the_service_to_no_private_address(origin):
+    """What a dialect asks at a seller's own address, the service asks under a guard: a socket there would fail this test."""
+    step = Fetch("GET", f"{origin}/x402/supported-chains", theirs=True)
+    assert Session._step(object.__new__(Session), None, step, 0.0).status == 0

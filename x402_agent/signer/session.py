@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import PaymentError, PolicyDenied, SettingsError, SigningFailed
+from ..guard import Guard
 from ..steps import ON_CHAIN, Aside, Fetch, Sleep, Walk
 from ..transport.fetch import drive, fetch
 from . import purses, reading, shelf, till
@@ -80,6 +81,8 @@ class Agent(NamedTuple):
 
 class Session:
     """One connection, its thread, and what was handed out over it."""
+
+    guard = Guard(loopback=True)  # an agent names the seller's address: the service asks no private one for it
 
     def __init__(self, service: Desk, sock: socket.socket, who: Peer, agent: Agent) -> None:
         self.service, self.payer, self.who, self.agent = service, service.payer, who, agent
@@ -229,7 +232,7 @@ class Session:
 
     def _step(self, kit: Kit, step: Any, until: float) -> Any:
         if isinstance(step, Fetch):
-            return fetch(step)
+            return fetch(step, self)
         if isinstance(step, Sleep):
             if time.monotonic() > until:
                 raise SigningFailed("another call under this key has not ended", rule=f"{self.payer.deadline:.0f} seconds")
