@@ -49,7 +49,8 @@ def database_of(settings: Settings, seller: str, url: str) -> str:
 def opened(seller: str, url: str) -> Iterator[Books]:
     found = books(seller, database_of(Settings.load(), seller, url))
     try:
-        yield found
+        with found.database.spoken():
+            yield found
     finally:
         found.close()
 

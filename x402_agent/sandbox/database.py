@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from ..errors import SettingsError
+from ..secret import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,6 +35,15 @@ class Database(ABC):
     def away(self) -> tuple[type[Exception], ...]:
         """What is raised while it does not answer."""
         return (SettingsError, *self.errors)
+
+    @contextmanager
+    def spoken(self) -> Iterator[None]:
+        """What its library raises within becomes SettingsError, in a line: for people, who get no traceback."""
+        try:
+            yield
+        except self.errors as cause:
+            words = plain(str(cause).partition("\n")[0])
+            raise SettingsError(f"{self.where}: {words or type(cause).__name__}", rule="database", hint="is somebody else at it? try again") from None
 
     @abstractmethod
     def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:

@@ -174,6 +174,30 @@ def test_many_addresses_of_one_minute_are_not_all_looked_at_for_each_call():
     assert len(counts._counts) == 40_000 and Counted.looks < 100_000
 
 
+def test_one_payment_address_is_one_tenants(till):
+    answers = [till.http.post(f"{ROOT}/admin/create-tenant", json={"email": f"{name}@b.test", "payment_address": "0x" + "ab" * 20},
+                              headers={"x-admin-key": till.box.seller.admin_key}).status_code for name in "xy"]  # fmt: skip
+    assert answers == [201, 400]
+
+
+def test_what_one_tenant_asked_is_remembered_for_it_alone_and_only_when_it_was_decided(till):
+    tx, tenants = till.pay(blocks=0), till.box.seller.saas.tenants
+    keys = [tenants.create(f"{name}@b.test")[1] for name in "xy"]
+
+    def verify(key, tx=tx):
+        return till.http.post(f"{ROOT}/verify", json={"tx_hash": tx, "chain": till.chain}, headers={"authorization": f"Bearer {key}"})
+
+    assert verify(keys[0]).json()["errorCode"] == "PAYMENT_INVALID"
+    till.box.mine(6)
+    assert [verify(keys[0]).json().get("cached") for _ in range(2)] == [None, True]
+    assert verify(keys[0], "0x" + tx[2:].upper()).json()["cached"] is True
+    assert verify(keys[1]).json().get("cached") is None
+    till.new_minute()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: verify(keys[1]).status_code, range(30)))
+    assert (answers.count(200), answers.count(429)) == (10, 20)
+
+
 @pytest.mark.full
 def test_a_table_that_somebody_locks_holds_nobody_up_for_ever(fresh, till_on, monkeypatch):
     import psycopg

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 
@@ -11,7 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from x402_agent.cli.app import app
+from x402_agent.errors import SettingsError
 from x402_agent.sandbox import Sandbox, books
+from x402_agent.sandbox import database as database_module
 
 
 @pytest.fixture
@@ -142,6 +145,26 @@ def test_what_is_printed_for_people_has_no_password(monkeypatch, tmp_path):
     done = CliRunner().invoke(app, ["sandbox", "db", "stats"])
     assert done.exit_code == 2
     assert "hunter2" not in done.output
+
+
+def test_a_database_that_somebody_holds_is_said_in_a_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("X402_AGENT_HOME", str(tmp_path))
+    monkeypatch.setattr(database_module, "_WAIT", 0.05)
+    path = str(tmp_path / "kamiyo.db")
+    books("kamiyo", path).migrate()
+    link = sqlite3.connect(path, isolation_level=None)
+    link.execute("begin immediate")
+    for words in (["cleanup"], ["analytics"], ["reset", "--yes"], ["migrate", "--rollback", "--yes"], ["test"]):
+        done = CliRunner().invoke(app, ["sandbox", "db", *words, "--database", path])
+        assert (done.exit_code, isinstance(done.exception, SystemExit)) == (2, True), words
+        assert f"{path}: database is locked" in done.stderr.replace("\n", ""), done.stderr
+    (tmp_path / "empty.db").touch()
+    link.execute("rollback")
+    link.execute(f"attach '{tmp_path / 'empty.db'}' as other")
+    link.execute("begin exclusive")
+    with pytest.raises(SettingsError, match="locked"):
+        Sandbox(seller="kamiyo", database=str(tmp_path / "empty.db"))
+    link.close()
 
 
 def test_scenarios_belong_to_one_seller():

@@ -84,7 +84,9 @@ class Kamiyo(Seller):
         self.admin_key = secrets.token_urlsafe(32)
         self._sight = sight(ground)
         ground.fuel()
-        self.store = Store(KamiyoBooks(database), ground.now, time.time)
+        books = KamiyoBooks(database)
+        with books.database.spoken():
+            self.store = Store(books, ground.now, time.time)
         self._lock = threading.RLock()
         self._limits = Limiter(ground.now)
         self._native = Native(self._sight, self.store, self.admin_key)

@@ -74,11 +74,11 @@ class Tenants:
         made = self._database.one(
             'insert into "X402Tenant" (id, email, tier, "basePaymentAddress", "monthlyVerificationLimit", "quotaResetDate",'
             ' "enabledChains", "createdAt", "updatedAt") values (?, ?, ?, ?, ?, ?, ?, ?, ?)'
-            " on conflict (email) do nothing returning id",
+            " on conflict do nothing returning id",
             identity, email, tier, payee or None, TIERS[tier].month, _month(now), json.dumps(TIERS[tier].chains), now, now,
         )  # fmt: skip
         if made is None:
-            raise SettingsError("there is a tenant with this address", rule="one tenant for an e-mail address")
+            raise SettingsError("there is a tenant with this address", rule="one tenant for an e-mail address, and for a payment address")
         return identity, self.key(identity, environment)
 
     def key(self, tenant: str, environment: str = "live", scopes: tuple[str, ...] = SCOPES) -> str:
