@@ -94,7 +94,7 @@ class Kamiyo(Seller):
         self._redis: Redis | None = None
         self._asking = Asking(ground, self._sight.chain)
         self._gate = Gate(ground, self.store, self._native, self._asking)
-        self._csrf: dict[str, float] = {}
+        self._csrf = secrets.token_bytes(32)
 
     def close(self) -> None:
         """Close the database."""
@@ -219,12 +219,14 @@ class Kamiyo(Seller):
     # -- CSRF -----------------------------------------------------------------------------------------------------------
 
     def _token(self, quirks: Quirks) -> Answer:
-        token, now = secrets.token_urlsafe(32), self._ground.now()
-        self._csrf = {each: end for each, end in self._csrf.items() if end > now}
-        self._csrf[token] = now + CSRF_LIFE
+        token = self._sealed(f"{self._ground.now() + CSRF_LIFE}.{secrets.token_urlsafe(16)}")
         cookie = f"csrftoken={token}; Path=/; Max-Age={CSRF_LIFE}; SameSite=Strict"
         lines = () if quirks.csrf == "broken" else (("set-cookie", cookie),)
         return json_answer(200, {"csrf_token": token, "expires_in": CSRF_LIFE}, *lines)
+
+    def _sealed(self, word: str) -> str:
+        """A word that only we could have given out: nothing is kept of it, however many are asked for."""
+        return f"{word}.{hmac.new(self._csrf, word.encode(), 'sha256').hexdigest()}"
 
     def _forged(self, request: Request, quirks: Quirks) -> Answer | None:
         """A POST without token and cookie, where this scenario wants them."""
@@ -233,7 +235,9 @@ class Kamiyo(Seller):
         token = request.headers.get("x-csrf-token", "")
         cookies = [each.strip().partition("=") for each in request.headers.get("cookie", "").split(";")]
         cookie = next((value for name, _, value in cookies if name == "csrftoken"), "")
-        known = self._csrf.get(token, 0) > self._ground.now()
+        word = token.rpartition(".")[0]
+        end = word.partition(".")[0]
+        known = hmac.compare_digest(self._sealed(word).encode(), token.encode()) and int(end) > self._ground.now()
         if known and hmac.compare_digest(cookie.encode(), token.encode()):
             return None
         return json_answer(403, {"error": "csrf_token_invalid", "detail": "CSRF token missing or invalid"})
