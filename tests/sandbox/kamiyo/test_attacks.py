@@ -180,6 +180,15 @@ def test_one_payment_address_is_one_tenants(till):
     assert answers == [201, 400]
 
 
+@pytest.mark.parametrize("chain", ["evm", "solana"])
+def test_a_tenant_without_a_real_address_cannot_stop_the_service_for_all(till_on, chain):
+    till = till_on(chain=chain)
+    answers = [till.http.post(f"{ROOT}/admin/create-tenant", json={"email": "x@b.test", "payment_address": address},
+                              headers={"x-admin-key": till.box.seller.admin_key}).status_code
+               for address in ("0x12", "1" * 31, "O" * 44, "0x" + "ab" * 20 + "\n", till.box.facilitator_address)]  # fmt: skip
+    assert answers == [400, 400, 400, 400, 201]
+
+
 def test_what_one_tenant_asked_is_remembered_for_it_alone_and_only_when_it_was_decided(till):
     tx, tenants = till.pay(blocks=0), till.box.seller.saas.tenants
     keys = [tenants.create(f"{name}@b.test")[1] for name in "xy"]

@@ -275,6 +275,8 @@ class Saas:
             raise Rejected(400, "MISSING_FIELDS", "Missing required fields")
         if not all(isinstance(each, str) and len(each) < 255 and each.isprintable() for each in fields):
             raise Rejected(400, "INVALID_PARAMETER", "fields are short texts")
+        if fields[3] and not self._sight.payable(fields[3]):
+            raise Rejected(400, "INVALID_PARAMETER", "payment_address is none of this chain")
         try:
             tenant, key = self.tenants.create(*fields)
         except SettingsError as why:

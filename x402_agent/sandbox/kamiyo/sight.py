@@ -26,6 +26,7 @@ MICRO = 1_000_000
 MAX_AGE = 7  # days
 _TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}").fullmatch
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}").fullmatch
 _SIGNATURE = re.compile(r"[1-9A-HJ-NP-Za-km-z]{64,90}").fullmatch
 
 
@@ -91,6 +92,10 @@ class Sight(ABC):
         return seen
 
     @abstractmethod
+    def payable(self, address: str) -> bool:
+        """Whether an address is one that somebody can be paid at."""
+
+    @abstractmethod
     def _read(self, tx: str, quirks: Quirks, payee: str) -> Seen:
         """The payment in a transaction whose id is spelt right, however deep it is; raises Unpaid."""
 
@@ -108,6 +113,9 @@ class _Evm(Sight):
         if not _HASH(tx):
             raise Unpaid("Transaction not found on chain")
         return tx.lower()
+
+    def payable(self, address: str) -> bool:
+        return _ADDRESS(address) is not None
 
     def _read(self, tx: str, quirks: Quirks, payee: str) -> Seen:
         receipt = self.call("eth_getTransactionReceipt", tx)
@@ -142,6 +150,12 @@ class _Solana(Sight):
         if not _SIGNATURE(tx):
             raise Unpaid("Transaction not found on chain")
         return tx
+
+    def payable(self, address: str) -> bool:
+        try:
+            return bool(self._ground.account(address))
+        except ValueError:
+            return False
 
     def _read(self, tx: str, quirks: Quirks, payee: str) -> Seen:
         try:
