@@ -59,7 +59,7 @@ class Dialect(Protocol):
 
     One that sells Credentials gives them with `Presented` (known before the paid leg) or `Claim` (from its answer). It
     may have `left(reply, credential) -> int | None`: how many uses an answer says are left; it never raises. And
-    `agrees(offer, ask) -> Steps[None]`: what the seller must be asked before money is held; raises NoAcceptableOffer.
+    `agrees(challenge, ask) -> Steps[Challenge]`: the challenge as the seller's own pages have it, asked before calls (QUOTA) are chosen.
     """
 
     name: str
@@ -91,6 +91,9 @@ class Kit(Protocol):
 
     def read(self, reply: Reply, ask: model.Ask) -> model.Challenge | None:
         """Ask each dialect in its order of trust; None when nobody understands."""
+
+    def agreed(self, ask: model.Ask, challenge: model.Challenge) -> Steps[model.Challenge]:
+        """The challenge, where calls would be bought as their seller's own pages have it."""
 
     def choose(self, ask: model.Ask, challenge: model.Challenge) -> tuple[model.Offer, tuple[model.Limit, ...]]:
         """The cheapest offer that policy allows; raises PolicyDenied, NoAcceptableOffer, NotReplayable."""
@@ -145,6 +148,7 @@ def prove(ask: model.Ask, challenge: model.Challenge, kit: Kit) -> Steps[tuple[m
         if hold is None and waited and whole:
             return None
         if hold is None:
+            challenge = (yield from kit.agreed(ask, challenge)) if whole else challenge
             offer, limits = kit.choose(ask, challenge)
             try:
                 anchor = yield from kit.anchor(offer)

@@ -25,6 +25,7 @@ class Shop:
         self.expires = "2099-01-01T00:00:00"
         self.lock = threading.Lock()
         seller.serves("/x402/supported-chains", self.chains)
+        seller.serves("/x402/pricing", lambda hit: self.json({"pricing_tiers": {"pay_per_use": {"requests_per_dollar": float(self.rate)}}}))
         seller.serves("/x402/verify-payment", self.verify)
         for path in ("/exploits", "/protocols/risk-score"):
             seller.serves(path, self.door)

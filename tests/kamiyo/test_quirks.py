@@ -53,7 +53,7 @@ def bought(scenario, expect):
 @pytest.mark.parametrize("scenario", NAMES)
 def test_calls_are_bought_once(scenario):
     said, moved, rows, counted = bought(scenario, 200)
-    most = 2 if scenario == "quota_small" else 1  # one call for the price of two hundred: it is used up, and the next is bought
+    most = 2 if scenario == "quota_below_what_is_said" else 1  # two calls for the price of two hundred: they are used up, and the next are bought
     assert moved <= most * CALLS and counted >= moved
     assert len([row for row in rows if row.amount == CALLS]) == moved // CALLS
     assert (200 in said) == (scenario not in SILENT), said

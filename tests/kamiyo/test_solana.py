@@ -87,7 +87,7 @@ def test_no_scenario_takes_more_than_was_bought(opened, scenario):
     rows = payer.ledger.payments()
     moved = payer.box.balance(payer.box.pay_to) - before
     assert moved == sum(row.amount for row in rows if row.state not in ("RELEASED", "DEAD")), (said, rows)
-    assert len(rows) <= 1 + (scenario == "quota_small") and moved <= CALLS * (1 + (scenario == "quota_small")), said
+    assert len(rows) <= 1 + (scenario == "quota_below_what_is_said") and moved <= CALLS * (1 + (scenario == "quota_below_what_is_said")), said
     assert payer.ledger.verify() == []
 
 

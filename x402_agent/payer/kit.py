@@ -91,7 +91,7 @@ class _Blocking:
 class Kit:
     """One conversation's view of the rooms (flow.Kit), and who performs its steps."""
 
-    __slots__ = ("ask", "asked", "asks", "payer", "paying", "prepaid", "rules", "sent", "signed", "stale", "standing")
+    __slots__ = ("ask", "asked", "asks", "consulted", "payer", "paying", "prepaid", "rules", "sent", "signed", "stale", "standing")
 
     def __init__(self, payer: Payer, ask: Ask, task: Task | None = None) -> None:
         self.payer = payer
@@ -105,7 +105,7 @@ class Kit:
         self.rules = payer.policy  # by which the offer was judged
         self.paying: Paying  # for whom the offer was judged
         self.asked = 0.0  # when the seller said what it asks, in this conversation
-        self.prepaid = self.stale = False
+        self.prepaid = self.stale = self.consulted = False
 
     def conversation(self) -> Steps[Reply]:
         """What the driver is to perform."""
@@ -146,6 +146,17 @@ class Kit:
             if challenge is not None:
                 return None if challenge.untouched else challenge
         return None
+
+    def agreed(self, ask: Ask, challenge: Challenge) -> Steps[Challenge]:
+        if self.consulted or not self.asked or not self.buys(ask, challenge):  # not asked: a signer talks to no stranger's host
+            return challenge
+        self.consulted = True
+        agrees = getattr(self.dialect(challenge.dialect), "agrees", None)
+        return (yield from agrees(challenge, ask)) if agrees else challenge
+
+    def buys(self, ask: Ask, challenge: Challenge) -> bool:
+        """Whether calls of a whole origin would be chosen."""
+        return getattr(ask.offer or self.judge(ask, challenge).offer, "flow", "") == QUOTA
 
     def choose(self, ask: Ask, challenge: Challenge) -> tuple[Offer, tuple[Limit, ...]]:
         if ask.paid:
@@ -188,9 +199,6 @@ class Kit:
                     f"{self.ask.host} asks {offer.money}, and {self.paying.address(offer)} has only {Money(have, offer.asset).text}",
                     rule=f"balance on chain; {payer.policy.place('know_balance')}", hint="x402-agent wallet fund",
                 )  # fmt: skip
-        agrees = getattr(self.dialect(offer.dialect), "agrees", None)
-        if offer.flow == QUOTA and agrees and self.asked:  # by whoever talks with the seller: a signer asks no stranger's host
-            yield from agrees(offer, self.ask)
         return (yield from payer.chains[namespace].prepare(offer, self.paying.address(offer), node, payer.policy.chains))
 
     def fate(self, hold: HeldBudget) -> Steps[str]:
@@ -364,6 +372,7 @@ class QuoteKit(Kit):
         reply: Reply = yield Send()
         if reply.status == 402 and (challenge := self.read(reply, self.ask)) is not None:
             yield from self.payer.balances.ask(challenge.offers, Paying(self.payer, self.ask).wallet)
+            challenge = yield from self.agreed(self.ask, challenge)
             self.found.append(self._quote(challenge))
         return reply
 

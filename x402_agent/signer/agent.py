@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NoAcceptableOffer, PaymentError, SettingsError
 from ..flow import FREES, PAYS_FIRST
-from ..model import CALL, NO_ANCHOR, Ask, Cap, Limit
+from ..model import CALL, NO_ANCHOR, QUOTA, Ask, Cap, Limit
 from ..payer import Payer
 from ..payer.kit import Kit, Quote
 from ..policy import Policy, locked, micros
 from ..recovery import Resumed
 from ..recovery.again import ONLY_THERE, Again, handed, shown
 from ..secret import Secret
-from ..steps import Approve, Aside, Broadcast, Call, Commit, Find, Hold, Sign
+from ..steps import Approve, Aside, Broadcast, Call, Commit, Find, Hold, Send, Sign
 from ..tasks import Confines, Task, refusal
 from ..vault.keeping import Bare
 from ..wallet import Wallet
@@ -69,6 +69,11 @@ class AgentKit(Kit):
             listed = "".join(f"\n    - {reason}" for reason in challenge.passed_over[:10])
             raise NoAcceptableOffer(f"none of {ask.host}'s offers can be paid from here{listed}", rule="the closed table")
         return challenge.offers[0], ()
+
+    def buys(self, ask: Ask, challenge: Challenge) -> bool:
+        """Whether the service may choose calls of a whole origin: several are expected, or nothing else is sold."""
+        flows = {offer.flow for offer in challenge.offers} if ask.offer is None else {ask.offer.flow}
+        return flows == {QUOTA} or (QUOTA in flows and ask.expect > 1)
 
     def anchor(self, offer: Offer) -> Steps[Anchor]:
         """The service asks the chain, if anybody must."""
@@ -137,11 +142,12 @@ class _QuoteKit(AgentKit):
         super().__init__(payer, ask)
         self.found = found
 
-    def read(self, reply: Reply, ask: Ask) -> Challenge | None:
-        challenge = super().read(reply, ask)
-        if challenge is not None:
-            self.found.append(self.payer.desk.quote(ask, challenge))
-        return None
+    def conversation(self) -> Steps[Reply]:
+        reply: Reply = yield Send()
+        if reply.status == 402 and (challenge := self.read(reply, self.ask)) is not None:
+            challenge = yield from self.agreed(self.ask, challenge)
+            self.found.append(self.payer.desk.quote(self.ask, challenge))
+        return reply
 
 
 class _AgentAgain(Again, AgentKit):

@@ -138,6 +138,13 @@ def test_quota_huge(till):
 
 @quirk
 def test_quota_small(till):
+    assert till.http.get("/x402/pricing").json()["pricing_tiers"]["pay_per_use"]["requests_per_dollar"] == 10
+    assert till.token(till.verify(till.pay())["payment_id"])["requests_remaining"] == 1
+
+
+@quirk
+def test_quota_below_what_is_said(till):
+    assert till.http.get("/x402/pricing").json()["pricing_tiers"]["pay_per_use"]["requests_per_dollar"] == 1_000
     assert till.token(till.verify(till.pay())["payment_id"])["requests_remaining"] == 1
 
 

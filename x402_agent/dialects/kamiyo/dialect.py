@@ -38,11 +38,11 @@ class Kamiyo:
             return None
         return challenge(found, ask)
 
-    def agrees(self, offer: Offer, ask: Ask) -> Steps[None]:
-        """Before anything is held for calls on chain: the seller's own page of minimum and addresses must not say otherwise."""
-        from .native import agrees
+    def agrees(self, challenge: Challenge, ask: Ask) -> Steps[Challenge]:
+        """Before calls on chain are chosen: the least, the payee and how many a dollar buys, by the seller's own pages."""
+        from .pages import agrees
 
-        return agrees(offer, ask)
+        return agrees(challenge, ask)
 
     def present(self, hold: Hold, proof: Proof) -> Steps[Presented]:
         """X-PAYMENT; after a transfer of ours the token that it bought, or its id."""

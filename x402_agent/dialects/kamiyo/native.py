@@ -10,31 +10,28 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ChallengeInvalid, NoAcceptableOffer
+from ...errors import ChallengeInvalid
 from ...model import Credential
 from ...secret import Secret, Veiled
 from ...steps import Fetch, Fetched, Look, Presented, Sleep, Use
 from .. import strict
-from ..x402.passed import Passed
-from .shapes import LIFE, usdc
+from .shapes import LIFE, most, same
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ...model import Ask, Hold, Offer, Proof
+    from ...model import Hold, Proof
     from ...steps import Steps
 
-__all__ = ["agrees", "present"]
+__all__ = ["present"]
 
 TOKEN = "x-payment-token"
 PAUSE = 12.5  # seconds between two questions: five a minute are answered
 TRIES = 6
 BLOCK = {"ethereum": 12.0, "solana": 0.4, "solana-devnet": 0.4}  # seconds; others take two
 LONGEST = 30.0  # seconds that a seller may ask us to wait
-MOST = 10**9  # calls that anybody is believed to have sold
 LEAST = 3_600  # seconds: an end sooner than that is not believed, since a dead token would be a reason to pay again
 LATEST = 30 * 86_400
 _TOKEN = re.compile(r"[A-Za-z0-9_.~+/=-]{8,512}").fullmatch
@@ -42,33 +39,6 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 _COOKIE = re.compile(r"(?:^|[;,\s])csrftoken=([A-Za-z0-9_.~+/=-]{1,512})").search
 _DEPTH = re.compile(r"Insufficient confirmations: ([0-9]{1,4})/([0-9]{1,4})").match
 _WAITS = ("Insufficient confirmations", "Transaction not found")
-
-
-def agrees(offer: Offer, ask: Ask) -> Steps[None]:
-    """The seller's own page of what it takes on chain: raises NoAcceptableOffer where that is more, another recipient, or not this chain.
-
-    A seller without such a page is taken by its 402.
-    """
-    got: Fetched = yield Fetch("GET", f"{ask.origin}/x402/supported-chains", theirs=True)
-    if got.status != 200:
-        return
-    try:
-        found = strict.parse(got.content)
-        least = usdc(found.raw["min_payment_amount"]) if "min_payment_amount" in found.raw else 0
-    except (ChallengeInvalid, Passed):
-        return
-    chain = offer.wire[1]
-    chains, addresses = found.fields.get("supported_chains"), found.fields.get("payment_addresses")
-    named = addresses.get(chain, offer.pay_to) if isinstance(addresses, dict) else offer.pay_to
-    if isinstance(chains, list) and chain not in chains:
-        raise NoAcceptableOffer(f"{ask.host} takes nothing on {chain}, by its own page", rule="/x402/supported-chains")
-    if not isinstance(named, str) or not _same(named, offer.pay_to):
-        raise NoAcceptableOffer(f"{ask.host} names one recipient in its 402 and another on its own page", rule="one recipient (R3)")
-    if least > offer.amount:
-        raise NoAcceptableOffer(
-            f"{ask.host} takes at least {Decimal(least) / 1_000_000:f} USDC on chain, and {offer.money} would be lost",
-            rule="/x402/supported-chains", hint="payer.task(…, expect_calls=…): as many calls as that buys",
-        )  # fmt: skip
 
 
 def present(hold: Hold, proof: Proof) -> Steps[Presented]:
@@ -81,15 +51,10 @@ def present(hold: Hold, proof: Proof) -> Steps[Presented]:
     number = yield from _verified(desk, proof.payload["transaction"], chain)
     bought = None if number is None else (yield from _token(desk, number, hold))
     if bought is None:
-        left = Credential("", "/", shown, uses_left=offer.amount // 1_000 - 1, expires=float(hold.terms.valid_after + LIFE))
+        left = Credential("", "/", shown, uses_left=most(offer) - 1, expires=float(hold.terms.valid_after + LIFE))
         return Presented(Veiled(shown), good=left)
     headers = Veiled({**shown, **bought.headers})
     return Presented(headers, bought if bought.uses_left is None or bought.uses_left > 0 else None)
-
-
-def _same(one: str, other: str) -> bool:
-    """Whether two addresses or ids are one: in hex, which starts with 0x, letters are digits; in base58 each is its own."""
-    return one.lower() == other.lower() if other.startswith("0x") else one == other
 
 
 def _kept(hold: Hold) -> Steps[Secret | None]:
@@ -150,7 +115,7 @@ def _verified(desk: _Desk, transaction: str, chain: str) -> Steps[str | None]:
     for left in range(TRIES, 0, -1):
         got = yield from desk.post("/x402/verify-payment", body)
         fields = _fields(got)
-        ours = _same(str(fields.get("tx_hash", transaction)), transaction)
+        ours = same(str(fields.get("tx_hash", transaction)), transaction)
         if fields.get("is_valid") is True:
             number = fields.get("payment_id")
             text = str(number) if type(number) is int or isinstance(number, str) else ""
@@ -192,7 +157,8 @@ def _token(desk: _Desk, number: str, hold: Hold) -> Steps[Credential | None]:
     if not isinstance(value, str) or not _TOKEN(value) or str(of) != number:
         return None
     calls = fields.get("requests_remaining")
-    calls = min(calls, MOST) if type(calls) is int and calls >= 0 else hold.offer.amount // 1_000
+    sold = most(hold.offer)
+    calls = min(calls, sold) if type(calls) is int and calls >= 0 else sold
     since = hold.terms.valid_after
     return Credential("", "/", {TOKEN: value}, uses_left=max(0, calls - 1), expires=float(_ends(fields.get("expires_at"), since)))
 

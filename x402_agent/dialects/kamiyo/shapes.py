@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from ...model import Ask, Asset
 
-__all__ = ["CALL", "LIFE", "MINIMUM", "NAME", "challenge", "usdc"]
+__all__ = ["CALL", "LIFE", "MINIMUM", "NAME", "challenge", "described", "most", "same", "usdc"]
 
 NAME = "kamiyo"
 MINIMUM = 100_000  # atomic units: less than 0.10 on chain is kept and buys nothing
-CALL = 1_000  # atomic units of one call: a thousand for a dollar
+CALL = 1_000  # atomic units of one call where nobody has asked yet: a thousand for a dollar, as published servers are set by default
 LIFE = 86_400  # seconds that calls bought on chain live
 MAX_OPTIONS = 8
 MAX_CHAINS = 16
@@ -149,13 +149,28 @@ def _calls(name: str, pay_to: object, price: int, ask: Ask) -> list[Offer]:
         raise broken(f"{show(pay_to)} is not an address (R2)")
     least = max(MINIMUM, price)
     details = ITSELF if asset.network.namespace == "solana" else ""
-    alone = f"{Decimal(price) / 1_000_000:f} USDC" if price else "unpriced"
     return [
         Offer(dialect=NAME, scheme="transfer", method="transfer", flow=QUOTA, asset=asset, amount=amount, pay_to=pay_to, lifetime=LIFE,
-              resource=ask.url, description=f"about {amount // CALL} calls within a day, paid on chain (one alone: {alone})",
-              wire=("native", name), details=details, serves=amount // CALL)
+              resource=ask.url, description=described(amount // CALL, price), wire=("native", name, str(price)), details=details,
+              serves=amount // CALL)
         for amount in dict.fromkeys((max(least, CALL * ask.expect), least))
     ]  # fmt: skip
+
+
+def described(calls: int, price: int) -> str:
+    """What an offer of calls says of itself; `price` of one alone, in atomic units, 0 where nobody says."""
+    alone = f"{Decimal(price) / 1_000_000:f} USDC" if price else "unpriced"
+    return f"about {calls} calls within a day, paid on chain (one alone: {alone})"
+
+
+def most(offer: Offer) -> int:
+    """As many calls as an offer is believed to have bought, whatever is said later: those that were advertised, else a thousand a dollar."""
+    return int(offer.wire[3]) if len(offer.wire) > 3 else offer.amount // CALL
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two addresses or ids are one: in hex, which starts with 0x, letters are digits; in base58 each is its own."""
+    return one.lower() == other.lower() if other.startswith("0x") else one == other
 
 
 def _usdc(network: str) -> Asset | None:

@@ -108,10 +108,11 @@ class Asking:
 
     def pricing(self, routes: Mapping[str, Route], quirks: Quirks) -> dict[str, Any]:
         """GET /x402/pricing."""
-        tiers = [{"amount_usdc": dollars, "requests": int(dollars * quirks.quota)} for dollars in (0.1, 1.0, 10.0)]
+        use = {"price_per_call": 0.001, "min_payment": quirks.minimum / MICRO, "requests_per_dollar": float(quirks.said or quirks.quota),
+               "supported_chains": [self._chain], "token_expiry_hours": quirks.life // 3600}  # fmt: skip
         priced = {path: each.price / MICRO for path, each in routes.items() if each.price}
-        methods = ["x402", "onchain", "token"]
-        return {"pricing_tiers": tiers, "endpoint_specific_pricing": priced, "payment_methods": methods,
+        methods = [{"type": "onchain"}, {"type": "token"}]
+        return {"pricing_tiers": {"pay_per_use": use}, "endpoint_specific_pricing": priced, "payment_methods": methods,
                 "payment_addresses": {self._chain: self.pay_to(quirks, at=True)}}  # fmt: skip
 
 

@@ -21,7 +21,7 @@ class Quirks(Scene):
     The 402: `shape` is one of SHAPES; `domain` another token name than the true one, `strangers` adds entries for
     networks where the payee is nobody, `checksum` breaks the payee's, `bare` leaves the domain out of /.well-known/x402,
     `flips` names another payee in every second 402.
-    Money: `minimum` is advertised, `demanded` is what verification asks (0: the minimum), `quota` requests per dollar, `life` of a payment.
+    Money: `minimum` is advertised, `demanded` is what verification asks (0: the minimum), `quota` requests per dollar, of which it says `said` (0: the truth), `life` of a payment.
     Verification: `confirmations` (0: the chain's own), `stuck` counts none ever, `blind` finds no payment,
     `broken` answers valid ones with 500, `anything` takes any successful transaction, `token_account` knows only
     transfers to the advertised address itself (Solana), `anyone` lets who knows hash or id use a payment, `careless` ignores expected_amount.
@@ -43,6 +43,7 @@ class Quirks(Scene):
     minimum: int = 100_000
     demanded: int = 0
     quota: int = 1_000
+    said: int = 0
     life: int = 86_400
     confirmations: int = 0
     stuck: bool = False
@@ -74,7 +75,7 @@ class Quirks(Scene):
     def __post_init__(self) -> None:
         Scene.__post_init__(self)  # `super()` finds nobody in a class with slots
         self.bound(
-            minimum=(1, 10**12), demanded=(0, 10**12), quota=(1, 10**12), life=(1, 10**10), confirmations=(0, 10_000),
+            minimum=(1, 10**12), demanded=(0, 10**12), quota=(1, 10**12), said=(0, 10**12), life=(1, 10**10), confirmations=(0, 10_000),
             status=(400, 599), times=(0, 1_000_000), saas_quota=(-1, 10**9), saas_error=(0, 599),
         )  # fmt: skip
         for name, known in (("shape", SHAPES), ("after", AFTER), ("csrf", CSRF)):
