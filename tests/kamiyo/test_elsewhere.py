@@ -6,9 +6,11 @@ import json
 import os
 import tempfile
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from x402_agent import Payer, Settings
@@ -18,23 +20,47 @@ from x402_agent.signer import AgentPayer, Service
 from x402_agent.steps import Fetch
 
 
-def test_an_agent_of_a_signer_buys_calls_once(payer, shop):
+@contextmanager
+def agent_of(payer):
+    """An agent whose key, policy and ledger are this payer's, behind a socket."""
     with tempfile.TemporaryDirectory(prefix="x402-") as folder:  # a socket's path is short
         path = Path(folder) / "s.sock"
         service = Service(payer, path, {os.getuid(): "research"})
         thread = threading.Thread(target=service.serve)
         thread.start()
         try:
-            with AgentPayer(replace(Settings.load(), signer=path)) as agent, agent.client() as http:
-                assert [http.get(shop.url(each)).content for each in ("/exploits", "/exploits", "/protocols/risk-score")] == [b"goods"] * 3
-                shop.tokens.clear()
-                assert http.get(shop.url()).content == b"goods"
+            with AgentPayer(replace(Settings.load(), signer=path)) as agent:
+                yield agent
         finally:
             service.stop()
             thread.join(20)
     payer.ledger.flush()
+
+
+def test_an_agent_of_a_signer_buys_calls_once(payer, shop):
+    with agent_of(payer) as agent, agent.client() as http:
+        assert [http.get(shop.url(each)).content for each in ("/exploits", "/exploits", "/protocols/risk-score")] == [b"goods"] * 3
+        shop.tokens.clear()
+        assert http.get(shop.url()).content == b"goods"
     assert payer.box.balance(payer.box.pay_to) == 100_000 and len(payer.ledger.payments()) == 1
     assert [each.agent for each in payer.ledger.tokens()] == ["research"] and shop.asked == ["verify", "token"] * 2
+
+
+@pytest.mark.parametrize(("rate", "way", "amount"), [(1000, "token", 200_000), (20, "x-payment", 10_000)])
+def test_an_agents_calls_are_chosen_by_what_the_sellers_pages_say(payer, gateway, rate, way, amount):
+    payer.policy, gateway.rate = replace(payer.policy, per_call=1_000_000), rate
+    with agent_of(payer) as agent, agent.task("watch", expect_calls=200), agent.client() as http:
+        assert agent.quote(gateway.url()).chosen.amount == amount
+        assert http.get(gateway.url()).content == b"goods"
+    assert gateway.opened == [way] and [row.amount for row in payer.ledger.payments()] == [amount]
+
+
+def test_an_agent_asks_no_page_for_one_call(payer, gateway):
+    asked = []
+    gateway.seller.serves("/x402/pricing", lambda hit: asked.append(hit) or gateway.json({}))
+    with agent_of(payer) as agent, agent.client() as http:
+        assert http.get(gateway.url()).content == b"goods"
+    assert asked == [] and gateway.opened == ["x-payment"]
 
 
 def test_get_twice_and_why(tmp_path, monkeypatch):

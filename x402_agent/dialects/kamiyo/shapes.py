@@ -165,7 +165,8 @@ def described(calls: int, price: int) -> str:
 
 def most(offer: Offer) -> int:
     """As many calls as an offer is believed to have bought, whatever is said later: those that were advertised, else a thousand a dollar."""
-    return int(offer.wire[3]) if len(offer.wire) > 3 else offer.amount // CALL
+    said = offer.wire[3] if len(offer.wire) > 3 else ""
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 16 else offer.amount // CALL
 
 
 def same(one: str, other: str) -> bool:
