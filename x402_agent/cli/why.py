@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import Money, Settings, assets
+from ..ledger.states import means
 from ..model import FOREVER
 from ..secret import Env, plain
 from .common import Json, as_json, errors, found, link, row
@@ -24,31 +25,6 @@ _NEXT = {
     "spent": "x402-agent log --host {host}",
     "released": "repeat the call: nothing was paid",
 }
-_MEANS = {
-    "RESERVED": "its budget is set aside; nothing is signed",
-    "BUILT": "a transaction is signed and written down; nothing was broadcast",
-    "INFLIGHT": "it is under way, or its process ended: the proof may have left",
-    "UNKNOWN": "the proof left and no good answer came; it may still settle, and stays counted",
-    "SEEN": "broadcast, and taken by a node; it waits for a block, and only the same bytes go out again",
-    "MINED": "in a block that is not deep enough yet; the seller has not been shown it",
-    "PROVING": "paid on the chain, its transaction shown to the seller, and the goods have not come: only the same one is ever shown again",
-    "CLAIMED": "claimed: the seller says that it is paid, and what was bought came",
-    "CONFIRMED": "confirmed: it is on the chain",
-    "PAID_UNDELIVERED": "undelivered: paid by the seller's own word, and what was bought did not come whole",
-    "REVERTED": "it failed on the chain for good; its fee stays counted",
-    "DEAD": "the chain can never settle it any more; nothing is counted",
-    "RELEASED": "nothing left this machine; nothing is counted",
-    "QUARANTINE": "its row could not be trusted; it stays counted until a person decides",
-}
-
-
-def _means(one: Payment) -> str:
-    """Where a payment stands, in a sentence."""
-    if one.state == "CONFIRMED" and not one.delivered:
-        return f"{_MEANS[one.state]}, and what was bought did not come: undelivered"
-    return _MEANS[one.state]
-
-
 def _shared(ledger: SqliteLedger, one: Payment) -> str:
     """That a seller named this transaction before, or ""."""
     others = ledger.namesakes(one)
@@ -69,15 +45,15 @@ def run(
             asks = "while `sandbox up` runs it asks the sandbox's chain" if ledger.sandbox else "with X402_AGENT_NODES set it asks the chain"
             hint = f"x402-agent resume {one.payment_id[:8]}   ({asks})"
         checked = _checked(one) if check else ""
-        means, shared, opens = _means(one), _shared(ledger, one), bought_by(ledger, one.payment_id)
+        meaning, shared, opens = means(one.state, delivered=one.delivered), _shared(ledger, one), bought_by(ledger, one.payment_id)
         if json:
             refunds = [{"transaction": each.transaction, "amount": str(each.amount)} for each in ledger.refunds(one.payment_id)]
             moves = [{"at": e.at, "from": e.from_state, "to": e.state, **e.data} for e in events]
-            as_json({**row(one, sandbox=ledger.sandbox), "means": means, "for": one.description, "check": checked, "shared": shared, "opens": [_opens(each) for each in opens], "events": moves, "refunds": refunds, "try": hint})
+            as_json({**row(one, sandbox=ledger.sandbox), "means": meaning, "for": one.description, "check": checked, "shared": shared, "opens": [_opens(each) for each in opens], "events": moves, "refunds": refunds, "try": hint})
             return
         label = ", sandbox" if ledger.sandbox else ""
         print(f"{one.payment_id}  {one.outcome} ({one.state})  {str(one.money)[:-1]}{label})")
-        print(f"  that is    {means}")
+        print(f"  that is    {meaning}")
         print(f"  asked      {one.method} {one.url}")
         if one.description:
             print(f"  for        {plain(one.description)}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..model import Outcome
 
-__all__ = ["COUNTED", "FREED", "IN_DOUBT", "MOVES", "NO_GOODS", "NO_PROOF", "ON_CHAIN", "SPENT", "STATES", "STILL", "UNDER_WAY", "UNSENT", "came", "is_open", "legal", "listed", "outcome"]
+__all__ = ["COUNTED", "FREED", "IN_DOUBT", "MEANS", "MOVES", "NO_GOODS", "NO_PROOF", "ON_CHAIN", "SPENT", "STATES", "STILL", "UNDER_WAY", "UNSENT", "came", "is_open", "legal", "listed", "means", "outcome"]
 
 MOVES: dict[str, frozenset[str]] = {
     "": frozenset({"RESERVED", "BUILT", "INFLIGHT"}),
@@ -48,6 +48,23 @@ NO_PROOF = "-"  # in place of a proof's digest: a person ended its quarantine, a
 STILL = 3600  # seconds that a proof of ours lives at most
 _OPEN = UNSENT | IN_DOUBT | {"PAID_UNDELIVERED"}
 
+MEANS = {
+    "RESERVED": "its budget is set aside; nothing is signed",
+    "BUILT": "a transaction is signed and written down; nothing was broadcast",
+    "INFLIGHT": "it is under way, or its process ended: the proof may have left",
+    "UNKNOWN": "the proof left and no good answer came; it may still settle, and stays counted",
+    "SEEN": "broadcast, and taken by a node; it waits for a block, and only the same bytes go out again",
+    "MINED": "in a block that is not deep enough yet; the seller has not been shown it",
+    "PROVING": "paid on the chain, its transaction shown to the seller, and the goods have not come: only the same one is ever shown again",
+    "CLAIMED": "claimed: the seller says that it is paid, and what was bought came",
+    "CONFIRMED": "confirmed: it is on the chain",
+    "PAID_UNDELIVERED": "undelivered: paid by the seller's own word, and what was bought did not come whole",
+    "REVERTED": "it failed on the chain for good; its fee stays counted",
+    "DEAD": "the chain can never settle it any more; nothing is counted",
+    "RELEASED": "nothing left this machine; nothing is counted",
+    "QUARANTINE": "its row could not be trusted; it stays counted until a person decides",
+}
+
 
 def listed(states: Iterable[str]) -> str:
     """States as SQL has a list of texts: `('DEAD', 'RELEASED')`."""
@@ -78,3 +95,10 @@ def outcome(state: str, *, refused: bool) -> Outcome:
     if state in FREED or state == "REVERTED":
         return "released"
     return "refused" if state == "UNKNOWN" and refused else "in_doubt"
+
+
+def means(state: str, *, delivered: bool) -> str:
+    """Where a payment stands, in a sentence."""
+    if state == "CONFIRMED" and not delivered:
+        return f"{MEANS[state]}, and what was bought did not come: undelivered"
+    return MEANS[state]

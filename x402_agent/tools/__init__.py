@@ -1,17 +1,20 @@
-"""Verbs for agents: quote, buy, fetch, spending. What a model may say is hostile, and so is what a seller wrote.
+"""Verbs for agents: quote, buy, fetch, spending, why, balance, resume. What a model says is hostile, and so is what a seller wrote.
 
-`tools` are the verbs, `purchases` their identity, `offers` what a quote may buy, `web` the one way out, `shelf` what was bought,
+`tools` are the verbs (`portal`: without a loop), `wanted` what they take and `results` what they answer, `quoting` and `purchases` how the
+first three are done, `offers` what may be bought, `consent` who says yes to it, `web` the one way out, `shelf` what was bought,
 `fence` and `told` what a model reads of it, `books` what it may know of money. The MCP server, the command line and the adapters of
 frameworks call this and nothing else.
 """
 
 from __future__ import annotations
 
+from ..approvals import asking
+from .consent import Yes
 from .fence import Fenced, fence
 from .offers import Offered
 from .results import Account, Amount, Bought, Handle, Holdings, Payment, Problem, Quoted, Room, Settled, Spending, Why
 from .shelf import Kept, Shelf
-from .tools import Tools
+from .tools import Tools, Verbs
 
 __all__ = [
     "Account",
@@ -30,6 +33,9 @@ __all__ = [
     "Shelf",
     "Spending",
     "Tools",
+    "Verbs",
     "Why",
+    "Yes",
+    "asking",
     "fence",
 ]

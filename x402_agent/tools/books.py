@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 
-from ..errors import SettingsError
-from ..ledger.states import UNDER_WAY
+from .. import assets
+from ..errors import LedgerError, PaymentError, SettingsError
+from ..ledger.states import UNDER_WAY, UNSENT, is_open, means
+from ..model import Money
 from ..policy import dollars
+from ..transport.fetch import drive_async
 from . import told
-from .results import Payment, Room, Spending
+from .fence import fence
+from .results import Account, Holdings, Payment, Room, Settled, Spending, Why
 
 if TYPE_CHECKING:
     from ..ledger import Payment as Row
+    from ..model import Network
+    from ..payer import Payer
     from .purchases import Purchases
 
-__all__ = ["own", "spending"]
+__all__ = ["balance", "own", "resume", "spending", "why"]
 
 PERIODS = ("today", "month", "all")
 _MANY = 10_000
 LAST = 10
+PATIENCE = 60.0  # seconds after which no further payment is begun with
+_NEXT = {
+    "in_doubt": "resume, or the same call again: the same proof is shown, nothing is paid twice",
+    "refused": "resume: the money stays counted until the chain shows that it cannot move",
+    "spent": "nothing to do; within ten minutes the same call gives what was bought",
+    "released": "nothing is counted; the same call may be made again",
+}
 
 
 async def spending(made: Purchases, period: str) -> Spending:
@@ -49,11 +63,14 @@ def _spending(made: Purchases, period: str) -> Spending:
                     _rooms(made), tuple(_line(each, made) for each in rows[:LAST]))  # fmt: skip
 
 
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
 def _line(one: Row, made: Purchases) -> Payment:
-    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(one.created_at))
     money = told.amount(one.money, sandbox=made.payer.sandboxed) if one.money else None
     word = "under way" if one.state in UNDER_WAY else one.outcome
-    return Payment(one.payment_id, at, word, f"{money.amount} {money.asset}" if money else "", told.bare(one.host))
+    return Payment(one.payment_id, _clock(one.created_at), word, f"{money.amount} {money.asset}" if money else "", told.bare(one.host))
 
 
 def _rooms(made: Purchases) -> tuple[Room, ...]:
@@ -74,3 +91,90 @@ def _unit(unit: str) -> str:
 
 def _much(unit: str, count: int) -> str:
     return dollars(count) if unit == "micros" else str(count)
+
+
+async def why(made: Purchases, payment_id: object) -> Why:
+    """One payment of the client's own; raises LedgerError for none."""
+    return await to_thread.run_sync(lambda: _why(made, payment_id))
+
+
+def _why(made: Purchases, payment_id: object) -> Why:
+    payer, one = made.payer, _mine(made, payment_id)
+    events = payer.ledger.events(one.payment_id)
+    notes = "\n".join(filter(None, (str(each.data.get("note") or "") for each in events)))
+    moves = tuple(f"{_clock(each.at // 1000)} {each.from_state or 'new'} -> {each.state}" for each in events)
+    shown = told.amount(one.money, sandbox=payer.sandboxed) if one.money else None
+    origin = one.url.partition("?")[0]
+    return Why(one.payment_id, one.outcome, means(one.state, delivered=one.delivered), shown, told.bare(f"{one.method} {origin}"), one.pay_to, one.status,
+               told.transaction(one.transaction), moves, _NEXT[one.outcome], fence(one.host, notes, told.HEAD) if notes else None)  # fmt: skip
+
+
+def _mine(made: Purchases, payment_id: object) -> Row:
+    """The client's own payment of this id, or of one that begins so; another's does not exist for it."""
+    if isinstance(payment_id, str) and 4 <= len(payment_id) <= 64 and payment_id.isalnum():
+        found = [each for each in own(made) if each.payment_id.startswith(payment_id)]
+        if len(found) == 1:
+            return found[0]
+    raise LedgerError("no payment of yours has this id", rule="payment_id", hint="spending names the last ones")
+
+
+async def resume(made: Purchases) -> Settled:
+    """What is open of the client's own, settled as far as it goes; raises LedgerError."""
+    return await to_thread.run_sync(lambda: _resume(made))
+
+
+def _resume(made: Purchases) -> Settled:
+    waiting = [each for each in own(made) if _is_open(each)]
+    lines, notes, end = [], [], time.monotonic() + PATIENCE
+    for one in waiting:
+        if time.monotonic() >= end:
+            break
+        for each in made.payer.resume(one.payment_id):
+            lines.append(f"{each.payment_id} {each.before} -> {each.after}")
+            notes.append(f"{each.payment_id}: {told.bare(each.note, made.payer)}")
+    left = sum(_is_open(each) for each in own(made)) if waiting else 0
+    return Settled(tuple(lines), left, fence("the sellers and the ledger", "\n".join(notes)) if notes else None)
+
+
+def _is_open(one: Row) -> bool:
+    return is_open(one.state, delivered=one.delivered) and one.state not in UNSENT
+
+
+async def balance(made: Purchases) -> Holdings:
+    """The accounts that pay, and what nodes say of them."""
+    payer = made.payer
+    if payer.settings.signer is not None:
+        return Holdings(note="the accounts are the signer's, who does not tell what they have")
+    found = []
+    for namespace in payer.chains:
+        if address := payer.wallet.address(namespace):
+            known = {payer.box.network} if payer.box is not None else set(payer.settings.nodes)
+            networks = [each for each in assets.networks() if each.namespace == namespace and each.id in known]
+            found += [await _account(payer, where, address) for where in networks] or [Account(namespace, address)]
+    return Holdings(tuple(found), "" if any(each.has for each in found) else "what they have is known where a node is set")
+
+
+async def _account(payer: Payer, where: Network, address: str) -> Account:
+    has, node = [], payer.settings.nodes.get(where.id, "")
+    chain: Any = payer.chains[where.namespace]
+    for asset in assets.assets():
+        if asset.network is not where or asset.native:
+            continue
+        units = None
+        if payer.box is not None and asset == payer.box.ground.asset:
+            units = payer.box.balance(address)
+        elif node and hasattr(chain, "balance"):
+            with suppress(PaymentError):
+                units = await drive_async(chain.balance(asset, _spelt(address, where), node))
+        if units:
+            has.append(told.amount(Money(units, asset), sandbox=payer.sandboxed))
+    return Account(where.name, _spelt(address, where), tuple(has))
+
+
+def _spelt(address: str, where: Network) -> str:
+    """An account as this network writes it: Stacks' testnet has another spelling of the same key's address."""
+    if where.namespace != "stacks":
+        return address
+    from ..chains.stacks.signing import own as spelt
+
+    return spelt(address, where)

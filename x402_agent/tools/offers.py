@@ -26,9 +26,15 @@ class Offered:
     """What an offer_id stands for: this request, on these terms. `asks` are the rules by which a person must say yes first."""
 
     wanted: Wanted
+    identity: str
     offer: Offer
     asks: tuple[str, ...]
     ends: float
+
+    @property
+    def money(self) -> str:
+        """The most that is paid, with asset and network."""
+        return f"{'at most ' if self.offer.scheme == 'upto' else ''}{self.offer.money}"
 
 
 class Offers:
@@ -39,12 +45,12 @@ class Offers:
         self._open: dict[str, Offered] = {}
         self._used: dict[str, None] = {}
 
-    def add(self, wanted: Wanted, offer: Offer, asks: tuple[str, ...]) -> str:
+    def add(self, wanted: Wanted, identity: str, offer: Offer, asks: tuple[str, ...]) -> str:
         """Remember one. -> its id, which nobody can guess."""
         offer_id = f"offer_{secrets.token_urlsafe(18)}"
         if len(self._open) >= _MANY:
             del self._open[next(iter(self._open))]
-        self._open[offer_id] = Offered(wanted, offer, asks, self.clock() + LIFE)
+        self._open[offer_id] = Offered(wanted, identity, offer, asks, self.clock() + LIFE)
         return offer_id
 
     def get(self, offer_id: object) -> Offered:

@@ -13,6 +13,7 @@ from . import told
 from .fence import fence
 from .offers import LIFE
 from .results import Quoted
+from .web import Asked
 
 if TYPE_CHECKING:
     from ..payer import Payer, Quote
@@ -27,15 +28,15 @@ SAYS = 300  # bytes of a seller's description
 
 async def quote(made: Purchases, offers: Offers, wanted: Wanted) -> Quoted:
     """One request without money. Raises what a client that pays raises, but for what policy says."""
-    found: list[Quote] = []
+    asked = Asked()
     try:
-        async with made.web.sent(wanted, {}, found) as reply:
+        async with made.web.sent(wanted, {}, asked) as reply:
             status = reply.status_code
     except PaymentError as why:
         return Quoted("denied" if isinstance(why, PolicyDenied) else "unknown", 402, wanted.origin, problem=told.problem(why, wanted.origin, made.payer))
-    if not found:
+    if not asked.quotes:
         return _unasked(status, wanted, made.payer)
-    return await _judged(made, offers, wanted, found[0])
+    return await _judged(made, offers, wanted, asked)
 
 
 def _unasked(status: int, wanted: Wanted, payer: Payer) -> Quoted:
@@ -45,15 +46,16 @@ def _unasked(status: int, wanted: Wanted, payer: Payer) -> Quoted:
     return Quoted("unknown", status, wanted.origin, problem=told.problem(why, wanted.origin, payer))
 
 
-async def _judged(made: Purchases, offers: Offers, wanted: Wanted, found: Quote) -> Quoted:
-    payer, offer = made.payer, found.chosen
+async def _judged(made: Purchases, offers: Offers, wanted: Wanted, asked: Asked) -> Quoted:
+    payer, found = made.payer, asked.quotes[0]
+    offer = found.chosen
     if offer is None:
         why = found.reason or NoAcceptableOffer("nothing on offer")
         word = "denied" if isinstance(why, PolicyDenied) else "unknown"
         return Quoted(word, found.status, wanted.origin, problem=told.problem(why, wanted.origin, payer))
     left, bought = await to_thread.run_sync(lambda: (_left(payer, found), made.lately(wanted)))
     reasons = tuple(f"{told.bare(each.what, payer)} [{told.bare(each.rule, payer)}]" for each in found.asks)
-    offer_id = offers.add(wanted, offer, tuple(each.rule for each in found.asks))
+    offer_id = offers.add(wanted, asked.identity, offer, tuple(each.rule for each in found.asks))
     return Quoted(
         "asks" if reasons else "allowed", found.status, wanted.origin, offer_id, int(LIFE), told.amount(offer.money, sandbox=payer.sandboxed),
         told.usd(offer), offer.pay_to, left, reasons, bought.payment_id if bought else "",

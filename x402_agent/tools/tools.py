@@ -8,30 +8,33 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
 from anyio import to_thread
 
 from ..errors import PaymentError, PolicyDenied
-from ..policy import micros
-from . import quoting
+from . import books, quoting
 from .offers import Offers
+from .portal import Portal, blocking
 from .purchases import Purchases
-from .results import Bought, Quoted, Spending
+from .results import Bought, Holdings, Quoted, Settled, Spending, Why
 from .shelf import Shelf
 from .told import problem
-from .wanted import client_name, origin_of, wanted
+from .wanted import client_name, most, origin_of, wanted
 from .web import Web
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from ..approvals import Approver
     from ..payer import Payer
     from .offers import Offered
+    from .results import Problem
     from .shelf import Kept
 
-__all__ = ["Tools"]
+__all__ = ["Tools", "Verbs"]
 
 T = TypeVar("T")
 log = logging.getLogger("x402_agent")
@@ -40,7 +43,7 @@ log = logging.getLogger("x402_agent")
 class Tools:
     """The verbs for one client, by whose name (a-z, 0-9, `.`, `_`, `-`) its payments are counted: `agent:NAME`.
 
-    `payer` may be a function that makes it, called in a thread when it is first needed. `loopback` lets URLs lead to this
+    `payer` may be a function that makes it, called in a thread when it is first needed; one without a guard has one from then on. `loopback` lets URLs lead to this
     machine, for a sandbox. `ask` is the Approver for a person at the client's end; `shelf` is where what was bought is kept,
     else a private file beside the ledger. `await aclose()` ends what was opened here, and not the payer.
     """
@@ -60,43 +63,43 @@ class Tools:
     async def quote(self, url: str, method: str = "GET", body: str | None = None) -> Quoted:
         """What a URL costs and what policy says. Sends the request once without money; spends nothing. offer_id buys it on these terms, once, for five minutes."""
 
-        async def work() -> Quoted:
-            ask = wanted(url, method, body)
-            return await quoting.quote(await self._purchases(), self._offers, ask)
+        async def work(made: Purchases) -> Quoted:
+            return await quoting.quote(made, self._offers, wanted(url, method, body))
 
         return await self._told(work, lambda why: Quoted("unknown", origin=origin_of(url), problem=why), url)
 
     async def buy(self, offer_id: str) -> Bought:
         """SPENDS MONEY. Buys what quote offered, on those terms or not at all. An offer_id is used once; a second try is refused, not paid."""
 
-        async def work() -> Bought:
+        async def work(made: Purchases) -> Bought:
             offered = self._offers.take(offer_id)
-            return await (await self._purchases()).buy(offered.wanted, {"offer": offered.offer}, again=False)
+            return await made.buy(offered.wanted, {"offer": offered.offer}, again=False)
 
         return await self._told(work, lambda why: Bought("unpaid", problem=why))
 
     async def fetch(self, url: str, max_price: str | None = None, method: str = "GET", body: str | None = None, again: bool = False) -> Bought:
         """MAY SPEND MONEY, within policy. Fetches a URL and pays if it asks. max_price (dollars, "0.05") only lowers what may be paid. The same request within ten minutes gives the first outcome and pays nothing, unless again=true."""
 
-        async def work() -> Bought:
-            ask = wanted(url, method, body)
-            payment: dict[str, Any] = {}
-            if max_price is not None:
-                micros(max_price, "max_price")
-                payment["max"] = max_price
-            return await (await self._purchases()).buy(ask, payment, again=again is True)
+        async def work(made: Purchases) -> Bought:
+            return await made.buy(wanted(url, method, body), most(max_price), again=again is True)
 
         return await self._told(work, lambda why: Bought("unpaid", origin=origin_of(url), problem=why), url)
 
     async def spending(self, period: str = "today") -> Spending:
         """What you spent (period: today, month or all), what is in doubt, what limits leave. Spends nothing."""
+        return await self._told(lambda made: books.spending(made, period), lambda why: Spending("", problem=why))
 
-        async def work() -> Spending:
-            from . import books
+    async def why(self, payment_id: str) -> Why:
+        """What happened to one payment of yours: each move, and what to do. Spends nothing."""
+        return await self._told(lambda made: books.why(made, payment_id), lambda why: Why("", problem=why))
 
-            return await books.spending(await self._purchases(), period)
+    async def balance(self) -> Holdings:
+        """Which accounts pay, and what they have where that is known. Spends nothing."""
+        return await self._told(books.balance, lambda why: Holdings(problem=why))
 
-        return await self._told(work, lambda why: Spending(period="", problem=why))
+    async def resume(self) -> Settled:
+        """Settles your payments that are in doubt: asks the chain, shows the same proof again. Never pays anew. Use it after in_doubt."""
+        return await self._told(books.resume, lambda why: Settled(problem=why))
 
     # -- for doors ----------------------------------------------------------------------------------------------------
 
@@ -107,17 +110,22 @@ class Tools:
         except PolicyDenied:
             return None
 
-    async def kept(self, handle: str) -> Kept | None:
-        """A body that this client bought, by its `purchase://` handle; None where there is none. Raises PaymentError."""
-        made = await self._purchases()
-        return await to_thread.run_sync(made.shelf.get, handle)
+    async def kept(self, handle: str, start: int = 0, length: int = MOST) -> Kept | None:
+        """A body that this client bought, or a part of it, by its `purchase://` handle; None where there is none. Raises PaymentError."""
+        shelf = (await self._purchases()).shelf
+        return await to_thread.run_sync(lambda: shelf.get(handle, start, length))
+
+    @cached_property
+    def sync(self) -> Verbs:
+        """The verbs for callers without an event loop."""
+        return Verbs(self)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    async def _told(self, work: Callable[[], Awaitable[T]], failed: Callable[[Any], T], url: object = "") -> T:
+    async def _told(self, work: Callable[[Purchases], Awaitable[T]], failed: Callable[[Problem], T], url: object = "") -> T:
         """What work gives, or what it raised as a result. Raises nothing but a cancellation."""
         try:
-            return await work()
+            return await work(await self._purchases())
         except Exception as why:
             if not isinstance(why, PaymentError):
                 log.warning("a tool call of %s failed: %s", self.client, type(why).__name__)
@@ -133,6 +141,8 @@ class Tools:
             if self._made is not None:
                 return self._made
             payer = self._given() if callable(self._given) else self._given
+            if not isinstance(payer.trace, Watch):
+                payer.trace = Watch(payer.trace)
             shelf = self._shelf or Shelf(_beside(payer) / f"{self.client}.db", clock=payer.clock)
             return Purchases(payer, Web(payer, self.client, loopback=self._loopback), shelf, self._ask)
 
@@ -140,7 +150,7 @@ class Tools:
         """Close the clients of this event loop, and the shelf."""
         if self._made is not None:
             await self._made.web.aclose()
-            self._made.shelf.close()
+            await to_thread.run_sync(self._made.shelf.close)
 
     async def __aenter__(self) -> Tools:
         return self
@@ -149,7 +159,34 @@ class Tools:
         await self.aclose()
 
 
-def _beside(payer: Payer) -> Any:
+class Verbs:
+    """The verbs of a Tools, each of which waits for its answer. Closed with `close()`, or by `with`."""
+
+    def __init__(self, tools: Tools) -> None:
+        self.tools, self.portal = tools, Portal()
+
+    quote = blocking(Tools.quote)
+    buy = blocking(Tools.buy)
+    fetch = blocking(Tools.fetch)
+    spending = blocking(Tools.spending)
+    why = blocking(Tools.why)
+    balance = blocking(Tools.balance)
+    resume = blocking(Tools.resume)
+    kept = blocking(Tools.kept)
+
+    def close(self) -> None:
+        """Close what the verbs opened, and end their thread."""
+        self.portal.call(self.tools.aclose)
+        self.portal.close()
+
+    def __enter__(self) -> Verbs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _beside(payer: Payer) -> Path:
     """The folder of the shelves of one ledger: an outcome is good for the ledger that it was written in."""
     if payer.settings.signer is not None:
         return payer.settings.data_dir / "tools"

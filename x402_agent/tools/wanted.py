@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ..errors import SettingsError
+from ..policy import micros
 
-__all__ = ["MOST", "Wanted", "client_name", "origin_of", "wanted"]
+__all__ = ["MOST", "Wanted", "client_name", "most", "origin_of", "wanted"]
 
 MOST = 1 << 20  # bytes of a body: as much as is kept until it is delivered
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -61,6 +62,17 @@ def wanted(url: object, method: object = "GET", body: object = None) -> Wanted:
     shown = f"[{host}]" if ":" in host else host
     origin = f"{scheme}://{shown}{f':{port}' if port and (scheme, port) not in _USUAL else ''}"
     return Wanted(verb, f"{origin}{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}", origin, _body(body))
+
+
+def most(max_price: object) -> dict[str, str]:
+    """What lowers the price that may be paid; raises SettingsError for what is no amount of dollars as text."""
+    if max_price is None:
+        return {}
+    try:
+        micros(max_price if isinstance(max_price, str) else "", "max_price")
+    except SettingsError:
+        raise SettingsError("max_price is no amount of dollars, as text", rule="max_price", hint='"0.05"') from None
+    return {"max": str(max_price)}
 
 
 def origin_of(url: object) -> str:

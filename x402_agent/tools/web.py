@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from anyio import CancelScope, move_on_after
@@ -12,6 +13,7 @@ from anyio.lowlevel import current_token
 from ..errors import PolicyDenied
 from ..guard import Guard
 from ..transport.fetch import authorities
+from .consent import identity
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,11 +23,19 @@ if TYPE_CHECKING:
     from ..payer.kit import Kit
     from .wanted import Wanted
 
-__all__ = ["MOST", "Web", "read"]
+__all__ = ["MOST", "Asked", "Web", "read"]
 
 MOST = 32 << 20  # bytes that are read of an answer
 READ = 120.0  # seconds that its body may take
-_ASKED: ContextVar[list[Quote] | None] = ContextVar("x402_agent.tools.asked", default=None)
+_ASKED: ContextVar[Asked | None] = ContextVar("x402_agent.tools.asked", default=None)
+
+
+@dataclass(slots=True)
+class Asked:
+    """What an unpaid request brought: the quote, where money is asked, and whose identity it is."""
+
+    quotes: list[Quote] = field(default_factory=list)
+    identity: str = ""
 
 
 class Web:
@@ -34,13 +44,15 @@ class Web:
     def __init__(self, payer: Payer, name: str, *, loopback: bool) -> None:
         self.payer, self.name = payer, name
         self._guard = Guard(loopback=loopback or payer.box is not None)
+        if payer.guard is None:
+            payer.guard = self._guard  # `resume` asks what a model chose, too
         self._clients: dict[Any, Any] = {}
 
     @asynccontextmanager
-    async def sent(self, wanted: Wanted, payment: dict[str, Any], found: list[Quote] | None = None) -> AsyncIterator[Any]:
-        """The answer to a request, its body not read yet; with `found` nothing is paid, and what is asked goes there. Raises
+    async def sent(self, wanted: Wanted, payment: dict[str, Any], asked: Asked | None = None) -> AsyncIterator[Any]:
+        """The answer to a request, its body not read yet; with `asked` nothing is paid, and what is asked goes there. Raises
         what a client that pays raises. No redirect is followed: where it leads, the model may ask."""  # fmt: skip
-        token = _ASKED.set(found)
+        token = _ASKED.set(asked)
         try:
             client = self._client()
             request = client.build_request(wanted.method, wanted.url, headers=wanted.headers, content=wanted.body, extensions={"payment": payment})
@@ -62,14 +74,16 @@ class Web:
 
             jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # nothing is remembered from one call to the next
             options: dict[str, Any] = {"timeout": 60.0, "cookies": jar, "verify": authorities()}
-            client = self._guard.over(self.payer.async_client(library="httpx2", **options))
-            self._clients[loop] = self.payer.led(client, self._talk)
+            self._clients[loop] = self.payer.led(self._guard.over(self.payer.async_client(library="httpx2", **options)), self._talk)
         return self._clients[loop]
 
     def _talk(self, ask: Ask) -> Kit:
         self.place(ask)
-        found = _ASKED.get()
-        return self.payer.talk(ask) if found is None else self.payer.quote_kit(ask, found)
+        asked = _ASKED.get()
+        if asked is None:
+            return self.payer.talk(ask)
+        asked.identity = identity(ask)
+        return self.payer.quote_kit(ask, asked.quotes)
 
     def place(self, ask: Ask) -> None:
         """Write the client's name on an Ask. Raises PolicyDenied for a name that policy pays for from an account of its own:
