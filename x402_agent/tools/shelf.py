@@ -122,9 +122,9 @@ class Shelf:
         self._do(work)
         return Kept(_uri(handle), origin, kind, len(body), digest, body, cut=cut)
 
-    def get(self, handle: str, start: int = 0, length: int = 1 << 40) -> Kept | None:
+    def get(self, handle: str, start: int = 0, length: int = MOST) -> Kept | None:
         """What is kept under a name, or `purchase://name`: all of it, or a part; None where there is nothing."""
-        name = handle.removeprefix(_uri(""))
+        name, start, length = handle.removeprefix(_uri("")), min(max(start, 0), MOST), min(max(length, 0), MOST)
         query = "SELECT origin, kind, LENGTH(body), sha256, SUBSTR(body, ?, ?), cut FROM goods WHERE id = ?"
         row = self._do(lambda db: db.execute(query, (start + 1, length, name)).fetchone()) if self.path.exists() else None
         if row is None:

@@ -55,7 +55,8 @@ _BECAUSE: dict[type, str] = {ChallengeInvalid: "its 402 is broken, hostile or fo
 def bare(text: str, payer: Payer | None = None) -> str:
     """A text of ours without the folders that are named in it, on one line."""
     if payer is not None:
-        for folder in (payer.settings.config_dir, payer.settings.data_dir, Path.home()):
+        own = payer.settings
+        for folder in (own.policy_path.parent, own.ledger_path.parent, own.config_dir, own.data_dir, Path.home()):
             text = text.replace(f"{folder}/", "").replace(f"{folder}\\", "")
     return plain(_FOLDERS.sub("", text), 600)
 

@@ -19,7 +19,7 @@ from .offers import Offers
 from .portal import Portal, blocking
 from .purchases import Purchases
 from .results import Bought, Holdings, Quoted, Settled, Spending, Why
-from .shelf import Shelf
+from .shelf import MOST, Shelf
 from .told import problem
 from .wanted import client_name, most, origin_of, wanted
 from .web import Web
@@ -132,19 +132,15 @@ class Tools:
             return failed(problem(why, origin_of(url), self._made.payer if self._made else None))
 
     async def _purchases(self) -> Purchases:
-        if self._made is None:
-            self._made = await to_thread.run_sync(self._make)
-        return self._made
+        return self._made or await to_thread.run_sync(self._make)
 
     def _make(self) -> Purchases:
         with self._lock:
-            if self._made is not None:
-                return self._made
-            payer = self._given() if callable(self._given) else self._given
-            if not isinstance(payer.trace, Watch):
-                payer.trace = Watch(payer.trace)
-            shelf = self._shelf or Shelf(_beside(payer) / f"{self.client}.db", clock=payer.clock)
-            return Purchases(payer, Web(payer, self.client, loopback=self._loopback), shelf, self._ask)
+            if self._made is None:
+                payer = self._given() if callable(self._given) else self._given
+                shelf = self._shelf or Shelf(_beside(payer) / f"{self.client}.db", clock=payer.clock)
+                self._made = Purchases(payer, Web(payer, self.client, loopback=self._loopback), shelf, self._ask)
+            return self._made
 
     async def aclose(self) -> None:
         """Close the clients of this event loop, and the shelf."""
