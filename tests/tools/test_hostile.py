@@ -57,7 +57,7 @@ def answers(seller):
         if hit.proof else seller.answer(402, b"{}", payment_required=seller.packed(terms)),
         "/no": lambda hit: seller.answer(402, NEEDLE.encode(), payment_required=seller.packed(error), payment_response=seller.receipt(success=False, errorReason=NEEDLE))
         if hit.proof else seller.ask("/no"),
-        "/line": lambda hit: f"HTTP/1.1 200 OK\r\n{NEEDLE}\r\n\r\n".encode(),
+        "/line": lambda hit: iter([f"HTTP/1.1 200 OK\r\n{NEEDLE}\r\n\r\n".encode()]),
     }  # fmt: skip
 
 

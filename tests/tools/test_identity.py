@@ -10,7 +10,7 @@ import pytest
 from x402_agent import Budget, Payer
 from x402_agent.tools import Shelf, Tools
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])]
 
 
 async def test_who_asks_meanwhile_waits_for_the_first(payer):

@@ -6,7 +6,7 @@ import pytest
 
 from x402_agent.tools import Tools
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])]
 
 
 async def test_a_quote_pays_nothing_and_its_offer_is_bought_once(payer):

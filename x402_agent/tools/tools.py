@@ -132,7 +132,7 @@ class Tools:
             return failed(problem(why, origin_of(url), self._made.payer if self._made else None))
 
     async def _purchases(self) -> Purchases:
-        return self._made or await to_thread.run_sync(self._make)
+        return await to_thread.run_sync(self._make) if self._made is None else self._made
 
     def _make(self) -> Purchases:
         with self._lock:
