@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import pytest
 
@@ -342,12 +343,14 @@ def test_the_faucet_and_the_state(shop, buy, tools):
         ("fund", {"address": "0x" + "99" * 20}),
         ("fund", []),
         ("warp", {"seconds": -1}),
+        ("mine", {"blocks": 10**400}),
+        ("mine", b'{"blocks": Infinity}'),
         ("scenario", {"name": "nonsense"}),
         ("scenario", {"name": "honest", "parameters": {"colour": "red"}}),
     ],
 )
 def test_a_wrong_control_is_a_bad_request(shop, path, body):
-    answer = shop.post(f"/sandbox/{path}", json=body)
+    answer = shop.post(f"/sandbox/{path}", content=body if isinstance(body, bytes) else json.dumps(body))
     assert answer.status_code == 400
     assert answer.json()["error"]
 

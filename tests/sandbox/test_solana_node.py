@@ -18,6 +18,8 @@ from solders.transaction import VersionedTransaction
 
 from x402_agent.encodings import base58
 from x402_agent.sandbox import Sandbox
+from x402_agent.sandbox.refusals import Refused
+from x402_agent.sandbox.solana.facilitator import _decoded
 from x402_agent.sandbox.solana.node import answer_rpc
 from x402_agent.sandbox.solana.token import MEMO, TOKEN, ata, transfer
 
@@ -230,3 +232,18 @@ def test_lamports_move_and_fees_are_told_before(node):
 )
 def test_bad_questions(node, method, params, code):
     assert node.rpc(method, *params)["code"] == code
+
+
+def test_bytes_that_point_outside_of_themselves_are_no_transaction(node):
+    raw = bytes(node.tx())
+    codes, refusals = set(), set()
+    for place in range(len(raw)):
+        broken = raw[:place] + b"\x7f" + raw[place + 1 :]
+        text = base64.b64encode(broken).decode()
+        found = node.rpc("simulateTransaction", text, {"encoding": "base64", "sigVerify": True})
+        codes.add(found.get("code", 0))
+        try:
+            _decoded({"payload": {"transaction": text}})
+        except Refused as why:
+            refusals.add(why.code)
+    assert -32602 in codes and refusals == {"invalid_exact_svm_payload_transaction_could_not_be_decoded"}

@@ -43,7 +43,7 @@ class App:
             if control is not None:
                 return json_answer(200, control(request))
             answer = self._sandbox.ground.answer(request)
-        except (ValueError, LookupError, TypeError, SettingsError) as cause:
+        except (ValueError, LookupError, TypeError, ArithmeticError, SettingsError) as cause:
             return json_answer(400, {"error": str(cause)[:300]})
         return self._sandbox.seller.handle(request) if answer is None else answer
 

@@ -11,7 +11,7 @@ import binascii
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from solders.message import MessageV0, to_bytes_versioned
-from solders.transaction import VersionedTransaction
+from solders.transaction import SanitizeError, VersionedTransaction
 
 from ..ground import Facilitator, Settled, Settlement
 from ..refusals import AMOUNTS, Refused, asked
@@ -167,7 +167,7 @@ def _decoded(payload: Mapping[str, Any]) -> VersionedTransaction:
         message = tx.message
         whole = bytes(tx) == raw and isinstance(message, MessageV0) and not message.address_table_lookups
         whole = whole and len(tx.signatures) == message.header.num_required_signatures and len(raw) <= 1232
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, SanitizeError):
         whole = False
     if not whole:
         raise Refused(f"{_T}could_not_be_decoded")

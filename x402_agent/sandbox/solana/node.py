@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from solders.hash import Hash
 from solders.message import from_bytes_versioned
 from solders.signature import Signature
-from solders.transaction import VersionedTransaction
+from solders.transaction import SanitizeError, VersionedTransaction
 
 from ...encodings import unbase58
 from ..jsonrpc import Wrong, answered
@@ -154,7 +154,7 @@ def _transaction(params: list[Any], options: dict[str, Any]) -> VersionedTransac
     try:
         tx = VersionedTransaction.from_bytes(raw)
         tx.sanitize()
-    except ValueError:
+    except (ValueError, SanitizeError):
         raise Wrong(-32602, "failed to deserialize solana_transaction::versioned::VersionedTransaction") from None
     return tx
 
