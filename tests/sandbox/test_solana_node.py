@@ -237,7 +237,7 @@ def test_bad_questions(node, method, params, code):
 def test_bytes_that_point_outside_of_themselves_are_no_transaction(node):
     raw = bytes(node.tx())
     codes, refusals = set(), set()
-    for place in range(len(raw)):
+    for place in {*range(60, 80), *range(len(raw) - 20, len(raw))}:  # lengths and indexes
         broken = raw[:place] + b"\x7f" + raw[place + 1 :]
         text = base64.b64encode(broken).decode()
         found = node.rpc("simulateTransaction", text, {"encoding": "base64", "sigVerify": True})
