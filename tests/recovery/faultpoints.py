@@ -47,6 +47,7 @@ WAYS = {  # name: path, and how it is paid
     "pays first": {"path": "/first", "first": True},  # on another chain: "chain" beside it, and a line in PAY_FIRST
     "calls of KAMIYO": {"path": "/exploits", "calls": True, "settles": 100_000},
     "on solana, calls of KAMIYO": {"path": "/exploits", "calls": True, "settles": 100_000, "chain": "solana"},
+    "a tool": {"path": "/mcp", "tool": "joke", "seller": "mcp"},
     "resumed": {"path": "/joke", "died": "sent"},
     "resumed, nothing sent": {"path": "/joke", "died": "send"},
     "on solana, pays first": {"path": "/first", "first": True, "chain": "solana"},
@@ -105,6 +106,9 @@ def buy(order: dict[str, Any], payer: Any, key: str = "the purchase") -> dict[st
     url, body = order["origin"] + order["path"], order.get("body")
     request = ("POST" if body else "GET", url)
     options = {"content": body, "extensions": {"payment": {"key": key}}}
+    if order.get("tool"):
+        result = anyio.run(called, url, order["tool"], payer, key)
+        return {"status": 200, "outcome": result.payment.outcome}
     if order.get("loop"):
 
         async def go() -> Any:
@@ -117,6 +121,14 @@ def buy(order: dict[str, Any], payer: Any, key: str = "the purchase") -> dict[st
             reply = http.request(*request, **options)
     receipt = reply.extensions.get("payment")  # none where calls that were bought before open the door
     return {"status": reply.status_code, "outcome": receipt.outcome if receipt else "spent" if reply.status_code == 200 else ""}
+
+
+async def called(url: str, tool: str, payer: Any, key: str) -> Any:
+    """A tool of the server there, paid for."""
+    from mcp import Client
+
+    async with Client(url, mode="legacy") as client:
+        return await payer.mcp(client).call_tool(tool, {"note": "a"}, payment={"key": key})
 
 
 def counted(payer: Any) -> int:
@@ -239,8 +251,9 @@ class Bench:
 
     def __init__(self, box: Any, folder: Path) -> None:
         self.box, self.folder, self.seller = box, folder, Seller()
-        shop(self.seller, box)  # who is paid first, by a transaction
-        self.calls = Shop(self.seller, box, gateway=False)  # and one who sells calls for it
+        if box.seller.name == "shop":
+            shop(self.seller, box)  # who is paid first, by a transaction
+            self.calls = Shop(self.seller, box, gateway=False)  # and one who sells calls for it
         self.process = subprocess.Popen([sys.executable, __file__, "--helper"], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)  # fmt: skip
 
@@ -321,16 +334,17 @@ class Bench:
 
 
 def run(ways: list[str], step: int = 1) -> list[Found]:
-    """Each way, those of one chain on one sandbox."""
+    """Each way, those of one chain and seller on one sandbox."""
     from x402_agent.sandbox import Sandbox
 
-    found, on = [], {name: {**WAYS, **CONTROL}[name].get("chain", "evm") for name in ways}
-    for chain in dict.fromkeys(on.values()):
-        with tempfile.TemporaryDirectory() as folder, Sandbox(chain=chain) as box:
+    known = {**WAYS, **CONTROL}
+    found, on = [], {name: (known[name].get("chain", "evm"), known[name].get("seller", "shop")) for name in ways}
+    for each in dict.fromkeys(on.values()):
+        with tempfile.TemporaryDirectory() as folder, Sandbox(chain=each[0], seller=each[1]) as box:
             box.serve()
             bench = Bench(box, Path(folder))
             try:
-                found += [bench.run(name, step) for name in ways if on[name] == chain]
+                found += [bench.run(name, step) for name in ways if on[name] == each]
             finally:
                 bench.close()
     return found
