@@ -168,7 +168,7 @@ def test_the_mcp_server_and_the_examples_use_public_names_only():
         for node in ast.walk(parsed(path)):
             names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
             names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
-            rooms = {f"x402_agent.{room}" for room in ("tools", "approvals", "payer", "secret", "steps")} if path in MCP else set()
+            rooms = {f"x402_agent.{room}" for room in ("tools", "approvals", "payer", "secret", "steps", "guard")} if path in MCP else set()
             assert not [name for name in names if name.startswith("x402_agent.") and name not in rooms], path
 
 

@@ -28,6 +28,7 @@ Tools with which a model can buy from paid URLs, and cannot be robbed: the polic
   x402-agent-mcp                       over stdin and stdout, as hosts start it
   x402-agent-mcp --sandbox             the same on test money; `x402-agent sandbox up` first, in another terminal
   x402-agent-mcp --http                over HTTP, on this machine alone, with a token
+  x402-agent-mcp proxy URL             another server's tools, paid for; `x402-agent-mcp proxy --help`
   x402-agent mcp install claude        writes this command into a host's configuration
 """
 MORE = f"""\
@@ -46,9 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until the host hangs up. -> the exit status."""
     from x402_agent import PaymentError
 
-    given = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    given = _parser().parse_args([] if words[:1] == ["proxy"] else words)
     logs.to_stderr()
     try:
+        if words[:1] == ["proxy"]:
+            from . import proxy_command
+
+            return proxy_command.main(words[1:], _own, _sandboxed)
         return _http(given) if given.http else _stdio(given)
     except PaymentError as why:
         sys.stderr.write(f"x402-agent-mcp: {why}\n")

@@ -28,19 +28,19 @@ from mcp_types import (
     TextResourceContents,
 )
 
-from x402_agent import PaymentError, PaymentInDoubt, SettingsError, __version__
+from x402_agent import PaymentInDoubt, SettingsError, __version__
 from x402_agent.tools import Shelf, problem
 
 from . import foreign
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from mcp_types import Tool
 
     from x402_agent import Payer
 
-__all__ = ["TOKEN", "Behind", "Door", "behind", "serve", "server"]
+__all__ = ["TOKEN", "Behind", "Door", "behind", "checked", "serve", "server"]
 
 TOKEN = "X402_AGENT_MCP_PROXY_TOKEN"  # the bearer token for the server behind, where it wants one
 PAGES, TOOLS = 32, 128
@@ -89,7 +89,7 @@ class Door:
         text = json.dumps(arguments, sort_keys=True, separators=(",", ":"))
         if not foreign.is_name(name) or len(text) > ARGUMENTS:
             return _said("a tool's name is up to 64 letters, and its arguments are a megabyte at most. Nothing was done.", error=True)
-        identity = hashlib.sha256("\n".join((self.origin, name, text)).encode()).hexdigest()
+        identity = hashlib.sha256(f"{self.origin}\n{name}\n{text}".encode()).hexdigest()
         try:
             while (other := self._running.get(identity)) is not None:
                 await other.wait()
@@ -115,8 +115,13 @@ class Door:
             if begun.new and not isinstance(why, PaymentInDoubt):
                 await to_thread.run_sync(lambda: self.shelf.forget(identity))
             raise
+        return await self._written(lambda: self._told(identity, result, new=begun.new))
+
+    async def _written(self, work: Callable[[], CallToolResult]) -> CallToolResult:
+        """What was bought is written down, whoever hangs up meanwhile."""
         with CancelScope(shield=True):
-            return await to_thread.run_sync(lambda: self._told(identity, result, new=begun.new))
+            answer = await to_thread.run_sync(work)
+        return answer  # noqa: RET504 - behind a scope, which might have ended without it
 
     def _told(self, identity: str, result: Any, *, new: bool) -> CallToolResult:
         """What the host hears, once it is written down what was bought."""
@@ -131,7 +136,7 @@ class Door:
         kept = ""
         if len(body) <= KEPT:
             kept = self.shelf.put(receipt.payment_id, self.origin, "application/json", body).uri
-        paid = f"{receipt.money.text}{' (sandbox)' if receipt.sandbox else ''}, payment {receipt.payment_id[:8]}"
+        paid = f"{receipt.money}{', sandbox money' if self.payer.sandboxed else ''}, payment {receipt.payment_id[:8]}"
         if receipt.outcome == "spent" and not result.is_error:
             self.shelf.done(identity, json.dumps({"payment_id": receipt.payment_id, "paid": paid}))
             said = f"Paid {paid}." if not receipt.again else f"Nothing new was paid: the proof of {paid} was shown again."
@@ -144,7 +149,7 @@ class Door:
     async def _first(self, done: str) -> CallToolResult:
         """What the same call bought some minutes ago."""
         known = json.loads(done)
-        found = await to_thread.run_sync(lambda: self.shelf.get(known["payment_id"]))
+        found = await to_thread.run_sync(lambda: self.shelf.get(known["payment_id"], 0, KEPT))
         said = f"Nothing new was paid: the same call was answered within ten minutes ({known['paid']}). {foreign.AGAIN}=true buys anew."
         if found is None:
             return _answer(f"{said} Its answer is no longer kept.", [], error=True)
@@ -152,7 +157,7 @@ class Door:
 
     async def read(self, uri: str) -> ReadResourceResult:
         """The whole of what was bought, fenced. Raises MCPError."""
-        found = await to_thread.run_sync(lambda: self.shelf.get(uri)) if uri.startswith("purchase://") else None
+        found = await to_thread.run_sync(lambda: self.shelf.get(uri, 0, KEPT)) if uri.startswith("purchase://") else None
         if found is None or found.text is None:
             raise MCPError(-32002, "nothing is kept under this name")
         return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type="text/plain", text=found.text.text)])
@@ -211,7 +216,7 @@ async def behind(which: Behind, payer: Payer, *, loopback: bool, token: str = ""
             transport: Any = StdioServerParameters(command=which.command[0], args=list(which.command[1:]))
         else:
             headers = {"authorization": f"Bearer {token}"} if token else {}
-            made = Guard(loopback=loopback).async_client(library="httpx2", timeout=PATIENCE, headers=headers)
+            made: Any = Guard(loopback=loopback).async_client(library="httpx2", timeout=PATIENCE, headers=headers)
             transport = streamable_http_client(which.server, http_client=await stack.enter_async_context(made))
         client = await stack.enter_async_context(Client(transport, cache=None))
         shelf = Shelf(_file(payer, which.server), clock=payer.clock)

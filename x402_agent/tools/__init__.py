@@ -14,6 +14,7 @@ from .fence import Fenced, fence
 from .offers import Offered
 from .results import Account, Amount, Bought, Handle, Holdings, Payment, Problem, Quoted, Room, Settled, Spending, Why
 from .shelf import Kept, Shelf
+from .told import problem
 from .tools import Tools, Verbs
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "Yes",
     "asking",
     "fence",
+    "problem",
 ]

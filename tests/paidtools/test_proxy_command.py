@@ -1,0 +1,75 @@
+"""`x402-agent-mcp proxy` as a host starts it: a URL, or a command under a name of one's own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from mcp import Client, StdioServerParameters
+from x402_agent_mcp import main
+
+from x402_agent import Payer, Settings
+from x402_agent.cli.sandbox import _leave_key
+from x402_agent.ledger import SqliteLedger
+
+pytestmark = pytest.mark.anyio
+SELLER = Path(__file__).parent / "stdio_seller.py"
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def running():
+    """The seller of tools as `sandbox up` leaves it for others on this machine."""
+    with Payer.sandbox(seller="mcp", serve=True) as payer:
+        box = payer.sandbox
+        facts = {"key": box.payer_key.hex(), "node": box.rpc_url, "url": box.url(""), "network": box.network}
+        _leave_key(Settings.load().data_dir / "sandbox" / "payer.json", facts)
+        yield box
+
+
+def command(*words, **env):
+    return StdioServerParameters(command=sys.executable, args=["-m", "x402_agent_mcp", "proxy", *map(str, words)], env={**os.environ, **env})
+
+
+def paid():
+    ledger = SqliteLedger(Settings.load().sandbox_ledger, sandbox=True)
+    found = [(row.url, row.outcome) for row in ledger.payments()]
+    ledger.shut()
+    return found
+
+
+@pytest.mark.full
+async def test_a_url(running):
+    async with Client(command("--sandbox", running.url("/mcp"))) as host:
+        assert "joke" in {tool.name for tool in (await host.list_tools()).tools}
+        assert (await host.call_tool("joke", {})).content[0].text.startswith("Paid 0.0100 USDC (base-sepolia), sandbox money, payment ")
+    assert len(running.settlements) == 1 and paid() == [(running.url("/mcp/joke"), "spent")]
+
+
+@pytest.mark.full
+async def test_a_command_under_a_name_that_gets_no_environment(running, tmp_path):
+    words = ("--sandbox", "weather", "--", sys.executable, SELLER, running.url("/mcp"), tmp_path / "names")
+    async with Client(command(*words, X402_AGENT_EVM_KEY="11" * 32, SECRET="x")) as host:
+        assert (await host.call_tool("joke", {})).content[0].text.startswith("Paid 0.0100 USDC (base-sepolia), sandbox money, payment ")
+    assert paid() == [("mcp://weather.alt/joke", "spent")]
+    told = (tmp_path / "names").read_text().split()
+    assert "PATH" in told and not {"X402_AGENT_EVM_KEY", "X402_AGENT_HOME", "SECRET"} & set(told)
+
+
+def test_what_is_wrong_is_said_in_a_line(capsys, monkeypatch):
+    assert main(["proxy", "weather"]) == 2
+    assert "a door leads to a URL" in capsys.readouterr().err
+    with Payer.sandbox(seller="mcp") as payer:
+        monkeypatch.setattr("x402_agent_mcp.command._own", lambda: payer)
+        assert main(["proxy", "http://127.0.0.1:8777/mcp?key=secret"]) == 2
+        told = capsys.readouterr().err
+        assert "public addresses alone" in told and "secret" not in told
+    with pytest.raises(SystemExit) as ended:
+        main(["proxy", "--help"])
+    assert ended.value.code == 0 and "x402-agent-mcp proxy https://seller.example/mcp" in capsys.readouterr().out
