@@ -1,0 +1,59 @@
+"""How catalogues are read: one plug-in for each kind, without I/O. Others' come by the entry points `x402_agent.sources`."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ...errors import SettingsError
+from .bazaar import Bazaar
+from .openapi import OpenApi
+from .plain import LlmsTxt, Urls, X402Pay
+from .registries import Mpp, Satring
+from .wellknown import WellKnown
+
+if TYPE_CHECKING:
+    from ..nouns import Source
+
+__all__ = ["GROUP", "builtin", "known", "resolved"]
+
+GROUP = "x402_agent.sources"
+
+
+def builtin() -> dict[str, Source]:
+    """Our own, by name."""
+    return {each.name: each for each in (Bazaar(), WellKnown(), OpenApi(), Mpp(), Satring(), LlmsTxt(), X402Pay(), Urls())}
+
+
+def known() -> dict[str, Source]:
+    """Our own and those that are installed. Raises SettingsError for one that cannot be loaded, or takes a name of ours."""
+    found = builtin()
+    for each in entry_points(group=GROUP):
+        try:
+            made = each.load()()
+        except Exception as why:
+            raise SettingsError(f"the source {each.name!r} cannot be loaded: {type(why).__name__}", rule=f"entry point {GROUP}", hint="uninstall it, or mend it") from why
+        if each.name in found:
+            raise SettingsError(f"two sources are called {each.name!r}", rule=f"entry point {GROUP}", hint="uninstall one of them")
+        found[each.name] = made
+    return found
+
+
+def resolved(said: str) -> tuple[str, str]:
+    """`name=URL` or a URL alone, as `crawl --source` takes them: -> the source's name and where it is.
+
+    What a URL alone is, its ending says; a site is asked for /.well-known/x402. Raises SettingsError.
+    """
+    name, equals, where = said.partition("=")
+    if equals and "://" not in name and "/" not in name:
+        if name not in (names := known()):
+            raise SettingsError(f"no source is called {name!r}", rule="--source NAME=URL", hint=f"one of {', '.join(names)}")
+        return name, where
+    path = urlsplit(said).path
+    for ending, kind in ((".txt", "llms"), ("/api/services", "mpp"), ("openapi.json", "openapi"), ("/discovery/items", "x402pay")):
+        if path.endswith(ending):
+            return kind, said
+    if "/discovery" in path or path.endswith("/x402"):
+        return ("well-known", said) if "/.well-known/" in path else ("bazaar", said)
+    return "well-known", said
