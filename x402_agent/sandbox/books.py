@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ..errors import SettingsError
-from .database import connect
+from ..database import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from ..errors import SettingsError
-from ..secret import plain
+from .errors import SettingsError
+from .secret import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

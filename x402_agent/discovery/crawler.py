@@ -1,0 +1,298 @@
+"""The crawl: pages of sources, then a free look at what they list. It pays nothing: there is no signer in this room (Y9).
+
+Many hosts at once, each of them politely; whatever one of them does, the others go on. What is under way when the process dies
+is fetched again by the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio import to_thread
+
+from ..errors import ChallengeInvalid, PaymentError
+from ..guard import Guard
+from ..secret import plain
+from . import listed, merge
+from .frontier import Entry, Frontier
+from .nouns import Fetch, Found, Page
+from .polite import AGENT, Host, Manners, backoff, retry_after, robots
+from .report import Report
+from .sources import known
+from .sources.rows import MAX_PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from .nouns import Source
+    from .store import Store
+
+__all__ = ["Caps", "Crawler"]
+
+HEADERS = {"accept": "application/json, text/plain;q=0.8, */*;q=0.1", "user-agent": AGENT}
+_TICK = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """Where a crawl stops whatever its sources say: pages of one source, rows, bytes and seconds in all; seconds of one answer."""
+
+    pages: int = 2_000
+    rows: int = 500_000
+    bytes: int = 4 << 30
+    seconds: float = 3_600.0
+    answer: float = 30.0
+
+
+class Crawler:
+    """One crawl of these sources (`NAME` and where it is) into a store; `run()` once."""
+
+    def __init__(
+        self, store: Store, roots: Sequence[tuple[str, str]], *, caps: Caps = Caps(), manners: Manners = Manners(), guard: Guard = Guard(),
+        tell: Callable[[dict[str, Any]], None] = lambda event: None,
+    ) -> None:  # fmt: skip
+        self.store, self.roots, self.caps, self.manners, self.guard = store, roots, caps, manners, guard
+        self.frontier = Frontier(store)
+        self.sources: dict[str, Source] = known()
+        self.report = Report(tell=tell)
+        self.hosts: dict[str, Host] = {}
+        self._waiting: dict[str, deque[Entry]] = {}
+        self._pages: dict[str, int] = {}
+        self._seen: dict[str, set[str]] = {}
+        self._under_way = 0
+        self._client: Any = None
+
+    async def run(self) -> Report:
+        """Crawl until nothing waits or a cap is reached. What was cut off goes on in the next run. Raises SettingsError, LedgerError."""
+        began = time.monotonic()
+        number = self.report.number = await self._in_thread(self.frontier.begin)
+        for name, where in self.roots:
+            root = f"{name} {where}"
+            await self._in_thread(self.frontier.want, number, root, name, list(self.sources[name].first(where)))
+        for entry in await self._in_thread(self.frontier.waiting, number):
+            self._queue(entry)
+        async with self.guard.async_client(library="httpx2", timeout=self.caps.answer, headers=HEADERS, limits=_limits(self.manners)) as client:
+            self._client = client
+            with anyio.move_on_after(self.caps.seconds) as scope:
+                await self._all()
+        if scope.cancelled_caught:
+            self.report.lost("the crawl", f"more than {self.caps.seconds:g} seconds; the next run goes on")
+        elif not self._waiting:
+            await self._in_thread(self.frontier.end, number)
+        self.report.services = await self._in_thread(self._settled)
+        self.report.seconds = time.monotonic() - began
+        self.report.event("done", **self.report.as_dict())
+        return self.report
+
+    def _settled(self) -> int:
+        merge.settle(self.store, lambda done: self.report.event("merged", services=done))
+        with self.store.reading() as db:
+            found = db.one("select count(*) as n from services")
+        return int(found["n"]) if found else 0
+
+    def _queue(self, entry: Entry) -> None:
+        self.hosts.setdefault(entry.host, Host(entry.host))
+        self._waiting.setdefault(entry.host, deque()).append(entry)
+
+    async def _all(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            while self._waiting or self._under_way:
+                started = self._start(tasks)
+                if self._full():
+                    break
+                if not started:
+                    await anyio.sleep(_TICK)
+                else:
+                    await anyio.lowlevel.checkpoint()
+
+    def _full(self) -> bool:
+        over = "bytes" if self.report.bytes >= self.caps.bytes else "rows" if self.report.rows >= self.caps.rows else ""
+        if over:
+            self.report.lost("the crawl", f"its cap of {over} is reached; the next run goes on")
+        return bool(over)
+
+    def _start(self, tasks: Any) -> int:
+        """Whatever may be asked now. A host's queue is looked at in its turn, so that a long one holds nobody else up (Y10)."""
+        started, now = 0, self.store.clock()
+        for name in list(self._waiting):
+            if self._under_way >= self.manners.in_all:
+                break
+            host, line = self.hosts[name], self._waiting[name]
+            if host.banned:
+                for entry in line:
+                    self._under_way += 1
+                    tasks.start_soon(self._given_up, entry, host.banned)
+                    started += 1
+                del self._waiting[name]
+                continue
+            if not host.may(now, self.manners) or line[0].due > now:
+                continue
+            entry = line.popleft()
+            if not line:
+                del self._waiting[name]
+            host.taken(now, self.manners)
+            self._under_way += 1
+            started += 1
+            tasks.start_soon(self._one, entry, host)
+        return started
+
+    async def _given_up(self, entry: Entry, why: str) -> None:
+        try:
+            await self._fail(entry, why)
+        finally:
+            self._under_way -= 1
+
+    async def _one(self, entry: Entry, host: Host) -> None:
+        try:
+            await self._fetch(entry, host)
+        except (PaymentError, ChallengeInvalid) as why:
+            await self._fail(entry, f"{why.what} [{why.rule}]")
+        except Exception as why:  # one page never ends the crawl
+            await self._again(entry, host, type(why).__name__)
+        finally:
+            host.busy -= 1
+            self._under_way -= 1
+
+    async def _fetch(self, entry: Entry, host: Host) -> None:
+        if not host.asked:
+            await self._robots(entry, host)
+        if not host.allows(entry.url):
+            await self._fail(entry, "its robots.txt says no")
+            return
+        status, headers, body, cut = await self._get(entry.url, entry.method, _conditions(entry))
+        if status == 304 and entry.digest:
+            await self._unchanged(entry, entry.digest, headers)
+        elif status == 200 and not cut:
+            await self._read(entry, Found(entry.url, status, headers, body))
+        elif cut:
+            await self._fail(entry, f"more than {MAX_PAGE >> 20} MiB")
+        elif status in (408, 425, 429, 500, 502, 503, 504):
+            await self._again(entry, host, f"answered {status}", retry_after(headers, self.store.clock()), refused=status == 429)
+        else:
+            await self._fail(entry, f"answered {status}")
+
+    async def _robots(self, entry: Entry, host: Host) -> None:
+        """Once for each host. A file that cannot be read forbids nothing where there is none, and everything where the server fails (RFC 9309, 2.3.1)."""
+        host.asked = True
+        scheme = entry.url.partition(":")[0]
+        status, _, body, _ = await self._get(f"{scheme}://{entry.host}/robots.txt", "GET", {})
+        if status == 200:
+            host.robots = robots(body)
+        elif status >= 500:
+            host.asked = False
+            raise OSError(f"robots.txt answered {status}")
+
+    async def _get(self, url: str, method: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes, bool]:
+        """Status, headers, at most MAX_PAGE bytes, and whether there was more."""
+        body = bytearray()
+        cut = False
+        with anyio.fail_after(self.caps.answer):
+            async with self._client.stream(method, url, headers=headers) as reply:
+                if reply.status_code != 304:
+                    async for piece in reply.aiter_bytes():
+                        body += piece
+                        if len(body) > MAX_PAGE:
+                            cut = True
+                            break
+        self.report.bytes += len(body)
+        return reply.status_code, {name.lower(): value for name, value in reply.headers.items()}, bytes(body), cut
+
+    async def _read(self, entry: Entry, found: Found) -> None:
+        digest = hashlib.sha256(found.body).hexdigest()
+        if digest == entry.digest:
+            await self._unchanged(entry, digest, found.headers)
+            return
+        seen = self._seen.get(entry.root)
+        if seen is None:
+            seen = self._seen[entry.root] = await self._in_thread(self.frontier.digests, entry.number, entry.root)
+        if digest in seen:
+            await self._written(entry, Page(), found.headers, digest, "the same page again: nothing new follows it")
+            return
+        seen.add(digest)
+        page = await self._in_thread(self.sources[entry.kind].read, entry.fetch, found)
+        await self._written(entry, page, found.headers, digest)
+
+    async def _written(self, entry: Entry, page: Page, headers: Any, digest: str, why: str = "") -> None:
+        following = self._bounded(entry, page.following)
+
+        def write() -> tuple[int, list[Entry]]:
+            with self.store.writing() as db:
+                changed = listed.keep(db, entry.root, entry.id, entry.number, self.store.clock(), page.listings)
+                listed.skip(db, entry.number, entry.root, entry.url, page.skipped)
+                self.frontier.done(db, entry, why=why, etag=headers.get("etag", ""), modified=headers.get("last-modified", ""), digest=digest, following=page.following)
+                return changed, self.frontier.add(db, entry.number, entry.root, entry.kind, following)
+
+        changed, more = await self._in_thread(write)
+        report = self.report
+        report.pages += 1
+        report.rows += len(page.listings)
+        report.changed += changed
+        report.skipped += len(page.skipped)
+        report.reasons.update(each.why for each in page.skipped)
+        for each in more:
+            self._queue(each)
+        report.event("page", url=plain(entry.url, 200), rows=len(page.listings), changed=changed, skipped=len(page.skipped), **({"note": why} if why else {}))
+
+    async def _unchanged(self, entry: Entry, digest: str, headers: Any) -> None:
+        following = self._bounded(entry, entry.following)
+
+        def write() -> tuple[int, list[Entry]]:
+            with self.store.writing() as db:
+                rows = listed.seen(db, entry.id, entry.number, self.store.clock())
+                self.frontier.done(db, entry, etag=headers.get("etag", entry.etag), modified=headers.get("last-modified", entry.modified), digest=digest, following=entry.following)
+                return rows, self.frontier.add(db, entry.number, entry.root, entry.kind, following)
+
+        rows, more = await self._in_thread(write)
+        self.report.pages += 1
+        self.report.unchanged += 1
+        self.report.rows += rows
+        for each in more:
+            self._queue(each)
+        self.report.event("page", url=plain(entry.url, 200), rows=rows, changed=0, skipped=0, note="unchanged")
+
+    def _bounded(self, entry: Entry, following: Iterable[Fetch]) -> list[Fetch]:
+        """What follows, as far as this source may still be read."""
+        found = list(following)
+        done = self._pages[entry.root] = self._pages.get(entry.root, 0) + 1
+        if found and done >= self.caps.pages:
+            self.report.lost(entry.root, f"more than {self.caps.pages} pages")
+            return []
+        return found
+
+    async def _again(self, entry: Entry, host: Host, why: str, wait: float | None = None, *, refused: bool = False) -> None:
+        """Another try, when the host wants it or a little later; a host that refuses for ever is left alone."""
+        now = self.store.clock()
+        host.refusals += refused
+        if entry.tries + 1 >= self.manners.tries or host.refusals > self.manners.tries:
+            if refused:
+                host.banned = f"{why} {host.refusals} times"
+            await self._fail(entry, why)
+            return
+        due = now + (wait if wait is not None else backoff(entry.tries))
+        if refused or wait is not None:
+            host.free = max(host.free, due)
+        self._queue(await self._in_thread(self.frontier.later, entry, due, why))
+        self.report.event("again", url=plain(entry.url, 200), why=why, seconds=round(due - now, 1))
+
+    async def _fail(self, entry: Entry, why: str) -> None:
+        await self._in_thread(self.frontier.failed, entry, plain(why, 300))
+        self.report.lost(plain(entry.url, 200), plain(why, 300))
+
+    async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
+        return await to_thread.run_sync(lambda: function(*args))
+
+
+def _conditions(entry: Entry) -> dict[str, str]:
+    found = {"if-none-match": entry.etag, "if-modified-since": entry.modified}
+    return {name: value for name, value in found.items() if value}
+
+
+def _limits(manners: Manners) -> Any:
+    import httpx2
+
+    return httpx2.Limits(max_connections=manners.in_all, max_keepalive_connections=manners.in_all)

@@ -1,0 +1,140 @@
+"""What is still to be fetched, in the database: a crawl that was killed goes on where its last whole page was.
+
+A page is done in the one transaction that also writes its rows and what follows it, so it is done with all of them or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from .nouns import Fetch
+from .store import packed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..database import Database
+    from .store import Store
+
+__all__ = ["PROBE", "Entry", "Frontier", "host_of"]
+
+PROBE = "probe"
+_WANT = (
+    "insert into frontier (id, root, kind, url, method, host, state, pass, status, due) values (?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?)"
+    " on conflict (id) do update set pass = excluded.pass, status = 'waiting', due = excluded.due, tries = 0, why = '', state = excluded.state"
+    " where frontier.pass < excluded.pass"
+)
+_DONE = "update frontier set status = 'done', why = ?, etag = ?, modified = ?, digest = ?, following = ? where id = ?"
+_COLUMNS = "id, root, kind, url, method, host, state, pass, due, tries, etag, modified, digest, following"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing to fetch. `root` is what `--source` named, as `KIND WHERE`; the last four are what its last answer left."""
+
+    id: str
+    root: str
+    kind: str
+    url: str
+    method: str
+    host: str
+    state: Mapping[str, Any]
+    number: int  # of the pass
+    due: float = 0.0
+    tries: int = 0
+    etag: str = ""
+    modified: str = ""
+    digest: str = ""
+    following: tuple[Fetch, ...] = ()
+
+    @property
+    def fetch(self) -> Fetch:
+        """As its source knows it."""
+        return Fetch(self.url, self.state, self.method)
+
+
+def host_of(url: str) -> str:
+    """Whom politeness is owed: host and port."""
+    parts = urlsplit(url)
+    return (parts.netloc.rpartition("@")[2] or parts.netloc).lower()
+
+
+class Frontier:
+    """The queue of one pass. All of its methods are one transaction each."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def begin(self) -> int:
+        """The pass that was not ended, or a new one. -> its number."""
+        with self.store.writing() as db:
+            last = db.one("select number, ended from passes order by number desc limit 1")
+            if last is not None and last["ended"] is None:
+                return int(last["number"])
+            number = int(last["number"]) + 1 if last else 1
+            db.rows("insert into passes (number, started) values (?, ?)", number, self.store.clock())
+            return number
+
+    def end(self, number: int) -> None:
+        """Nothing of it waits any more. What roots that were read to their end did not show again is missed once more."""
+        with self.store.writing() as db:
+            for row in db.rows("select root from frontier where pass = ? group by root having sum(case when status = 'done' then 0 else 1 end) = 0", number):
+                gone = "from listings where source = ? and pass < ?"
+                db.rows(f"insert into dirty select service {gone} on conflict do nothing", row["root"], number)
+                db.rows("update listings set missed = missed + 1 where source = ? and pass < ?", row["root"], number)
+            db.rows("update passes set ended = ? where number = ?", self.store.clock(), number)
+
+    def want(self, number: int, root: str, kind: str, fetches: Iterable[Fetch]) -> list[Entry]:
+        """Queue what is not of this pass yet. -> all of those that wait now."""
+        with self.store.writing() as db:
+            return self.add(db, number, root, kind, fetches)
+
+    def add(self, db: Database, number: int, root: str, kind: str, fetches: Iterable[Fetch]) -> list[Entry]:
+        """The same inside a transaction that is under way."""
+        made = []
+        for each in fetches:
+            name = hashlib.sha256(f"{root}\n{each.method}\n{each.url}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+            have = db.one("select pass from frontier where id = ?", name)
+            if have is not None and int(have["pass"]) >= number:
+                continue  # seen in this pass: a cycle ends here
+            db.rows(_WANT, name, root, kind, each.url, each.method, host_of(each.url), packed(dict(each.state)), number, self.store.clock())
+            row = db.one(f"select {_COLUMNS} from frontier where id = ?", name)
+            if row is not None:
+                made.append(_entry(row))
+        return made
+
+    def waiting(self, number: int) -> list[Entry]:
+        """All that waits, the oldest first."""
+        with self.store.reading() as db:
+            return [_entry(row) for row in db.rows(f"select {_COLUMNS} from frontier where pass = ? and status = 'waiting' order by due, id", number)]
+
+    def digests(self, number: int, root: str) -> set[str]:
+        """Of the pages that this root has shown in this pass."""
+        with self.store.reading() as db:
+            found = db.rows("select digest from frontier where root = ? and pass = ? and status = 'done' and digest <> ''", root, number)
+        return {str(row["digest"]) for row in found}
+
+    def done(self, db: Database, entry: Entry, *, why: str = "", etag: str = "", modified: str = "", digest: str = "", following: Iterable[Fetch] = ()) -> None:
+        """It was read, inside the transaction that writes what it told."""
+        db.rows(_DONE, why, etag, modified, digest, packed([[each.url, dict(each.state), each.method] for each in following]), entry.id)
+
+    def later(self, entry: Entry, due: float, why: str) -> Entry:
+        """It is tried again at `due`."""
+        with self.store.writing() as db:
+            db.rows("update frontier set due = ?, tries = tries + 1, why = ? where id = ?", due, why, entry.id)
+        return replace(entry, due=due, tries=entry.tries + 1)
+
+    def failed(self, entry: Entry, why: str) -> None:
+        """It is not tried again in this pass."""
+        with self.store.writing() as db:
+            db.rows("update frontier set status = 'failed', why = ? where id = ?", why, entry.id)
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+    following = tuple(Fetch(url, state, method) for url, state, method in json.loads(row["following"]))
+    return Entry(row["id"], row["root"], row["kind"], row["url"], row["method"], row["host"], json.loads(row["state"]), int(row["pass"]),
+                 float(row["due"]), int(row["tries"]), row["etag"], row["modified"], row["digest"], following)  # fmt: skip

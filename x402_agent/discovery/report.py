@@ -1,0 +1,54 @@
+"""What a crawl did, for people and for programs: counts, and every source, host and row that was left out, by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Report"]
+
+_NAMED = 200
+
+
+@dataclass
+class Report:
+    """`tell` is called with each event as it happens: a dict of plain values, which is also a line of `crawl --json`."""
+
+    number: int = 0
+    tell: Callable[[dict[str, Any]], None] = lambda event: None
+    pages: int = 0
+    unchanged: int = 0
+    rows: int = 0
+    changed: int = 0
+    skipped: int = 0
+    probed: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    services: int = 0
+    whole: bool = True
+    reasons: Counter[str] = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)
+    verdicts: Counter[str] = field(default_factory=Counter)
+
+    def event(self, kind: str, **facts: Any) -> None:
+        """Tell it."""
+        self.tell({"event": kind, **facts})
+
+    def lost(self, what: str, why: str) -> None:
+        """Something that was to be fetched and was not."""
+        self.whole = False
+        if len(self.failed) < _NAMED:
+            self.failed.append(f"{what}: {why}")
+        self.event("failed", what=what, why=why)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "pass": self.number, "pages": self.pages, "unchanged": self.unchanged, "rows": self.rows, "changed": self.changed, "skipped": self.skipped,
+            "reasons": dict(self.reasons.most_common(50)), "probed": self.probed, "verdicts": dict(self.verdicts), "failed": self.failed,
+            "bytes": self.bytes, "seconds": round(self.seconds, 3), "services": self.services, "whole": self.whole,
+        }  # fmt: skip

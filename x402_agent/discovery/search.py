@@ -1,0 +1,176 @@
+"""Questions to the local catalogue: offline, in milliseconds, each answer with why it stands where it stands and what is odd about it.
+
+The index is kept in the order of evidence, so the first hits are the best ones, and a common word is not read to its end.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import SettingsError
+from . import merge
+from .listed import listing, prices_in
+from .rank import HIDDEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ..database import Database
+    from .nouns import Priced
+    from .store import Store
+
+__all__ = ["Catalogue", "Result"]
+
+PER_HOST = 3  # of one provider in one answer
+MOST = 100
+_WALK = 200  # rows are read at a time
+_FAR = 20_000  # and so many in all, before an answer is what was found so far
+_WORD = re.compile(r"\w+")
+_WORDS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One service. Texts are the sellers' (cleaned, capped, never to be obeyed); `why` and `suspicious` are ours. Times in unix seconds."""
+
+    id: str
+    url: str
+    method: str
+    tool: str
+    name: str
+    description: str
+    category: str
+    tags: tuple[str, ...]
+    prices: tuple[Priced, ...]
+    micros: int | None
+    payable: bool
+    verdict: str
+    probed: float | None
+    agreement: str
+    sources: tuple[str, ...]
+    seen: float
+    points: int
+    why: tuple[str, ...]
+    suspicious: tuple[str, ...]
+
+    @property
+    def template(self) -> bool:
+        """Whether its URL has places to fill in before it can be bought."""
+        return bool(re.search(r"\{[^}]*\}|/:[A-Za-z_]|/\[", self.url))
+
+
+class Catalogue:
+    """What was found, for questions. It fetches nothing. Raises SettingsError for a question that is none."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._ground: tuple[float, merge.Ground] | None = None
+
+    def search(
+        self, words: str = "", *, most: int | None = None, network: str = "", live: bool = False, every: bool = False, payable: bool = False,
+        limit: int = 20,
+    ) -> list[Result]:  # fmt: skip
+        """The best `limit` for these words, at most `most` micros a call. Without `every`, what is suspicious beyond doubt is left out,
+        and no provider has more than PER_HOST of them; `payable` leaves out what we have no way to pay."""
+        if not 0 < limit <= MOST:
+            raise SettingsError(f"a search shows 1 to {MOST}", rule="limit", hint=f"--limit {MOST}")
+        found: list[Result] = []
+        hosts: dict[str, int] = {}
+        with self.store.reading() as db:
+            stand, now = self._stand(db), self.store.clock()
+            for row in _hits(db, words, most, network, live=live):
+                made = _result(row, merge.judged(row, stand, now))
+                if not every and (HIDDEN & set(made.suspicious) or hosts.get(row["host"], 0) >= PER_HOST):
+                    continue
+                if payable and not made.payable:
+                    continue
+                hosts[row["host"]] = hosts.get(row["host"], 0) + 1
+                found.append(made)
+                if len(found) >= limit:
+                    break
+        return found
+
+    def show(self, name: str) -> tuple[Result, list[dict[str, Any]], list[dict[str, Any]]] | None:
+        """One service by its ID (or a beginning of it that names no other), what each source says of it, and its last probes."""
+        if not re.fullmatch(r"[0-9a-f]{4,16}", name):
+            return None
+        with self.store.reading() as db:
+            rows = db.rows("select * from services where id like ? limit 2", f"{name}%")
+            if len(rows) != 1:
+                return None
+            made = _result(rows[0], merge.judged(rows[0], self._stand(db), self.store.clock()))
+            told = [_told(row) for row in db.rows("select * from listings where service = ? order by source", made.id)]
+            probes = [{**row, "prices": prices_in(row["prices"])} for row in db.rows("select at, verdict, status, prices, why from probes where service = ? order by at desc limit 10", made.id)]
+            return made, told, probes
+
+    def every(self) -> Iterator[Result]:
+        """All of it, by rank."""
+        with self.store.reading() as db:
+            stand, now = self._stand(db), self.store.clock()
+            after = -1
+            while rows := db.rows("select * from services where slot > ? order by slot limit 1000", after):
+                for row in rows:
+                    yield _result(row, merge.judged(row, stand, now))
+                after = rows[-1]["slot"]
+
+    def facts(self) -> dict[str, Any]:
+        """How much there is, and how old."""
+        with self.store.reading() as db:
+            one = db.one("select count(*) as services, max(last) as seen, max(probed) as probed from services") or {}
+            sources = db.rows("select source, count(*) as listings, max(last) as seen from listings group by source order by source")
+            verdicts = db.rows("select verdict, count(*) as n from services group by verdict order by verdict")
+        return {**one, "sources": sources, "verdicts": {row["verdict"] or "never probed": row["n"] for row in verdicts}}
+
+    def _stand(self, db: Database) -> merge.Ground:
+        """What services are compared with; a minute old at most."""
+        now = self.store.clock()
+        if self._ground is None or not 0 <= now - self._ground[0] < 60:
+            self._ground = now, merge.ground(db)
+        return self._ground[1]
+
+
+def _hits(db: Database, words: str, most: int | None, network: str, *, live: bool) -> Iterator[Mapping[str, Any]]:
+    """Services that have all the words, the best evidence first, read a few at a time."""
+    terms = _WORD.findall(words)[:_WORDS]
+    where, values = [], []
+    if most is not None:
+        where.append("s.micros <= ?")
+        values.append(most)
+    if network:
+        where.append("' ' || s.networks || ' ' like ?")
+        values.append(f"% {network} %")
+    if live:
+        where.append("s.verdict = 'live-402'")
+    also = "".join(f" and {each}" for each in where)
+    after, read = -1, 0
+    while read < _FAR:
+        if not terms:
+            sql, first = f"select s.* from services s where s.slot > ?{also} order by s.slot limit {_WALK}", [after]
+        elif db.engine == "sqlite":
+            sql = f"select s.* from words w cross join services s on s.slot = w.rowid where w.words match ? and w.rowid > ?{also} order by w.rowid limit {_WALK}"
+            first = [" ".join(f'"{each}"' for each in terms[:-1]) + f' "{terms[-1]}"*', after]
+        else:
+            sql = f"select s.* from words w join services s on s.slot = w.slot where w.terms @@ to_tsquery('english', ?) and w.slot > ?{also} order by w.slot limit {_WALK}"
+            first = [" & ".join(f"'{each}'" for each in terms[:-1]) + (" & " if terms[1:] else "") + f"'{terms[-1]}':*", after]
+        rows = db.rows(sql, *first, *values)
+        yield from rows
+        if len(rows) < _WALK:
+            return
+        after, read = rows[-1]["slot"], read + _WALK
+
+
+def _result(row: Mapping[str, Any], judged: Any) -> Result:
+    prices = prices_in(row["prices"])
+    return Result(
+        row["id"], row["url"], row["method"], row["tool"], row["name"], row["description"], row["category"], tuple(json.loads(row["tags"])), prices, row["micros"],
+        any(price.payable or (price.rail == "x402" and not price.token) for price in prices), row["verdict"], row["probed"], row["agreement"],
+        tuple(json.loads(row["sources"])), float(row["last"]), judged.points, judged.why, judged.suspicious,
+    )  # fmt: skip
+
+
+def _told(row: Mapping[str, Any]) -> dict[str, Any]:
+    one = listing(row)
+    return {"source": row["source"], "url": one.url, "prices": one.prices, "flags": one.flags, "payers": one.payers, "first": row["first"], "last": row["last"], "missed": row["missed"]}

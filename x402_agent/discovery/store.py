@@ -1,0 +1,74 @@
+"""The catalogue's database: SQLite by default, PostgreSQL for fleets, the same statements for both. One lock, short transactions."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from ..database import connect
+from ..errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ..database import Database
+
+__all__ = ["Store", "chunks", "packed"]
+
+SCHEMA = "x402_catalogue"
+_VERSION = 1
+packed = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+class Store:
+    """`url` as for `database.connect`: a path, `sqlite:///path`, `postgresql://…`, or "" for memory. Safe in threads. Raises SettingsError."""
+
+    def __init__(self, url: str = "", *, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
+        self.database: Database = connect(url, SCHEMA)
+        self._lock = threading.RLock()
+        self._prepare()
+
+    @contextmanager
+    def writing(self) -> Iterator[Database]:
+        """One transaction of one thread."""
+        with self._lock, self.database.transaction():
+            yield self.database
+
+    @contextmanager
+    def reading(self) -> Iterator[Database]:
+        """One thread at a time; a read needs no transaction of its own."""
+        with self._lock:
+            yield self.database
+
+    def close(self) -> None:
+        """Let go of the database."""
+        with self._lock:
+            self.database.close()
+
+    def _prepare(self) -> None:
+        with self._lock:
+            if "services" in self.database.names():
+                found = self.database.one("select version from catalogue")
+                if found is None or found["version"] != _VERSION:
+                    raise SettingsError(f"{self.database.where} is a catalogue of another version", rule=f"version {_VERSION}",
+                                        hint="x402-agent discover crawl --fresh: a catalogue is made anew from its sources")  # fmt: skip
+                return
+            with self.database.transaction():
+                if "services" in self.database.names():  # another process was first
+                    return
+                folder = files(__package__).joinpath("sql")
+                self.database.script("create table catalogue (version integer not null)")
+                for name in ("tables", self.database.engine):
+                    self.database.script(folder.joinpath(f"{name}.sql").read_text("utf-8"))
+                self.database.rows("insert into catalogue values (?)", _VERSION)
+
+
+def chunks(values: Sequence[Any], size: int = 500) -> Iterator[Sequence[Any]]:
+    """At most so many at a time: databases bound how many values a statement takes."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
