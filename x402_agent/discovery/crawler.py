@@ -11,6 +11,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 import anyio
 from anyio import to_thread
@@ -36,6 +37,7 @@ __all__ = ["Caps", "Crawler"]
 
 HEADERS = {"accept": "application/json, text/plain;q=0.8, */*;q=0.1", "user-agent": AGENT}
 _TICK = 0.02
+_HOPS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,14 @@ class Crawler:
     """One crawl of these sources (`NAME` and where it is) into a store; `run()` once."""
 
     def __init__(
-        self, store: Store, roots: Sequence[tuple[str, str]], *, caps: Caps = Caps(), manners: Manners = Manners(), guard: Guard = Guard(),
-        tell: Callable[[dict[str, Any]], None] = lambda event: None,
+        self, store: Store, roots: Sequence[tuple[str, str]], *, caps: Caps | None = None, manners: Manners | None = None, guard: Guard | None = None,
+        tell: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:  # fmt: skip
-        self.store, self.roots, self.caps, self.manners, self.guard = store, roots, caps, manners, guard
+        self.store, self.roots = store, roots
+        self.caps, self.manners, self.guard = caps or Caps(), manners or Manners(), guard or Guard()
         self.frontier = Frontier(store)
         self.sources: dict[str, Source] = known()
-        self.report = Report(tell=tell)
+        self.report = Report(tell=tell or _nobody)
         self.hosts: dict[str, Host] = {}
         self._waiting: dict[str, deque[Entry]] = {}
         self._pages: dict[str, int] = {}
@@ -171,10 +174,26 @@ class Crawler:
             await self._read(entry, Found(entry.url, status, headers, body))
         elif cut:
             await self._fail(entry, f"more than {MAX_PAGE >> 20} MiB")
+        elif status in (301, 302, 303, 307, 308):
+            await self._moved(entry, headers)
+        elif status in (404, 410):
+            await self._written(entry, Page(), headers, "", f"answered {status}")  # an answer: what it listed before is missing now
         elif status in (408, 425, 429, 500, 502, 503, 504):
             await self._again(entry, host, f"answered {status}", retry_after(headers, self.store.clock()), refused=status == 429)
         else:
             await self._fail(entry, f"answered {status}")
+
+    async def _moved(self, entry: Entry, headers: dict[str, str]) -> None:
+        """Where it went is fetched in its own turn: its host has manners of its own, and the guard judges it again (Y2)."""
+        hops = int(entry.state.get("hops", 0)) + 1
+        if hops > _HOPS:
+            await self._fail(entry, f"moved more than {_HOPS} times")
+            return
+        try:
+            there = urljoin(entry.url, headers.get("location", ""))
+        except ValueError:
+            there = ""
+        await self._written(entry, Page(following=(Fetch(there, {**entry.state, "hops": hops}, entry.method),)), {}, "", "moved")
 
     async def _robots(self, entry: Entry, host: Host) -> None:
         """Once for each host. A file that cannot be read forbids nothing where there is none, and everything where the server fails (RFC 9309, 2.3.1)."""
@@ -290,6 +309,10 @@ class Crawler:
 def _conditions(entry: Entry) -> dict[str, str]:
     found = {"if-none-match": entry.etag, "if-modified-since": entry.modified}
     return {name: value for name, value in found.items() if value}
+
+
+def _nobody(event: dict[str, Any]) -> None:
+    """Who listens when nobody does."""
 
 
 def _limits(manners: Manners) -> Any:

@@ -36,7 +36,7 @@ class Ground:
     total: int = 0
 
 
-def settle(store: Store, step: Callable[[int], None] = lambda done: None) -> int:
+def settle(store: Store, step: Callable[[int], None] | None = None) -> int:
     """Bring `services` and its index up to what is written. Safe to be cut off anywhere. -> how many were touched."""
     done = 0
     while True:
@@ -46,7 +46,8 @@ def settle(store: Store, step: Callable[[int], None] = lambda done: None) -> int
                 break
             _batch(db, names, store.clock())
             done += len(names)
-        step(done)
+        if step is not None:
+            step(done)
     if done:
         _rerank(store)
     return done

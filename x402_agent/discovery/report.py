@@ -18,8 +18,8 @@ _NAMED = 200
 class Report:
     """`tell` is called with each event as it happens: a dict of plain values, which is also a line of `crawl --json`."""
 
+    tell: Callable[[dict[str, Any]], None]
     number: int = 0
-    tell: Callable[[dict[str, Any]], None] = lambda event: None
     pages: int = 0
     unchanged: int = 0
     rows: int = 0

@@ -135,7 +135,8 @@ class Catalogue:
 def _hits(db: Database, words: str, most: int | None, network: str, *, live: bool) -> Iterator[Mapping[str, Any]]:
     """Services that have all the words, the best evidence first, read a few at a time."""
     terms = _WORD.findall(words)[:_WORDS]
-    where, values = [], []
+    where: list[str] = []
+    values: list[object] = []
     if most is not None:
         where.append("s.micros <= ?")
         values.append(most)
@@ -146,6 +147,7 @@ def _hits(db: Database, words: str, most: int | None, network: str, *, live: boo
         where.append("s.verdict = 'live-402'")
     also = "".join(f" and {each}" for each in where)
     after, read = -1, 0
+    first: list[object]
     while read < _FAR:
         if not terms:
             sql, first = f"select s.* from services s where s.slot > ?{also} order by s.slot limit {_WALK}", [after]
