@@ -16,11 +16,11 @@ from urllib.parse import urljoin
 import anyio
 from anyio import to_thread
 
-from ..errors import ChallengeInvalid, PaymentError
+from ..errors import AddressRefused, PaymentError
 from ..guard import Guard
 from ..secret import plain
-from . import listed, merge
-from .frontier import Entry, Frontier
+from . import listed, merge, probe, wire
+from .frontier import PROBE, Entry, Frontier
 from .nouns import Fetch, Found, Page
 from .polite import AGENT, Host, Manners, backoff, retry_after, robots
 from .report import Report
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["Caps", "Crawler"]
 
 HEADERS = {"accept": "application/json, text/plain;q=0.8, */*;q=0.1", "user-agent": AGENT}
+ROBOTS = "its robots.txt says no"
+DAY = 86_400.0
 _TICK = 0.02
 _HOPS = 3
 
@@ -52,11 +54,12 @@ class Caps:
 
 
 class Crawler:
-    """One crawl of these sources (`NAME` and where it is) into a store; `run()` once."""
+    """One crawl of these sources (`NAME` and where it is) into a store; `run()` once. Then it looks at `probes` services, at most, that
+    nobody has looked at for `fresh` seconds."""
 
     def __init__(
         self, store: Store, roots: Sequence[tuple[str, str]], *, caps: Caps | None = None, manners: Manners | None = None, guard: Guard | None = None,
-        tell: Callable[[dict[str, Any]], None] | None = None,
+        probes: int = 0, fresh: float = DAY, tell: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:  # fmt: skip
         self.store, self.roots = store, roots
         self.caps, self.manners, self.guard = caps or Caps(), manners or Manners(), guard or Guard()
@@ -65,6 +68,7 @@ class Crawler:
         self.report = Report(tell=tell or _nobody)
         self.hosts: dict[str, Host] = {}
         self._waiting: dict[str, deque[Entry]] = {}
+        self.probes, self.fresh = probes, fresh
         self._pages: dict[str, int] = {}
         self._seen: dict[str, set[str]] = {}
         self._under_way = 0
@@ -83,6 +87,8 @@ class Crawler:
             self._client = client
             with anyio.move_on_after(self.caps.seconds) as scope:
                 await self._all()
+                if self.probes and not self._waiting:
+                    await self._look(number)
         if scope.cancelled_caught:
             self.report.lost("the crawl", f"more than {self.caps.seconds:g} seconds; the next run goes on")
         elif not self._waiting:
@@ -91,6 +97,19 @@ class Crawler:
         self.report.seconds = time.monotonic() - began
         self.report.event("done", **self.report.as_dict())
         return self.report
+
+    async def _look(self, number: int) -> None:
+        """At what is listed, the best first."""
+        await self._in_thread(self._settled)
+
+        def wanted() -> list[Entry]:
+            with self.store.writing() as db:
+                found = probe.due(db, self.store.clock() - self.fresh, self.probes)
+                return self.frontier.add(db, number, PROBE, PROBE, [each for _, each in found])
+
+        for entry in await self._in_thread(wanted):
+            self._queue(entry)
+        await self._all()
 
     def _settled(self) -> int:
         merge.settle(self.store, lambda done: self.report.event("merged", services=done))
@@ -153,8 +172,8 @@ class Crawler:
     async def _one(self, entry: Entry, host: Host) -> None:
         try:
             await self._fetch(entry, host)
-        except (PaymentError, ChallengeInvalid) as why:
-            await self._fail(entry, f"{why.what} [{why.rule}]")
+        except PaymentError as why:
+            await self._fail(entry, f"{why.what} [{why.rule}]", hostile=isinstance(why, AddressRefused))
         except Exception as why:  # one page never ends the crawl
             await self._again(entry, host, type(why).__name__)
         finally:
@@ -165,7 +184,10 @@ class Crawler:
         if not host.asked:
             await self._robots(entry, host)
         if not host.allows(entry.url):
-            await self._fail(entry, "its robots.txt says no")
+            await self._fail(entry, ROBOTS)
+            return
+        if entry.kind == PROBE:
+            await self._probed(entry, host)
             return
         status, headers, body, cut = await self._get(entry.url, entry.method, _conditions(entry))
         if status == 304 and entry.digest:
@@ -182,6 +204,26 @@ class Crawler:
             await self._again(entry, host, f"answered {status}", retry_after(headers, self.store.clock()), refused=status == 429)
         else:
             await self._fail(entry, f"answered {status}")
+
+    async def _probed(self, entry: Entry, host: Host) -> None:
+        body = {"content-type": "application/json"} if entry.method == "POST" else {}
+        got = await wire.get(self._client, entry.url, entry.method, body, self.caps.answer, page=False)
+        self.report.bytes += len(got.raw)
+        if got.status == 429 or got.status >= 500:
+            await self._again(entry, host, f"answered {got.status}", retry_after(got.plain, self.store.clock()), refused=got.status == 429)
+            return
+        await self._judged(entry, probe.verdict(entry.url, entry.method, got.status, got.headers, got.raw, complete=got.complete))
+
+    async def _judged(self, entry: Entry, found: probe.Verdict) -> None:
+        def write() -> None:
+            with self.store.writing() as db:
+                probe.write(db, str(entry.state.get("service", "")), self.store.clock(), found, listed.prices_out(found.prices))
+                self.frontier.done(db, entry, why=found.why)
+
+        await self._in_thread(write)
+        self.report.probed += 1
+        self.report.verdicts[found.word] += 1
+        self.report.event("probe", url=plain(entry.url, 200), verdict=found.word, why=found.why)
 
     async def _moved(self, entry: Entry, headers: dict[str, str]) -> None:
         """Where it went is fetched in its own turn: its host has manners of its own, and the guard judges it again (Y2)."""
@@ -208,18 +250,9 @@ class Crawler:
 
     async def _get(self, url: str, method: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes, bool]:
         """Status, headers, at most MAX_PAGE bytes, and whether there was more."""
-        body = bytearray()
-        cut = False
-        with anyio.fail_after(self.caps.answer):
-            async with self._client.stream(method, url, headers=headers) as reply:
-                if reply.status_code != 304:
-                    async for piece in reply.aiter_bytes():
-                        body += piece
-                        if len(body) > MAX_PAGE:
-                            cut = True
-                            break
-        self.report.bytes += len(body)
-        return reply.status_code, {name.lower(): value for name, value in reply.headers.items()}, bytes(body), cut
+        got = await wire.get(self._client, url, method, headers, self.caps.answer, page=True)
+        self.report.bytes += len(got.raw)
+        return got.status, got.plain, *got.inflated(MAX_PAGE)
 
     async def _read(self, entry: Entry, found: Found) -> None:
         digest = hashlib.sha256(found.body).hexdigest()
@@ -298,7 +331,10 @@ class Crawler:
         self._queue(await self._in_thread(self.frontier.later, entry, due, why))
         self.report.event("again", url=plain(entry.url, 200), why=why, seconds=round(due - now, 1))
 
-    async def _fail(self, entry: Entry, why: str) -> None:
+    async def _fail(self, entry: Entry, why: str, *, hostile: bool = False) -> None:
+        if entry.kind == PROBE and why != ROBOTS:
+            await self._judged(entry, probe.refused(why) if hostile else probe.Verdict("dead", 0, why=plain(why, 200)))
+            return
         await self._in_thread(self.frontier.failed, entry, plain(why, 300))
         self.report.lost(plain(entry.url, 200), plain(why, 300))
 

@@ -24,6 +24,7 @@ __all__ = ["GONE", "evidence", "judged", "settle"]
 
 GONE = 5  # passes after which a service that no source shows any more is taken out
 _BATCH = 2_000
+_NOWHERE = (MOST + 1) << 40  # slots of what is not in the index
 _FEW = 5  # services of a category have no median
 
 
@@ -48,9 +49,15 @@ def settle(store: Store, step: Callable[[int], None] | None = None) -> int:
             done += len(names)
         if step is not None:
             step(done)
-    if done:
+    if done or _left_out(store):
         _rerank(store)
     return done
+
+
+def _left_out(store: Store) -> bool:
+    """Whether somebody was cut off before everything was in the index."""
+    with store.reading() as db:
+        return db.one("select 1 as n from services where slot >= ? limit 1", _NOWHERE) is not None
 
 
 def _batch(db: Database, names: Sequence[str], now: float) -> None:
@@ -143,7 +150,7 @@ def _differences(listings: Sequence[Listing]) -> list[str]:
 
 
 def _write(db: Database, made: list[dict[str, Any]]) -> None:
-    """New ones get the last slots of their rank; `_rerank` gives them their own."""
+    """They leave the index, and get places behind it: `_rerank` puts them back where they belong."""
     found: dict[str, dict[str, Any]] = {}
     for part in chunks([each["id"] for each in made]):
         found |= {row["id"]: row for row in db.rows(f"select id, seq, slot from services where id in ({', '.join('?' * len(part))})", *part)}
@@ -154,17 +161,14 @@ def _write(db: Database, made: list[dict[str, Any]]) -> None:
         have = found.get(each["id"])
         if have is None:
             following += 1
-            seq, slot = following, slot_of(0, following)
-        else:
-            seq, slot = int(have["seq"]), int(have["slot"])
-            old.append((slot,))
-        each["seq"], each["slot"] = seq, slot
-        values.append((seq, each["id"], slot, *(each[name] for name in _FIELDS)))
+        elif have["slot"] < _NOWHERE:
+            old.append((have["slot"],))
+        seq = following if have is None else int(have["seq"])
+        values.append((seq, each["id"], _NOWHERE + seq, *(each[name] for name in _FIELDS)))
     names = ("seq", "id", "slot", *_FIELDS)
     db.many(f"insert into services ({', '.join(names)}) values ({', '.join('?' * len(names))}) on conflict (id) do update set "
-            + ", ".join(f"{name} = excluded.{name}" for name in _FIELDS), values)  # fmt: skip
+            + ", ".join(f"{name} = excluded.{name}" for name in ("slot", *_FIELDS)), values)  # fmt: skip
     _unindex(db, old)
-    _index(db, made)
 
 
 def slot_of(points: int, seq: int) -> int:
@@ -201,7 +205,7 @@ def _rerank(store: Store) -> None:
                 return
             after = int(rows[-1]["seq"])
             moved = [row for row in rows if (slot := slot_of(judged(row, stand, now).points, int(row["seq"]))) != row["slot"] and not row.update(new=slot)]
-            _unindex(db, [(row["slot"],) for row in moved])
+            _unindex(db, [(row["slot"],) for row in moved if row["slot"] < _NOWHERE])
             db.many("update services set slot = ? where seq = ?", [(row["new"], row["seq"]) for row in moved])
             _index(db, [{**row, "slot": row["new"]} for row in moved])
 
