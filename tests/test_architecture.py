@@ -39,8 +39,10 @@ ROOMS = {
     "settings": NOUNS | {"policy", "platformdirs"},
     "transport": NOUNS | {"flow", "policy", "anyio", "httpx", "httpx2", "tenacity", "mcp_types", "pydantic"},
     "guard": NOUNS | {"transport", "anyio", "httpx", "httpx2"},
+    "database": {"errors"},
+    "discovery": NOUNS | {"money", "dialects", "encodings", "guard", "database", "anyio", "httpx2"},
     "sandbox": NOUNS
-    | {"primitives", "dialects", "chains", "evidence", "pyrevm", "eth", "anyio", "eth_typing", "uvicorn", "starlette", "solders"},
+    | {"database", "primitives", "dialects", "chains", "evidence", "pyrevm", "eth", "anyio", "eth_typing", "uvicorn", "starlette", "solders"},
 }
 ABOVE = {"payer", "tasks", "recovery", "signer", "broadcast", "replacing", "transfers", "tools", "cli", "__init__"}
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -108,6 +110,14 @@ def test_C18_the_paying_path_cannot_broadcast():
     for path in FILES:
         if room(path) not in ("broadcast", "replacing", "transfers", "cli"):
             assert not {"broadcast", "replacing", "transfers"} & imported(path), path
+
+
+def test_Y9_discovery_cannot_reach_a_signer():
+    """Whatever it imports, and whatever that imports: no key, no chain, nobody who pays."""
+    code = "import sys, x402_agent.discovery.crawler, x402_agent.discovery.search; print(*[m for m in sys.modules if m.startswith('x402_agent.')])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "x402_agent.dialects.x402" in loaded
+    assert not [each for each in loaded if each.split(".")[1] in ABOVE | {"wallet", "vault", "chains", "primitives", "ledger", "flow", "policy"}]
 
 
 def test_nobody_below_imports_the_payer():

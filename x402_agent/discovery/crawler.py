@@ -19,7 +19,7 @@ from anyio import to_thread
 from ..errors import AddressRefused, PaymentError
 from ..guard import Guard
 from ..secret import plain
-from . import listed, merge, probe, wire
+from . import fetch, listed, merge, probe
 from .frontier import PROBE, Entry, Frontier
 from .nouns import Fetch, Found, Page
 from .polite import AGENT, Host, Manners, backoff, retry_after, robots
@@ -83,7 +83,7 @@ class Crawler:
             await self._in_thread(self.frontier.want, number, root, name, list(self.sources[name].first(where)))
         for entry in await self._in_thread(self.frontier.waiting, number):
             self._queue(entry)
-        async with self.guard.async_client(library="httpx2", timeout=self.caps.answer, headers=HEADERS, limits=_limits(self.manners)) as client:
+        async with self.guard.async_client(library="httpx2", timeout=self.caps.answer, headers=HEADERS, limits=fetch.limits(self.manners.in_all)) as client:
             self._client = client
             with anyio.move_on_after(self.caps.seconds) as scope:
                 await self._all()
@@ -207,7 +207,7 @@ class Crawler:
 
     async def _probed(self, entry: Entry, host: Host) -> None:
         body = {"content-type": "application/json"} if entry.method == "POST" else {}
-        got = await wire.get(self._client, entry.url, entry.method, body, self.caps.answer, page=False)
+        got = await fetch.get(self._client, entry.url, entry.method, body, self.caps.answer, page=False)
         self.report.bytes += len(got.raw)
         if got.status == 429 or got.status >= 500:
             await self._again(entry, host, f"answered {got.status}", retry_after(got.plain, self.store.clock()), refused=got.status == 429)
@@ -250,7 +250,7 @@ class Crawler:
 
     async def _get(self, url: str, method: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes, bool]:
         """Status, headers, at most MAX_PAGE bytes, and whether there was more."""
-        got = await wire.get(self._client, url, method, headers, self.caps.answer, page=True)
+        got = await fetch.get(self._client, url, method, headers, self.caps.answer, page=True)
         self.report.bytes += len(got.raw)
         return got.status, got.plain, *got.inflated(MAX_PAGE)
 
@@ -349,9 +349,3 @@ def _conditions(entry: Entry) -> dict[str, str]:
 
 def _nobody(event: dict[str, Any]) -> None:
     """Who listens when nobody does."""
-
-
-def _limits(manners: Manners) -> Any:
-    import httpx2
-
-    return httpx2.Limits(max_connections=manners.in_all, max_keepalive_connections=manners.in_all)

@@ -15,7 +15,7 @@ from .sources.rows import MAX_PAGE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Got", "get"]
+__all__ = ["Got", "get", "limits"]
 
 
 @dataclass(slots=True)
@@ -59,3 +59,10 @@ async def get(client: Any, url: str, method: str, headers: Mapping[str, str], se
                         complete = False
                         break
     return Got(status, reply.headers, bytes(raw), complete)
+
+
+def limits(most: int) -> Any:
+    """Of a client that has so many connections at a time."""
+    import httpx2
+
+    return httpx2.Limits(max_connections=most, max_keepalive_connections=most)
