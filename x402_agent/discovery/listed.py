@@ -46,6 +46,7 @@ def keep(db: Database, root: str, page: str, number: int, now: float, found: Seq
             changed.append((name,))
         values.append(_row(name, root, page, number, now, now_is))
     db.many(_KEEP, values)
+    db.rows("update listings set page = '' where page = ? and pass < ?", page, number)  # they stood on it before
     db.many("insert into dirty values (?) on conflict do nothing", changed)
     return len(changed)
 

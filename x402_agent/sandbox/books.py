@@ -14,8 +14,8 @@ from functools import cache
 from importlib.resources import files
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from ..errors import SettingsError
 from ..database import connect
+from ..errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ import threading
 
 import pytest
 
+from x402_agent.database import connect
 from x402_agent.errors import SettingsError
 from x402_agent.sandbox import Sandbox, books
-from x402_agent.database import connect
 
 PAYMENTS = ["id", "tx_hash", "chain", "amount_usdc", "from_address", "to_address", "block_number", "confirmations", "status", "risk_score",
             "requests_allocated", "requests_used", "created_at", "verified_at", "expires_at", "updated_at"]  # fmt: skip
