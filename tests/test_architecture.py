@@ -39,7 +39,7 @@ ROOMS = {
     "settings": NOUNS | {"policy", "platformdirs"},
     "transport": NOUNS | {"flow", "policy", "anyio", "httpx", "httpx2", "tenacity", "mcp_types", "pydantic"},
     "guard": NOUNS | {"transport", "anyio", "httpx", "httpx2"},
-    "database": {"errors"},
+    "database": {"errors", "secret"},
     "discovery": NOUNS | {"money", "dialects", "encodings", "guard", "database", "anyio", "httpx2"},
     "sandbox": NOUNS
     | {"database", "primitives", "dialects", "chains", "evidence", "pyrevm", "eth", "anyio", "eth_typing", "uvicorn", "starlette", "solders"},

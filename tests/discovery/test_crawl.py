@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -76,7 +77,8 @@ def test_a_pass_that_failed_makes_nothing_missing(market):
 def test_two_sources_of_one_thing_are_one_row_that_shows_both(market):
     url = "https://a.example/w"
     market.rows = [row(url, 1000)]
-    market.text("/.well-known/x402", '{"products":[{"url":"https://A.example:443/w/","accepts":[%s]}]}' % str({**row(url)["accepts"][0], "amount": "5000"}).replace("'", '"'))
+    dearer = {**row(url)["accepts"][0], "amount": "5000"}
+    market.text("/.well-known/x402", json.dumps({"products": [{"url": "https://A.example:443/w/", "accepts": [dearer]}]}))
     market.crawl(("bazaar", market.seller.url("/x402")), ("well-known", market.seller.url("/.well-known/x402")))
     (found,) = market.search("weather", every=True)
     assert len(found.sources) == 2
