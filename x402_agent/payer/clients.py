@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..model import Ask
+    from ..steps import Step
     from .kit import Kit
     from .payer import Payer
 
@@ -17,8 +18,8 @@ __all__ = ["Led", "transport_for"]
 class Led:
     """The rooms of a driver, with another kit to lead the conversation."""
 
-    def __init__(self, payer: Payer, talk: Callable[[Ask], Kit]) -> None:
-        self.deadline, self.answer_timeout, self.trace = payer.deadline, payer.answer_timeout, payer.trace
+    def __init__(self, payer: Payer, talk: Callable[[Ask], Kit], trace: Callable[[Ask, Step, Any], None] | None) -> None:
+        self.deadline, self.answer_timeout, self.trace = payer.deadline, payer.answer_timeout, trace or payer.trace
         self.talk = talk
 
 

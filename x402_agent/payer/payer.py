@@ -304,13 +304,13 @@ class Payer:
         """A client whose conversations are led by another kit: quotes, and proofs shown again."""
         return self.led(self.client(), talk)  # type: ignore[no-any-return]
 
-    def led(self, client: Any, talk: Callable[[Ask], Kit]) -> Any:
-        """One of our clients, or one that was attached: from now on another kit leads its conversations."""
+    def led(self, client: Any, talk: Callable[[Ask], Kit], trace: Callable[[Ask, Step, Any], None] | None = None) -> Any:
+        """One of our clients, or one that was attached: from now on another kit leads its conversations, and `trace` hears of them in the payer's place."""
         from ..transport.drivers import Pays
 
         for transport in (client._transport, *client._mounts.values()):
             if isinstance(transport, Pays):
-                transport.rooms = Led(self, talk)
+                transport.rooms = Led(self, talk, trace)
         return client
 
     def resume(self, payment_id: str | None = None, *, output: Path | None = None) -> list[Resumed]:

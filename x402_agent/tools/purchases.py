@@ -19,7 +19,7 @@ from ..errors import LedgerError, NoAcceptableOffer, PaymentInDoubt
 from . import told
 from .fence import INLINE, fence
 from .results import Bought, Handle, Problem
-from .web import read
+from .web import read, showing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,9 +76,10 @@ class Purchases:
         if begun.done:
             return replace(told.bought_in(begun.done), repeated=True)
         try:
-            with asking(self.ask):
+            with asking(self.ask), showing() as shown:
                 async with self.web.sent(wanted, {**payment, "key": begun.key}) as reply:
                     body, cut = await read(reply)
+            body = told.blotted(body, shown)
         except Exception as why:
             if begun.new and not isinstance(why, PaymentInDoubt):
                 await self._kept(lambda: self.shelf.forget(wanted.name))

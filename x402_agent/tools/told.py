@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import mimetypes
 import re
+from base64 import b64decode
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,15 +18,19 @@ from .fence import Fenced, fence
 from .results import Amount, Bought, Handle, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..model import Money, Offer
     from ..payer import Payer
 
-__all__ = ["HEAD", "amount", "bought_in", "bought_out", "kind_of", "problem", "shape", "transaction", "usd"]
+__all__ = ["HEAD", "amount", "blotted", "bought_in", "bought_out", "kind_of", "problem", "shape", "transaction", "usd"]
 
 HEAD = 1000  # bytes of what is shown of a long body, and of its shape
 _FOLDERS = re.compile(r"(?<![\w:/.@-])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\:'\"()\[\]]+[/\\])+")
 _KINDS = frozenset(mimetypes.types_map.values()) | {"application/x-ndjson", "text/event-stream", "application/problem+json"}
-_TRANSACTION = re.compile(r"(0x)?[0-9A-Za-z]{40,100}").fullmatch
+_TRANSACTION = re.compile(r"(0x)?[0-9a-fA-F]{64}").fullmatch  # of EVM, Stacks, TRON; in base58, as on Solana, letters can be words
+_SIGNED = re.compile(rb'"([0-9A-Za-z+/=]{86,})"')  # a signature, or a signed transaction
+BLOT = b"[not shown: a proof or credential]"
 _ASK = "tell your user; do not try it in pieces or in another way"
 
 
@@ -75,6 +81,16 @@ def usd(offer: Offer) -> str:
 def transaction(text: str) -> str:
     """The id of a transaction, where a seller's text is plainly one; else ""."""
     return text if _TRANSACTION(text) else ""
+
+
+def blotted(body: bytes, shown: Iterable[str]) -> bytes:
+    """A seller's answer without what we showed him: proofs and credentials that he reflects, as they were, or the signature in them."""
+    for part in {part.encode() for value in shown for part in value.split() if len(part) > 15 and not _TRANSACTION(part)}:
+        body = body.replace(part, BLOT)
+        with suppress(ValueError):
+            for inner in _SIGNED.findall(b64decode(part + b"==")):
+                body = body.replace(inner, BLOT)
+    return body
 
 
 def kind_of(content_type: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,21 +12,23 @@ from anyio.lowlevel import current_token
 
 from ..errors import PolicyDenied
 from ..guard import Guard
+from ..steps import Send
 from ..transport.fetch import authorities
 from .consent import identity
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from ..model import Ask
     from ..payer import Payer, Quote
     from ..payer.kit import Kit
     from .wanted import Wanted
 
-__all__ = ["MOST", "Asked", "Web", "read"]
+__all__ = ["MOST", "Asked", "Web", "read", "showing"]
 
 MOST = 32 << 20  # bytes that are read of an answer
 READ = 120.0  # seconds that its body may take
+_SHOWN: ContextVar[list[str] | None] = ContextVar("x402_agent.tools.shown", default=None)
 _ASKED: ContextVar[Asked | None] = ContextVar("x402_agent.tools.asked", default=None)
 
 
@@ -74,7 +76,8 @@ class Web:
 
             jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # nothing is remembered from one call to the next
             options: dict[str, Any] = {"timeout": 60.0, "cookies": jar, "verify": authorities()}
-            self._clients[loop] = self.payer.led(self._guard.over(self.payer.async_client(library="httpx2", **options)), self._talk)
+            client = self._guard.over(self.payer.async_client(library="httpx2", **options))
+            self._clients[loop] = self.payer.led(client, self._talk, self._heard)
         return self._clients[loop]
 
     def _talk(self, ask: Ask) -> Kit:
@@ -84,6 +87,12 @@ class Web:
             return self.payer.talk(ask)
         asked.identity = identity(ask)
         return self.payer.quote_kit(ask, asked.quotes)
+
+    def _heard(self, ask: Ask, step: Any, value: Any) -> None:
+        if isinstance(step, Send) and (shown := _SHOWN.get()) is not None:
+            shown += step.headers.values()
+        if self.payer.trace is not None:
+            self.payer.trace(ask, step, value)
 
     def place(self, ask: Ask) -> None:
         """Write the client's name on an Ask. Raises PolicyDenied for a name that policy pays for from an account of its own:
@@ -100,6 +109,17 @@ class Web:
         client = self._clients.pop(current_token().native_token, None)
         if client is not None:
             await client.aclose()
+
+
+@contextmanager
+def showing() -> Iterator[list[str]]:
+    """Inside, what sellers are shown of proofs and credentials is remembered, so that none of it is told to a model."""
+    found: list[str] = []
+    token = _SHOWN.set(found)
+    try:
+        yield found
+    finally:
+        _SHOWN.reset(token)
 
 
 async def read(reply: Any) -> tuple[bytes, bool]:
