@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 
     from mcp.server.mcpserver import Context
 
-    from x402_agent import Offer
-    from x402_agent.approvals import Request
+    from x402_agent.approvals import Approver, Request
     from x402_agent.steps import Steps
     from x402_agent.tools import Offered
 
-__all__ = ["Person", "Waiting", "Yes", "by", "can_ask", "question", "seen"]
+__all__ = ["Nobody", "Waiting", "Yes", "by", "can_ask", "question", "seen"]
 
 MANY = 256
 
@@ -39,29 +38,17 @@ class Yes(BaseModel):
 
 
 @dataclass(slots=True)
-class Person:
-    """An Approver: what a person at the host has said. A yes to one offer, once; to nothing without one."""
+class Nobody:
+    """An Approver that says no and remembers what it was asked: the person has not been asked yet, or has said no."""
 
-    yes: Offered | None = None
     asked: list[Request] = field(default_factory=list)
     name: str = "the user of the host"
 
     def ask(self, request: Request) -> Steps[bool]:
-        """Whether this is what the person has seen: who is paid, how much of what, for what."""
+        """No."""
+        yield from ()
         self.asked.append(request)
-        offered, self.yes = self.yes, None
-        return offered is not None and self.saw(offered)
-        yield  # a generator without a step
-
-    def saw(self, offered: Offered) -> bool:
-        """Whether what was asked last is what this offer says."""
-        last = self.asked[-1]
-        ask, wanted = last.ask, offered.wanted
-        return (ask.method, ask.origin) == (wanted.method, wanted.origin) and _terms(last.offer) == _terms(offered.offer)
-
-
-def _terms(offer: Offer) -> tuple[Any, ...]:
-    return offer.dialect, offer.scheme, offer.method, offer.asset.id, offer.amount, offer.pay_to, offer.fee_cap
+        return False
 
 
 class Waiting:
@@ -91,7 +78,7 @@ def can_ask(ctx: Context[Any, Any]) -> bool:
     return declared is not None and (declared.form is not None or declared.url is None)
 
 
-def by(ctx: Context[Any, Any], person: Person) -> AbstractContextManager[None]:
+def by(ctx: Context[Any, Any], person: Approver) -> AbstractContextManager[None]:
     """Inside, policy's question goes to this person where the host has one to ask; else to the channels that policy names."""
     return approvals.asking(person) if can_ask(ctx) else nullcontext()
 

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 from mcp.server.mcpserver import Context, ElicitationResult, Resolve
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 
-from x402_agent.tools import Bought, Quoted, Spending, Tools
+from x402_agent.tools import Bought, Holdings, Quoted, Settled, Spending, Tools, Why, Yes
 
 from . import asking
 from .progress import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from x402_agent.approvals import Approver
 
     from .server import Server
 
@@ -60,6 +62,21 @@ async def spending(ctx: Context[Any, Any], period: str = "today") -> CallToolRes
     return _answer(await _tools(ctx).spending(period))
 
 
+async def why(ctx: Context[Any, Any], payment_id: str) -> CallToolResult:
+    """Tools.why."""
+    return _answer(await _tools(ctx).why(payment_id))
+
+
+async def balance(ctx: Context[Any, Any]) -> CallToolResult:
+    """Tools.balance."""
+    return _answer(await _tools(ctx).balance())
+
+
+async def resume(ctx: Context[Any, Any]) -> CallToolResult:
+    """Tools.resume."""
+    return _answer(await told(ctx, _tools(ctx).resume))
+
+
 async def _before_buying(ctx: Context[Any, Any], offer_id: str) -> Any:
     """The question about an offer that policy wants a person for; None where there is none, or nobody here to ask."""
     offered = _tools(ctx).offered(offer_id)
@@ -68,7 +85,9 @@ async def _before_buying(ctx: Context[Any, Any], offer_id: str) -> Any:
 
 async def buy(ctx: Context[Any, Any], offer_id: str, said: Annotated[ElicitationResult[asking.Yes], Resolve(_before_buying)]) -> CallToolResult:
     """Tools.buy, with the answer of a person, if one was asked."""
-    return await _bought(ctx, offer_id, said)
+    tools = _tools(ctx)
+    with asking.by(ctx, _said(ctx, offer_id, said)):
+        return _answer(await told(ctx, lambda: tools.buy(offer_id)))
 
 
 async def _fetched(ctx: Context[Any, Any], url: str, max_price: str, method: str, body: str, again: bool) -> Any:
@@ -77,14 +96,14 @@ async def _fetched(ctx: Context[Any, Any], url: str, max_price: str, method: str
     name = (tools.client, url, max_price, method, body, again)
     offered = tools.offered(waiting.get(name))
     if offered is None:
-        nobody = asking.Person()
+        nobody = asking.Nobody()
         with asking.by(ctx, nobody):
             found = await told(ctx, lambda: tools.fetch(url, max_price or None, method, body or None, again))
         if not nobody.asked or found.problem is None:
             return found
         quoted = await tools.quote(url, method, body or None)
         offered = tools.offered(quoted.offer_id)
-        if offered is None or not offered.asks or not nobody.saw(offered):
+        if offered is None or not offered.asks or offered.offer.money != nobody.asked[-1].offer.money:
             return found
         waiting.put(name, quoted.offer_id)
     return asking.question(offered)
@@ -94,18 +113,20 @@ async def fetch(
     ctx: Context[Any, Any], said: Annotated[ElicitationResult[Any], Resolve(_fetched)],
     url: str, max_price: str = "", method: str = "GET", body: str = "", again: bool = False,
 ) -> CallToolResult:  # fmt: skip
-    """What Tools.fetch gave; or Tools.buy of the offer that a person was asked about."""
+    """What Tools.fetch gave; or what it gives with the answer of a person, who was asked about what it found."""
     found = getattr(said, "data", None)
     if isinstance(found, Bought):
         return _answer(found)
-    name = (_tools(ctx).client, url, max_price, method, body, again)
-    return await _bought(ctx, cast("Server", ctx.mcp_server).waiting.pop(name), said)
-
-
-async def _bought(ctx: Context[Any, Any], offer_id: str, said: Any) -> CallToolResult:
     tools = _tools(ctx)
-    with asking.by(ctx, asking.Person(tools.offered(offer_id) if asking.seen(said) else None)):
-        return _answer(await told(ctx, lambda: tools.buy(offer_id)))
+    offer_id = cast("Server", ctx.mcp_server).waiting.pop((tools.client, url, max_price, method, body, again))
+    with asking.by(ctx, _said(ctx, offer_id, said)):
+        return _answer(await told(ctx, lambda: tools.fetch(url, max_price or None, method, body or None, again)))
+
+
+def _said(ctx: Context[Any, Any], offer_id: str, said: Any) -> Approver:
+    """What a person said, as an Approver: yes to this offer alone, or no."""
+    offered = _tools(ctx).offered(offer_id) if asking.seen(said) else None
+    return asking.Nobody() if offered is None else Yes(offered)
 
 
 def _answer(found: Any) -> CallToolResult:
@@ -126,4 +147,7 @@ VERBS = {
     "buy": Verb(buy, Bought, reads=False, same_again=True, leaves=True),
     "fetch": Verb(fetch, Bought, reads=False, same_again=False, leaves=True),
     "spending": Verb(spending, Spending, reads=True, same_again=True, leaves=False),
+    "why": Verb(why, Why, reads=True, same_again=True, leaves=False),
+    "balance": Verb(balance, Holdings, reads=True, same_again=True, leaves=True),
+    "resume": Verb(resume, Settled, reads=False, same_again=True, leaves=True),
 }

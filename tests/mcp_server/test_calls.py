@@ -31,6 +31,18 @@ async def test_a_quote_is_bought_once_and_told_in_words_and_structure(connect, p
     assert [row.agent for row in payer.ledger.payments()] == ["claude-desktop"]
 
 
+async def test_what_happened_is_told_by_the_other_tools(connect, payer, joke, era):
+    async with connect(mode=era) as client:
+        paid = (await client.call_tool("fetch", {"url": joke, "method": "GET", "max_price": "0.02"})).structured_content
+        spent = (await client.call_tool("spending", {})).structured_content
+        assert (spent["spent"], spent["payments"]) == ("0.01", 1)
+        why = (await client.call_tool("why", {"payment_id": paid["payment_id"]})).structured_content
+        assert why["outcome"] == "spent" and why["amount"]["atomic"] == "10000"
+        holds = (await client.call_tool("balance", {})).structured_content
+        assert [each["address"] for each in holds["accounts"]] == [payer.wallet.signer("eip155").address("eip155")]
+        assert (await client.call_tool("resume", {})).structured_content["open"] == 0
+
+
 async def test_what_policy_refuses_is_an_error_that_says_which_rule(connect, payer):
     async with connect() as client:
         answer = await client.call_tool("fetch", {"url": payer.sandbox.url("/dear"), "max_price": "100"})
