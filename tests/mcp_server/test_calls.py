@@ -6,6 +6,11 @@ import json
 
 import anyio
 import pytest
+from mcp import Client
+from x402_agent_mcp.clients import LATE, MOST, Clients
+from x402_agent_mcp.server import made
+
+from x402_agent import Payer
 
 pytestmark = pytest.mark.anyio
 
@@ -90,8 +95,31 @@ async def test_progress_is_told_in_rising_numbers(connect, joke, era):
 
 
 async def test_names_fill_no_memory(server, payer):
-    from x402_agent_mcp.clients import LATE, MOST
-
-    made = {server.clients.tools(f"name-{number}").client for number in range(MOST + 50)}
-    assert len(made) == MOST + 1 and LATE in made
+    names = {server.clients.tools(f"name-{number}").client for number in range(MOST + 50)}
+    assert len(names) == MOST + 1 and LATE in names
     assert server.clients.tools("name-7").client == "name-7"
+
+
+async def until(true):
+    with anyio.fail_after(60):
+        while True:
+            if true():
+                return
+            await anyio.sleep(0.01)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_M12_a_cancelled_call_leaves_a_payment_that_the_next_one_settles(anyio_backend, era):
+    with Payer.sandbox("slow_settlement", serve=True) as payer:
+        server = made(Clients(lambda: payer, loopback=True))
+        url = payer.sandbox.url("/joke")
+        async with Client(server, mode=era) as client:
+            async with anyio.create_task_group() as group:
+                group.start_soon(client.call_tool, "fetch", {"url": url})
+                await until(lambda: any(each.proof for each in payer.sandbox.requests))
+                group.cancel_scope.cancel()
+            await until(lambda: [each.outcome for each in payer.ledger.payments()] == ["in_doubt"])
+            settled = (await client.call_tool("resume", {})).structured_content
+            bought = (await client.call_tool("fetch", {"url": url})).structured_content
+            assert bought["outcome"] == "spent" and "joke" in bought["body"]["text"], (settled, bought)
+        assert len(payer.sandbox.settlements) == 1 and len(payer.ledger.payments()) == 1
