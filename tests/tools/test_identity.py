@@ -117,6 +117,18 @@ async def test_what_never_came_is_asked_for_with_the_same_proof(payer):
         assert second.payment_id == first.payment_id and len(payer.ledger.payments()) == 1
 
 
+async def test_an_answer_that_is_lost_is_in_doubt_and_the_next_call_goes_on(payer):
+    payer.sandbox.scenario = "answer_lost"
+    url = payer.sandbox.url("/upload")
+    async with Tools(payer) as tools:
+        first = await tools.fetch(url, method="POST", body="x")
+        assert (first.outcome, first.problem.kind, first.problem.retry_safe) == ("in_doubt", "PaymentInDoubt", False)
+        assert (await tools.why(first.payment_id)).outcome == "in_doubt"
+        payer.sandbox.scenario = "honest"
+        second = await tools.fetch(url, method="POST", body="x", again=True)
+        assert second.payment_id == first.payment_id and len(payer.sandbox.settlements) == 1
+
+
 async def test_a_refusal_leaves_nothing_behind(tmp_path):
     with Payer.sandbox(budget=Budget("0.01/day")) as payer:
         async with Tools(payer) as tools:

@@ -60,9 +60,11 @@ class Callback:
 
 
 @contextmanager
-def asking(who: Approver | None) -> Iterator[None]:
-    """Inside, `who` is asked about what is paid: a person at the door by which the request came. None leaves it as it is."""
-    token = _HERE.set(who if who is not None else _HERE.get())
+def asking(who: Approver | None, *, otherwise: bool = False) -> Iterator[None]:
+    """Inside, `who` is asked about what is paid: a person at the door by which the request came. None leaves it as it is,
+    and `otherwise` leaves whoever is asked already."""
+    here = _HERE.get()
+    token = _HERE.set(here if who is None or (otherwise and here is not None) else who)
     try:
         yield
     finally:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 
 from .. import assets
 from ..errors import LedgerError, PaymentError, SettingsError
-from ..ledger.states import UNDER_WAY, UNSENT, is_open, means
-from ..model import Money
+from ..ledger.states import UNDER_WAY, UNSENT, means
+from ..model import Limit, Money
 from ..policy import dollars
 from ..transport.fetch import drive_async
 from . import told
@@ -20,14 +21,13 @@ from .results import Account, Holdings, Payment, Room, Settled, Spending, Why
 
 if TYPE_CHECKING:
     from ..ledger import Payment as Row
-    from ..model import Network
+    from ..model import Network, Unit, Window
     from ..payer import Payer
     from .purchases import Purchases
 
-__all__ = ["balance", "own", "resume", "spending", "why"]
+__all__ = ["balance", "resume", "spending", "why"]
 
-PERIODS = ("today", "month", "all")
-_MANY = 10_000
+PERIODS: dict[str, Window] = {"today": "day", "month": "month", "all": "total"}
 LAST = 10
 PATIENCE = 60.0  # seconds after which no further payment is begun with
 _NEXT = {
@@ -45,22 +45,41 @@ async def spending(made: Purchases, period: str) -> Spending:
     return await to_thread.run_sync(lambda: _spending(made, period))
 
 
-def own(made: Purchases, *, today: bool = False) -> list[Row]:
-    """The client's payments, newest first: those that count for its name, behind a signer those of its agent."""
-    payer = made.payer
-    if payer.settings.signer is not None:
-        return list(payer.ledger.payments(today=today))
-    names = ",".join(dict.fromkeys(filter(None, (payer.settings.agent, made.web.name))))
-    return list(payer.ledger.payments(today=today, agent=names, limit=_MANY))
+def _names(made: Purchases) -> str:
+    """By whose name the client's payments stand in the ledger; behind a signer that is the signer's to know."""
+    own = made.payer.settings
+    return "" if own.signer is not None else ",".join(dict.fromkeys(filter(None, (own.agent, made.web.name))))
+
+
+def _own(made: Purchases, **which: Any) -> list[Row]:
+    """The client's payments, newest first."""
+    names, ledger = _names(made), _ledger(made)
+    return list(ledger.payments(**which, agent=names) if names else ledger.payments(**which))
+
+
+def _ledger(made: Purchases) -> Any:
+    """The ledger, or what a signer tells of its own."""
+    return made.payer.ledger
 
 
 def _spending(made: Purchases, period: str) -> Spending:
-    month = time.strftime("%Y-%m", time.gmtime(made.payer.clock()))
-    rows = [each for each in own(made, today=period == "today") if period != "month" or each.day.startswith(month)]
-    counted = [each for each in rows if each.outcome != "released"]
-    doubt = [each for each in counted if each.outcome != "spent"]
-    return Spending(period, dollars(sum(each.micros for each in counted)), dollars(sum(each.micros for each in doubt)), len(counted),
-                    _rooms(made), tuple(_line(each, made) for each in rows[:LAST]))  # fmt: skip
+    since = {"today": "%Y-%m-%d", "month": "%Y-%m", "all": ""}[period]
+    begins = time.strftime(since, time.gmtime(made.payer.clock()))
+    last = [each for each in _own(made, limit=500) if each.day.startswith(begins)]
+    if _names(made):
+        spent, count = (_counted(made, PERIODS[period], unit) for unit in ("micros", "payments"))
+    else:
+        kept = [each for each in last if each.outcome != "released"]
+        spent, count = sum(each.micros for each in kept), len(kept)
+    doubt = sum(each.micros for each in _own(made, in_doubt=True, limit=500) if each.day.startswith(begins))
+    return Spending(period, dollars(spent), dollars(doubt), count, _rooms(made), tuple(_line(each, made) for each in last[:LAST]))
+
+
+def _counted(made: Purchases, window: Window, unit: Unit) -> int:
+    """What the ledger counts for the client's name."""
+    limit = Limit(f"agent:{made.web.name}", window, 0, unit=unit)
+    realms = ("sandbox",) if made.payer.sandboxed else ("real", "test")
+    return sum(made.payer.ledger.spent([limit], realm=realm)[0].spent for realm in realms)
 
 
 def _clock(at: float) -> str:
@@ -79,6 +98,7 @@ def _rooms(made: Purchases) -> tuple[Room, ...]:
     if payer.settings.signer is not None:
         return ()  # they are the signer's
     limits = [limit for scope, rule in payer.policy.every().items() if scope in scopes for limit in rule.limits]
+    limits = [replace(limit, scope=scopes[1]) if limit.scope == "each:agent" else limit for limit in limits]
     realm = "sandbox" if payer.sandboxed else "test" if payer.policy.only_tests() else "real"
     rooms = payer.ledger.spent(limits, realm=realm)
     return tuple(Room(f"{_unit(each.limit.unit)} of {each.limit.scope} in this {each.limit.window}", _much(each.limit.unit, each.limit.most),
@@ -111,10 +131,11 @@ def _why(made: Purchases, payment_id: object) -> Why:
 
 def _mine(made: Purchases, payment_id: object) -> Row:
     """The client's own payment of this id, or of one that begins so; another's does not exist for it."""
-    if isinstance(payment_id, str) and 4 <= len(payment_id) <= 64 and payment_id.isalnum():
-        found = [each for each in own(made) if each.payment_id.startswith(payment_id)]
-        if len(found) == 1:
-            return found[0]
+    names = _names(made)
+    with suppress(LedgerError):
+        found = made.payer.ledger.payment(payment_id if isinstance(payment_id, str) and len(payment_id) <= 64 else "")
+        if not names or found.agent == names:
+            return found
     raise LedgerError("no payment of yours has this id", rule="payment_id", hint="spending names the last ones")
 
 
@@ -124,20 +145,22 @@ async def resume(made: Purchases) -> Settled:
 
 
 def _resume(made: Purchases) -> Settled:
-    waiting = [each for each in own(made) if _is_open(each)]
     lines, notes, end = [], [], time.monotonic() + PATIENCE
-    for one in waiting:
+    for payment_id in _open(made):
         if time.monotonic() >= end:
             break
-        for each in made.payer.resume(one.payment_id):
+        for each in made.payer.resume(payment_id):
             lines.append(f"{each.payment_id} {each.before} -> {each.after}")
             notes.append(f"{each.payment_id}: {told.bare(each.note, made.payer)}")
-    left = sum(_is_open(each) for each in own(made)) if waiting else 0
-    return Settled(tuple(lines), left, fence("the sellers and the ledger", "\n".join(notes)) if notes else None)
+    return Settled(tuple(lines), len(_open(made)), fence("the sellers and the ledger", "\n".join(notes)) if notes else None)
 
 
-def _is_open(one: Row) -> bool:
-    return is_open(one.state, delivered=one.delivered) and one.state not in UNSENT
+def _open(made: Purchases) -> list[str]:
+    """What is open of the client's own, oldest first."""
+    names, ledger = _names(made), _ledger(made)
+    if not names:
+        return [each.text("payment_id") for each in ledger.open_payments()]
+    return [each.payment_id for each in ledger.of_agent(names) if each.state not in UNSENT]
 
 
 async def balance(made: Purchases) -> Holdings:

@@ -11,7 +11,7 @@ INLINE = 4096  # bytes of UTF-8 that one fence holds unless told otherwise
 _MARK = re.compile(r"untrusted(?=: text of|:? text ends)", re.IGNORECASE)
 # Printable by Unicode's word, and yet nothing is seen: fillers, joiners, selectors. Text can be smuggled in them.
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
-_KEPT = frozenset("\n\t")
+_ODD = re.compile("[^ -~\n\t]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,12 @@ def fence(origin: str, text: str, limit: int = INLINE) -> Fenced:
 
 def _shown(text: str) -> str:
     """Line ends and tabs as they are; what is invisible, turns the direction, or is no letter at all, as its escape."""
-    text = text.replace("\r\n", "\n")
-    if text.isprintable() and not _UNSEEN.search(text):
-        return text
-    return "".join(each if each in _KEPT or (each.isprintable() and not _UNSEEN.match(each)) else _escaped(each) for each in text)
+    return _ODD.sub(_plain, text.replace("\r\n", "\n"))
+
+
+def _plain(found: re.Match[str]) -> str:
+    letter = found[0]
+    return letter if letter.isprintable() and not _UNSEEN.match(letter) else _escaped(letter)
 
 
 def _escaped(letter: str) -> str:

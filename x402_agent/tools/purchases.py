@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .wanted import Wanted
     from .web import Web
 
-__all__ = ["Purchases"]
+__all__ = ["Purchases", "unpaid"]
 
 log = logging.getLogger("x402_agent")
 
@@ -76,10 +76,10 @@ class Purchases:
         if begun.done:
             return replace(told.bought_in(begun.done), repeated=True)
         try:
-            with asking(self.ask), showing() as shown:
+            with asking(self.ask, otherwise=True), showing() as shown:
                 async with self.web.sent(wanted, {**payment, "key": begun.key}) as reply:
                     body, cut = await read(reply)
-            body = told.blotted(body, shown)
+            body = told.blotted(_leads(reply) + body, shown)
         except Exception as why:
             if begun.new and not isinstance(why, PaymentInDoubt):
                 await self._kept(lambda: self.shelf.forget(wanted.name))
@@ -110,7 +110,7 @@ class Purchases:
         made = _outcome(wanted, reply.status_code, receipt, self.payer)
         kind = told.kind_of(reply.headers.get("content-type", ""))
         text = _text(body)
-        shown = None if text is None or not body else fence(wanted.origin, text)
+        shown = fence(wanted.origin, text) if text else None
         short = shown is not None and not shown.cut and not cut
         if body and (made.payment_id or not short):
             with CancelScope(shield=True):
@@ -123,6 +123,12 @@ class Purchases:
     def _shelved(self, name: str, origin: str, kind: str, body: bytes, *, cut: bool) -> Handle:
         kept = self.shelf.put(name, origin, kind, body, cut=cut)
         return Handle(kept.uri, kind, kept.size, kept.sha256, told.shape(origin, body) if len(body) > INLINE else None)
+
+
+def _leads(reply: Any) -> bytes:
+    """Where an answer leads instead of saying something: no redirect is followed, and the model may ask there."""
+    there = 300 <= reply.status_code < 400 and "location" in reply.headers
+    return f"location: {reply.headers['location']}\n".encode() if there else b""
 
 
 def _text(body: bytes) -> str | None:
@@ -148,3 +154,10 @@ def _outcome(wanted: Wanted, status: int, receipt: Receipt | None, payer: Payer)
     if status >= 400:
         return replace(made, problem=Problem("NotDelivered", f"paid, and {wanted.origin} answered {status}", "one request, one proof", same, retry_safe=True))
     return made
+
+
+def unpaid(said: Problem, why: Exception, origin: str) -> Bought:
+    """What came of a request that ended in an error: its payment may be in doubt all the same."""
+    if isinstance(why, PaymentInDoubt):
+        return Bought("in_doubt", 0, origin, why.payment_id, problem=said)
+    return Bought("unpaid", 0, origin, problem=said)

@@ -42,7 +42,8 @@ def problem(why: BaseException, origin: str = "", payer: Payer | None = None) ->
         what = f"{origin or 'it'} could not be asked ({kind}); nothing was paid" if web else f"this failed here ({kind})"
         return Problem("NoAnswer" if web else "Failed", what, retry_safe=web)
     what, rule, hint, said = why.what, why.rule, why.hint, None
-    if isinstance(why, (ChallengeInvalid, NoAcceptableOffer)) or rule.startswith("the offer that was locked"):
+    theirs = isinstance(why, AddressRefused) and origin.partition("://")[2] not in what  # an address that the seller named
+    if theirs or isinstance(why, (ChallengeInvalid, NoAcceptableOffer)) or rule.startswith("the offer that was locked"):
         said = fence(origin or "a seller", bare(what, payer), HEAD)
         what = f"{origin or 'a seller'} asks in a way that is not paid: {_BECAUSE.get(type(why), 'its terms have changed')}"
         rule, hint = (rule, hint) if isinstance(why, PolicyDenied) else ("", "another seller, or a person who looks at it")
@@ -55,7 +56,11 @@ def problem(why: BaseException, origin: str = "", payer: Payer | None = None) ->
     return Problem(type(why).__name__, bare(what, payer), bare(rule, payer), bare(hint, payer), why.retry_safe, said)
 
 
-_BECAUSE: dict[type, str] = {ChallengeInvalid: "its 402 is broken, hostile or for another origin", NoAcceptableOffer: "none of its offers fits"}
+_BECAUSE: dict[type, str] = {
+    AddressRefused: "it names an address that is not asked",
+    ChallengeInvalid: "its 402 is broken, hostile or for another origin",
+    NoAcceptableOffer: "none of its offers fits",
+}
 
 
 def bare(text: str, payer: Payer | None = None) -> str:

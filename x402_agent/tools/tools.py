@@ -17,7 +17,7 @@ from ..errors import PaymentError, PolicyDenied
 from . import books, quoting
 from .offers import Offers
 from .portal import Portal, blocking
-from .purchases import Purchases
+from .purchases import Purchases, unpaid
 from .results import Bought, Holdings, Quoted, Settled, Spending, Why
 from .shelf import MOST, Shelf
 from .told import problem
@@ -66,7 +66,7 @@ class Tools:
         async def work(made: Purchases) -> Quoted:
             return await quoting.quote(made, self._offers, wanted(url, method, body))
 
-        return await self._told(work, lambda why: Quoted("unknown", origin=origin_of(url), problem=why), url)
+        return await self._told(work, lambda said, _: Quoted("unknown", origin=origin_of(url), problem=said), url)
 
     async def buy(self, offer_id: str) -> Bought:
         """SPENDS MONEY. Buys what quote offered, on those terms or not at all. An offer_id is used once; a second try is refused, not paid."""
@@ -75,7 +75,7 @@ class Tools:
             offered = self._offers.take(offer_id)
             return await made.buy(offered.wanted, {"offer": offered.offer}, again=False)
 
-        return await self._told(work, lambda why: Bought("unpaid", problem=why))
+        return await self._told(work, lambda said, why: unpaid(said, why, ""))
 
     async def fetch(self, url: str, max_price: str | None = None, method: str = "GET", body: str | None = None, again: bool = False) -> Bought:
         """MAY SPEND MONEY, within policy. Fetches a URL and pays if it asks. max_price (dollars, "0.05") only lowers what may be paid. The same request within ten minutes gives the first outcome and pays nothing, unless again=true."""
@@ -83,23 +83,23 @@ class Tools:
         async def work(made: Purchases) -> Bought:
             return await made.buy(wanted(url, method, body), most(max_price), again=again is True)
 
-        return await self._told(work, lambda why: Bought("unpaid", origin=origin_of(url), problem=why), url)
+        return await self._told(work, lambda said, why: unpaid(said, why, origin_of(url)), url)
 
     async def spending(self, period: str = "today") -> Spending:
         """What you spent (period: today, month or all), what is in doubt, what limits leave. Spends nothing."""
-        return await self._told(lambda made: books.spending(made, period), lambda why: Spending("", problem=why))
+        return await self._told(lambda made: books.spending(made, period), lambda said, _: Spending("", problem=said))
 
     async def why(self, payment_id: str) -> Why:
         """What happened to one payment of yours: each move, and what to do. Spends nothing."""
-        return await self._told(lambda made: books.why(made, payment_id), lambda why: Why("", problem=why))
+        return await self._told(lambda made: books.why(made, payment_id), lambda said, _: Why("", problem=said))
 
     async def balance(self) -> Holdings:
         """Which accounts pay, and what they have where that is known. Spends nothing."""
-        return await self._told(books.balance, lambda why: Holdings(problem=why))
+        return await self._told(books.balance, lambda said, _: Holdings(problem=said))
 
     async def resume(self) -> Settled:
         """Settles your payments that are in doubt: asks the chain, shows the same proof again. Never pays anew. Use it after in_doubt."""
-        return await self._told(books.resume, lambda why: Settled(problem=why))
+        return await self._told(books.resume, lambda said, _: Settled(problem=said))
 
     # -- for doors ----------------------------------------------------------------------------------------------------
 
@@ -122,14 +122,14 @@ class Tools:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    async def _told(self, work: Callable[[Purchases], Awaitable[T]], failed: Callable[[Problem], T], url: object = "") -> T:
+    async def _told(self, work: Callable[[Purchases], Awaitable[T]], failed: Callable[[Problem, Exception], T], url: object = "") -> T:
         """What work gives, or what it raised as a result. Raises nothing but a cancellation."""
         try:
             return await work(await self._purchases())
         except Exception as why:
             if not isinstance(why, PaymentError):
                 log.warning("a tool call of %s failed: %s", self.client, type(why).__name__)
-            return failed(problem(why, origin_of(url), self._made.payer if self._made else None))
+            return failed(problem(why, origin_of(url), self._made.payer if self._made else None), why)
 
     async def _purchases(self) -> Purchases:
         return await to_thread.run_sync(self._make) if self._made is None else self._made
