@@ -11,6 +11,7 @@ from solders.account import Account
 from solders.pubkey import Pubkey
 
 from kamiyo.shop import Shop
+from kamiyo.test_elsewhere import agent_of
 from loopback import Seller
 from x402_agent import NoAcceptableOffer, Payer, PaymentError, PaymentInDoubt
 from x402_agent.chains.solana import transfer
@@ -176,4 +177,10 @@ def test_the_same_for_event_loops(payer, shop, backend):
             return [(await http.get(shop.url())).content for _ in range(3)]
 
     assert anyio.run(main, backend=backend) == [b"goods"] * 3
+    assert len(rows(payer)) == 1 and shop.left[1] == 97
+
+
+def test_an_agent_of_a_signer_buys_them_too(payer, shop):
+    with agent_of(payer) as agent, agent.client() as http:
+        assert [http.get(shop.url(each)).content for each in ("/exploits", "/exploits", "/protocols/risk-score")] == [b"goods"] * 3
     assert len(rows(payer)) == 1 and shop.left[1] == 97
