@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mcp_types import Tool
 
     from x402_agent import Payer
+    from x402_agent.tools import Begun
 
 __all__ = ["TOKEN", "Behind", "Door", "behind", "checked", "serve", "server"]
 
@@ -113,9 +114,9 @@ class Door:
             result = await self.session.call_tool(name, arguments, PATIENCE, payment=payment)
         except Exception as why:
             if begun.new and not isinstance(why, PaymentInDoubt):
-                await to_thread.run_sync(lambda: self.shelf.forget(identity))
+                await to_thread.run_sync(lambda: self.shelf.forget(begun))
             raise
-        return await self._written(lambda: self._told(identity, result, new=begun.new))
+        return await self._written(lambda: self._told(begun, result))
 
     async def _written(self, work: Callable[[], CallToolResult]) -> CallToolResult:
         """What was bought is written down, whoever hangs up meanwhile."""
@@ -123,13 +124,13 @@ class Door:
             answer = await to_thread.run_sync(work)
         return answer  # noqa: RET504 - behind a scope, which might have ended without it
 
-    def _told(self, identity: str, result: Any, *, new: bool) -> CallToolResult:
+    def _told(self, begun: Begun, result: Any) -> CallToolResult:
         """What the host hears, once it is written down what was bought."""
         raw = result.model_dump(mode="json", by_alias=True, include={"content", "structured_content"}, exclude_none=True)
         receipt = result.payment
         if receipt is None or receipt.outcome is None:
-            if new:
-                self.shelf.forget(identity)
+            if begun.new:
+                self.shelf.forget(begun)
             said = f"{self.origin} asks for money in a way that is not paid; nothing was paid." if "accepts" in (result.structured_content or ()) else ""
             return _answer(said, foreign.contents(self.origin, raw), error=result.is_error)
         body = json.dumps(raw).encode()
@@ -138,7 +139,7 @@ class Door:
             kept = self.shelf.put(receipt.payment_id, self.origin, "application/json", body).uri
         paid = f"{receipt.money}{', sandbox money' if self.payer.sandboxed else ''}, payment {receipt.payment_id[:8]}"
         if receipt.outcome == "spent" and not result.is_error:
-            self.shelf.done(identity, json.dumps({"payment_id": receipt.payment_id, "paid": paid}))
+            self.shelf.done(begun, json.dumps({"payment_id": receipt.payment_id, "paid": paid}))
             said = f"Paid {paid}." if not receipt.again else f"Nothing new was paid: the proof of {paid} was shown again."
         elif receipt.outcome == "spent":
             said = f"Paid {paid}, and the tool answered with an error. The same call shows the same proof again and pays nothing."

@@ -11,7 +11,7 @@ import pytest
 from loopback import Seller
 from x402_agent import Bounds, Payer, Policy
 from x402_agent.errors import AddressRefused
-from x402_agent.tools import Tools
+from x402_agent.tools import Tools, web
 from x402_agent.tools.told import problem
 
 pytestmark = pytest.mark.anyio
@@ -98,6 +98,19 @@ async def test_a_large_body_is_a_handle_and_few_words(tools, seller):
         part = await tools.kept(made.more.uri, 9, 20)
         assert part.body == body[9:29] and part.text.origin == seller.origin and part.size == len(body)
         assert (await tools.kept(made.more.uri)).body == body and len(seller.proofs) == 1
+
+
+@pytest.mark.parametrize("bound", ["READ", "MOST"])
+async def test_a_body_without_end_is_cut_and_delivered(tools, seller, payer, monkeypatch, bound):
+    monkeypatch.setattr(web, bound, 0 if bound == "READ" else 12)
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\npayment-response: %s\r\n\r\n" % seller.receipt().encode()
+    url = seller.sells("/sse", lambda hit: seller.drip(head, piece=b"data: x\n\n", every=0.01))
+    async with tools:
+        made = await tools.fetch(url)
+        assert made.outcome == "spent" and made.more and (await tools.kept(made.more.uri)).cut and made.body.inside.startswith("data: x")
+        assert (await tools.fetch(url)).repeated and len(seller.proofs) == 1
+    payer.ledger.flush()
+    assert payer.ledger.payments()[0].state == "CLAIMED"
 
 
 async def test_binary_stays_bytes(tools, seller):

@@ -22,6 +22,16 @@ async def test_who_asks_meanwhile_waits_for_the_first(payer):
     assert sum(not each.repeated for each in found) == 1
 
 
+async def test_again_while_it_runs_is_the_one_that_runs(payer):
+    url, found = payer.sandbox.url("/joke"), []
+    async with Tools(payer) as tools:
+        await tools.fetch(url)
+        async with anyio.create_task_group() as group:
+            for _ in range(3):  # a host that repeats a call which it takes for lost
+                group.start_soon(lambda: _into(found, tools.fetch(url, again=True)))
+    assert len({each.payment_id for each in found}) == 1 and len(payer.sandbox.settlements) == 2
+
+
 async def test_two_sessions_of_one_client_buy_once(payer):
     url, found = payer.sandbox.url("/joke"), []
     async with Tools(payer, client="x") as one, Tools(payer, client="x") as two, anyio.create_task_group() as group:

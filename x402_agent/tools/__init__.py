@@ -13,13 +13,14 @@ from .consent import Yes
 from .fence import Fenced, fence
 from .offers import Offered
 from .results import Account, Amount, Bought, Handle, Holdings, Payment, Problem, Quoted, Room, Settled, Spending, Why
-from .shelf import Kept, Shelf
+from .shelf import Begun, Kept, Shelf
 from .told import problem
 from .tools import Tools, Verbs
 
 __all__ = [
     "Account",
     "Amount",
+    "Begun",
     "Bought",
     "Fenced",
     "Handle",

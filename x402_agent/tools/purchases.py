@@ -56,7 +56,7 @@ class Purchases:
         name = current_token().native_token, wanted.name
         while (other := self._running.get(name)) is not None:
             await other.over.wait()
-            if other.result is not None and not again:
+            if other.result is not None and not (again and other.result.repeated):  # what was bought just now is the new one
                 return replace(other.result, repeated=True)
         mine = self._running[name] = _Running(Event())
         try:
@@ -82,7 +82,7 @@ class Purchases:
             body = told.blotted(_leads(reply) + body, shown)
         except Exception as why:
             if begun.new and not isinstance(why, PaymentInDoubt):
-                await self._kept(lambda: self.shelf.forget(wanted.name))
+                await self._kept(lambda: self.shelf.forget(begun))
             raise
         receipt: Receipt | None = reply.extensions.get("payment")
         if receipt is not None and receipt.again and reply.status_code >= 400:
@@ -92,9 +92,9 @@ class Purchases:
         made = await self._delivered(wanted, reply, body, cut=cut)
         with CancelScope(shield=True):
             if not made.payment_id and begun.new:
-                await self._kept(lambda: self.shelf.forget(wanted.name))
+                await self._kept(lambda: self.shelf.forget(begun))
             elif made.outcome == "spent" and made.status < 400:
-                await self._kept(lambda: self.shelf.done(wanted.name, told.bought_out(made)))
+                await self._kept(lambda: self.shelf.done(begun, told.bought_out(made)))
         return made
 
     async def _kept(self, work: Callable[[], Any]) -> Any:

@@ -39,6 +39,7 @@ _OLDEST = "DELETE FROM goods WHERE id = (SELECT id FROM goods WHERE id <> ? ORDE
 class Begun(NamedTuple):
     """A request that is made: the ledger knows its payment by `key`. `done` is what came of it some minutes ago, "" while that is not known."""
 
+    name: str
     key: str
     new: bool
     done: str = ""
@@ -84,22 +85,23 @@ class Shelf:
             now = self.clock()
             row = db.execute("SELECT at, key, done FROM asks WHERE name = ?", (name,)).fetchone()
             if row is not None and not (row[2] and (again or not 0 <= now - row[0] < AGE)):
-                return Begun(row[1], new=False, done=row[2])
+                return Begun(name, row[1], new=False, done=row[2])
             key = secrets.token_hex(16)
             db.execute("DELETE FROM asks WHERE name = ? OR (done <> '' AND at NOT BETWEEN ? AND ?)", (name, now - AGE, now))
             db.execute("INSERT INTO asks (name, at, key) VALUES (?, ?, ?)", (name, now, key))
-            return Begun(key, new=True)
+            return Begun(name, key, new=True)
 
         found: Begun = self._do(work)
         return found
 
-    def done(self, name: str, outcome: str) -> None:
+    def done(self, begun: Begun, outcome: str) -> None:
         """What came of it."""
-        self._do(lambda db: db.execute("UPDATE asks SET done = ? WHERE name = ?", (outcome, name)))
+        row = (begun.name, self.clock(), begun.key, outcome)
+        self._do(lambda db: db.execute("INSERT OR REPLACE INTO asks (name, at, key, done) VALUES (?, ?, ?, ?)", row))
 
-    def forget(self, name: str) -> None:
+    def forget(self, begun: Begun) -> None:
         """Nothing was paid for it."""
-        self._do(lambda db: db.execute("DELETE FROM asks WHERE name = ?", (name,)))
+        self._do(lambda db: db.execute("DELETE FROM asks WHERE name = ? AND key = ? AND done = ''", (begun.name, begun.key)))
 
     def lately(self, name: str) -> str:
         """What came of a request within the last ten minutes, ""  where there was none."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager, suppress
+import time
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST", "Asked", "Web", "read", "showing"]
 
 MOST = 32 << 20  # bytes that are read of an answer
-READ = 120.0  # seconds that its body may take
+READ = 120.0  # seconds after which no more of a body is waited for
 _SHOWN: ContextVar[list[str] | None] = ContextVar("x402_agent.tools.shown", default=None)
 _ASKED: ContextVar[Asked | None] = ContextVar("x402_agent.tools.asked", default=None)
 
@@ -123,13 +124,12 @@ def showing() -> Iterator[list[str]]:
 
 
 async def read(reply: Any) -> tuple[bytes, bool]:
-    """An answer's body, and whether it went on beyond MOST bytes or READ seconds. Raises PaymentInDoubt where a paid one breaks."""
-    held, whole = bytearray(), False
-    with move_on_after(READ):
-        async for chunk in reply.aiter_bytes():
+    """An answer's body, and whether it went on beyond MOST bytes or READ seconds: what is cut was delivered, as far as it goes.
+    Raises PaymentInDoubt where a paid one breaks, or says nothing for as long as the client waits."""  # fmt: skip
+    held, end = bytearray(), time.monotonic() + READ
+    async with aclosing(reply.aiter_bytes()) as chunks:
+        async for chunk in chunks:
             held += chunk
-            if len(held) > MOST:
-                break
-        else:
-            whole = True
-    return bytes(held[:MOST]), not whole
+            if len(held) > MOST or time.monotonic() >= end:
+                return bytes(held[:MOST]), True
+    return bytes(held), False
