@@ -15,10 +15,13 @@ class Raw:
 
     def __init__(self, path, *, hello=True):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(60)
-        self.sock.connect(str(path))
-        if hello:
-            assert self.call({"op": "hello", "protocol": 1})["protocol"] == 1
+        try:
+            self.sock.settimeout(60)
+            self.sock.connect(str(path))
+            assert not hello or self.call({"op": "hello", "protocol": 1})["protocol"] == 1
+        except BaseException:
+            self.sock.close()  # left open it would be warned of in whichever test comes next
+            raise
 
     def send(self, data, size=None):
         self.sock.sendall(struct.pack(">I", len(data) if size is None else size) + data)

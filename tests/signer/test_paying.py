@@ -19,8 +19,12 @@ from loopback import Seller
 from x402_agent import Budget, BudgetExceeded, LedgerError, Payer, PolicyDenied, SettingsError, SigningFailed
 from x402_agent.chains.evm import transfer
 from x402_agent.cli.app import app
+from x402_agent.flow import prove
 from x402_agent.policy.fees import Gas
+from x402_agent.signer import session as session_room
+from x402_agent.signer import till as till_room
 from x402_agent.signer.link import Connection
+from x402_agent.signer.peers import gone
 
 
 def test_a_paid_call_through_the_service(running):
@@ -338,40 +342,53 @@ def test_who_paid_first_and_got_no_goods_is_shown_again_by_its_agent(running):
 
 
 def test_an_agent_that_goes_away_while_its_transaction_is_on_its_way_leaves_it_in_doubt_and_the_service_ends_it(running, monkeypatch):
-    """Nothing is paid twice: the same bytes go out again, over there, whoever asks."""
+    """Nothing is paid twice: the same bytes go out again, over there, whoever asks, though who waits for a block sleeps on."""
     box, seller = running(), Seller()
     box.payer.dialects = (First(),)
     box.payer.box.fund(box.payer.box.payer_address, 20_000)
     url, shown = shop(seller, box.payer.box)
     before = box.payer.box.balance(box.payer.box.pay_to)
+    asleep, awake = threading.Event(), threading.Event()
 
     def lost(node, raw):
         return
         yield
 
+    def sleeper(sock):
+        asleep.set()
+        assert awake.wait(120), "nobody waited for who was asleep"
+        return gone(sock)
+
+    def proving(*rest):
+        assert awake.is_set(), "a second payment is made beside one that is under way"
+        return prove(*rest)
+
     def get(payer):
         with payer.client() as http, pytest.raises((SigningFailed, LedgerError)):
             http.get(url)
 
-    with monkeypatch.context() as lossy, box.agent() as payer:
-        lossy.setattr(transfer.reads, "send_raw", lost)
-        payer.dialects = (First(),)
-        thread = threading.Thread(target=get, args=(payer,))
-        thread.start()
-        while not [each for each in box.payer.ledger.payments() if each.state in ("INFLIGHT", "SEEN")]:
-            time.sleep(0.02)
-        for connection in list(payer.desk.link._all):
-            connection.hang_up()
-        thread.join(60)
-        while box.payer.ledger.payments()[0].state == "INFLIGHT":
-            time.sleep(0.02)
-    (row,) = box.payments()
-    assert row.outcome == "in_doubt" and shown == [] and box.payer.box.balance(box.payer.box.pay_to) == before
     try:
+        with monkeypatch.context() as lossy, box.agent() as payer:
+            lossy.setattr(transfer.reads, "send_raw", lost)
+            lossy.setattr(session_room, "gone", sleeper)
+            payer.dialects = (First(),)
+            thread = threading.Thread(target=get, args=(payer,))
+            thread.start()
+            assert asleep.wait(60)
+            for connection in list(payer.desk.link._all):
+                connection.hang_up()
+            thread.join(60)
+        (row,) = box.standing()
+        assert row.state in ("INFLIGHT", "SEEN") and shown == [] and box.payer.box.balance(box.payer.box.pay_to) == before
+        (left,) = [each for each in box.service._open if each.driving]
+        join = left.thread.join
+        left.thread.join = lambda patience: (awake.set(), join(patience))  # it wakes only once somebody waits for it
+        monkeypatch.setattr(till_room, "prove", proving)
         with box.agent() as payer:
             payer.dialects = (First(),)
             with payer.client() as http:
                 assert http.get(url).content == b"goods"
     finally:
+        awake.set()
         seller.close()
     assert len(box.payments()) == len(shown) == 1 and box.payer.box.balance(box.payer.box.pay_to) == before + 10_000

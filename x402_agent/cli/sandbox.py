@@ -56,6 +56,7 @@ def up(
         with Sandbox(scenario, chain=chain, seller=seller, database=url) as box:
             if redis:
                 box.seller.count_in(redis)
+            stop = _told_to_stop()  # before the first word, and before anything lies there to be taken away again
             box.serve(port=port)
             path = settings.data_dir / "sandbox" / "payer.json"
             _leave_key(path, {"key": box.payer_key.hex(), "node": box.rpc_url, "url": box.url(""), "network": box.network, **box.seller.keys()})
@@ -66,7 +67,7 @@ def up(
             kept.shut()
             try:
                 _announce(box, scenario, json)
-                _wait(box, json)
+                _wait(box, stop, json)
             finally:
                 path.unlink(missing_ok=True)
 
@@ -101,11 +102,16 @@ def _arrow(one: Any) -> str:
     return f"{time.strftime('%H:%M:%S')}  --> {plain(one.method):4} {plain(one.path)}{'   + proof' if one.proof else ''}"
 
 
-def _wait(box: Sandbox, json: bool) -> None:
-    """Until a signal; meanwhile two arrows for each request."""
+def _told_to_stop() -> threading.Event:
+    """What a signal sets from now on."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _wait(box: Sandbox, stop: threading.Event, json: bool) -> None:
+    """Until a signal; meanwhile two arrows for each request."""
     shown = 0
     while not stop.is_set():
         requests = box.requests

@@ -94,13 +94,19 @@ class Session:
         self.thread = threading.Thread(target=self._run, name=f"x402-signer-{who.uid}", daemon=True)
 
     def wait_if_gone(self) -> None:
-        """Let its thread write down what an agent left that has hung up, shown or on its way to a block; at once for one that is there."""
+        """Let its thread write down what an agent left that has hung up, shown or on its way to a block; at once for one that is there.
+
+        Raises SigningFailed where a node holds it up for longer: until it is written down, nobody knows whose proof would be shown again.
+        """
         if (self.handed or self.driving) and self.thread is not threading.current_thread():
             poll = select.poll()
             with suppress(OSError, ValueError):  # closed meanwhile
                 poll.register(self._sock, 0)  # hanging up is always told
                 if poll.poll(0):
                     self.thread.join(ANSWER)
+                    if self.thread.is_alive():
+                        raise SigningFailed("what a connection of yours left that has ended is not written down yet",
+                                            rule=f"nothing is paid beside it; waited for {ANSWER:.0f} s", hint="repeat the call")  # fmt: skip
 
     def end(self) -> None:
         """Cut it off."""
@@ -248,7 +254,7 @@ class Session:
         walk = Walk(steps)
         for step in walk:
             try:
-                if isinstance(step, Sleep) and gone(self._sock):
+                if isinstance(step, (Sleep, Fetch)) and gone(self._sock):
                     raise ConnectionResetError("the agent has gone")
                 walk.got = yield step
             except BaseException as why:

@@ -11,6 +11,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from nursery import run
 from x402_agent.cli.app import app
 from x402_agent.errors import SettingsError
 from x402_agent.sandbox import Sandbox, books
@@ -198,6 +199,16 @@ def test_up_leaves_the_operators_key_in_a_private_file_alone(tmp_path):
         up.terminate()
         assert up.wait(60) == 0
     assert not path.exists()
+
+
+def test_who_is_told_to_end_before_he_has_said_all_ends_well(tmp_path):
+    """SIGTERM at the first word: the operator's key does not stay behind."""
+    code = ("import os, signal, x402_agent.cli.sandbox as up; from x402_agent.cli import main; say = up.as_json\n"
+            "def first(line): up.as_json = say; os.kill(os.getpid(), signal.SIGTERM); say(line)\n"
+            "up.as_json = first; main()")  # fmt: skip
+    done = run(code, "sandbox", "up", "--seller", "kamiyo", "--json", env={**os.environ, "X402_AGENT_HOME": str(tmp_path)})
+    assert done.returncode == 0 and json.loads(done.stdout.splitlines()[-1]) == {"ready": True}, done
+    assert list(tmp_path.rglob("kamiyo.db")) and not list(tmp_path.rglob("payer.json"))
 
 
 def test_the_shop_counts_nothing_in_redis(monkeypatch, tmp_path):
