@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from .errors import NoAcceptableOffer, NodeError, PaymentError, PaymentInDoubt
+from .errors import NoAcceptableOffer, NodeError, PaymentError, PaymentInDoubt, PolicyDenied
 from .model import QUOTA
 from .secret import Veiled
 from .steps import (
-    BUSY,
     Approve,
     Broadcast,
+    Busy,
     Close,
     Collect,
     Commit,
@@ -46,6 +46,7 @@ RESENDS = 2
 PAYS_FIRST = "transfer"  # the method of offers that are paid on chain before the seller is shown the transaction
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 BUSY_PAUSE = 0.05
+_SECOND = "one purchase, one payment: who comes second waits for the first, until its own deadline"
 _SAME = "the same bytes go out again, never others (C5)"
 _RESUME = "x402-agent resume {}"
 SHOWN = 3  # credentials that one request may try
@@ -132,7 +133,9 @@ def _prepaid(ask: model.Ask, known: model.Challenge, kit: Kit) -> Steps[Reply | 
         made = yield from prove(ask, known, kit)
     except PaymentInDoubt:
         raise
-    except PaymentError:
+    except PaymentError as why:
+        if why.rule == _SECOND:
+            raise
         return None
     return None if made is None else (yield from _present(*made, kit, prepaid=not made[0].resumed))
 
@@ -222,9 +225,12 @@ def show_again(hold: model.Hold, kit: Kit) -> Steps[Reply]:
 def _open_hold(ask: model.Ask, kit: Kit, *, whole: bool) -> Steps[tuple[model.Hold | None, bool]]:
     """The open payment for this Ask, unless the chain shows that it can never settle; and whether somebody was waited for."""
     waited = False
-    while (hold := (yield Find(ask, whole))) is BUSY:
+    while isinstance(hold := (yield Find(ask, whole)), Busy):
         waited = True
-        yield Sleep(BUSY_PAUSE)
+        try:
+            yield Sleep(BUSY_PAUSE)
+        except Exception as why:  # whoever drives has no more time
+            raise _second(ask, hold) from why
     if hold is None or hold.state == "CONFIRMED":
         return hold, waited
     fate = yield from kit.fate(hold)
@@ -235,6 +241,16 @@ def _open_hold(ask: model.Ask, kit: Kit, *, whole: bool) -> Steps[tuple[model.Ho
     if fate == "settled":
         yield Close(hold, "CONFIRMED", note="found on chain")
     return hold, waited
+
+
+def _second(ask: model.Ask, busy: Busy) -> PolicyDenied:
+    """The error for a call that has no more time while another one makes its payment."""
+    ours = busy.payment_id[:8]
+    return PolicyDenied(
+        f"what is asked of {ask.host} is being paid for by another call, which has not ended; this call paid nothing",
+        rule=_SECOND, payment_id=busy.payment_id,
+        hint=f"x402-agent why {ours} says how far it is; then repeat the request" if ours else "repeat the request later",
+    )  # fmt: skip
 
 
 def prove_hold(hold: model.Hold) -> Steps[tuple[model.Hold, model.Proof] | None]:

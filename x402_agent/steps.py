@@ -15,12 +15,12 @@ from .model import NO_ANCHOR, Anchor, Ask, Credential, Limit, Offer, Proof, Rece
 from .model import Hold as HeldBudget
 
 __all__ = [
-    "BUSY",
     "MAX_BODY",
     "ON_CHAIN",
     "Approve",
     "Aside",
     "Broadcast",
+    "Busy",
     "Call",
     "Close",
     "Collect",
@@ -62,7 +62,7 @@ class Send(NamedTuple):
 
 
 class Find(NamedTuple):
-    """An open payment for this very Ask. -> Hold to present again, BUSY (its owner lives), or None.
+    """An open payment for this very Ask. -> Hold to present again, Busy (its owner lives), or None.
 
     `whole`: or one that buys calls of its whole origin, whatever was asked there.
     """
@@ -232,14 +232,12 @@ class NoAnswer(ConnectionError):
     """The paid leg broke before an answer came: a reset, a closed connection, half an answer."""
 
 
-class Busy:
-    """A live process or thread is presenting the proof of this very purchase right now."""
+class Busy(NamedTuple):
+    """A live process or thread is making this very purchase right now: by which payment, "" for one that is not ours to name."""
 
-    def __repr__(self) -> str:
-        return "BUSY"
+    payment_id: str
 
 
-BUSY = Busy()
 Step = Send | Find | Hold | Approve | Sign | Commit | Broadcast | Progress | Close | Fetch | Sleep | Look | Collect | Use | Return | Keep | Call
 Steps = Generator[Step, Any, T]
 

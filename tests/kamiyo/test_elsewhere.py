@@ -6,18 +6,22 @@ import json
 import os
 import tempfile
 import threading
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 from typer.testing import CliRunner
 
-from x402_agent import Payer, Settings
+from x402_agent import NoAcceptableOffer, Payer, PolicyDenied, Settings
+from x402_agent.chains.evm import transfer
 from x402_agent.cli.app import app
 from x402_agent.dialects.kamiyo import native
 from x402_agent.signer import AgentPayer, Service
-from x402_agent.steps import Fetch
+from x402_agent.signer.agent import AgentKit
+from x402_agent.steps import Fetch, Sleep
 
 
 @contextmanager
@@ -61,6 +65,59 @@ def test_an_agent_asks_no_page_for_one_call(payer, gateway):
     with agent_of(payer) as agent, agent.client() as http:
         assert http.get(gateway.url()).content == b"goods"
     assert asked == [] and gateway.opened == ["x-payment"]
+
+
+def test_what_the_agent_did_not_expect_to_buy_its_signer_holds_only_once_the_pages_were_asked(payer, shop, monkeypatch):
+    """The agent knows no rule, so it may guess wrong which way the service takes."""
+    monkeypatch.setattr(AgentKit, "buys", lambda kit, ask, challenge: kit.unasked)
+    with agent_of(payer) as agent, agent.client() as http:
+        shop.seller.serves("/x402/supported-chains", shop.json({"supported_chains": ["ethereum"]}))
+        with pytest.raises(NoAcceptableOffer, match="base-sepolia"):
+            http.get(shop.url())
+        assert payer.ledger.payments() == []
+        shop.seller.serves("/x402/supported-chains", shop.chains)
+        assert [http.get(shop.url()).content for _ in range(2)] == [b"goods"] * 2
+    assert shop.opened == ["token"] * 2 and len(payer.ledger.payments()) == 1
+
+
+@pytest.mark.parametrize("through", ["the ledger", "a signer"])
+@pytest.mark.parametrize("world", ["sync", pytest.param("asyncio", marks=pytest.mark.full), "trio"])
+def test_who_comes_second_is_told_that_the_first_is_still_being_made(payer, shop, through, world, monkeypatch):
+    """A transaction may take minutes to be deep enough; a second call waits no longer than any call, and says what to type."""
+    under_way, deep = threading.Event(), threading.Event()
+    slow = transfer.broadcast
+
+    def waits(*rest):
+        under_way.set()
+        while not deep.is_set():
+            yield Sleep(0.02)
+        return (yield from slow(*rest))
+
+    def get():
+        with spender.client() as http:
+            return http.get(shop.url(), timeout=0.5)
+
+    async def get_there():
+        async with spender.async_client() as http:
+            return await http.get(shop.url(), timeout=0.5)
+
+    monkeypatch.setattr(transfer, "broadcast", waits)
+    with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+        spender = payer if through == "the ledger" else stack.enter_context(agent_of(payer))
+        first = pool.submit(get)
+        try:
+            assert under_way.wait(60)
+            payer.deadline = 0.5
+            with pytest.raises(PolicyDenied, match="is being paid for by another call, which has not ended; this call paid nothing") as told:
+                get() if world == "sync" else anyio.run(get_there, backend=world)
+            payer.deadline = 60.0
+            (row,) = payer.ledger.payments()
+            assert told.value.payment_id == row.payment_id and told.value.retry_safe
+            assert told.value.hint == f"x402-agent why {row.payment_id[:8]} says how far it is; then repeat the request"
+        finally:
+            deep.set()
+        assert first.result(60).content == b"goods" and get().content == b"goods"
+    assert payer.box.balance(payer.box.pay_to) == 100_000 and len(payer.ledger.payments()) == 1
 
 
 def test_get_twice_and_why(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 
 from x402_agent.errors import LedgerError, PolicyDenied, SigningFailed
 from x402_agent.model import Under
-from x402_agent.steps import BUSY
+from x402_agent.steps import Busy
 
 DAY = 86400
 
@@ -16,10 +16,10 @@ def test_nothing_open_is_none(desk, ledger):
 def test_in_progress_elsewhere_is_another_purchase_without_a_key_and_busy_with_one(desk, ledger):
     other = desk.open()
     desk.pay(other, desk.ask())
-    desk.pay(other, desk.ask(caller_key="k"))
+    made = desk.pay(other, desk.ask(caller_key="k"))
     for each in (ledger, other):
         assert each.find(desk.ask()).run() is None
-        assert each.find(desk.ask(caller_key="k")).run() is BUSY
+        assert each.find(desk.ask(caller_key="k")).run() == Busy(made.payment_id)
     first = desk.pay(ledger)
     assert first.state == "INFLIGHT"
     plan = ledger.hold(desk.ask(caller_key="k"), desk.offer(), desk.terms(), ()).run()

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from x402_agent.errors import BudgetExceeded, LedgerError, PaymentInDoubt, PolicyDenied
 from x402_agent.ledger import SqliteLedger, budget, charges, moves, states
 from x402_agent.model import Limit
-from x402_agent.steps import BUSY
+from x402_agent.steps import Busy
 
 PRICE = 10_000
 CAP = 6 * PRICE
@@ -63,7 +63,7 @@ class Machine(RuleBasedStateMachine):
         ledger, ask = self.ledgers[which], self.desk.ask(path, caller_key=key)
         try:
             found = ledger.find(ask).run()
-            if found is BUSY:
+            if isinstance(found, Busy):
                 assert key
                 return multiple()
             if found is None:

@@ -17,7 +17,7 @@ from x402_agent.errors import BudgetExceeded
 from x402_agent.ledger import SqliteLedger, moves, recovery, states
 from x402_agent.ledger.moves import known, move
 from x402_agent.model import Limit
-from x402_agent.steps import BUSY
+from x402_agent.steps import Busy
 
 PRICE, FEE = 10_000, 700
 ROOM = 12 * (PRICE + FEE)
@@ -88,7 +88,7 @@ class World:
     def call(self, path):
         """One purchase; every yield is a place to die."""
         found = self.ledger.find(self.desk.ask(path)).run()
-        if found is BUSY:
+        if isinstance(found, Busy):
             return
         hold = found
         if hold is None:

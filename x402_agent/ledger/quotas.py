@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import PolicyDenied
 from ..model import QUOTA
-from ..steps import BUSY, Busy
+from ..steps import Busy
 from . import states
 from .purchase import in_quarantine
 from .reports import select
@@ -31,14 +31,14 @@ _OPEN = (
 
 
 def of_origin(store: Store, ask: Ask, at_work: AtWork) -> Hold | Busy | None:
-    """The payment that bought calls where this Ask goes and that is open, or whose calls are refused; BUSY while somebody is at it, or None.
+    """The payment that bought calls where this Ask goes and that is open, or whose calls are refused; Busy while somebody is at it, or None.
 
     Raises PaymentInDoubt for one in quarantine, PolicyDenied for another agent's.
     """
     for row in select(store, _OPEN, (ask.origin, int(store.clock()))):
         state = row["state"]
         if state in states.UNSENT | states.UNDER_WAY and at_work(store, row):
-            return BUSY
+            return Busy(row["payment_id"] if _whose(row["agent"]) == _whose(ask.under.agent) else "")
         settled = state in states.SPENT
         if state in states.UNSENT or (settled and ask.again is True):
             continue

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..errors import LedgerError, PolicyDenied, SigningFailed
 from ..model import NEVER, QUOTA, Ask, Hold, Limit, Offer, Stop, Terms
-from ..steps import BUSY, Busy
+from ..steps import Busy
 from . import budget, counters, quotas, recovery, rows, states, transactions
 from .allowances import Allowances, enough, took
 from .broadcasts import Broadcasts
@@ -57,9 +57,9 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
     # -- the four calls of the conversation -----------------------------------------------------------------------
 
     def find(self, ask: Ask, *, rebuy: Rebuy | None = None, whole: bool = False) -> Job[Hold | Busy | None]:
-        """The open payment for this very Ask, BUSY when a live owner is at it under the same caller's key, or None.
+        """The open payment for this very Ask, Busy when a live owner is at it under the same caller's key, or None.
 
-        `whole`: or the one that buys calls of its whole origin, BUSY whoever is at that.
+        `whole`: or the one that buys calls of its whole origin, Busy whoever is at that.
 
         Raises PolicyDenied when the caller's key was used for another request (X8), or when this very purchase was
         delivered within the time of `rebuy`.
@@ -171,7 +171,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
             state = row["state"]
             if state in _AT_WORK and self._at_work(store, row):
                 if keyed:
-                    return BUSY
+                    return Busy(row["payment_id"])
                 continue
             if same_purchase(row, ask, now):
                 if state == "QUARANTINE" or row["proof_digest"] == states.NO_PROOF:

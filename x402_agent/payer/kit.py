@@ -140,7 +140,7 @@ class Kit:
         return None if asked is None else replace(hold, offer=asked)
 
     def read(self, reply: Reply, ask: Ask) -> Challenge | None:
-        self.asked = self.payer.clock()
+        self.asked, self.consulted = self.payer.clock(), False
         for dialect in self.payer.dialects:
             challenge = dialect.read(reply, ask)
             if challenge is not None:

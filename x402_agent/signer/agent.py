@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import NoAcceptableOffer, PaymentError, SettingsError
+from ..errors import NoAcceptableOffer, PaymentError, SettingsError, SigningFailed
 from ..flow import FREES, PAYS_FIRST
 from ..model import CALL, NO_ANCHOR, QUOTA, Ask, Cap, Limit
 from ..payer import Payer
@@ -29,6 +29,7 @@ from .bought import Bought
 from .desk import Desk, Waits
 from .frames import Fields
 from .link import Connection, Link
+from .nouns import Unasked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,14 +51,14 @@ log = logging.getLogger("x402_agent")
 class AgentKit(Kit):
     """A conversation whose rooms are elsewhere."""
 
-    __slots__ = ("challenge", "looked", "proof")
+    __slots__ = ("challenge", "looked", "proof", "unasked")
     payer: AgentPayer
 
     def __init__(self, payer: AgentPayer, ask: Ask, task: Task | None = None) -> None:
         super().__init__(payer, ask, task)
         self.challenge: Challenge | None = None
         self.proof: Proof | None = None
-        self.looked = False
+        self.looked = self.unasked = False
 
     def choose(self, ask: Ask, challenge: Challenge) -> tuple[Offer, tuple[Limit, ...]]:
         """The service chooses; here it is only seen that there is something to choose from."""
@@ -71,9 +72,9 @@ class AgentKit(Kit):
         return challenge.offers[0], ()
 
     def buys(self, ask: Ask, challenge: Challenge) -> bool:
-        """Whether the service may choose calls of a whole origin: several are expected, or nothing else is sold."""
+        """Whether the service may choose calls of a whole origin: it says so, several are expected, or nothing else is sold."""
         flows = {offer.flow for offer in challenge.offers} if ask.offer is None else {ask.offer.flow}
-        return flows == {QUOTA} or (QUOTA in flows and ask.expect > 1)
+        return self.unasked or flows == {QUOTA} or (QUOTA in flows and ask.expect > 1)
 
     def anchor(self, offer: Offer) -> Steps[Anchor]:
         """The service asks the chain, if anybody must."""
@@ -114,7 +115,7 @@ class AgentKit(Kit):
     def _how(self) -> dict[str, Any]:
         """What the service is told beside Ask and offers."""
         ends = [task.ends - time.monotonic() for task in self.standing[1] if task.ends is not None]
-        return {"looked": self.looked, "prepaid": self.prepaid and not self.asked,
+        return {"looked": self.looked, "prepaid": self.prepaid and not self.asked, "consulted": self.consulted or not self.asked,
                 "deadline": max(0, int(min(ends) * 1000)) if ends else None}  # fmt: skip
 
     def _pay(self) -> Steps[HeldBudget]:
@@ -123,16 +124,33 @@ class AgentKit(Kit):
         assert challenge is not None
         line: list[Connection] = []
         try:
-            made: tuple[HeldBudget, Proof] = yield Call(lambda: self.payer.desk.pay(self.ask, challenge, line, **self._how()))
+            made = yield from self._question(challenge, line)
+            if made is None:
+                self.unasked = True
+                challenge = yield from self.agreed(self.ask, challenge)
+                self.choose(self.ask, challenge)
+                made = yield from self._question(challenge, line)
         except Exception:
             raise
         except BaseException:
             for connection in line:
                 connection.hang_up()
             raise
+        assert made is not None
         hold, self.proof = made
         self.sent = str(self.proof.payload["transaction"]) if hold.offer.method == PAYS_FIRST else ""
         return hold
+
+    def _question(self, challenge: Challenge, line: list[Connection]) -> Steps[tuple[HeldBudget, Proof] | None]:
+        """-> None where the seller's own pages are to be asked first."""
+        how = self._how()
+        try:
+            made: tuple[HeldBudget, Proof] = yield Call(lambda: self.payer.desk.pay(self.ask, challenge, line, **how))
+        except Unasked:
+            if self.unasked:
+                raise SigningFailed("the signer asks for the seller's pages again", rule="they were asked") from None
+            return None
+        return made
 
 
 class _QuoteKit(AgentKit):

@@ -19,6 +19,7 @@ from ..vault.keeping import Bare, harmless, packed
 from .frames import Malformed
 from .link import Connection, Link
 from .nouns import (
+    Unasked,
     ask_out,
     bounds_in,
     bounds_out,
@@ -82,34 +83,36 @@ class Desk:
         self._held: dict[str, Connection] = {}  # payments under way, each on a connection of its own
 
     def pay(self, ask: Ask, challenge: Challenge, line: list[Connection], **how: Any) -> tuple[HeldBudget, Proof]:
-        """The one proof of this Ask, written down over there; raises what policy, budget, approver or ledger refuse, and Waits.
+        """The one proof of this Ask, written down over there; raises what policy, budget, approver or ledger refuse, Waits and Unasked.
 
         The connection stands in `line` meanwhile: hung up by another thread, the question is taken back.
         """
         repeat = ask.repeat() if ask.has_body else None
         kept = packed(harmless(repeat.headers), repeat.body).raw if repeat else b""
-        found, _ = self._proof({"op": "pay", **ask_out(ask), **challenge_out(challenge), **how}, ask, line, kept)
+        found, told = self._proof({"op": "pay", **ask_out(ask), **challenge_out(challenge), **how}, ask, line, kept)
         if found is None:
-            raise Waits
+            raise Unasked if told.flag("unasked") else Waits
         return found
 
     def again(self, payment_id: str, ask: Ask, *, only_ask: bool = False) -> tuple[tuple[HeldBudget, Proof] | None, str]:
         """The proof of an open payment of ours once more, and what the chain says of it: settled, dead or unknown; no proof
         for what is dead, nor with `only_ask`."""
-        return self._proof({"op": "again", "payment_id": payment_id, "ask": only_ask}, ask)
+        found, told = self._proof({"op": "again", "payment_id": payment_id, "ask": only_ask}, ask)
+        return found, told.text("fate", 16)
 
     def _proof(
         self, message: dict[str, Any], ask: Ask, line: list[Connection] | None = None, tail: bytes = b""
-    ) -> tuple[tuple[HeldBudget, Proof] | None, str]:
+    ) -> tuple[tuple[HeldBudget, Proof] | None, Fields]:
         connection = self.link.take()
         if line is not None:
             line.append(connection)
         try:
             told = connection.call(message, tail=tail)
-            fate = told.text("fate", 16)
             if not told.has("hold"):
+                if line is not None:
+                    line.clear()  # from now on it may be another conversation's
                 self.link.give(connection)
-                return None, fate
+                return None, told
             hold, proof = hold_in(told.inner("hold"), ask), proof_in(told.inner("proof"))
         except PaymentError:
             if line is not None:
@@ -120,7 +123,7 @@ class Desk:
             connection.close()  # over there the payment is in doubt from now on
             raise
         self._held[hold.payment_id] = connection
-        return (hold, proof), fate
+        return (hold, proof), told
 
     def drop(self, payment_id: str) -> None:
         """Nothing was told of a payment whose proof we have: the end of its connection says that it is in doubt."""

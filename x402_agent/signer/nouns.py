@@ -39,7 +39,7 @@ from .frames import Fields, Malformed
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ask_in", "ask_out", "bounds_in", "bounds_out", "caps_in", "caps_out", "challenge_in", "challenge_out", "credential_in",
+__all__ = ["Unasked", "ask_in", "ask_out", "bounds_in", "bounds_out", "caps_in", "caps_out", "challenge_in", "challenge_out", "credential_in",
            "credential_out", "error_in", "error_out", "hold_in", "hold_out", "limits_in", "limits_out", "offer_in", "offer_out",
            "own_scope", "payment_in", "payment_out", "proof_in", "proof_out", "slips_in", "token_in", "token_out", "under_in"]  # fmt: skip
 
@@ -53,6 +53,11 @@ _WORD = re.compile(r"[ -~]{0,128}")
 _NONCE = re.compile(r"0x[0-9a-f]{64}")
 _RUN = re.compile(r"[A-Za-z0-9_:-]{1,64}")  # without a dot, which ends an agent's name
 _ERRORS = {name: getattr(errors, name) for name in errors.__all__}
+
+
+class Unasked(Exception):
+    """Calls of a whole origin would be bought, and its pages were not asked: the agent does that, since a signer asks no host that
+    an agent names. Nothing was held."""  # fmt: skip
 
 
 def ask_out(ask: Ask) -> dict[str, Any]:

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import PaymentError, PolicyDenied, SettingsError, SigningFailed
 from ..guard import Guard
+from ..model import QUOTA
 from ..steps import ON_CHAIN, Aside, Fetch, Sleep, Walk
+from ..steps import Hold as BudgetHeld
 from ..transport.fetch import drive, fetch
 from . import purses, reading, shelf, till
 from .frames import PROTOCOL, Fields, Malformed, frame, receive, receive_tail
-from .nouns import error_out
+from .nouns import Unasked, error_out
 from .peers import gone
 
 if TYPE_CHECKING:
@@ -240,10 +242,12 @@ class Session:
         if isinstance(step, Fetch):
             return fetch(step, self)
         if isinstance(step, Sleep):
-            if time.monotonic() > until:
-                raise SigningFailed("another call under this key has not ended", rule=f"{self.payer.deadline:.0f} seconds")
+            if time.monotonic() > until or gone(self._sock):
+                raise SigningFailed("the signer waits no longer", rule=f"{self.payer.deadline:.0f} seconds")
             time.sleep(step.seconds)
             return None
+        if isinstance(step, BudgetHeld) and step.offer.flow == QUOTA and not kit.consulted:
+            raise Unasked
         value = kit.perform(step, 0)
         if isinstance(value, Aside):
             return drive(self._heeded(value.steps))

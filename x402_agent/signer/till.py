@@ -13,7 +13,7 @@ from ..ledger.quotas import ONE
 from ..payer.paying import Paying
 from ..transport.fetch import drive
 from . import purses, shelf
-from .nouns import ask_in, challenge_in, error_out, hold_out, limits_out, proof_out, slips_in
+from .nouns import Unasked, ask_in, challenge_in, error_out, hold_out, limits_out, proof_out, slips_in
 
 if TYPE_CHECKING:
     from ..model import Ask, Hold, Proof
@@ -51,7 +51,7 @@ def _asked(session: Session, told: Fields) -> tuple[Ask, Kit]:
     kit = session.kit(ask)
     lineage: Any = (_Until(ask, told.whole("deadline", _MONTH) / 1000),) if told.has("deadline") else ()
     kit.standing = found, lineage
-    kit.prepaid = bool(told.flag("prepaid"))
+    kit.prepaid, kit.consulted = bool(told.flag("prepaid")), bool(told.flag("consulted"))
     return ask, kit
 
 
@@ -65,7 +65,10 @@ def _pay(session: Session, told: Fields, tail: bytes) -> dict[str, Any]:
         return {"waits": True}
     if ask.has_body and tail:
         shelf.keep_request(session, ask, tail)
-    made = session.drive(kit, prove(ask, challenge, kit))
+    try:
+        made = session.drive(kit, prove(ask, challenge, kit))
+    except Unasked:
+        return {"unasked": True}
     if made is None and told.flag("looked"):
         raise PolicyDenied(f"calls at {ask.host} are being bought by another call just now", rule=ONE, hint="repeat the request")
     if made is None:
