@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from nursery import run
+from x402_agent import database as database_module
 from x402_agent.cli.app import app
 from x402_agent.errors import SettingsError
 from x402_agent.sandbox import Sandbox, books
-from x402_agent.sandbox import database as database_module
 
 
 @pytest.fixture
