@@ -23,6 +23,7 @@ from fifty import table as table_of_fifty
 from holds import four_processes, many_tasks
 from holds import shares as shares_of_holds
 from large_ledger import build, opened, today
+from mcp_door import answer_tokens, definition_tokens, growth_kib, quote_milliseconds, start_seconds
 from paid_request import Round, header_microseconds, measure, table
 from prepaid import prepaid
 from proofs import proof_microseconds, stacks_microseconds
@@ -224,6 +225,17 @@ def _dialects() -> list[Row]:
     return [Row(f"KAMIYO's seller, {engine}: {name}, ms", each[name][0], most) for engine, each in found.items() for name, most in PROMISED.items()]
 
 
+def _mcp() -> list[Row]:
+    """The MCP server. Memory is what the second half of ten thousand calls leaves behind; one that leaks 200 bytes a call fails."""
+    return [
+        Row("x402-agent-mcp: start to first tools/list over a bare MCPServer's, s", start_seconds(), 0.3),
+        Row("a quote over the HTTP request that it makes, ms", quote_milliseconds(), 10),
+        Row("all tool definitions, tokens", definition_tokens(), 1800, 1.0),
+        Row("an answer with a paid body of 5 MB, tokens", answer_tokens(), 2000, 1.0),
+        Row("10,000 tool calls: memory that the second half leaves behind, KiB", growth_kib(), 1000, 1.0),
+    ]
+
+
 def judged(measured: Callable[[], list[Row]], tries: int = TRIES) -> list[Row]:
     """The rows of one measurement, the best of as many as it takes, `tries` at most, until none has failed."""
     best = measured()
@@ -238,7 +250,7 @@ def main() -> int:
     """Measure, print, judge."""
     print(f"this machine now: {_slowness():.2f} x the reference; times in seconds are promised for that one\n")
     seconds = [partial(_timed, *each) for each in SECONDS]
-    parts = [_one_call, _prepaid, *seconds, _try, _fifty, _holds_of_tasks, _holds_of_processes, _dialects]
+    parts = [_one_call, _prepaid, *seconds, _try, _fifty, _holds_of_tasks, _holds_of_processes, _dialects, _mcp]
     rows = [*(row for part in parts for row in judged(part)), *_large()]
     print("\n".join(row.line() for row in rows))
     return 1 if any(row.failed for row in rows) else 0

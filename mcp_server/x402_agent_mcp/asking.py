@@ -83,12 +83,12 @@ def by(ctx: Context[Any, Any], person: Approver) -> AbstractContextManager[None]
     return approvals.asking(person) if can_ask(ctx) else nullcontext()
 
 
-def question(offered: Offered) -> Elicit[Yes]:
-    """What the person is asked: the terms that will be signed, and why."""
+def question(offered: Offered, offer_id: str) -> Elicit[Yes]:
+    """What the person is asked: the terms that will be signed, and why. No two offers have the same question, so no answer is to another's."""
     offer, wanted = offered.offer, offered.wanted
     most = "at most " if offer.scheme == "upto" else ""
     lines = [f"Pay {most}{offer.money} to {plain(offer.pay_to)}", f"for {wanted.method} {plain(wanted.url.partition('?')[0], 300)}?"]
-    return Elicit("\n".join([*lines, *(f"Policy wants your word: {plain(each, 300)}" for each in offered.asks)]), Yes)
+    return Elicit("\n".join([*lines, *(f"Policy wants your word: {plain(each, 300)}" for each in offered.asks), f"Once, for offer …{offer_id[-8:]}."]), Yes)
 
 
 def seen(answer: Any) -> bool:

@@ -48,12 +48,10 @@ class Clients:
         """The tools of the client of this name."""
         from x402_agent.tools import Tools
 
-        if name not in self._tools:
-            name = name if len(self._tools) < MOST else LATE
-        found = self._tools.get(name)
-        if found is None:
-            found = self._tools[name] = Tools(self.payer, client=name, loopback=self._loopback)
-        return found
+        found = Tools(self.payer, client=name, loopback=self._loopback)
+        if found.client not in self._tools and len(self._tools) >= MOST:
+            found = Tools(self.payer, client=LATE, loopback=self._loopback)
+        return self._tools.setdefault(found.client, found)
 
     def of(self, ctx: Context[Any, Any]) -> Tools:
         """The tools of whoever makes this call."""
@@ -88,7 +86,7 @@ def client_name(ctx: Context[Any, Any]) -> str:
     params = ctx.session.client_params
     name = params.client_info.name if params is not None else ""
     token = get_access_token()
-    if token is None or token.subject is None:
+    if token is None or not (token.client_id or token.subject):
         return name[:SHOWN]
     whose = sha256(repr(principal_components(token)).encode("utf-8", "surrogatepass")).hexdigest()[:12]
     return f"{name[:SHOWN]}-{whose}"

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,8 @@ Tools with which a model can buy from paid URLs, and cannot be robbed: the polic
 """
 MORE = f"""\
 The wallet comes from where every x402-agent command takes it (x402-agent wallet new), the limits from policy.toml
-(x402-agent budget set 1.00/day --per-call 0.05). Each client has a budget of its own where policy names it: [agents."claude-ai"].
+(x402-agent budget set 1.00/day --per-call 0.05). A client has a budget of its own where
+policy.toml names it: [budgets."agent:claude-ai"].
 
 HTTP: the token is in X402_AGENT_MCP_TOKEN or in a file that nobody else can read; without either, one is made. Clients send
 `Authorization: Bearer …` to http://127.0.0.1:{PORT}/mcp. For other machines, put TLS in front, and say under which name it is
@@ -48,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from x402_agent import PaymentError
 
     words = sys.argv[1:] if argv is None else list(argv)
+    if find_spec("mcp") is None:
+        sys.stderr.write("x402-agent-mcp: the extra `mcp` is not installed\n  try          pip install 'x402-agent-sdk[mcp,evm]'\n")
+        return 2
     given = _parser().parse_args([] if words[:1] == ["proxy"] else words)
     logs.to_stderr()
     try:
@@ -124,7 +129,6 @@ def _http(given: argparse.Namespace) -> int:
     auth = AuthSettings(issuer_url=f"http://127.0.0.1:{given.port}", resource_server_url=None)  # type: ignore[arg-type]
     with closing(_clients(given)) as clients:
         server = made(clients, auth=auth, verifier=web.Bearer(token))
-        del token
         sys.stderr.write(f"x402-agent-mcp: http://{given.host}:{given.port}/mcp, token in {path or web.TOKEN}\n")
         uvicorn.run(web.app(server, given.host, given.port, given.name), host=given.host, port=given.port,
                     log_config=None, access_log=False, server_header=False, proxy_headers=False)  # fmt: skip

@@ -80,7 +80,7 @@ async def resume(ctx: Context[Any, Any]) -> CallToolResult:
 async def _before_buying(ctx: Context[Any, Any], offer_id: str) -> Any:
     """The question about an offer that policy wants a person for; None where there is none, or nobody here to ask."""
     offered = _tools(ctx).offered(offer_id)
-    return asking.question(offered) if offered is not None and offered.asks and asking.can_ask(ctx) else None
+    return asking.question(offered, offer_id) if offered is not None and offered.asks and asking.can_ask(ctx) else None
 
 
 async def buy(ctx: Context[Any, Any], offer_id: str, said: Annotated[ElicitationResult[asking.Yes], Resolve(_before_buying)]) -> CallToolResult:
@@ -94,7 +94,8 @@ async def _fetched(ctx: Context[Any, Any], url: str, max_price: str, method: str
     """Tools.fetch; where only a person's word was missing, what was asked becomes an offer, and this a question about it."""
     tools, waiting = _tools(ctx), cast("Server", ctx.mcp_server).waiting
     name = (tools.client, url, max_price, method, body, again)
-    offered = tools.offered(waiting.get(name))
+    offer_id = waiting.get(name)
+    offered = tools.offered(offer_id)
     if offered is None:
         nobody = asking.Nobody()
         with asking.by(ctx, nobody):
@@ -102,11 +103,12 @@ async def _fetched(ctx: Context[Any, Any], url: str, max_price: str, method: str
         if not nobody.asked or found.problem is None:
             return found
         quoted = await tools.quote(url, method, body or None)
-        offered = tools.offered(quoted.offer_id)
+        offer_id = quoted.offer_id
+        offered = tools.offered(offer_id)
         if offered is None or not offered.asks or offered.offer.money != nobody.asked[-1].offer.money:
             return found
-        waiting.put(name, quoted.offer_id)
-    return asking.question(offered)
+        waiting.put(name, offer_id)
+    return asking.question(offered, offer_id)
 
 
 async def fetch(

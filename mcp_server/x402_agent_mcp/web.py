@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from x402_agent import SettingsError
+from x402_agent.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,10 +31,11 @@ BODY = 1024 * 1024  # bytes of one message; a purchase's body is smaller
 
 
 class Bearer:
-    """The SDK's TokenVerifier for one token of our own: compared by digest, in constant time. Kept as its digest alone."""
+    """The SDK's TokenVerifier for one token of our own: compared by digest, in constant time. Kept as its digest alone. It says
+    nothing of who shows it, so what a client calls itself counts."""
 
-    def __init__(self, token: str) -> None:
-        self._digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
+    def __init__(self, token: Secret) -> None:
+        self._digest = sha256(token.raw).digest()
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Who shows the token, or None."""
@@ -41,34 +43,35 @@ class Bearer:
 
         if not hmac.compare_digest(sha256(token.encode("utf-8", "surrogatepass")).digest(), self._digest):
             return None
-        return AccessToken(token="", client_id="token", scopes=[])
+        return AccessToken(token="", client_id="", scopes=[])
 
 
-def token_of(path: Path | None, default: Path, environ: Any) -> tuple[str, Path | None]:
+def token_of(path: Path | None, default: Path, environ: Any) -> tuple[Secret, Path | None]:
     """The token, and the file it lies in: X402_AGENT_MCP_TOKEN, which is taken out of the environment, else the file.
 
     Without a `path` the `default` is made, with a fresh token, readable by its owner alone. Raises SettingsError for a short
     token, and for a file that is missing or that others may read.
     """
     if path is None and environ.get(TOKEN):
-        return _long_enough(environ.pop(TOKEN), TOKEN), None
+        return _long_enough(Secret(environ.pop(TOKEN)), TOKEN), None
     if path is None and not default.exists():
         default.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with os.fdopen(os.open(default, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(32) + "\n")
     where = path or default
     try:
-        mode = where.stat().st_mode
-        text = where.read_text("utf-8").strip()
-    except (OSError, ValueError) as why:
+        with where.open("rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            token = Secret(opened.read(4096).strip())
+    except OSError as why:
         raise SettingsError(f"the token file cannot be read: {type(why).__name__}", rule=str(where), hint=f"--token-file FILE, or export {TOKEN}=…") from None
     if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
         raise SettingsError("the token file can be read by others", rule=str(where), hint=f"chmod 600 {where}")
-    return _long_enough(text, str(where)), where
+    return _long_enough(token, str(where)), where
 
 
-def _long_enough(token: str, rule: str) -> str:
-    if len(token) < LEAST or not token.isascii() or not token.isprintable() or " " in token:
+def _long_enough(token: Secret, rule: str) -> Secret:
+    if len(token) < LEAST or not all(0x20 < each < 0x7F for each in token.raw):
         raise SettingsError(f"a token has at least {LEAST} characters of ASCII and no space", rule=rule, hint="openssl rand -hex 32")
     return token
 

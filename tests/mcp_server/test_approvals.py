@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from mcp_types import ElicitResult
+from mcp.shared.exceptions import MCPError
+from mcp_types import ElicitResult, InputRequiredResult
 
 pytestmark = pytest.mark.anyio
 YES, NO = {"action": "accept", "content": {"approve": True}}, {"action": "accept", "content": {"approve": False}}
@@ -106,3 +107,26 @@ async def test_a_yes_to_one_price_is_none_to_another(connect, payer, era, person
     async with connect(mode=era, elicitation_callback=slow) as client:
         assert (await client.call_tool("fetch", {"url": url})).is_error
     assert not payer.sandbox.settlements
+
+
+async def test_M5_an_answer_is_good_for_its_own_question_alone(connect, payer, joke, person):
+    """On 2026-07-28 the answer comes back with the next call: neither it nor the sealed state helps another offer."""
+    async with connect(elicitation_callback=person(YES)) as client:
+        one, two = [(await client.call_tool("quote", {"url": joke})).structured_content["offer_id"] for _ in range(2)]
+        asked = await client.session.call_tool("buy", {"offer_id": one}, allow_input_required=True)
+        yes = {key: ElicitResult(**YES) for key in asked.input_requests}
+
+        async def again(offer_id, state):
+            return await client.session.call_tool("buy", {"offer_id": offer_id}, input_responses=yes, request_state=state, allow_input_required=True)
+
+        for state in (asked.request_state, None, "forged", asked.request_state[:-2]):
+            try:
+                answer = await again(two, state)
+            except MCPError:
+                continue
+            assert isinstance(answer, InputRequiredResult) or answer.is_error, answer
+        assert not payer.sandbox.settlements
+        assert (await again(one, asked.request_state)).structured_content["outcome"] == "spent"
+        stale = await again(one, asked.request_state)
+        assert stale.is_error and "bought already" in stale.structured_content["problem"]["what"]
+    assert len(payer.sandbox.settlements) == 1

@@ -98,6 +98,7 @@ async def test_names_fill_no_memory(server, payer):
     names = {server.clients.tools(f"name-{number}").client for number in range(MOST + 50)}
     assert len(names) == MOST + 1 and LATE in names
     assert server.clients.tools("name-7").client == "name-7"
+    assert server.clients.tools("Name 7") is server.clients.tools("NAME-7!") is server.clients.tools("name-7")
 
 
 async def until(true):

@@ -17,6 +17,7 @@ from x402_agent_mcp.clients import Clients
 from x402_agent_mcp.server import made
 
 from x402_agent import SettingsError
+from x402_agent.secret import Secret
 
 pytestmark = pytest.mark.anyio
 TOKEN = "a-token-of-the-tests-0123456789"
@@ -28,7 +29,7 @@ HELLO = {"jsonrpc": "2.0", "id": 1, "method": "initialize",
 def served(payer):
     """The application on a free port, in a thread; -> its port."""
     auth = AuthSettings(issuer_url="http://127.0.0.1", resource_server_url=None)
-    server = made(Clients(lambda: payer, loopback=True), auth=auth, verifier=web.Bearer(TOKEN))
+    server = made(Clients(lambda: payer, loopback=True), auth=auth, verifier=web.Bearer(Secret(TOKEN)))
     sock = uvicorn.Config(None, host="127.0.0.1", port=0, log_config=None).bind_socket()
     port = sock.getsockname()[1]
     running = uvicorn.Server(uvicorn.Config(web.app(server, "127.0.0.1", port), log_config=None, access_log=False))
@@ -71,14 +72,15 @@ async def test_M9_M10_only_the_token_a_known_host_and_no_other_page(served, joke
 def test_a_token_comes_from_a_private_file_or_the_environment_and_is_taken_out_of_it(tmp_path):
     default = tmp_path / "data" / "token"
     made_token, where = web.token_of(None, default, {})
-    assert where == default and len(made_token) >= 32 and web.token_of(None, default, {})[0] == made_token
+    assert where == default and len(made_token) >= 32 and web.token_of(None, default, {})[0].raw == made_token.raw
     if os.name == "posix":
         assert default.stat().st_mode & 0o077 == 0
         default.chmod(0o644)
         with pytest.raises(SettingsError, match="read by others"):
             web.token_of(default, default, {})
     environ = {web.TOKEN: TOKEN}
-    assert web.token_of(None, tmp_path / "none", environ) == (TOKEN, None) and not environ
+    found, where = web.token_of(None, tmp_path / "none", environ)
+    assert (found.text, where, environ) == (TOKEN, None, {}) and TOKEN not in repr(found)
     for short in ("", "short", "with a space in the middle of it", "umlaut-äääääääääääääääää"):
         with pytest.raises(SettingsError):
             web.token_of(None, tmp_path / "none", {web.TOKEN: short or "x"})
@@ -87,7 +89,7 @@ def test_a_token_comes_from_a_private_file_or_the_environment_and_is_taken_out_o
 
 
 async def test_a_token_is_kept_by_its_digest_alone():
-    bearer = web.Bearer(TOKEN)
+    bearer = web.Bearer(Secret(TOKEN))
     assert TOKEN not in repr(vars(bearer))
     assert (await bearer.verify_token(TOKEN)).token == "" and await bearer.verify_token(TOKEN + "\ud800") is None
 
