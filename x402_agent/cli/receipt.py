@@ -7,12 +7,14 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import unquote
 
 import typer
 
 from .. import ChallengeInvalid, LedgerError, Money, Settings, recovery
 from ..dialects.strict import parse
 from ..evidence import read, says
+from ..model import CALL
 from ..secret import plain
 from .common import Exit, Json, as_json, errors, found, row, sandbox_payer, say
 from .secrets import payer as own_payer
@@ -135,10 +137,16 @@ def _other(payload: Any, payment: dict[str, Any]) -> str:
         if signed not in payload:
             continue
         said, known = str(payload[signed]), str(payment.get(ours, ""))
-        same = _page(said) == _page(known) if signed == "resourceUrl" else said.lower() == known.lower()
+        same = _page(said) in _pages(payment) if signed == "resourceUrl" else said.lower() == known.lower()
         if not same:
             return f"; but {signed} is not this payment's"
     return ""
+
+
+def _pages(payment: dict[str, Any]) -> tuple[str, ...]:
+    """How a seller may name what was bought: by its URL, and a tool also by x402's own name for it."""
+    url = _page(str(payment.get("url", "")))
+    return (url, f"mcp://tool/{unquote(url.rpartition('/')[2])}") if payment.get("method") == CALL else (url,)
 
 
 def _page(url: str) -> str:

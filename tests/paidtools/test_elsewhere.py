@@ -1,0 +1,113 @@
+"""What the rest of the house makes of a paid tool: the signer, tasks, approvals, evidence, the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from mcp import Client
+from typer.testing import CliRunner
+
+from signer.conftest import Running
+from x402_agent import Payer, PaymentInDoubt, Policy, PolicyDenied, Settings
+from x402_agent.cli.app import app
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+def cli(*words):
+    return CliRunner().invoke(app, list(words))
+
+
+@pytest.fixture
+def kept():
+    """A payer whose ledger the command line finds."""
+    settings = Settings.load()
+    with Payer.sandbox(seller="mcp", serve=True, ledger=settings.sandbox_ledger, settings=settings) as payer:
+        yield payer
+
+
+async def call(payer, tool="joke", **options):
+    async with Client(payer.box.url("/mcp"), mode="legacy") as client:
+        return await payer.mcp(client).call_tool(tool, {"note": "a"}, **options)
+
+
+async def test_behind_a_signer_the_same_call_is_paid_by_the_service_once(monkeypatch):
+    with tempfile.TemporaryDirectory(prefix="x402-") as folder, Payer.sandbox(seller="mcp", serve=True) as payer:
+        payer.nonce = lambda: os.urandom(32)
+        service = Running(payer, Path(folder), {os.getuid(): "team/research"})
+        try:
+            with service.agent() as agent:
+                async with Client(payer.box.url("/mcp"), mode="legacy") as client:
+                    result = await agent.mcp(client).call_tool("joke")
+                assert result.payment.outcome == "spent"
+                payer.box.scenario = "answer_lost"
+                with pytest.raises((PaymentInDoubt, BaseExceptionGroup)):
+                    async with Client(payer.box.url("/mcp"), mode="legacy") as client:
+                        await agent.mcp(client, "").call_tool("report")
+                seen = len(payer.box.requests)
+                (open_,) = agent.resume()
+                assert "call the tool again" in open_.note and len(payer.box.requests) == seen  # no proof goes over plain HTTP
+                async with Client(payer.box.url("/mcp"), mode="legacy") as client:
+                    again = await agent.mcp(client).call_tool("report")
+                assert again.payment.outcome == "spent" and again.payment.again
+            paid = service.payments()
+            assert [(one.method, one.state, one.agent) for one in paid] == [("CALL", "CLAIMED", "research")] * 2
+            assert len(payer.box.settlements) == 2
+        finally:
+            service.stop()
+
+
+async def test_a_session_bound_to_a_task_pays_under_it(kept):
+    with kept.task("outer", budget="0.02") as task:
+        async with Client(kept.box.url("/mcp"), mode="legacy") as client:
+            session = task.mcp(client)
+            assert (await session.call_tool("joke")).payment.outcome == "spent"
+            with pytest.raises(PolicyDenied, match="0.02"):
+                await session.call_tool("report")
+        assert task.spent == "0.01"
+
+
+async def test_a_person_is_asked_and_sees_who_and_which_tool(kept):
+    asked = []
+    with Payer(wallet=kept.wallet, policy=Policy(networks=kept.policy.networks, approve_above=0), ledger=kept.ledger, settings=kept.settings,
+               approve=lambda offer, ask: asked.append((ask.method, ask.origin, ask.path, ask.tool)) or len(asked) == 1) as payer:  # fmt: skip
+        async with Client(kept.box.url("/mcp"), mode="legacy") as client:
+            session = payer.mcp(client)
+            assert (await session.call_tool("joke")).payment.outcome == "spent"
+            with pytest.raises(PolicyDenied):
+                await session.call_tool("report")
+    assert asked == [("CALL", kept.box.origin, f"/mcp/{name}", f"mcp://tool/{name}") for name in ("joke", "report")]
+    assert len(kept.box.settlements) == 1
+
+
+@pytest.mark.parametrize("tool", ["signed", "v1_signed"])
+async def test_what_a_seller_of_tools_signed_holds(kept, tool, tmp_path):
+    bought = (await call(kept, tool)).payment.payment_id
+    kept.ledger.flush()
+    assert [kind for kind, _ in kept.ledger.evidence(bought)] == ["offer", "receipt"]
+    file = tmp_path / "evidence.json"
+    assert cli("receipt", bought, "-o", str(file)).exit_code == 0
+    shown = cli("receipt", str(file), "--verify")
+    assert shown.exit_code == 0 and shown.output.count("holds: signed by the payee") == 2, shown.output
+    document = json.loads(file.read_text())
+    document["payment"]["url"] += "x"
+    file.write_text(json.dumps(document))
+    assert cli("receipt", str(file), "--verify").exit_code == 1
+
+
+async def test_the_command_line_shows_it(kept):
+    kept.box.scenario = "charged_again"
+    paid = (await call(kept)).payment
+    assert paid.outcome == "refused"
+    kept.ledger.flush()
+    shown = cli("why", paid.payment_id)
+    assert shown.exit_code == 0 and "CALL" in shown.output and "/mcp/joke" in shown.output, shown.output
