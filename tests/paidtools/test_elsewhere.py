@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from signer.conftest import Running
 from x402_agent import Payer, PaymentInDoubt, Policy, PolicyDenied, Settings
 from x402_agent.cli.app import app
+from x402_agent.model import Ask, Credential
 
 pytestmark = pytest.mark.anyio
 
@@ -35,9 +36,13 @@ def kept():
         yield payer
 
 
-async def call(payer, tool="joke", **options):
-    async with Client(payer.box.url("/mcp"), mode="legacy") as client:
-        return await payer.mcp(client).call_tool(tool, {"note": "a"}, **options)
+async def call(payer, tool="joke"):
+    return await call_as(payer, payer.box, tool)
+
+
+async def call_as(payer, box, tool="joke"):
+    async with Client(box.url("/mcp"), mode="legacy") as client:
+        return await payer.mcp(client).call_tool(tool, {"note": "a"})
 
 
 async def test_behind_a_signer_the_same_call_is_paid_by_the_service_once(monkeypatch):
@@ -71,7 +76,7 @@ async def test_a_session_bound_to_a_task_pays_under_it(kept):
         async with Client(kept.box.url("/mcp"), mode="legacy") as client:
             session = task.mcp(client)
             assert (await session.call_tool("joke")).payment.outcome == "spent"
-            with pytest.raises(PolicyDenied, match="0.02"):
+            with pytest.raises(PolicyDenied, match=r"0\.02"):
                 await session.call_tool("report")
         assert task.spent == "0.01"
 
@@ -111,3 +116,16 @@ async def test_the_command_line_shows_it(kept):
     kept.ledger.flush()
     shown = cli("why", paid.payment_id)
     assert shown.exit_code == 0 and "CALL" in shown.output and "/mcp/joke" in shown.output, shown.output
+
+
+async def test_no_remembered_offer_and_no_credential_goes_before_the_question(kept):
+    rules = Policy(networks=kept.policy.networks, prepay=(kept.box.origin,))
+    with Payer(wallet=kept.wallet, policy=rules, ledger=kept.ledger, settings=kept.settings) as payer:
+        with payer.client() as http:
+            http.get(kept.box.url("/mcp/joke"))
+        payer.credentials.keep(Credential(kept.box.origin, "/", {"x-token": "secret"}, uses_left=5), Ask("GET", kept.box.url("/"), kept.box.origin, "", "/")).run()
+        for _ in range(2):
+            assert (await call_as(payer, kept.box)).payment.outcome == "spent"
+        visits = [visit.proof for visit in kept.box.requests if visit.method == "CALL"]
+        assert visits == [False, True, False, True]
+        assert [token.uses_left for token in payer.ledger.tokens()] == [5]

@@ -28,6 +28,7 @@ async def test_a_tool_is_paid_and_its_result_has_the_receipt(made, opened):
             result = await session.call_tool(name, {"note": "a"})
             assert "joke" in result.structured_content and not result.is_error
             assert result.payment.outcome == "spent" and result.payment.money.amount == 10_000
+            assert "the seller names" not in result.payment.offer.description
             assert result.meta["x402/payment-response"]["transaction"] == result.payment.transaction
     assert len(payer.box.settlements) == 2
 
@@ -118,6 +119,7 @@ async def test_T9_our_deadline_ends_the_wait_and_M12_a_cancelled_call_is_in_doub
         with pytest.raises(PaymentInDoubt) as doubt:
             await session.call_tool("joke")
         assert payer.ledger.payment(doubt.value.payment_id).outcome == "in_doubt"
+        assert payer.ledger.request(doubt.value.payment_id) is None  # only a session can repeat it
         payer.deadline = session.deadline = 60.0
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as group:

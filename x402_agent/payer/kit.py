@@ -112,7 +112,7 @@ class Kit:
         return pay(self.ask, self)
 
     def keeps(self, ask: Ask) -> bool:
-        return ask.method != CALL and self.payer.credentials.keeps(ask.origin)  # what opens a URL is a header, which no tool call has
+        return self.payer.credentials.keeps(ask.origin)
 
     def left(self, reply: Reply, credential: Credential) -> int | None:
         for dialect in self.payer.dialects:
@@ -239,7 +239,7 @@ class Kit:
         return self._credential(step)  # type: ignore[arg-type]
 
     def _look(self, step: Look) -> Any:
-        return None if step.ask.method == CALL else self.payer.credentials.look(step.ask)
+        return None if step.ask.method == CALL else self.payer.credentials.look(step.ask)  # what opens a URL is a header
 
     def _commit(self, step: Commit) -> Any:
         hold, ledger = step.hold, self.payer.ledger
