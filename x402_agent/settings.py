@@ -99,6 +99,11 @@ class Settings:
         return self.data_dir / "wallet.json"
 
     @property
+    def catalogue_path(self) -> Path:
+        """Where the catalogue of services lies unless X402_AGENT_CATALOGUE names another one."""
+        return self.data_dir / "catalogue.db"
+
+    @property
     def notes_path(self) -> Path:
         """Where it stands, apart from the ledgers, which of them exist."""
         return self.config_dir / "ledgers"

@@ -13,6 +13,7 @@ from . import (
     approve,
     budget,
     credentials,
+    discover,
     doctor,
     freeze,
     get,
@@ -97,6 +98,7 @@ app.command("freeze", short_help="Pay nothing new.")(freeze.freeze)
 app.command("unfreeze", short_help="Pay again.")(freeze.unfreeze)
 app.add_typer(budget.app, name="budget")
 app.add_typer(credentials.app, name="credentials")
+app.add_typer(discover.app, name="discover")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
 app.command("pins", short_help="Whose money goes where.")(pins.pins)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import json as js
-import os
 import sys
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .. import LedgerError, Settings, SettingsError
-from ..ledger import Mended, SqliteLedger, Verdict, cell, end_quarantine, note_path, repair, trial, verdict
+from ..ledger import Mended, SqliteLedger, Verdict, end_quarantine, note_path, repair, trial, verdict
 from ..policy import dollars, load, micros
 from ..secret import plain
 from .common import Exit, Json, as_json, errors
+from .writing import Form, form, target, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,7 +190,7 @@ def _typed(name: str) -> None:
 
 @app.command("export", short_help="Every payment as JSON lines or CSV.")
 def export(
-    format: Annotated[str, typer.Option("--format", help="jsonl or csv.")] = "jsonl",  # noqa: A002 - the option's name
+    format: Form = "jsonl",  # noqa: A002 - the option's name
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A new file, made 0600; otherwise stdout.")] = None,
     since: Annotated[str, typer.Option(help="From this UTC day on: 2026-11-21.")] = "",
     events: Annotated[bool, typer.Option("--events", help="The journal's entries with their hashes, instead of payments.")] = False,
@@ -204,40 +202,14 @@ def export(
     Keys, proofs and tokens are not in the ledger. In CSV what a spreadsheet would take for a formula begins with an apostrophe.
     """
     with errors(json):
-        if format not in ("jsonl", "csv") or (json and format == "csv"):
-            raise SettingsError(f"there is no export as {format}", rule="--format", hint="--format jsonl, or --format csv")
+        form(format, machine=json)
         if since and (len(since) != 10 or not since.replace("-", "").isdigit()):
             raise SettingsError(f"{since[:20]!r} is no day", rule="--since", hint="--since 2026-11-21")
-        with opened(sandbox) as ledger, _target(output) as file:
+        with opened(sandbox) as ledger, target(output) as file:
             records = ledger.export_events() if events else ledger.export(since=since)
-            count = _write_csv(file, records) if format == "csv" else _write_lines(file, records)
+            count = write(file, records, format)
         if output is not None:
             sys.stderr.write(f"{count} {'entries' if events else 'payments'} in {output}\n")
-
-
-def _target(output: Path | None) -> Any:
-    if output is None:
-        return nullcontext(sys.stdout)
-    try:
-        fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise SettingsError(f"{output} exists already", rule="--output makes a new file", hint="another name") from None
-    except OSError as cause:
-        raise SettingsError(f"{output} cannot be written: {cause.strerror}", rule="--output") from None
-    return os.fdopen(fd, "w", encoding="utf-8", newline="")
-
-
-def _write_lines(file: IO[str], records: Iterator[dict[str, Any]]) -> int:
-    return sum(bool(file.write(js.dumps(record) + "\n")) for record in records)
-
-
-def _write_csv(file: IO[str], records: Iterator[dict[str, Any]]) -> int:
-    writer, count = csv.writer(file, lineterminator="\n"), 0
-    for count, record in enumerate(records, 1):
-        if count == 1:
-            writer.writerow(record)
-        writer.writerow([cell(value) for value in record.values()])
-    return count
 
 
 @app.command("stats", short_help="The ledger in numbers.")

@@ -16,11 +16,11 @@ from urllib.parse import urljoin
 import anyio
 from anyio import to_thread
 
-from ..errors import AddressRefused, PaymentError
+from ..errors import AddressRefused, PaymentError, SettingsError
 from ..guard import Guard
 from ..secret import plain
 from . import fetch, listed, merge, probe
-from .frontier import PROBE, Entry, Frontier
+from .frontier import PROBE, Entry, Frontier, host_of
 from .nouns import Fetch, Found, Page
 from .polite import AGENT, Host, Manners, backoff, retry_after, robots
 from .report import Report
@@ -83,8 +83,7 @@ class Crawler:
             await self._in_thread(self.frontier.want, number, root, name, list(self.sources[name].first(where)))
         for entry in await self._in_thread(self.frontier.waiting, number):
             self._queue(entry)
-        async with self.guard.async_client(library="httpx2", timeout=self.caps.answer, headers=HEADERS, limits=fetch.limits(self.manners.in_all)) as client:
-            self._client = client
+        async with self._opened() as self._client:
             with anyio.move_on_after(self.caps.seconds) as scope:
                 await self._all()
                 if self.probes and not self._waiting:
@@ -97,6 +96,22 @@ class Crawler:
         self.report.seconds = time.monotonic() - began
         self.report.event("done", **self.report.as_dict())
         return self.report
+
+    async def look(self, service: str) -> dict[str, Any]:
+        """Ask one service now, whatever was known of it. -> its newest probe. Raises SettingsError."""
+        with self.store.reading() as db:
+            row = db.one("select id, url, method from services where id like ?", f"{service}%")
+        if row is None or row["method"] not in probe.COLD:
+            raise SettingsError("it is not asked by a method that may change something", rule="GET, HEAD and POST are asked", hint="x402-agent get URL --dry-run")
+        entry = Entry(row["id"], PROBE, PROBE, row["url"], row["method"], host_of(row["url"]), {"service": row["id"]}, 0, tries=self.manners.tries)
+        async with self._opened() as self._client:
+            await self._one(entry, Host(entry.host))
+        await self._in_thread(self._settled)
+        with self.store.reading() as db:
+            return db.one("select verdict, status, why, at from probes where service = ? order by at desc limit 1", row["id"]) or {"verdict": "", "why": "; ".join(self.report.failed)}
+
+    def _opened(self) -> Any:
+        return self.guard.async_client(library="httpx2", timeout=self.caps.answer, headers=HEADERS, limits=fetch.limits(self.manners.in_all))
 
     async def _look(self, number: int) -> None:
         """At what is listed, the best first."""

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError
 from . import merge
-from .listed import listing, prices_in
+from .listed import listing, prices_in, prices_out
 from .rank import HIDDEN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ..database import Database
     from .nouns import Priced
     from .store import Store
 
-__all__ = ["Catalogue", "Result"]
+__all__ = ["Catalogue", "Result", "told"]
 
 PER_HOST = 3  # of one provider in one answer
 MOST = 100
@@ -60,6 +60,17 @@ class Result:
     def template(self) -> bool:
         """Whether its URL has places to fill in before it can be bought."""
         return bool(re.search(r"\{[^}]*\}|/:[A-Za-z_]|/\[", self.url))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON: amounts are text."""
+        made = {name: getattr(self, name) for name in self.__slots__}
+        return {**made, "prices": told(self.prices), "payable": self.payable, "template": self.template}
+
+    def as_row(self) -> dict[str, Any]:
+        """One value in each column, for a table."""
+        made = self.as_dict()
+        made["prices"] = " | ".join(f"{each.get('amount', '?')} {each.get('asset') or each.get('token') or '?'} to {each.get('pay_to', '?')}" for each in made["prices"])
+        return {name: " | ".join(map(str, value)) if isinstance(value, tuple) else value for name, value in made.items()}
 
 
 class Catalogue:
@@ -102,9 +113,9 @@ class Catalogue:
             if len(rows) != 1:
                 return None
             made = _result(rows[0], merge.judged(rows[0], self._stand(db), self.store.clock()))
-            told = [_told(row) for row in db.rows("select * from listings where service = ? order by source", made.id)]
-            probes = [{**row, "prices": prices_in(row["prices"])} for row in db.rows("select at, verdict, status, prices, why from probes where service = ? order by at desc limit 10", made.id)]
-            return made, told, probes
+            listings = [_told(row) for row in db.rows("select * from listings where service = ? order by source", made.id)]
+            probes = [{**row, "prices": told(prices_in(row["prices"]))} for row in db.rows("select at, verdict, status, prices, why from probes where service = ? order by at desc limit 10", made.id)]
+            return made, listings, probes
 
     def every(self) -> Iterator[Result]:
         """All of it, by rank."""
@@ -173,6 +184,11 @@ def _result(row: Mapping[str, Any], judged: Any) -> Result:
     )  # fmt: skip
 
 
+def told(prices: Iterable[Priced]) -> list[dict[str, Any]]:
+    """Prices as plain values: amounts in atomic units as text, micros as numbers."""
+    return [{name: str(value) if name == "amount" else value for name, value in each.items()} for each in json.loads(prices_out(prices))]
+
+
 def _told(row: Mapping[str, Any]) -> dict[str, Any]:
     one = listing(row)
-    return {"source": row["source"], "url": one.url, "prices": one.prices, "flags": one.flags, "payers": one.payers, "first": row["first"], "last": row["last"], "missed": row["missed"]}
+    return {"source": row["source"], "url": one.url, "prices": told(one.prices), "flags": one.flags, "payers": one.payers, "first": row["first"], "last": row["last"], "missed": row["missed"]}

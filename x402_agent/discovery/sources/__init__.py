@@ -16,9 +16,15 @@ from .wellknown import WellKnown
 if TYPE_CHECKING:
     from ..nouns import Source
 
-__all__ = ["GROUP", "builtin", "known", "resolved"]
+__all__ = ["GROUP", "PUBLIC", "builtin", "known", "resolved"]
 
 GROUP = "x402_agent.sources"
+PUBLIC = (  # free and without a key, as their documentation said in 2026
+    "bazaar=https://api.cdp.coinbase.com/platform/v2/x402",
+    "bazaar=https://facilitator.payai.network",
+    "mpp=https://mpp.dev",
+    "satring=https://satring.com",
+)
 
 
 def builtin() -> dict[str, Source]:

@@ -1,0 +1,82 @@
+"""`x402-agent discover`: crawl once, then ask without a network."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from market import Market, row
+from x402_agent.cli.app import app
+
+
+def run(*words, code=0):
+    done = CliRunner().invoke(app, ["discover", *words])
+    assert done.exit_code == code, done.output
+    return done
+
+
+@pytest.fixture
+def market(seller, tmp_path):
+    made = Market(seller, tmp_path)
+    seller.routes["/w"] = lambda hit: seller.ask("/w", 10_000)
+    made.rows = [row(seller.url("/w")), row("https://b.example/w", 5, serviceName="=cmd()\x1b[2J"), row("https://c.example/{id}/w")]
+    return made
+
+
+def crawl(market, *more, code=0):
+    return run("crawl", "--source", market.seller.url("/x402"), "--allow-loopback", "--rate", "1000", "--probe", "0", *more, code=code)
+
+
+def test_crawl_search_show_probe(market):
+    assert crawl(market).stdout.startswith("3 services; 3 rows on 3 pages")
+    lines = run("search", "weather", "city").stdout.splitlines()
+    assert len(lines) == 3
+    ours = next(line for line in lines if market.seller.origin in line).split()[0]
+    assert "never probed" in run("search", "weather").stdout
+    assert run("probe", ours, "--allow-loopback").stdout.startswith("live-402: asks in x402")
+    first = run("search", "weather", "--live", "--max", "0.01").stdout
+    assert first.startswith(ours)
+    shown = run("show", ours[:8]).stdout
+    for words in ("10000 atomic units", "because      live-402", "asks what the catalogues say", "listed by    bazaar", f"x402-agent get {ours}"):
+        assert words in shown
+    template = next(line for line in lines if "c.example" in line).split()[0]
+    assert "places to fill in" in run("show", template).stdout
+
+
+def test_everything_as_json_and_as_a_table_without_formulas(market, tmp_path):
+    crawl(market)
+    found = json.loads(run("search", "weather", "--json").stdout)
+    assert {each["prices"][0]["amount"] for each in found} == {"5", "10000"}
+    assert json.loads(run("show", found[0]["id"], "--json").stdout)["listings"][0]["source"].startswith("bazaar ")
+    assert json.loads(run("sources", "--json").stdout)["services"] == 3
+    run("export", "--format", "csv", "--output", str(tmp_path / "out.csv"))
+    with (tmp_path / "out.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3
+    assert "'=cmd()\\x1b[2J" in {each["name"] for each in rows}
+    assert len(run("export").stdout.splitlines()) == 3
+    run("export", "--format", "xml", code=2)
+
+
+def test_a_crawl_tells_each_event_to_a_machine(market):
+    events = [json.loads(line) for line in crawl(market, "--json").stdout.splitlines()]
+    assert [each["event"] for each in events][-1] == "done"
+    assert sum(each["event"] == "page" for each in events) == 3
+    assert events[-1]["services"] == 3
+
+
+def test_what_is_wrong_says_what_to_type(market):
+    assert "one of bazaar" in run("crawl", "--source", "nobody=https://x.example", code=2).stderr
+    assert "discover crawl" in run("search", "weather", code=6).stderr
+    assert "no service of your catalogue" in run("show", "abcd", code=2).stderr
+    assert "no network is called" in run("search", "x", "--network", "moon", code=2).stderr
+    assert "not a postgres" not in run("search", "x", "--catalogue", "mysql://x", code=2).stderr
+
+
+def test_loopback_is_asked_only_when_told(market):
+    done = run("crawl", "--source", market.seller.url("/x402"), "--probe", "0", code=6)
+    assert "public addresses alone" in done.stdout
+    assert market.seller.hits == []
