@@ -19,6 +19,7 @@ from . import (
     get,
     ledger,
     log,
+    mcp,
     pins,
     plan,
     policy,
@@ -101,6 +102,7 @@ app.add_typer(credentials.app, name="credentials")
 app.add_typer(discover.app, name="discover")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
+app.add_typer(mcp.app, name="mcp")
 app.command("pins", short_help="Whose money goes where.")(pins.pins)
 app.command("pin", short_help="Change a seller's recipient.")(pins.pin)
 app.command("unpin", short_help="Forget a seller's recipient.")(pins.unpin)

@@ -1,0 +1,161 @@
+"""`x402-agent mcp`: the tool server in an MCP host's list, as a command, and its tools from a terminal."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .. import Settings, SettingsError
+from ..secret import Env, plain
+from ..wallet import KEYS, file_at
+from .common import Json, as_json, errors, say
+from .mcp_hosts import HOSTS, NAME, Host, left_out
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Let Claude, Cursor and other MCP hosts buy within your policy.\n\n"
+    "The host starts `x402-agent-mcp`; no key, token or passphrase goes into its files.",
+    short_help="An MCP host's paying tools.",
+    no_args_is_help=True,
+)
+_OURS = ("--sandbox", "--from", "-P", "-m", "x402_agent_mcp", "x402-agent-mcp")
+_UNLOCKS = ("X402_AGENT_PASSPHRASE_FILE", "X402_AGENT_KEYRING", "X402_AGENT_SIGNER")
+
+
+@app.command("install", short_help="Put the server into a host's list.")
+def install(
+    host: Annotated[str, typer.Argument(help=f"Which host: {', '.join(HOSTS)}.")],
+    print_: Annotated[bool, typer.Option("--print", help="Only print the configuration; write nothing.")] = False,
+    sandbox: Annotated[bool | None, typer.Option("--sandbox/--real", help="Pay the sandbox that `sandbox up` runs, or real money; test money where there is no wallet yet.")] = None,
+    file: Annotated[str, typer.Option(help="Another configuration file than the host's own: that of a project, say.")] = "",
+    json: Json = False,
+) -> None:
+    """Show what changes in the host's configuration, keep a copy of the file beside it, write it, say what to do next.
+
+    Every other entry and comment stays. The command is an absolute path, so it starts without PATH. What may hold a secret is not copied from the environment.
+    """
+    with errors(json):
+        one = _host(host)
+        _installed()
+        env = Env()
+        tested = sandbox if sandbox is not None else not _paying(env)
+        entry = one.entry(tested, env)
+        path = Path(file).expanduser().absolute() if file else one.path(env)
+        if print_:
+            as_json({"host": host, "file": str(path), "server": NAME, "entry": entry, "sandbox": tested}) if json else sys.stdout.write(one.snippet(entry))
+        else:
+            kept, before = _write(one, path, entry)
+            changed = before != entry
+            if json:
+                as_json({"host": host, "file": str(path), "server": NAME, "entry": entry, "sandbox": tested, "changed": changed, "backup": str(kept) if kept else ""})
+            else:
+                _show(one, path, before, entry, kept)
+        for line in _notes(tested, sandbox, env):
+            say(line)
+        say(f'{f"put it into {plain(str(path), 400)}; then " if print_ else ""}{one.after.format(title=one.title)}, then ask: "what is my budget?"')
+
+
+def _host(name: str) -> Host:
+    if name not in HOSTS:
+        raise SettingsError(f"no MCP host is called {name!r} here", rule="mcp install HOST", hint=f"one of {', '.join(HOSTS)}")
+    return HOSTS[name]
+
+
+def _installed() -> None:
+    """A host shows a server that cannot start as a riddle: better to say so here."""
+    if importlib.util.find_spec("mcp") is None or importlib.util.find_spec("x402_agent_mcp") is None:
+        raise SettingsError("the MCP server is not installed", rule="the extra `mcp`", hint="pip install 'x402-agent-sdk[mcp]'")
+
+
+def _paying(env: Env) -> bool:
+    """Whether real money could be paid from here: a wallet, a key, or a signer."""
+    return any(env.get(name) for name in ("X402_AGENT_SIGNER", "X402_AGENT_KEYRING", *KEYS.values())) or file_at(env, Settings.load(env).wallet_path).exists()
+
+
+def _write(host: Host, path: Path, entry: dict[str, Any]) -> tuple[Path | None, dict[str, Any] | None]:
+    """Put the entry into the file, whole or not at all; the copy of what was there, and the entry that was. Raises SettingsError."""
+    real = Path(os.path.realpath(path))  # people keep such files as links into a folder of theirs
+    was = real.read_bytes() if real.exists() else b""
+    try:
+        fresh, before = host.put(_text(was), entry)
+    except SettingsError as why:
+        raise SettingsError(f"{path} stays as it is: {why.what}", rule=why.rule, hint=why.hint) from None
+    if before == entry:
+        return None, before
+    real.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    mode = real.stat().st_mode & 0o777 if real.exists() else 0o600
+    part = real.with_name(f".{real.name}.{secrets.token_hex(6)}.part")
+    try:
+        _fresh(part, (b"\xef\xbb\xbf" if was.startswith(b"\xef\xbb\xbf") else b"") + fresh.encode(), mode)
+        if (real.read_bytes() if real.exists() else b"") != was:  # hosts write these files, too
+            raise SettingsError(f"{path} was changed by somebody else just now", rule="nothing is overwritten unseen", hint="close the host, then the same command again")
+        kept = None
+        if was:
+            kept = real.with_name(f"{real.name}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(2)}.bak")
+            _fresh(kept, was, mode)
+        os.replace(part, real)
+    finally:
+        with suppress(OSError):
+            part.unlink()
+    return kept, before
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as why:
+        raise SettingsError("it is not UTF-8", rule=f"byte {why.start}", hint="save it as UTF-8") from None
+
+
+def _fresh(path: Path, data: bytes, mode: int) -> None:
+    """A new file with these bytes, on disk; nobody but its owner ever sees what the old one's readers could not."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.chmod(path, mode)
+
+
+def _show(host: Host, path: Path, before: dict[str, Any] | None, entry: dict[str, Any], kept: Path | None) -> None:
+    """The change itself: our entry alone, since the lines around it may hold the secrets of other servers."""
+    print(f"file     {plain(str(path), 400)}")
+    if before == entry:
+        print(f"same     {NAME} stands there already; nothing was written")
+        return
+    for sign, one in (("-", _veiled(before)), ("+", entry)):
+        if one is not None:
+            print("\n".join(f"{sign} {line}" for line in host.snippet(one).splitlines()))
+    print(f"backup   {plain(str(kept), 400) if kept else 'none: the file is new'}")
+
+
+def _veiled(entry: Any) -> dict[str, Any] | None:
+    """What stood there before, less every value that is not a word of ours: somebody may have put a key or a token into it."""
+    if not isinstance(entry, dict):
+        return None
+    args, env = entry.get("args"), entry.get("env")
+    shown = {key: value for key, value in entry.items() if key in ("type", "command")}
+    if isinstance(args, list):
+        shown["args"] = [each if each in _OURS else "…" for each in args]
+    return shown | ({"env": dict.fromkeys(map(str, env), "…")} if isinstance(env, dict) else {})
+
+
+def _notes(tested: bool, told: bool | None, env: Env) -> list[str]:
+    """What the entry needs that is not in it."""
+    if tested:
+        guessed = [] if told else ["no wallet here yet, so this pays test money only; after `x402-agent wallet new`: the same with --real"]
+        return [*guessed, "it pays the sandbox that `x402-agent sandbox up` runs"]
+    notes = [f"{name} is set here and was not copied: a host's configuration is no place for a secret" for name in left_out(env)]
+    if not _paying(env):
+        notes.append("there is no wallet yet: x402-agent wallet new")
+    elif not any(env.get(name) for name in _UNLOCKS):
+        notes.append("a server cannot ask for a passphrase: set X402_AGENT_PASSPHRASE_FILE, X402_AGENT_KEYRING or X402_AGENT_SIGNER, then the same command again")
+    return notes
