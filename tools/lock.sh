@@ -18,3 +18,5 @@ printf 'openai-agents\nlangchain\npydantic-ai-slim\nfastmcp>=4\nmcp>=2,<3\n' |
   uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra sandbox - -o requirements/frameworks.txt >/dev/null
 printf 'crewai\n' |
   uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra sandbox - -o requirements/crewai.txt >/dev/null
+# the image of the MCP server: no sandbox in it
+uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra mcp --extra evm --extra solana -o requirements/mcp.txt >/dev/null
