@@ -6,6 +6,7 @@ UV     := $(shell uv --version >/dev/null 2>&1 && command -v uv)
 PIP     = $(if $(UV),$(UV) pip install -q --python $(1)/bin/python,$(1)/bin/python -m pip install -q --disable-pip-version-check --no-input)
 JOBS   ?= 3
 OFFICIAL := X402_OFFICIAL_PYTHON=$(CURDIR)/.venv-official/bin/python X402_BANKOFAI_PYTHON=$(CURDIR)/.venv-bankofai/bin/python X402_OFFICIAL_MCP_PYTHON=$(CURDIR)/.venv-official-mcp/bin/python
+FRAMEWORKS := X402_FRAMEWORKS_PYTHON=$(CURDIR)/.venv-frameworks/bin/python X402_CREWAI_PYTHON=$(CURDIR)/.venv-crewai/bin/python INSPECTOR_DIR=$(CURDIR)/build/inspector
 export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE  # hundreds of tests start a process: compiled once is a third of the time
 
@@ -51,6 +52,11 @@ build/tronweb/.ok: Makefile
 	@mkdir -p build/tronweb && npm install --silent --no-audit --no-fund --prefix build/tronweb tronweb@6.5.1
 	@touch $@
 
+build/inspector/.ok: Makefile
+	@npm --version >/dev/null 2>&1 || { echo "make test-all asks the MCP inspector: it needs Node and npm"; exit 1; }
+	@mkdir -p build/inspector && npm install --silent --no-audit --no-fund --prefix build/inspector @modelcontextprotocol/inspector@2.12.0
+	@touch $@
+
 demo: $(VENV)/.demo.ok
 	@$(BIN)/x402-agent try
 
@@ -61,10 +67,10 @@ lint: $(VENV)/.dev.ok
 test: $(VENV)/.dev.ok lint
 	@sh tools/tests.sh $(BIN)/python $(JOBS) -m "not full"
 
-test-all: $(VENV)/.dev.ok .venv-official/.ok .venv-bankofai/.ok .venv-official-mcp/.ok build/solc/.ok build/stacks/.ok build/tronweb/.ok lint
+test-all: $(VENV)/.dev.ok .venv-official/.ok .venv-bankofai/.ok .venv-official-mcp/.ok .venv-frameworks/.ok .venv-crewai/.ok build/solc/.ok build/stacks/.ok build/tronweb/.ok build/inspector/.ok lint
 	@set -e; for file in examples/*.py; do echo "$$file"; home=$$(mktemp -d); X402_AGENT_HOME=$$home $(BIN)/python $$file >/dev/null; rm -rf $$home; done
 	@$(OFFICIAL) $(BIN)/python benchmarks/check.py
-	@SOLC_DIR=$(CURDIR)/build/solc STACKS_DIR=$(CURDIR)/build/stacks TRONWEB_DIR=$(CURDIR)/build/tronweb $(OFFICIAL) sh tools/tests.sh $(BIN)/python $(JOBS)
+	@SOLC_DIR=$(CURDIR)/build/solc STACKS_DIR=$(CURDIR)/build/stacks TRONWEB_DIR=$(CURDIR)/build/tronweb $(FRAMEWORKS) $(OFFICIAL) sh tools/tests.sh $(BIN)/python $(JOBS)
 
 bench: $(VENV)/.dev.ok .venv-official/.ok
 	@$(OFFICIAL) $(BIN)/python benchmarks/paid_request.py
@@ -73,6 +79,6 @@ lock:
 	@sh tools/lock.sh
 
 clean:
-	@rm -rf $(VENV) .venv-official .venv-bankofai .venv-official-mcp build dist
+	@rm -rf $(VENV) .venv-official .venv-bankofai .venv-official-mcp .venv-frameworks .venv-crewai build dist
 
 .PHONY: help demo lint test test-all bench lock clean

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..ledger import Payment, SqliteLedger
     from ..model import Offer
 
-__all__ = ["Chain", "Exit", "Json", "SellerName", "as_json", "asked", "colored", "errors", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
+__all__ = ["Chain", "Exit", "Json", "SellerName", "as_json", "asked", "colored", "errors", "exit_code", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
 
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
@@ -62,6 +62,11 @@ _CODES: tuple[tuple[type[PaymentError], int], ...] = (
 )
 
 
+def exit_code(kind: type[PaymentError]) -> int:
+    """The exit code of this kind of error."""
+    return next(code for each, code in _CODES if issubclass(kind, each))
+
+
 def say(text: str) -> None:
     """A line for people, beside the output that programs read."""
     sys.stderr.write(text + "\n")
@@ -85,7 +90,7 @@ def errors(machine: bool) -> Iterator[None]:
         yield
     except PaymentError as why:
         why.hint = _OPTION.sub(r"--max \1", why.hint)
-        code = next(code for kind, code in _CODES if isinstance(why, kind))
+        code = exit_code(type(why))
         if machine:
             facts = {"what": why.what, "rule": why.rule, "hint": why.hint, "payment_id": why.payment_id}
             as_json({"error": type(why).__name__, **facts, "retry_safe": why.retry_safe, "exit": code})

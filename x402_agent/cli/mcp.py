@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import importlib.util
+import json as js
 import os
 import secrets
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import Settings, SettingsError
+from .. import Payer, PaymentError, Settings, SettingsError
+from .. import errors as errors_of
 from ..secret import Env, plain
 from ..wallet import KEYS, file_at
-from .common import Json, as_json, errors, say
+from .common import Exit, Json, as_json, errors, exit_code, sandbox_payer, say
 from .mcp_hosts import HOSTS, NAME, Host, left_out
+from .secrets import payer as own_payer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..tools.verbs import Verb
 
 __all__ = ["app"]
 
@@ -62,6 +70,72 @@ def install(
         for line in _notes(tested, sandbox, env):
             say(line)
         say(f'{f"put it into {plain(str(path), 400)}; then " if print_ else ""}{one.after.format(title=one.title)}, then ask: "what is my budget?"')
+
+
+@app.command("call", short_help="Call a tool as a host would.")
+def call(
+    tool: Annotated[str, typer.Argument(help="Which tool; without one, all are listed.")] = "",
+    arguments: Annotated[list[str] | None, typer.Argument(help="Its arguments: name=value.", metavar="NAME=VALUE…")] = None,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Pay the sandbox that `sandbox up` runs.")] = False,
+    client: Annotated[str, typer.Option(help="The client whose budget counts, as a host would name itself.")] = "terminal",
+    json: Annotated[bool, typer.Option("--json", help="The answer on one line.")] = False,
+) -> None:
+    """Print what a model would be told, as JSON: the same code, policy and fences that a host's call goes through.
+
+    An offer lives as long as the process that quoted it, so from a terminal it is fetch that buys. Exit codes are those of every command.
+    """
+    from ..tools import Tools
+    from ..tools.verbs import verbs
+
+    with errors(json), ExitStack() as opened:
+
+        def payer() -> Payer:
+            return opened.enter_context(sandbox_payer(Settings.load()) if sandbox else own_payer())
+
+        tools = Tools(payer, client=client, loopback=sandbox)
+        known = {each.name: each for each in verbs(tools)}
+        if not tool:
+            _list(known.values(), json=json)
+            return
+        if tool not in known:
+            raise SettingsError(f"there is no tool {tool!r}", rule="mcp call TOOL", hint=f"one of {', '.join(known)}")
+        with tools.sync:
+            answer = js.loads(known[tool].now(_arguments(known[tool], arguments or [])))
+    as_json(answer) if json else print(js.dumps(answer, indent=2))
+    raise SystemExit(exit_code(getattr(errors_of, answer["problem"]["kind"], PaymentError)) if "problem" in answer else Exit.OK)
+
+
+def _list(known: Iterable[Verb], *, json: bool) -> None:
+    if json:
+        as_json({each.name: {"description": each.says, "arguments": each.schema} for each in known})
+        return
+    for each in known:
+        print(f"{each.name} {' '.join(f'{name}=' for name in each.schema['properties'])}\n    {each.says}")
+
+
+def _arguments(verb: Verb, given: list[str]) -> dict[str, Any]:
+    """`name=value` as the tool takes it; whatever it does not take it refuses itself."""
+    made: dict[str, Any] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise SettingsError(f"{plain(each)!r} is not name=value", rule="mcp call TOOL name=value", hint=f"x402-agent mcp call {verb.name} {' '.join(f'{one}=…' for one in verb.schema['properties'])}")
+        whether = verb.schema["properties"].get(name, {}).get("type") == "boolean"
+        made[name] = {"true": True, "false": False}.get(value.lower(), value) if whether else value
+    return made
+
+
+@app.command("serve", short_help="The server itself: x402-agent-mcp.", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def serve(context: typer.Context) -> None:
+    """Serve an MCP host over stdin and stdout, or over HTTP: the same as `x402-agent-mcp`, with the same options.
+
+    --sandbox pays test money; --http, --port and --token-file serve over HTTP; `x402-agent-mcp --help` says it all.
+    """
+    with errors(machine=False):
+        _installed()
+    from x402_agent_mcp import main
+
+    raise SystemExit(main(context.args))
 
 
 def _host(name: str) -> Host:
