@@ -57,7 +57,7 @@ def openai_agents(tools, script):
     set_tracing_disabled(True)
 
     class Scripted(Model):
-        async def get_response(self, system_instructions, input, *rest, **named):
+        async def get_response(self, system_instructions, input, *rest, **named):  # noqa: A002
             if not isinstance(input, str) and input[-1].get("type") == "function_call_output":
                 script.hear(input[-1]["output"])
             call = script.next()

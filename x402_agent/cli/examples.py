@@ -60,6 +60,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "ledger cleanup": ("x402-agent ledger cleanup",),
     "ledger test": ("x402-agent ledger test",),
     "mcp install": ("x402-agent mcp install claude", "x402-agent mcp install --print cursor --sandbox", "x402-agent mcp install claude-code --file .mcp.json"),
+    "mcp call": ("x402-agent mcp call", "x402-agent mcp call fetch url=https://api.example.com/report max_price=0.05", "x402-agent mcp call spending period=month --json"),
+    "mcp serve": ("x402-agent mcp serve --sandbox", "x402-agent mcp serve --http --port 8402"),
     "policy check": ("x402-agent policy check", "x402-agent policy check new-policy.toml --since 2026-11-01"),
     "pins": ("x402-agent pins",),
     "pin": ("x402-agent pin https://api.example.com 0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913 --network base",),

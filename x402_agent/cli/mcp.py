@@ -36,6 +36,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 _OURS = ("--sandbox", "--from", "-P", "-m", "x402_agent_mcp", "x402-agent-mcp")
+_KINDS = {"": Exit.OK, "Arguments": Exit.USAGE, "NoAnswer": Exit.FAILED, "Failed": Exit.FAILED}  # of a tool's problem, beside the errors
 _UNLOCKS = ("X402_AGENT_PASSPHRASE_FILE", "X402_AGENT_KEYRING", "X402_AGENT_SIGNER")
 
 
@@ -102,7 +103,8 @@ def call(
         with tools.sync:
             answer = js.loads(known[tool].now(_arguments(known[tool], arguments or [])))
     as_json(answer) if json else print(js.dumps(answer, indent=2))
-    raise SystemExit(exit_code(getattr(errors_of, answer["problem"]["kind"], PaymentError)) if "problem" in answer else Exit.OK)
+    kind = answer.get("problem", {}).get("kind", "")
+    raise SystemExit(_KINDS[kind] if kind in _KINDS else exit_code(getattr(errors_of, kind, PaymentError)))
 
 
 def _list(known: Iterable[Verb], *, json: bool) -> None:
