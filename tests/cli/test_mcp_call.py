@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 import x402_agent_mcp
@@ -53,10 +54,12 @@ def test_a_terminal_buys_once_and_reads_what_a_model_reads(box):
 
 @pytest.mark.parametrize(("words", "code"), [
     (["fetch", "url={url}", "max_price=0.001"], 3), (["fetch", "url={url}", "again=perhaps"], 2), (["fetch"], 2), (["fetch", "url={url}", "pay_to=0x1"], 2),
-    (["fetch", "url=http://127.0.0.1:1/"], 1), (["fetch", "{url}"], 2), (["sell", "url={url}"], 2), (["buy", "offer_id=none"], 3),
+    (["fetch", "url=http://127.0.0.1:{closed}/"], 1), (["fetch", "url=http://127.0.0.1:1/"], 3), (["fetch", "{url}"], 2), (["sell", "url={url}"], 2), (["buy", "offer_id=none"], 3),
 ])  # fmt: skip
 def test_exit_codes_are_those_of_every_command(words, code, box):
-    found, answer = run(*(word.replace("{url}", box.url("/joke")) for word in words))
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        closed = str(door.getsockname()[1])
+    found, answer = run(*(word.replace("{url}", box.url("/joke")).replace("{closed}", closed) for word in words))
     assert found == code and ("problem" in answer or "error" in answer)
 
 

@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,9 @@ def test_arguments_that_are_no_arguments_do_nothing(arguments):
         problem = json.loads(fetch.now(arguments))["problem"]
         assert problem["kind"] == "Arguments" and "was not called" in problem["what"] and "url, max_price" in problem["hint"]
         assert not [*payer.ledger.payments()]
+
+
+def test_an_agent_that_forgets_to_close_ends_all_the_same(tmp_path):
+    code = "from x402_agent import Payer; from x402_agent.tools import Tools; print(Tools(Payer.sandbox()).sync.spending().spent)"
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "X402_AGENT_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout == "0.00\n", done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
@@ -31,6 +32,7 @@ class Portal:
             if self._portal is None:
                 self._open = start_blocking_portal()
                 self._portal = self._open.__enter__()
+                atexit.register(self.close)  # an agent that forgets to close ends all the same
             portal = self._portal
         found: T = portal.call(work)
         return found
@@ -39,6 +41,7 @@ class Portal:
         """End the thread, once what runs there is done."""
         with self._lock:
             opened, self._open, self._portal = self._open, None, None
+        atexit.unregister(self.close)
         if opened is not None:
             opened.__exit__(None, None, None)
 
