@@ -45,7 +45,7 @@ class Script:
         return ("spending", {}) if turn == 4 else None
 
     def hear(self, text):
-        self.heard.append(json.loads(text) if text.startswith("{") else {"problem": {"what": text}})  # CrewAI judges arguments itself
+        self.heard.append(json.loads(text))
 
 
 def openai_agents(tools, script):
@@ -132,9 +132,9 @@ def crewai(tools, script):
 
     class Scripted(BaseLLM):
         def call(self, messages, tools=None, callbacks=None, available_functions=None, **named):
-            told = [one["content"] for one in messages[-2:] if one["role"] == "assistant" and "Observation:" in one["content"]]
-            if told:
-                script.hear(told[-1].rpartition("Observation: ")[2])
+            told = "".join(one["content"] for one in messages).rpartition("Observation: {")  # its reminders stand between
+            if told[1]:
+                script.heard.append(json.JSONDecoder().raw_decode("{" + told[2])[0])
             call = script.next()
             if call is None:
                 return "Thought: I now know the final answer\nFinal Answer: done"

@@ -41,7 +41,7 @@ def test_an_agent_buys_what_it_was_quoted_and_no_more(framework, more, python_of
     quoted, bought, again, odd, spent = found["heard"]
     assert quoted["policy"] == "allowed" and bought["outcome"] == "spent" and not bought["repeated"]
     assert again["payment_id"] == bought["payment_id"] and again["repeated"]
-    assert "pay_to" in odd["problem"]["what"]
+    assert odd.get("repeated") if framework == "crewai" else "pay_to" in odd["problem"]["what"]  # CrewAI drops what a tool does not take
     assert spent["spent"] == "0.01" and spent["payments"] == 1
     with Payer.sandbox() as payer:
         own = {each.name: [each.says, schema(each.schema)] for each in verbs(Tools(payer))}

@@ -22,7 +22,7 @@ def crewai(tools: Tools) -> list[BaseTool]:
 def _tool(verb: Verb) -> BaseTool:
     from crewai.tools import BaseTool
 
-    class Door(BaseTool):
+    class Door(BaseTool):  # type: ignore[misc]  # CrewAI is not installed where types are checked
         def _run(self, **arguments: Any) -> str:
             return verb.now(arguments)
 
