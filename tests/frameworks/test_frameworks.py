@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from x402_agent import Payer
+from x402_agent import Payer, __version__
 from x402_agent.tools import Tools
 from x402_agent.tools.verbs import VERBS, verbs
 
@@ -81,3 +83,39 @@ def test_an_agent_that_forgets_to_close_ends_all_the_same(tmp_path):
     code = "from x402_agent import Payer; from x402_agent.tools import Tools; print(Tools(Payer.sandbox()).sync.spending().spent)"
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "X402_AGENT_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stdout == "0.00\n", done.stderr
+
+
+def test_the_readme_says_it_in_six_lines():
+    section = (ROOT / "README.md").read_text("utf-8").partition("## In Claude, Cursor and other MCP hosts\n")[2].partition("\n## ")[0]
+    assert len([line for line in section.splitlines() if line.strip()]) == 6
+
+
+def test_server_json_says_what_the_package_says():
+    facts = json.loads((ROOT / "mcp_server" / "server.json").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (package,) = facts["packages"]
+    assert facts["$schema"].endswith("/2025-12-11/server.schema.json")
+    assert re.fullmatch(r"[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+", facts["name"]) and len(facts["description"]) <= 100 and len(facts["title"]) <= 100
+    assert f"mcp-name: {facts['name']} " in (ROOT / "README.md").read_text("utf-8")
+    assert package["identifier"] == project["name"] and project["scripts"][project["name"]] == project["scripts"]["x402-agent"]
+    assert facts["version"] == package["version"] == project["version"] == __version__
+    extras = re.fullmatch(rf"{project['name']}\[(.*)\]=={re.escape(__version__)}", package["runtimeArguments"][0]["value"])[1].split(",")
+    assert set(extras) <= set(project["optional-dependencies"])
+    assert [each["value"] for each in package["packageArguments"]] == ["mcp", "serve"] and package["transport"] == {"type": "stdio"}
+    secret = {each["name"] for each in package["environmentVariables"] if each.get("isSecret")}
+    assert secret == {"X402_AGENT_NODES"}
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "x402_agent").rglob("*.py"))
+    assert all(each["name"] in source for each in package["environmentVariables"])
+
+
+def test_what_the_image_is_made_of_is_there():
+    lines = (ROOT / "mcp_server" / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    steps = [line.split() for line in lines if line and not line.startswith("#")]
+    copied = [word for step in steps if step[0] == "COPY" and not step[1].startswith("--") for word in step[1:-1]]
+    assert copied and all((ROOT / word).exists() for word in copied)
+    assert {step[0] for step in steps} <= {"FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "VOLUME", "ENTRYPOINT"}
+    last = {step[0]: step for step in steps}
+    assert last["USER"][1] not in ("root", "0") and "x402-agent-mcp" in last["ENTRYPOINT"][1]
+    assert all("--require-hashes" in line or "--no-deps" in line for line in lines if "pip install" in line)
+    kept = (ROOT / "mcp_server" / "Dockerfile.dockerignore").read_text().splitlines()
+    assert kept[0] == "*" and {line[1:].partition("/*")[0] for line in kept if line.startswith("!")} >= {word.partition("/")[0] if "requirements" in word else word for word in copied}
