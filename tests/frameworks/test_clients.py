@@ -18,8 +18,10 @@ BIN = Path(sys.executable).parent
 TOOLS = {"quote", "buy", "fetch", "spending", "why", "balance", "resume"}
 
 
-def run(*words, **options):
-    return subprocess.run([str(each) for each in words], capture_output=True, text=True, timeout=600, check=True, **options).stdout
+def run(*words, codes=(0,), **options):
+    done = subprocess.run([str(each) for each in words], capture_output=True, text=True, timeout=600, **options)
+    assert done.returncode in codes, done.stderr[-2000:]
+    return done.stdout
 
 
 async def bought(entry, url):
@@ -55,8 +57,8 @@ def test_the_inspector_lists_and_calls_every_tool(up):
     assert folder, "set INSPECTOR_DIR to a folder where `npm install @modelcontextprotocol/inspector@2.12.0` ran; make test-all does"
     inspector = Path(folder) / "node_modules" / ".bin" / "mcp-inspector"
 
-    def ask(*words):
-        return json.loads(run(inspector, "--cli", BIN / "x402-agent-mcp", "--sandbox", "-e", f"X402_AGENT_HOME={os.environ['X402_AGENT_HOME']}", *words))
+    def ask(*words):  # it ends with 5 where a tool says that something went wrong
+        return json.loads(run(inspector, "--cli", BIN / "x402-agent-mcp", "--sandbox", "-e", f"X402_AGENT_HOME={os.environ['X402_AGENT_HOME']}", *words, codes=(0, 5)))
 
     def call(name, **arguments):
         words = [word for key, value in arguments.items() for word in ("--tool-arg", f"{key}={value}")]
