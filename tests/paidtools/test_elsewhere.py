@@ -12,7 +12,7 @@ from mcp import Client
 from typer.testing import CliRunner
 
 from signer.conftest import Running
-from x402_agent import Payer, PaymentInDoubt, Policy, PolicyDenied, Settings
+from x402_agent import Bounds, BudgetExceeded, Payer, PaymentInDoubt, Policy, PolicyDenied, Settings
 from x402_agent.cli.app import app
 from x402_agent.model import Ask, Credential
 
@@ -63,10 +63,12 @@ async def test_behind_a_signer_the_same_call_is_paid_by_the_service_once(monkeyp
                 assert "call the tool again" in open_.note and len(payer.box.requests) == seen  # no proof goes over plain HTTP
                 async with Client(payer.box.url("/mcp"), mode="legacy") as client:
                     again = await agent.mcp(client).call_tool("report")
+                    payer.box.scenario = "honest"
+                    assert (await agent.mcp(Piped(client), "weather").call_tool("joke")).payment.outcome == "spent"
                 assert again.payment.outcome == "spent" and again.payment.again
             paid = service.payments()
-            assert [(one.method, one.state, one.agent) for one in paid] == [("CALL", "CLAIMED", "research")] * 2
-            assert len(payer.box.settlements) == 2
+            assert [(one.method, one.state, one.agent) for one in paid] == [("CALL", "CLAIMED", "research")] * 3
+            assert len(payer.box.settlements) == 3 and paid[0].url == "mcp://weather.alt/joke"
         finally:
             service.stop()
 
@@ -129,3 +131,37 @@ async def test_no_remembered_offer_and_no_credential_goes_before_the_question(ke
         visits = [visit.proof for visit in kept.box.requests if visit.method == "CALL"]
         assert visits == [False, True, False, True]
         assert [token.uses_left for token in payer.ledger.tokens()] == [5]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("chain", ["solana", "tron", "stacks"])
+async def test_tools_are_paid_on_every_chain(chain):
+    with Payer.sandbox(chain=chain, seller="mcp", serve=True) as payer:
+        assert (await call(payer)).payment.outcome == "spent"
+        assert len(payer.box.settlements) == 1
+
+
+class Piped:
+    """The sandbox's seller of tools, as a client of a pipe sees it: nothing of it says who is behind."""
+
+    def __init__(self, client):
+        self.call_tool, self.list_tools = client.call_tool, client.list_tools
+
+
+@pytest.mark.parametrize("scope", ["host:weather.alt", "origin:mcp://weather.alt", "path:mcp://weather.alt/joke", "tool:weather.alt/joke"])
+async def test_a_server_behind_a_pipe_has_budgets_of_its_own(kept, scope):
+    rules = Policy(networks=kept.policy.networks, budgets={scope: Bounds(day=15_000)})
+    with Payer(wallet=kept.wallet, policy=rules, ledger=kept.ledger, settings=kept.settings) as payer:
+        async with Client(kept.box.url("/mcp"), mode="legacy") as client:
+            weather, other = payer.mcp(Piped(client), "weather"), payer.mcp(Piped(client), "other")
+            assert (await weather.call_tool("joke")).payment.outcome == "spent"
+            with pytest.raises(BudgetExceeded, match=r"0\.015"):
+                await weather.call_tool("joke", {"note": "b"})
+            assert (await other.call_tool("joke")).payment.outcome == "spent"
+
+
+def test_the_list_of_hosts_knows_it_by_its_own_name_alone(kept):
+    for allowed, named in (("weather.alt", True), ("mcp://weather.alt", True), ("weather", False), ("https://weather.alt", False)):
+        rules = Policy(networks=kept.policy.networks, allow=(allowed,))
+        asked = Ask("CALL", "mcp://weather.alt/joke", "mcp://weather.alt", "weather.alt", "/joke")
+        assert bool({asked.host, asked.origin} & set(rules.allow)) == named
