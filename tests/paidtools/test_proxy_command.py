@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 from x402_agent_mcp import main
@@ -13,6 +16,7 @@ from x402_agent_mcp import main
 from x402_agent import Payer, Settings
 from x402_agent.cli.sandbox import _leave_key
 from x402_agent.ledger import SqliteLedger
+from x402_agent.sandbox import scenario
 
 pytestmark = pytest.mark.anyio
 SELLER = Path(__file__).parent / "stdio_seller.py"
@@ -60,6 +64,31 @@ async def test_a_command_under_a_name_that_gets_no_environment(running, tmp_path
     assert paid() == [("mcp://weather.alt/joke", "spent")]
     told = (tmp_path / "names").read_text().split()
     assert "PATH" in told and not {"X402_AGENT_EVM_KEY", "X402_AGENT_HOME", "SECRET"} & set(told)
+
+
+@pytest.mark.full
+async def test_a_door_that_is_killed_while_it_pays_and_started_again_pays_once(running, tmp_path):
+    running.scenario = scenario("settles_then_hangs", "mcp").with_(times=1)
+    pid = tmp_path / "pid"
+    doors = [command("--sandbox", running.url("/mcp")) for _ in range(2)]
+    killed = StdioServerParameters(command="sh", args=["-c", f'echo $$ > "{pid}"; exec "$0" "$@"', doors[0].command, *doors[0].args], env=doors[0].env)
+
+    async def dies():
+        with suppress(Exception):
+            async with Client(killed) as host:
+                await host.call_tool("joke", {"note": "a"})
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(dies)
+        while not running.settlements:  # noqa: ASYNC110
+            await anyio.sleep(0.05)
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+    assert [outcome for _, outcome in paid()] == ["in_doubt"]
+    for says in ("Nothing new was paid: the proof of", "Nothing new was paid: the same call"):
+        async with Client(doors[1]) as host:
+            result = await host.call_tool("joke", {"note": "a"})
+            assert not result.is_error and result.content[0].text.startswith(says) and "joke" in result.content[1].text
+    assert len(running.settlements) == 1 and [outcome for _, outcome in paid()] == ["spent"]
 
 
 def test_what_is_wrong_is_said_in_a_line(capsys, monkeypatch):

@@ -11,7 +11,7 @@ pytestmark = [] if faultpoints.watch.CALLS else [pytest.mark.full]
 
 
 # whole elsewhere, or another way of one chain that the long run enumerates
-LATER = {"one transaction", "upto", "on tron, permit2", "on stacks, v1", "on stacks, draft", "on stacks, sponsored", "on solana, calls of KAMIYO"}
+LATER = {"one transaction", "upto", "on tron, permit2", "on stacks, v1", "on stacks, draft", "on stacks, sponsored", "on solana, calls of KAMIYO", "a tool"}
 
 
 @pytest.fixture(autouse=True, scope="module")
