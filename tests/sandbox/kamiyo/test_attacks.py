@@ -63,6 +63,14 @@ def test_fifty_at_once_make_one_payment_of_a_transaction(till, door):
     assert database.rows("select count(*) as n, sum(requests_used) as used from x402_payments") == [{"n": 1, "used": 50}]
 
 
+def test_fifty_times_one_authorization_is_one_answer(till, door, authorization):
+    header = authorization(till)
+    with ThreadPoolExecutor(25) as pool:
+        answers = list(pool.map(lambda n: door.get(("/exploits", "/exploits/latest-alert")[n % 2], headers={"x-payment": header}).status_code, range(50)))
+    assert (answers.count(200), answers.count(402)) == (1, 49)
+    assert till.balance() == 10_000 and len(till.box.settlements) == 1
+
+
 def test_two_proofs_are_none_and_two_lengths_no_request(till, door):
     token = till.token(till.verify(till.pay())["payment_id"])["payment_token"]
     assert raw(till, ["GET /exploits HTTP/1.1", f"x-payment-token: {token}", "x-payment-token: x"])[0] == 402
