@@ -144,8 +144,7 @@ class _Postgres(Database):
             needed = "PostgreSQL needs psycopg"
             raise SettingsError(needed, rule="extra postgres", hint="pip install 'x402-agent-sdk[postgres]'") from cause
         self.errors = (psycopg.Error,)
-        parts = urlsplit(url)
-        self.where = f"postgresql://{parts.hostname or ''}:{parts.port or 5432}{parts.path}, schema {schema}"
+        self.where = f"{_shown(url)}, schema {schema}"
         self._url, self._schema, self._lib, self._text = url, schema, psycopg, text
         self._link = self._opened()
 
@@ -190,6 +189,19 @@ class _Postgres(Database):
 
     def close(self) -> None:
         self._link.close()
+
+
+def _shown(url: str) -> str:
+    """A PostgreSQL URL without user and password; raises SettingsError where a bare / or @ leaves open which part is the password."""
+    try:
+        parts = urlsplit(url)
+        shown = f"postgresql://{parts.hostname or ''}:{parts.port or 5432}{parts.path}"
+        whole = "@" not in parts.path + parts.query + parts.fragment
+    except ValueError:
+        shown, whole = "", False
+    if not whole:
+        raise SettingsError("the URL of the database cannot be read", rule="postgresql://user:password@host:port/name", hint="a password's / is written %2F, its @ %40, # %23, ? %3F")
+    return shown
 
 
 def connect(url: str, schema: str) -> Database:

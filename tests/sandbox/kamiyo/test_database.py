@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import traceback
 
 import pytest
 
@@ -149,6 +150,14 @@ def test_a_database_that_is_not_there(server):
             connect(url, "x402_kamiyo")
         assert words in str(caught.value)
         assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["hunter2/x", "12/hunter2", "hunter2#x", "12#hunter2", "hunter2?", "hunter2@x/y", "1/[hunter2"])
+def test_a_password_that_is_not_encoded_is_in_no_error(word):
+    with pytest.raises(SettingsError) as caught:
+        connect(f"postgresql://x402:{word}@127.0.0.1:1/none", "x402_kamiyo")
+    assert "cannot be read" in caught.value.what
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value)) + caught.value.hint
 
 
 def test_a_database_that_goes_away_opens_nothing_and_comes_back(fresh, till_on):
