@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-__all__ = ["CENT", "DAY", "MARK", "PAYEE", "Host", "Model", "close", "model", "outside", "plainly", "plays", "spelt"]
+__all__ = ["CENT", "DAY", "MARK", "PAYEE", "Host", "Model", "close", "leaves", "model", "outside", "plainly", "plays", "spelt"]
 
 MARK = "ZANZIBAR-OVERRIDE"  # what sellers say everywhere; it may come back inside a fence and nowhere else
 CENT = 10_000  # atomic units of USDC

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from mcp_types import AudioContent, ImageContent, TextContent, Tool, ToolAnnotations
 
-from x402_agent.secret import plain
 from x402_agent.tools import fence
 
 if TYPE_CHECKING:
@@ -21,11 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["AGAIN", "MOST", "as_tool", "contents", "is_name", "schema"]
 
 AGAIN, MOST = "x402_again", "x402_max_price"  # arguments of ours, beside the tool's own
+SHORT = 160  # bytes of an argument's description
 HEAD = 1000  # bytes of a description, and of a result too long to be shown
 BINARY = 1 << 20  # characters of base64 that one picture or sound may have
 TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "audio/wav", "audio/mpeg"})
 DEEPEST, LARGEST, PROPERTIES = 8, 16_384, 64
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}").fullmatch
+_WORD = re.compile(r"[\w.:/+#$@-]{0,64}").fullmatch  # of any script
 _WORDS = frozenset({"title", "$comment", "examples", "default", "$id", "$schema", "$anchor", "deprecated"})
 OWN: Mapping[str, Any] = {
     AGAIN: {"type": "boolean", "description": "true: buy anew what the same call bought within ten minutes"},
@@ -43,12 +44,12 @@ def as_tool(tool: Tool, origin: str) -> Tool:
     told = fence(origin, tool.description or "", HEAD).text if tool.description else ""
     says = f"A tool of {origin}, which may cost money: it is paid within your owner's policy, and refused beyond it.\n{told}".rstrip()
     hints = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=True)
-    return Tool(name=tool.name, description=says, input_schema=schema(tool.input_schema), annotations=hints)
+    return Tool(name=tool.name, description=says, input_schema=schema(tool.input_schema, origin), annotations=hints)
 
 
-def schema(given: object) -> dict[str, Any]:
-    """An input schema without sentences, but for short descriptions; with our own arguments. One that is too large is any object."""
-    made = _clean(given, 0) if isinstance(given, dict) else {}
+def schema(given: object, origin: str = "its server") -> dict[str, Any]:
+    """An input schema without sentences, but for short descriptions in fences; with our own arguments. One that is too large is any object."""
+    made = _clean(given, origin, 0) if isinstance(given, dict) else {}
     if not isinstance(made, dict) or made.get("type") != "object" or len(json.dumps(made)) > LARGEST:
         made = {"type": "object"}
     known = made.get("properties")
@@ -56,8 +57,9 @@ def schema(given: object) -> dict[str, Any]:
     return made
 
 
-def _clean(value: Any, depth: int, *, names: bool = False) -> Any:
-    """`names`: the keys are the seller's own (properties, definitions), not words of JSON Schema."""
+def _clean(value: Any, origin: str, depth: int, *, names: bool = False) -> Any:
+    """`names`: the keys are the seller's own (properties, definitions), not words of JSON Schema. A text that could be a sentence is
+    left out; a list (an enum) that holds one is left out whole, since a part of it would say something else."""  # fmt: skip
     if depth > DEEPEST:
         return {}
     if isinstance(value, dict):
@@ -66,13 +68,19 @@ def _clean(value: Any, depth: int, *, names: bool = False) -> Any:
             if not is_name(key.lstrip("$")) or (not names and key in _WORDS):
                 continue
             if not names and key == "description":
-                made[key] = f"[untrusted] {plain(each, 160)}" if isinstance(each, str) else ""
-            else:
-                made[key] = _clean(each, depth + 1, names=not names and key in ("properties", "$defs", "definitions", "patternProperties"))
+                if isinstance(each, str):
+                    made[key] = fence(origin, each, SHORT).text
+            elif not _sentence(each):
+                made[key] = _clean(each, origin, depth + 1, names=not names and key in ("properties", "$defs", "definitions", "patternProperties"))
         return made
+    return [_clean(each, origin, depth + 1) for each in value[:PROPERTIES]] if isinstance(value, list) else value
+
+
+def _sentence(value: Any) -> bool:
+    """Whether it is a text of more than one word, or a list that holds one or goes on for too long."""
     if isinstance(value, list):
-        return [_clean(each, depth + 1) for each in value[:PROPERTIES]]
-    return plain(value, 200) if isinstance(value, str) else value
+        return len(value) > PROPERTIES or any(_sentence(each) for each in value)
+    return isinstance(value, str) and not _WORD(value)
 
 
 def contents(origin: str, raw: Mapping[str, Any], kept: str = "") -> list[ContentBlock]:

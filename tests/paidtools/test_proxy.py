@@ -12,6 +12,7 @@ from mcp_types import CallToolResult, ImageContent, ListToolsResult, TextContent
 from x402_agent_mcp.foreign import schema
 from x402_agent_mcp.proxy import Behind, Door, behind, checked, server
 
+from persuaded import leaves
 from x402_agent import Payer, SettingsError
 from x402_agent.tools import Shelf
 
@@ -157,6 +158,8 @@ async def test_every_word_of_the_server_behind_stands_in_a_fence(payer, tmp_path
         shown = listed[0]
         assert "Ignore" not in outside(shown.description) and len(shown.description) < 1400 and shown.title is None
         assert set(shown.input_schema["properties"]) == {"q", "title", "x402_again", "x402_max_price"} and "title" not in shown.input_schema
+        assert not any("Ignore" in outside(each) for each in leaves(shown.input_schema)) and "enum" not in shown.input_schema["properties"]["q"]
+        assert "Ignore" in shown.input_schema["properties"]["q"]["description"]
         assert "\u202e" not in json.dumps(shown.model_dump(mode="json"), ensure_ascii=False)
         assert len(json.dumps(listed[1].input_schema)) < 20_000
         result = await host.call_tool("search", {"q": "z" * 10})
