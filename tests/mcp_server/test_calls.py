@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import anyio
 import pytest
 from mcp import Client
 from x402_agent_mcp.clients import LATE, MOST, Clients
+from x402_agent_mcp.progress import trace
 from x402_agent_mcp.server import made
 
 from x402_agent import Payer
@@ -92,6 +94,23 @@ async def test_progress_is_told_in_rising_numbers(connect, joke, era):
         await client.call_tool("fetch", {"url": joke}, progress_callback=heard)
     assert [number for number, _ in told] == list(range(1, len(told) + 1))
     assert "signed and written down; the seller has the proof and settles" in [words for _, words in told]
+
+
+async def test_a_settlement_that_is_waited_for_is_told_again_and_again(era, monkeypatch):
+    monkeypatch.setattr("x402_agent_mcp.progress.TICK", 0.02)
+    waiting = anyio.Event()
+
+    async def heard(progress, total, message):
+        if progress > 5 and message.endswith("(still waiting)"):
+            assert message.startswith("signed and written down")
+            waiting.set()
+
+    with Payer.sandbox("slow_settlement", serve=True, trace=trace) as payer:
+        async with Client(made(Clients(lambda: payer, loopback=True)), mode=era) as client, anyio.create_task_group() as group:
+            group.start_soon(partial(client.call_tool, "fetch", {"url": payer.sandbox.url("/joke")}, progress_callback=heard))
+            with anyio.fail_after(60):
+                await waiting.wait()
+            group.cancel_scope.cancel()
 
 
 async def test_names_fill_no_memory(server, payer):

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 
+import anyio
+import httpx2
 import pytest
 from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
 from x402_agent_mcp import logs, main
 
 from x402_agent import Payer, Settings
@@ -67,6 +73,36 @@ def test_stdout_stays_clean_and_what_is_wrong_goes_to_stderr():
     for line in done.stdout.splitlines():
         assert line.startswith(b'{"jsonrpc":"2.0"'), line
     assert done.returncode == 0 and b"\xff" not in done.stderr
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("era", ["auto", "legacy"])
+def test_the_http_side_as_it_is_started(running, era):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/mcp"
+
+    async def buys(token):
+        async with httpx2.AsyncClient(headers={"authorization": f"Bearer {token}"}, trust_env=False) as http:
+            for _ in range(600):
+                with suppress(httpx2.ConnectError):
+                    assert (await http.get(url, headers={"authorization": "Bearer no"})).status_code == 401
+                    break
+                await anyio.sleep(0.1)
+            async with Client(streamable_http_client(url, http_client=http), mode=era) as client:
+                assert (await client.call_tool("fetch", {"url": running.url("/joke")})).structured_content["outcome"] == "spent"
+
+    words = [sys.executable, "-m", "x402_agent_mcp", "--sandbox", "--http", "--port", str(port)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
+        try:
+            said = server.stderr.readline().decode()
+            token = Path(said.strip().rpartition("token in ")[2]).read_text("utf-8").strip()
+            assert len(token) >= 32 and token not in said
+            anyio.run(buys, token)
+        finally:
+            server.terminate()
+            out, err = server.communicate(timeout=60)
+    assert out == b"" and token.encode() not in err, err
 
 
 def test_help_teaches_and_no_argument_takes_a_token(capsys):
