@@ -131,8 +131,7 @@ class Door:
         if receipt is None or receipt.outcome is None:
             if begun.new:
                 self.shelf.forget(begun)
-            said = f"{self.origin} asks for money in a way that is not paid; nothing was paid." if "accepts" in (result.structured_content or ()) else ""
-            return _answer(said, foreign.contents(self.origin, raw), error=result.is_error)
+            return _answer("", foreign.contents(self.origin, raw), error=result.is_error)
         body = json.dumps(raw).encode()
         kept = ""
         if len(body) <= KEPT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import anyio
@@ -219,6 +220,13 @@ def twisted(document, **changes):
     return made
 
 
+def nested(levels):
+    made = []
+    for _ in range(levels):
+        made = [made]
+    return made
+
+
 HOSTILE = {
     "not an error": lambda d: says(d, error=False),
     "no version": lambda d: says({"accepts": d["accepts"]}),
@@ -231,6 +239,8 @@ HOSTILE = {
     "version true": lambda d: says(twisted(d, x402Version=True)),
     "deep": lambda d: says({**d, "x": json.loads("[" * 150 + "]" * 150)}),
     "large": lambda d: says({**d, "x": "y" * 70_000}),
+    "a number of 5,000 digits": lambda d: says({**d, "x": 10**5000}, text="-"),
+    "a thousand levels": lambda d: says({**d, "x": nested(3000)}, text="-"),
     "NUL": lambda d: says({**d, "error": "\0"}),
     "half a character": lambda d: says({**d, "error": "\ud800"}),
     "another document in the text": lambda d: says({"x": 1}, text=json.dumps(d)),
@@ -268,7 +278,8 @@ async def test_whatever_breaks_after_the_proof_is_in_doubt_and_shown_again(asked
 
 
 @pytest.mark.parametrize("meta", [None, {}, {"x402/payment-response": "text"}, {"x402/payment-response": {"success": "yes", "x": "\ud800"}},
-                                  {"x402/payment-response": {"x": "y" * 70_000}}])  # fmt: skip
+                                  {"x402/payment-response": {"x": "y" * 70_000}}, {"x402/payment-response": {"x": 10**5000}},
+                                  {"x402/payment-response": {"x": nested(3000)}}], ids=range(7))  # fmt: skip
 async def test_a_receipt_that_cannot_be_read_is_none(asked, meta):
     payer, document = asked
     paid = CallToolResult(content=[TextContent(type="text", text="here")])
@@ -309,6 +320,14 @@ async def test_over_loopback_by_the_clients_own_transport():
             assert (await session.call_tool("joke")).payment.outcome == "spent"
             with pytest.raises(PolicyDenied):
                 await session.call_tool("report")
+
+
+async def test_a_client_may_be_entered_as_what_it_is_wrapped_in():
+    with Payer.sandbox(seller="mcp", serve=True) as payer:
+        async with payer.mcp(Client(payer.box.url("/mcp"))) as session:
+            assert (await session.call_tool("joke")).payment.outcome == "spent"
+        with pytest.raises(AttributeError):
+            copy.copy(object.__new__(type(session))).call_tools  # noqa: B018
 
 
 async def test_a_client_session_is_wrapped_too(made):

@@ -65,6 +65,13 @@ async def test_a_host_pays_through_the_door_and_a_retry_buys_nothing(payer):
             await host.read_resource("file:///etc/passwd")
 
 
+@pytest.mark.parametrize("price", [None, True, -1, "-1", "abc", "1e9", [], {}, "0.001", ""])
+async def test_a_price_that_is_none_lowers_nothing_and_pays_nothing(payer, price):
+    async with door(payer) as host:
+        result = await host.call_tool("joke", {"x402_max_price": price})
+        assert result.is_error and payer.box.settlements == [], texts(result)
+
+
 async def test_what_was_bought_is_known_to_the_process_that_comes_after(payer):
     for said in ("Paid", "Nothing new was paid"):
         async with door(payer) as host:

@@ -55,7 +55,16 @@ class PaidSession:
         self.deadline, self.answer_timeout, self.trace = rooms.deadline, rooms.answer_timeout, rooms.trace
 
     def __getattr__(self, name: str) -> Any:
+        if name == "session":  # a copy that was never made
+            raise AttributeError(name)
         return getattr(self.session, name)
+
+    async def __aenter__(self) -> PaidSession:
+        await self.session.__aenter__()
+        return self
+
+    async def __aexit__(self, *why: object) -> Any:
+        return await self.session.__aexit__(*why)
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any] | None = None, read_timeout_seconds: float | None = None,
@@ -178,8 +187,8 @@ class _Calls:
             if proof is None:
                 await self._session.unchanged(call.name)
         receipt = (getattr(result, "meta", None) or {}).get(RESPONSE)
-        if isinstance(receipt, dict):
-            headers["payment-response"] = _encode(_canonical(receipt).encode())
+        if isinstance(receipt, dict) and (text := _text(receipt)):
+            headers["payment-response"] = _encode(text)
         status = 402 if asked is not None else 500 if getattr(result, "is_error", False) else 200
         return _lib.Response(status, headers=headers, content=b"", request=request)
 
@@ -198,11 +207,19 @@ def _challenge(result: Any) -> bytes | None:
         return None
     found = result.structured_content
     if isinstance(found, dict) and "x402Version" in found:
-        return _bounded(_canonical(found).encode("utf-8", "surrogatepass"))
+        return _bounded(_text(found))
     text = getattr(result.content[0], "text", "") if found is None and result.content else ""
     if text.startswith("{") and '"x402Version"' in text[:MAX_BODY]:
         return _bounded(text.encode("utf-8", "surrogatepass"))
     return None
+
+
+def _text(found: dict[str, Any]) -> bytes:
+    """The document as its dialect reads it; nothing where it cannot be written down (numbers of 5,000 digits, a thousand levels)."""
+    try:
+        return _canonical(found).encode("utf-8", "surrogatepass")
+    except (ValueError, TypeError, RecursionError):
+        return b""
 
 
 def _bounded(document: bytes) -> bytes:
