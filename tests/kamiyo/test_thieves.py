@@ -11,6 +11,7 @@ import pytest
 
 from loopback import Seller
 from x402_agent import PaymentError
+from x402_agent.transport import drivers
 
 NATIVE = 100_000
 SHOWN = ("x-payment", "x-payment-tx", "x-payment-token", "x-payment-chain", "cookie", "x-csrf-token", "authorization")
@@ -162,3 +163,19 @@ def test_a_clock_of_his_own_moves_nothing(payer, shop, seller):
     shop.expires = "1970-01-01T00:00:00"
     assert [read(payer, shop.url()).content for _ in range(3)] == [b"goods"] * 3
     assert moved(payer) == NATIVE and shop.opened == ["token"] * 3
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_his_silence_takes_no_more_time_than_all_legs_have(payer, shop, seller, loop, monkeypatch):
+    payer.deadline, asked = 2.0, []
+    honest = drivers.fetch_async
+    monkeypatch.setattr(drivers, "fetch_async", lambda step, client: asked.append(step.timeout) or honest(step, client))
+    seller.serves("/x402/verify-payment", seller.hang)
+
+    async def main():
+        async with payer.async_client(timeout=1.0) as http:
+            await http.get(shop.url())
+
+    with pytest.raises(PaymentError):
+        anyio.run(main, backend=loop)
+    assert asked and max(asked) <= 2.0 and moved(payer) <= NATIVE

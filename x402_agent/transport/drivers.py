@@ -102,6 +102,11 @@ class Talk:
     def left(self) -> float | None:
         return None if self.deadline is None else max(0.001, self.deadline - time.monotonic())
 
+    def within(self, step: Fetch) -> Fetch:
+        """The same question, with no more time than all legs have left: in threads DEADLINE sees to that."""
+        left = self.left()
+        return step if left is None else step._replace(timeout=min(step.timeout, left))
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """The deadline waits meanwhile: what a person takes to answer is not the seller's time."""
@@ -307,7 +312,7 @@ class Pays:
         if isinstance(step, Send):
             value: Any = await self._asend(talk, step)
         elif isinstance(step, Fetch):
-            value = await fetch_async(step, self.inner)
+            value = await fetch_async(talk.within(step), self.inner)
         elif isinstance(step, Sleep):
             left = talk.left()
             await sleep(step.seconds if left is None else min(step.seconds, left))
