@@ -14,8 +14,7 @@ import pytest
 
 import tls
 from x402_agent.steps import MAX_BODY, Fetch, Sleep
-from x402_agent.transport.fetch import _authorities as authorities
-from x402_agent.transport.fetch import drive, fetch, fetch_async
+from x402_agent.transport.fetch import authorities, drive, fetch, fetch_async
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
 BUSY = b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n"
@@ -198,11 +197,11 @@ def test_drive_performs_fetches_and_pauses(serve):
 def test_a_server_that_nobody_vouches_for_is_no_server_and_who_vouches_is_read_once(get, serve, monkeypatch, tmp_path):
     server, trusting = tls.pair(tmp_path)
     read, honest = [], authorities.__wrapped__
-    monkeypatch.setattr("x402_agent.transport.fetch._authorities", cache(lambda: read.append(0) or honest()))
+    monkeypatch.setattr("x402_agent.transport.fetch.authorities", cache(lambda: read.append(0) or honest()))
     plain, hidden = serve(OK), serve(OK)
     hidden.context = server
     assert [get(Fetch("GET", plain.url())).status for _ in range(2)] == [200, 200] and read == []
     secure = Fetch("GET", f"https://localhost:{hidden.port}/")
     assert [get(secure).status for _ in range(2)] == [0, 0] and read == [0] and hidden.seen == []
-    monkeypatch.setattr("x402_agent.transport.fetch._authorities", lambda: trusting)
+    monkeypatch.setattr("x402_agent.transport.fetch.authorities", lambda: trusting)
     assert get(secure).status == 200
