@@ -79,6 +79,14 @@ async def test_a_yes_is_soon_and_for_the_reasons_that_were_seen(asks):
         assert not asks.sandbox.settlements
 
 
+async def test_a_yes_is_for_the_same_body(asks):
+    async with Tools(asks) as tools:
+        quoted = await tools.quote(asks.sandbox.url("/upload"), "POST", "a")
+        for body, outcome in (("b", "unpaid"), ("a", "spent")):
+            with asking(Yes(tools.offered(quoted.offer_id))):
+                assert (await tools.fetch(asks.sandbox.url("/upload"), method="POST", body=body)).outcome == outcome
+
+
 async def test_a_yes_pays_no_other_terms_than_were_shown(asks):
     async with Tools(asks) as tools:
         quoted = await tools.quote(asks.sandbox.url("/joke"))

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from loopback import Seller
-from x402_agent import Bounds, Payer, Policy
+from x402_agent import Bounds, Guard, Payer, Policy
 from x402_agent.errors import AddressRefused
 from x402_agent.tools import Tools, web
 from x402_agent.tools.told import problem
@@ -148,8 +148,14 @@ async def test_names_only_narrow(payer):
 async def test_a_client_cannot_name_itself_to_an_account(payer):
     payer.policy = replace(payer.policy, wallet={"agent:treasury": "vault"})
     async with Tools(payer, client="Treasury") as tools:
-        assert (await tools.fetch(payer.sandbox.url("/joke"))).problem.kind == "PolicyDenied"
+        assert "calls itself treasury" in (await tools.fetch(payer.sandbox.url("/joke"))).problem.what
         assert (await tools.quote(payer.sandbox.url("/joke"))).problem.kind == "PolicyDenied" and not payer.sandbox.settlements
+
+
+async def test_a_payer_that_may_reach_this_machine_lends_that_to_no_model(payer, seller):
+    payer.box, payer.guard = None, Guard(loopback=True)
+    async with Tools(payer) as tools:
+        assert (await tools.fetch(seller.sells("/x"))).problem.kind == "AddressRefused" and not seller.hits
 
 
 async def test_another_clients_payment_does_not_exist(payer):
