@@ -158,6 +158,17 @@ async def test_a_payer_that_may_reach_this_machine_lends_that_to_no_model(payer,
         assert (await tools.fetch(seller.sells("/x"))).problem.kind == "AddressRefused" and not seller.hits
 
 
+async def test_resume_goes_only_where_a_model_may_go(payer, seller):
+    payer.box = None
+    url = seller.sells("/lost", lambda hit: hit.reset())
+    async with Tools(payer, loopback=True) as tools:
+        assert (await tools.fetch(url)).outcome == "in_doubt"
+    payer.guard, shown = None, len(seller.hits)
+    async with Tools(payer) as tools:
+        settled = await tools.resume()
+    assert settled.open == 1 and "AddressRefused" not in outside(settled) and len(seller.hits) == shown
+
+
 async def test_another_clients_payment_does_not_exist(payer):
     async with Tools(payer, client="a") as one, Tools(payer, client="b") as other:
         made = await one.fetch(payer.sandbox.url("/joke"))
