@@ -80,3 +80,24 @@ def test_loopback_is_asked_only_when_told(market):
     done = run("crawl", "--source", market.seller.url("/x402"), "--probe", "0", code=6)
     assert "public addresses alone" in done.stdout
     assert market.seller.hits == []
+
+
+def test_get_by_id_buys_and_tells_the_catalogue(market, monkeypatch):
+    """At the URL that the catalogue has; what came of it is what the service ranks by from then on."""
+    monkeypatch.setenv("X402_AGENT_EVM_KEY", "0x" + "5a" * 32)
+    monkeypatch.setenv("X402_AGENT_NETWORKS", "testnet")
+    monkeypatch.setenv("X402_AGENT_LOOPBACK", "1")
+    market.seller.sells("/w")
+    crawl(market)
+    ours = next(line for line in run("search", "weather").stdout.splitlines() if market.seller.origin in line).split()[0]
+    done = CliRunner().invoke(app, ["get", ours[:10], "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert (told["body"], told["payment"]["outcome"]) == ("paid content", "spent")
+    assert "you bought here 1 times" in run("show", ours).stdout
+    assert run("search", "weather").stdout.startswith(ours)
+    template = next(line for line in run("search", "weather").stdout.splitlines() if "c.example" in line).split()[0]
+    for wrong, why in ((template, "places to fill in"), ("abcdef012345", "no service of your catalogue"), ("weather", "is not a URL")):
+        refused = CliRunner().invoke(app, ["get", wrong])
+        assert refused.exit_code == 2
+        assert why in refused.stderr

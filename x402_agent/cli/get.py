@@ -15,6 +15,7 @@ from ..policy import expected, micros
 from ..recovery import delivered
 from ..secret import plain
 from ..steps import Progress
+from .catalogued import place
 from .common import Exit, as_json, asked, errors, sandbox_payer, say
 from .secrets import payer as own_payer
 
@@ -30,7 +31,7 @@ _CODES = {"spent": Exit.OK, "in_doubt": Exit.IN_DOUBT, "refused": Exit.IN_DOUBT,
 
 
 def run(
-    url: Annotated[str, typer.Argument(help="What to fetch.")],
+    url: Annotated[str, typer.Argument(help="What to fetch: a URL, or the ID of a service as `discover search` shows it.")],
     method: Annotated[str, typer.Option("-X", "--request", help="The method; POST when -d is given.")] = "",
     header: Annotated[list[str] | None, typer.Option("-H", "--header", help="'Name: value', repeatable.")] = None,
     data: Annotated[str | None, typer.Option("-d", "--data", help="The body; @file reads a file.")] = None,
@@ -56,7 +57,9 @@ def run(
     """
     with errors(json):
         options: dict[str, Any] = {"headers": _headers(header), "content": _body(data), "timeout": timeout}
-        verb = method or ("POST" if data is not None else "GET")
+        known = None if "://" in url or sandbox else place(url)
+        url, usual = (known.url, known.method) if known else (url, "POST" if data is not None else "GET")
+        verb = method or usual
         if not 0 < timeout <= 86_400:
             raise SettingsError("a timeout is above 0 and at most a day", rule="--timeout", hint="--timeout 60")
         if "://" not in url:
@@ -70,10 +73,12 @@ def run(
             if dry_run:
                 code = _quote(payer.quote(url, method=verb, **options), payer, json)
             else:
-                asked = {"max": maximum or None, "key": key or None, "again": again, "expect_calls": expect_calls}
+                listed = known.listed if known else ""
+                asked = {"max": maximum or None, "key": key or None, "again": again, "expect_calls": expect_calls, "listed": listed or None}
                 payment = {name: value for name, value in asked.items() if value is not None}
                 options["extensions"] = {"payment": payment}
-                payer.trace, told = _watched(json)
+                trace, told = _watched(json)
+                payer.trace = known.watched(trace) if known else trace
                 if output:
                     code = _save(payer, verb, url, options, output, told, json=json, overwrite=overwrite)
                 else:

@@ -106,7 +106,7 @@ class Crawler:
         entry = Entry(row["id"], PROBE, PROBE, row["url"], row["method"], host_of(row["url"]), {"service": row["id"]}, 0, tries=self.manners.tries)
         async with self._opened() as self._client:
             await self._one(entry, Host(entry.host))
-        await self._in_thread(self._settled)
+        await self._in_thread(merge.touch, self.store, row["id"])
         with self.store.reading() as db:
             return db.one("select verdict, status, why, at from probes where service = ? order by at desc limit 1", row["id"]) or {"verdict": "", "why": "; ".join(self.report.failed)}
 

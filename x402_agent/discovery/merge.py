@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .nouns import Listing, Priced
     from .store import Store
 
-__all__ = ["GONE", "evidence", "judged", "settle"]
+__all__ = ["GONE", "Ground", "compared", "evidence", "ground", "judged", "settle", "slot_of", "touch"]
 
 GONE = 5  # passes after which a service that no source shows any more is taken out
 _BATCH = 2_000
@@ -204,13 +204,26 @@ def _rerank(store: Store) -> None:
             if not rows:
                 return
             after = int(rows[-1]["seq"])
-            moved = [row for row in rows if (slot := slot_of(judged(row, stand, now).points, int(row["seq"]))) != row["slot"] and not row.update(new=slot)]
-            _unindex(db, [(row["slot"],) for row in moved if row["slot"] < _NOWHERE])
-            db.many("update services set slot = ? where seq = ?", [(row["new"], row["seq"]) for row in moved])
-            _index(db, [{**row, "slot": row["new"]} for row in moved])
+            _placed(db, rows, stand, now)
+
+
+def touch(store: Store, name: str) -> None:
+    """Bring one service up to date, and to its place: the others stay where they are until the next `settle`."""
+    now = store.clock()
+    with store.writing() as db:
+        _batch(db, [name], now)
+        _placed(db, db.rows("select * from services where id = ?", name), ground(db), now)
+
+
+def _placed(db: Database, rows: Sequence[dict[str, Any]], stand: Ground, now: float) -> None:
+    moved = [row for row in rows if (slot := slot_of(judged(row, stand, now).points, int(row["seq"]))) != row["slot"] and not row.update(new=slot)]
+    _unindex(db, [(row["slot"],) for row in moved if row["slot"] < _NOWHERE])
+    db.many("update services set slot = ? where seq = ?", [(row["new"], row["seq"]) for row in moved])
+    _index(db, [{**row, "slot": row["new"]} for row in moved])
 
 
 def ground(db: Database) -> Ground:
+    """What services are compared with at this moment."""
     made = Ground()
     by: dict[str, list[int]] = defaultdict(list)
     for row in db.rows("select category, micros from services where micros is not null and category <> ''"):

@@ -127,6 +127,13 @@ class Catalogue:
                     yield _result(row, merge.judged(row, stand, now))
                 after = rows[-1]["slot"]
 
+    def bought(self, service: str, payment: str, outcome: str, micros: int | None) -> None:
+        """What came of a payment for one service: `spent` when it was delivered. The last word on a payment stands."""
+        with self.store.writing() as db:
+            db.rows("insert into outcomes values (?, ?, ?, ?, ?) on conflict (payment) do update set outcome = excluded.outcome, at = excluded.at",
+                    payment, service, self.store.clock(), outcome, micros)  # fmt: skip
+        merge.touch(self.store, service)
+
     def facts(self) -> dict[str, Any]:
         """How much there is, and how old."""
         with self.store.reading() as db:

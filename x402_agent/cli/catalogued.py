@@ -1,0 +1,63 @@
+"""`get ID`: a service of your catalogue, bought at its URL, and what came of it told to the catalogue."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .. import Settings, SettingsError
+from ..policy import dollars
+from ..steps import Close
+from .discover import catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Place", "place"]
+
+_ID = re.compile(r"[0-9a-f]{6,16}").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a service is, how it is asked, and what its catalogue says it costs: dollars as text, "" where nobody knows."""
+
+    id: str
+    url: str
+    method: str
+    listed: str
+
+    def watched(self, trace: Callable[[Any, Any, Any], None]) -> Callable[[Any, Any, Any], None]:
+        """The trace, and a note in the catalogue of how each payment ended: what it ranks by later."""
+
+        def both(ask: Any, step: Any, value: Any) -> None:
+            trace(ask, step, value)
+            if isinstance(step, Close) and step.state != "RELEASED":
+                receipt = step.receipt
+                good = receipt is not None and receipt.outcome == "spent" and step.status < 400
+                with catalogue(os.environ.get("X402_AGENT_CATALOGUE", "")) as found:
+                    found.bought(self.id, step.hold.payment_id, "spent" if good else "bad", step.hold.offer.micros)
+
+        return both
+
+
+def place(text: str) -> Place | None:
+    """The service that an ID (six letters of it, at least) names, None for a text that is none. Raises SettingsError where it cannot be bought."""
+    if not _ID(text):
+        return None
+    where = os.environ.get("X402_AGENT_CATALOGUE", "")
+    if not where and not Settings.load().catalogue_path.exists():
+        return None
+    with catalogue(where) as found:
+        shown = found.show(text)
+    if shown is None:
+        raise SettingsError(f"no service of your catalogue has the id {text!r}", rule="ID", hint="x402-agent discover search WORDS")
+    one = shown[0]
+    if one.template or one.tool:
+        why = "its URL has places to fill in" if one.template else "it is a tool of an MCP server"
+        raise SettingsError(f"{one.id} cannot be fetched as it stands: {why}", rule="ID", hint=f"x402-agent discover show {one.id}")
+    if not one.payable and one.prices:
+        raise SettingsError(f"{one.id} takes no payment that we can make", rule="ID", hint=f"x402-agent discover show {one.id}")
+    return Place(one.id, one.url, one.method, dollars(one.micros) if one.micros is not None else "")
