@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import sqlite3
 import threading
+from contextlib import closing
 
 import httpx2
 import pytest
@@ -308,3 +310,14 @@ def test_the_shop_sells_for_solana(box, payer, served):
             assert (answer.status_code, receipt["success"]) == ((500, False) if path == "/escrow-500" else (200, True)), path
         assert client.get("/permit2").status_code == 404
     assert (len(box.settlements), box.balance(box.pay_to)) == (5, 40_000)
+
+
+def test_numbers_stay_numbers_in_the_thread_that_ran_a_program():
+    """The VM's programs leave floating-point registers in use: SQLite then read 0.1 as none, in the same thread."""
+    with Sandbox(chain="solana") as box, closing(sqlite3.connect(":memory:")) as database:
+        for _ in range(3):
+            box.fund(box.payer_address, 5)
+            assert database.execute("select 0.1, printf('%.2f', 0.1)").fetchone() == (0.1, "0.10")
+            database.execute("create table if not exists t (n real not null default 0.1)")
+            database.execute("insert into t default values")
+        assert database.execute("select n from t").fetchall() == [(0.1,)] * 3

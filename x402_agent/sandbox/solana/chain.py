@@ -11,6 +11,7 @@ import hashlib
 import json
 import secrets
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from solders.account import Account
@@ -211,7 +212,7 @@ class Chain:
         """Run an admitted transaction, keeping nothing."""
         with self.lock:
             self.slot()
-            return _tried(self._vm.simulate_transaction(tx))
+            return _tried(_apart(self._vm.simulate_transaction, tx))
 
     def execute(self, tx: VersionedTransaction, digest: bytes, *, careful: bool = False) -> Row:
         """Run an admitted transaction in the newest block; one whose instructions fail pays its fee and is kept, too.
@@ -225,7 +226,7 @@ class Chain:
                 raise Failed("AlreadyProcessed")
             slot = self.slot()
             before = tuple(self._known(each) for each in keys)
-            tried = _tried(self._vm.send_transaction(tx))
+            tried = _tried(_apart(self._vm.send_transaction, tx))
             if tried.err is not None and (careful or not tried.fee):
                 if tried.fee and before[0]:
                     self._vm.set_account(keys[0], before[0])
@@ -261,6 +262,13 @@ def _writable(tx: VersionedTransaction, keys: list[Pubkey]) -> list[Pubkey]:
     signers = header.num_required_signatures
     end = len(keys) - header.num_readonly_unsigned_accounts
     return keys[: signers - header.num_readonly_signed_accounts] + keys[signers:end]
+
+
+def _apart(run: Callable[[VersionedTransaction], Any], tx: VersionedTransaction) -> Any:
+    """What the VM makes of it, in a thread of its own: programs leave the processor's old floating-point registers in use (x86-64), and
+    whoever reckons in long doubles next in that thread, SQLite above all, would take 0.1 for no number."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(run, tx).result()
 
 
 def _tried(result: Any) -> Tried:
