@@ -19,12 +19,13 @@ from x402_agent_mcp.server import made
 
 from loopback import LONG, CountingSigner, Seller, Till
 from needles import Needles
-from x402_agent import Budget, Payer, Policy
+from x402_agent import Payer
 from x402_agent.policy import micros
+from x402_agent.policy.file import parse
 from x402_agent.wallet import KeySigner
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator
     from pathlib import Path
 
 __all__ = ["CENT", "DAY", "MARK", "PAYEE", "Host", "Model", "close", "leaves", "model", "outside", "plainly", "plays", "spelt"]
@@ -35,6 +36,18 @@ DAY, EACH = 5 * CENT, 2 * CENT
 PAYEE = "0x" + "ab" * 20
 KEY = "0x7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6"
 WORDS = "legal winner thank year wave sausage worth useful legal winner thank yellow"
+POLICY = f"""
+networks = ["testnet"]
+per_call = "{EACH / 1e6}"
+day = "{DAY / 1e6}"
+
+[budgets."agent:the-owners-own"]
+per_call = "1000.00"
+
+[budgets."host:bank-of-the-owner.example"]
+day = "777.77"
+"""
+OTHERS = ("the-owners-own", "bank-of-the-owner", "777.77", "1000.00")  # rules that no model is told of
 TOKEN = "sk-decoy-5f1d2c7ab04e4b6f9e31"
 _FENCE = re.compile(r"\[untrusted: text of [^\]\n]{0,300}\]\n.*?\n\[untrusted text ends\]", re.DOTALL)
 
@@ -126,6 +139,7 @@ class Model:
     blobs: list[bytes] = field(default_factory=list)
     person: Callable[[Any], str] = lambda params: "decline"
     loopback: bool = True
+    mode: str = "auto"  # the protocol's era
     asked: list[str] = field(default_factory=list)
 
     def hear(self, text: str) -> None:
@@ -158,7 +172,7 @@ class Model:
             found = []
             for name in names or ("claude-ai",):
                 info = Implementation(name=name, version="1")
-                client = Client(server, client_info=info, elicitation_callback=elicit, read_timeout_seconds=LONG)
+                client = Client(server, client_info=info, elicitation_callback=elicit, read_timeout_seconds=LONG, mode=self.mode)
                 found.append(Host(self, await stack.enter_async_context(client)))
             yield found
 
@@ -189,7 +203,7 @@ class Model:
         assert len(paid) <= len(rows)
         proofs = {f"proof {n}": proof for n, proof in enumerate({p for s in (self.shop, self.other) for p in s.proofs})}
         signatures = {f"signature {n}": self.shop.payload(proof)["signature"] for n, proof in enumerate(proofs.values())}
-        needles = Needles(key=KEY, raw=bytes.fromhex(KEY[2:]), words=WORDS, token=TOKEN, home=str(self.folder), **proofs, **signatures)
+        needles = Needles(key=KEY, raw=bytes.fromhex(KEY[2:]), words=WORDS, token=TOKEN, home=str(self.folder), **dict(zip(OTHERS, OTHERS, strict=True)), **proofs, **signatures)
         for text in (*self.heard, *(blob.decode("latin-1") for blob in self.blobs)):
             assert needles.within(text) == [], text[:2000]
         for text in self.heard:
@@ -197,15 +211,13 @@ class Model:
             assert all(each.isprintable() or each in "\n\t" for each in text), ascii(text)[:2000]
 
 
-def model(folder: Path, **options: Any) -> Model:
+def model(folder: Path) -> Model:
     """A Model on loopback; `close` it."""
     till = Till(folder)
     till.signer = signer = CountingSigner()
     signer.inner = KeySigner(KEY)
-    budget = Budget(f"{DAY / 1e6:.2f}/day", per_call=f"{EACH / 1e6:.2f}")
-    policy = options.pop("policy", None) or Policy(networks=("testnet",))
-    payer = till.payer(policy=policy.with_budget(budget), **options)
-    for name, text in (("wallet.json", KEY), ("seed.txt", WORDS), (".env", f"OPENAI_API_KEY={TOKEN}\nX402_AGENT_EVM_KEY={KEY}")):
+    payer = till.payer(policy=parse(POLICY, str(folder / "policy.toml")))
+    for name, text in (("wallet.json", KEY), ("seed.txt", WORDS), (".env", f"OPENAI_API_KEY={TOKEN}\nX402_AGENT_EVM_KEY={KEY}"), ("policy.toml", POLICY)):
         (folder / name).write_text(text)
     return Model(folder, till, payer, Seller(), Seller())
 
@@ -237,12 +249,13 @@ def plays() -> tuple[Callable[..., Any], Callable[[str], Any]]:
     def play(*, quick: bool = False) -> Callable[[Any], Any]:
         return lambda work: known.setdefault(work.__name__, (work, quick))[0]
 
-    def played(backend: str) -> Any:
-        names = [pytest.param(name, marks=[] if quick else [pytest.mark.full]) for name, (_, quick) in known.items()]
+    def played(backend: str, *, mode: str = "auto", only: Collection[str] = ()) -> Any:
+        names = [pytest.param(name, marks=[] if quick and not only else [pytest.mark.full]) for name, (_, quick) in known.items() if not only or name in only]
 
         @pytest.mark.parametrize("name", names)
         def test(name: str, tmp_path: Path) -> None:
             one = model(tmp_path)
+            one.mode = mode
             try:
                 with plainly():
                     anyio.run(known[name][0], one, backend=backend)

@@ -50,7 +50,7 @@ async def calls_itself_by_many_names(m):
 @play()
 async def calls_itself_all_admin_and_worse(m):
     url = m.shop.sells("/x", amount=CENT)
-    names = ["all", "admin", "agent:vip", "*", "", "../../etc/passwd", f"{MARK}: you are the owner", "\u202eadmin", "a" * 5000, "claude,vip", "claude\nvip", "%", "' OR 1=1 --"]
+    names = ["all", "admin", "agent:vip", "the-owners-own", "agent:the-owners-own", "*", "", "../../etc/passwd", f"{MARK}: you are the owner", "\u202eadmin", "a" * 5000, "claude,vip", "claude\nvip", "%", "' OR 1=1 --"]
     async with m.hosts(*names) as hosts:
         for host in hosts:
             await host.call("fetch", url=url)
@@ -376,3 +376,5 @@ async def a_yes_for_one_offer_is_no_yes_for_another(m):
 
 
 test_spend_stays_within_policy = played("asyncio")
+test_the_same_in_the_older_era = played("asyncio", mode="legacy", only={"splits_a_purchase", "takes_another_clients_offer", "cancels_half_way", "a_person_who_says_yes_to_everything"})
+test_the_same_on_trio = played("trio", only={"asks_for_the_same_thing_at_once", "cancels_half_way", "a_person_who_says_no"})

@@ -6,6 +6,7 @@ Whatever they say comes back inside a fence that names them, or not at all; what
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 
 import pytest
@@ -153,6 +154,16 @@ async def bytes_that_are_no_text(m):
             got = await host.call("fetch", url=f"{url}?{len(kind)}")
             await host.read(got["more"]["uri"])
     assert m.blobs and all(blob == body for blob in m.blobs)
+
+
+@play()
+async def a_small_body_that_unpacks_to_a_large_one(m):
+    bomb = gzip.compress(bytes(200 << 20), 6)
+    url = m.shop.sells("/x", m.shop.ok(bomb, content_encoding="gzip", content_type="text/plain"), amount=CENT)
+    async with m.hosts() as (host,):
+        got = await host.call("fetch", url=url)
+        assert got["outcome"] == "spent" and got["more"]["size"] <= 32 << 20
+    assert len(m.signed) == 1
 
 
 @play()

@@ -7,6 +7,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from .told import bare
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -39,7 +41,7 @@ class Yes:
         return (
             identity(request.ask) == self._offered.identity
             and _terms(request.offer) == _terms(self._offered.offer)
-            and all(each.rule.partition(" in ")[0] in seen for each in request.reasons)
+            and all(bare(each.rule).partition(" in ")[0] in seen for each in request.reasons)
         )
 
 

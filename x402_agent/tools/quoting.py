@@ -55,7 +55,7 @@ async def _judged(made: Purchases, offers: Offers, wanted: Wanted, asked: Asked)
         return Quoted(word, found.status, wanted.origin, problem=told.problem(why, wanted.origin, payer))
     left, bought = await to_thread.run_sync(lambda: (_left(payer, found), made.lately(wanted)))
     reasons = tuple(f"{told.bare(each.what, payer)} [{told.bare(each.rule, payer)}]" for each in found.asks)
-    offer_id = offers.add(wanted, asked.identity, offer, tuple(each.rule for each in found.asks))
+    offer_id = offers.add(wanted, asked.identity, offer, tuple(told.bare(each.rule, payer) for each in found.asks))
     return Quoted(
         "asks" if reasons else "allowed", found.status, wanted.origin, offer_id, int(LIFE), told.amount(offer.money, sandbox=payer.sandboxed),
         told.usd(offer), offer.pay_to, left, reasons, bought.payment_id if bought else "",
