@@ -110,7 +110,7 @@ def test_every_promise_links_the_test_that_would_fail(page, row, cell):
     assert named, row
     for name, where in named:
         text = ((ROOT / page).parent / where).read_text("utf-8")
-        assert re.search(rf"^def {name}\(", text, re.M), f"{where} has no {name}"
+        assert re.search(rf"^(?:async )?def {name}\(", text, re.M), f"{where} has no {name}"
 
 
 def test_both_tables_of_promises_are_read():
