@@ -242,8 +242,8 @@ def test_what_the_host_wrote_meanwhile_is_not_overwritten(monkeypatch, home):
     path.write_text('{"a": 1}')
     real = command._fresh
 
-    def slow(file, data, mode):
-        real(file, data, mode)
+    def slow(file, data, like):
+        real(file, data, like)
         path.write_text('{"a": 2}')
 
     monkeypatch.setattr(command, "_fresh", slow)
@@ -277,3 +277,21 @@ def test_an_unknown_host_and_a_missing_extra_are_said(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     done = run("claude")
     assert done.exit_code == 2 and "x402-agent-sdk[mcp]" in done.stderr
+
+
+@pytest.mark.parametrize("host", ["claude", "codex"])
+def test_a_path_that_is_no_text_is_said_and_nothing_is_written(host, monkeypatch, home):
+    monkeypatch.setenv("X402_AGENT_HOME", os.fsdecode(os.fsencode(str(home)) + b"/\xff"))
+    done = run(host)
+    assert done.exit_code == 2 and "no text in this locale" in done.stderr and not [*home.rglob("*.json"), *home.rglob("*.toml")]
+
+
+def test_a_file_stays_its_owners(monkeypatch, home):
+    path = home / ".claude.json"
+    path.write_text("{}")
+    given = []
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)  # as root would see another user's file
+    monkeypatch.setattr(os, "chown", lambda where, *who: given.append(who))
+    assert run("claude-code").exit_code == 0
+    made = path.stat()
+    assert given == [(made.st_uid, made.st_gid)] * 2

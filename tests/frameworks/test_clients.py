@@ -44,6 +44,13 @@ def test_what_is_printed_starts_lists_and_buys(host, up):
 
 
 @pytest.mark.full
+def test_mcp_serve_is_the_same_server(up):
+    home = {"X402_AGENT_HOME": os.environ["X402_AGENT_HOME"]}
+    listed, answer = asyncio.run(bought({"command": str(BIN / "x402-agent"), "args": ["mcp", "serve", "--sandbox"], "env": home}, up))
+    assert listed == TOOLS and answer["outcome"] == "spent"
+
+
+@pytest.mark.full
 def test_fastmcps_client_lists_and_calls_every_tool(up, python_of):
     heard = json.loads(run(python_of("X402_FRAMEWORKS_PYTHON"), HERE / "fastmcp_client.py", BIN / "x402-agent-mcp", "--sandbox", input=json.dumps({"url": up})))
     assert set(heard["tools"]) == TOOLS and not any(heard[name]["error"] for name in TOOLS)

@@ -168,16 +168,16 @@ def _write(host: Host, path: Path, entry: dict[str, Any]) -> tuple[Path | None, 
     if before == entry:
         return None, before
     real.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    mode = real.stat().st_mode & 0o777 if real.exists() else 0o600
+    like = real.stat() if was or real.exists() else None
     part = real.with_name(f".{real.name}.{secrets.token_hex(6)}.part")
     try:
-        _fresh(part, (b"\xef\xbb\xbf" if was.startswith(b"\xef\xbb\xbf") else b"") + fresh.encode(), mode)
+        _fresh(part, (b"\xef\xbb\xbf" if was.startswith(b"\xef\xbb\xbf") else b"") + fresh.encode(), like)
         if (real.read_bytes() if real.exists() else b"") != was:  # hosts write these files, too
             raise SettingsError(f"{path} was changed by somebody else just now", rule="nothing is overwritten unseen", hint="close the host, then the same command again")
         kept = None
         if was:
             kept = real.with_name(f"{real.name}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(2)}.bak")
-            _fresh(kept, was, mode)
+            _fresh(kept, was, like)
         os.replace(part, real)
     finally:
         with suppress(OSError):
@@ -192,13 +192,16 @@ def _text(data: bytes) -> str:
         raise SettingsError("it is not UTF-8", rule=f"byte {why.start}", hint="save it as UTF-8") from None
 
 
-def _fresh(path: Path, data: bytes, mode: int) -> None:
-    """A new file with these bytes, on disk; nobody but its owner ever sees what the old one's readers could not."""
+def _fresh(path: Path, data: bytes, like: os.stat_result | None) -> None:
+    """A new file with these bytes, on disk; of the same owner and mode as the old one, and private until it has them."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.chmod(path, mode)
+    if like is not None:
+        if sys.platform != "win32" and (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
+            os.chown(path, like.st_uid, like.st_gid)  # under sudo the file stays its user's
+        os.chmod(path, like.st_mode & 0o777)
 
 
 def _show(host: Host, path: Path, before: dict[str, Any] | None, entry: dict[str, Any], kept: Path | None) -> None:

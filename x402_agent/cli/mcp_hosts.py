@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import sysconfig
@@ -52,7 +53,11 @@ class Host:
         made: dict[str, Any] = {"type": "stdio"} if self.typed else {}
         made |= {"command": words[0], "args": [*words[1:], *(["--sandbox"] if sandbox else [])]}
         told = environment(env, sandbox=sandbox)
-        return made | ({"env": told} if told else {})
+        made |= {"env": told} if told else {}
+        if any("\ud800" <= letter <= "\udfff" for letter in json.dumps(made, ensure_ascii=False)):
+            raise SettingsError("a path here is no text in this locale, so no configuration can name it", rule="the encoding of the environment",
+                                hint="export LC_ALL=C.UTF-8, or another folder in X402_AGENT_HOME")  # fmt: skip
+        return made
 
     def snippet(self, entry: dict[str, Any]) -> str:
         """The entry as a whole configuration file."""
