@@ -42,7 +42,7 @@ command = "npx"
 
 [mcp_servers.x402-agent]
 command = "/old/place"
-args = []
+args = ["--token", "needle-in-args"]
 
 [mcp_servers.x402-agent.env]
 X402_AGENT_PASSPHRASE = "put here by hand"
@@ -151,7 +151,7 @@ def test_json_of_any_shape(text, fresh):
 
 
 @pytest.mark.parametrize("text", [
-    '{"t": {"n": 1}', "[]", '{"t": []}', '{"t": {}, "t": {}}', '{"t": {"n": 1, "n": 2}}', "\x00", "[" * 100_000, '{"t": {} // }', '{"t": 1e999999999999999999999}x',
+    '{"t": {"n": 1}', "[]", '{"t": []}', '{"t": {}, "t": {}}', '{"t": {"n": 1, "n": 2}}', "\x00", "[" * 100_000, '{"t": {}, "x": NaN}', '{"t": {} // }', '{"t": 1e999999999999999999999}x',
 ])  # fmt: skip
 def test_a_file_that_is_not_understood_is_not_touched(text, home):
     path = home / "c.json"
@@ -171,7 +171,7 @@ def test_toml_keeps_its_comments_and_loses_our_old_tables_only(home):
     path.write_text(TOML)
     done = run("codex")
     fresh = path.read_text()
-    assert done.exit_code == 0 and "put here by hand" not in fresh + done.output and "X402_AGENT_PASSPHRASE" in done.stdout
+    assert done.exit_code == 0 and "put here by hand" not in fresh + done.output and "needle-in-args" not in fresh + done.output and "X402_AGENT_PASSPHRASE" in done.stdout
     for kept in (TOML[: TOML.index("[mcp_servers.x402")], TOML[TOML.index("# about") :]):
         assert kept in fresh
     found = tomllib.loads(fresh)
