@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import threading
 import time
 from itertools import product
+from pathlib import Path
 
 import anyio
 import httpcore
@@ -15,9 +17,8 @@ import pytest
 
 import tls
 from loopback import LONG, Seller, Till, reads
-from x402_agent import AddressRefused, Guard, Payer, PaymentInDoubt, Policy, SettingsError
-from x402_agent.ask import Ask
-from x402_agent.dialects.kamiyo import native
+from x402_agent import AddressRefused, Guard, Payer, PaymentInDoubt, Policy, SettingsError, dialects
+from x402_agent.steps import Fetch
 from x402_agent.transport.drivers import Pays
 from x402_agent.transport.fetch import fetch, fetch_async
 
@@ -280,12 +281,21 @@ def test_a_drip_ends_at_the_one_deadline_under_the_guard(seller, till, first):
         assert type(backend).__module__.endswith("streams") and type(backend._inner).__module__.endswith("guard.backend")
 
 
+def test_a_dialect_says_of_every_address_whether_it_is_the_sellers():
+    """What it forgets would be asked without the guard."""
+    asked = 0
+    for path in (Path(dialects.__file__).parent).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Fetch":
+                asked += 1
+                said = {each.arg: ast.literal_eval(each.value) for each in node.keywords if each.arg == "theirs"}
+                assert said == {"theirs": path.name != "service.py"}, f"{path}:{node.lineno}"  # service.py asks a base of our own settings
+    assert asked >= 4
+
+
 @pytest.mark.parametrize("how", WORLDS)
 def test_what_a_dialect_asks_of_a_sellers_own_address_stands_under_the_same_guard(seller, how):
-    url = seller.serves("/x402/supported-chains", seller.answer(200, b"{}"))
-    ask = Ask("GET", url, seller.origin, "127.0.0.1", "/x402/supported-chains")
-    step = next(native.agrees(None, ask))  # its first question
-    assert step.theirs and step.url == url
+    step = Fetch("GET", seller.serves("/x402/supported-chains", seller.answer(200, b"{}")), theirs=True)
 
     def asked(guard, step):
         client = (guard.client if how == "sync" else guard.async_client)()._transport

@@ -54,7 +54,7 @@ def agrees(challenge: Challenge, ask: Ask) -> Steps[Challenge]:
 
 
 def _page(url: str) -> Steps[strict.Document | None]:
-    got: Fetched = yield Fetch("GET", url)
+    got: Fetched = yield Fetch("GET", url, theirs=True)
     try:
         return strict.parse(got.content) if got.status == 200 else None
     except ChallengeInvalid:

@@ -163,7 +163,7 @@ class Service:
         headers = {"content-type": "application/json"} if body else {}
         if named and len(self._key):
             headers["authorization"] = f"Bearer {self._key.text}"
-        got: Fetched = yield Fetch(method, self._base + path, body, Veiled(headers), timeout=TIMEOUT, limit=256 * 1024)
+        got: Fetched = yield Fetch(method, self._base + path, body, Veiled(headers), timeout=TIMEOUT, limit=256 * 1024, theirs=False)
         return got
 
 
