@@ -219,7 +219,7 @@ def test_what_one_tenant_asked_is_remembered_for_it_alone_and_only_when_it_was_d
 def test_a_table_that_somebody_locks_holds_nobody_up_for_ever(fresh, till_on, monkeypatch):
     import psycopg
 
-    from x402_agent.sandbox import database
+    from x402_agent import database
 
     monkeypatch.setattr(database, "_WAIT", 1)
     till = till_on(database=fresh)
