@@ -68,7 +68,7 @@ class Ask:
     what to keep of the request until it is delivered, None where it is too large or not at hand.
     """
 
-    __slots__ = ("_digest_body", "_key", "again", "caller_key", "caps", "expect", "has_body", "host", "limits", "listed", "method",
+    __slots__ = ("_digest_body", "_key", "again", "caller_key", "caps", "expect", "fresh", "has_body", "host", "limits", "listed", "method",
                  "offer", "origin", "output", "paid", "path", "repeat", "under", "url")  # fmt: skip
 
     def __init__(
@@ -105,6 +105,7 @@ class Ask:
         self.offer = offer  # the only one that may be paid, where a quote or plan has locked it
         self.again = again
         self.paid = ""  # the payment already made on an earlier hop of this same request
+        self.fresh = False  # what was delivered under the caller's key is bought anew; what was not keeps to its proof
         self.output = ""  # the file that a person wants the goods in, kept with the request until they are there
         self.repeat = repeat
         self._digest_body = digest_body

@@ -107,7 +107,7 @@ class Door:
         begun = await to_thread.run_sync(lambda: self.shelf.begin(identity, again=again))
         if begun.done:
             return await self._first(begun.done)
-        payment: dict[str, Any] = {"key": begun.key}
+        payment: dict[str, Any] = begun.payment
         if foreign.MOST in options:
             payment["max"] = options[foreign.MOST]
         try:

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from x402_agent import Budget, Payer
+from x402_agent.policy.bounds import Often
 from x402_agent.tools import Shelf, Tools
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])]
@@ -75,6 +76,39 @@ async def test_after_ten_minutes_it_is_another_purchase(payer, tmp_path):
         assert (await tools.fetch(payer.sandbox.url("/joke"))).payment_id != first.payment_id
         now[0] -= 10_000  # a clock that went back makes nothing fresh for ever
         assert not (await tools.fetch(payer.sandbox.url("/joke"))).repeated
+
+
+async def test_a_persons_rules_on_buying_again_bind_a_model(payer, tmp_path):
+    now, url = [1_000_000.0], payer.sandbox.url("/joke")
+    async with Tools(payer, shelf=Shelf(tmp_path / "shelf.db", clock=lambda: now[0])) as tools:
+        first = await tools.fetch(url)
+        payer.policy = replace(payer.policy, rebuy_after=3600)
+        assert (await tools.fetch(url)).payment_id == first.payment_id
+        assert "bought and delivered" in (await tools.fetch(url, again=True)).problem.what
+        now[0] += 601
+        assert "bought and delivered" in (await tools.fetch(url)).problem.what
+        payer.policy = replace(payer.policy, rebuy_after=0, repeat=Often(2, 600))
+        assert (await tools.fetch(url, again=True)).outcome == "spent"
+        assert (await tools.fetch(url, again=True)).problem.rule.startswith("repeat") and len(payer.sandbox.settlements) == 2
+
+
+async def test_what_is_undelivered_keeps_to_its_proof_for_ever(payer, tmp_path):
+    now, url = [1_000_000.0], payer.sandbox.url("/joke")
+    payer.sandbox.scenario = "answer_lost"
+    async with Tools(payer, shelf=Shelf(tmp_path / "shelf.db", clock=lambda: now[0])) as tools:
+        first = await tools.fetch(url, method="POST")
+        now[0] += 100_000
+        payer.sandbox.scenario = "honest"
+        assert (await tools.fetch(url, method="POST", again=True)).payment_id == first.payment_id and len(payer.sandbox.settlements) == 1
+
+
+async def test_a_shelf_that_is_gone_pays_nothing_twice_that_is_open(payer, tmp_path):
+    payer.sandbox.scenario = "answer_lost"
+    for _ in range(2):
+        async with Tools(payer, shelf=Shelf(tmp_path / "shelf.db")) as tools:
+            await tools.fetch(payer.sandbox.url("/joke"), method="POST")
+        (tmp_path / "shelf.db").unlink()
+    assert len(payer.ledger.payments()) == 1 == len(payer.sandbox.settlements)
 
 
 async def test_a_restart_knows_what_was_bought_and_has_the_body(tmp_path):

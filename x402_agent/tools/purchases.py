@@ -77,7 +77,7 @@ class Purchases:
             return replace(told.bought_in(begun.done), repeated=True)
         try:
             with asking(self.ask, otherwise=True), showing() as shown:
-                async with self.web.sent(wanted, {**payment, "key": begun.key}) as reply:
+                async with self.web.sent(wanted, {**payment, **begun.payment}) as reply:
                     body, cut = await read(reply)
             body = told.blotted(_leads(reply) + body, shown)
         except Exception as why:
