@@ -16,7 +16,7 @@ from x402_agent import Payer
 async def tools(payer, **options):
     """The seller of this payer's sandbox as a paid session."""
     box = payer.box
-    async with httpx2.AsyncClient(transport=box.transport()) as http:
+    async with httpx2.AsyncClient(transport=box.transport(), timeout=None) as http:
         async with Client(streamable_http_client(box.url("/mcp"), http_client=http), mode="legacy", **options) as client:
             yield payer.mcp(client, box.url("/mcp"))
 

@@ -113,26 +113,31 @@ async def test_a_lost_answer_is_in_doubt_and_the_same_proof_is_shown_again(made,
     assert len(payer.box.settlements) == 1
 
 
-async def test_T9_our_deadline_ends_the_wait_and_M12_a_cancelled_call_is_in_doubt(made, opened):
+@pytest.mark.full
+async def test_T9_our_deadline_ends_the_wait_whatever_the_seller_asks(made, opened):
     payer = made("settles_then_hangs")
-    payer.deadline = 0.6
+    payer.deadline = 4.0  # room for what comes before the proof, on a slow machine
     async with opened(payer) as session:
-        with pytest.raises(PaymentInDoubt) as doubt:
+        with anyio.fail_after(120), pytest.raises(PaymentInDoubt) as doubt:
             await session.call_tool("joke")
-        assert payer.ledger.payment(doubt.value.payment_id).outcome == "in_doubt"
-        assert payer.ledger.request(doubt.value.payment_id) is None  # only a session can repeat it
-        payer.deadline = session.deadline = 60.0
-        with anyio.CancelScope() as scope:
+    assert payer.ledger.payment(doubt.value.payment_id).outcome == "in_doubt"
+
+
+async def test_M12_a_cancelled_call_is_in_doubt_and_its_proof_is_shown_by_nobody_but_a_session(made, opened):
+    payer = made("settles_then_hangs")
+    async with opened(payer) as session:
+        with anyio.fail_after(60), anyio.CancelScope() as scope:
             async with anyio.create_task_group() as group:
-                group.start_soon(session.call_tool, "report")
-                while not any(visit.proof and visit.path.endswith("report") for visit in payer.box.requests):  # noqa: ASYNC110
+                group.start_soon(session.call_tool, "joke")
+                while not any(visit.proof for visit in payer.box.requests):  # noqa: ASYNC110
                     await anyio.sleep(0.01)
                 scope.cancel()
         assert scope.cancelled_caught
     payer.ledger.flush()
-    assert [(one.url[-6:], one.outcome) for one in payer.ledger.payments()] == [("report", "in_doubt"), ("p/joke", "in_doubt")]
+    (open_,) = payer.ledger.payments()
+    assert (open_.outcome, open_.method) == ("in_doubt", "CALL") and payer.ledger.request(open_.payment_id) is None
     before = payer.box.requests
-    assert all("call the tool again" in one.note for one in payer.resume())  # shown by nobody but a session
+    assert all("call the tool again" in one.note for one in payer.resume())
     assert payer.box.requests == before
 
 

@@ -78,11 +78,12 @@ async def test_a_door_that_is_killed_while_it_pays_and_started_again_pays_once(r
             async with Client(killed) as host:
                 await host.call_tool("joke", {"note": "a"})
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(dies)
-        while not running.settlements:  # noqa: ASYNC110
-            await anyio.sleep(0.05)
-        os.kill(int(pid.read_text()), signal.SIGKILL)
+    with anyio.fail_after(180):
+        async with anyio.create_task_group() as group:
+            group.start_soon(dies)
+            while not running.settlements:  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+            os.kill(int(pid.read_text()), signal.SIGKILL)
     assert [outcome for _, outcome in paid()] == ["in_doubt"]
     for says in ("Nothing new was paid: the proof of", "Nothing new was paid: the same call"):
         async with Client(doors[1]) as host:
