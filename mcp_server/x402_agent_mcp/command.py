@@ -129,7 +129,8 @@ def _http(given: argparse.Namespace) -> int:
     auth = AuthSettings(issuer_url=f"http://127.0.0.1:{given.port}", resource_server_url=None)  # type: ignore[arg-type]
     with closing(_clients(given)) as clients:
         server = made(clients, auth=auth, verifier=web.Bearer(token))
-        sys.stderr.write(f"x402-agent-mcp: http://{given.host}:{given.port}/mcp, token in {path or web.TOKEN}\n")
+        host = f"[{given.host}]" if ":" in given.host else given.host
+        sys.stderr.write(f"x402-agent-mcp: http://{host}:{given.port}/mcp, token in {path or web.TOKEN}\n")
         uvicorn.run(web.app(server, given.host, given.port, given.name), host=given.host, port=given.port,
                     log_config=None, access_log=False, server_header=False, proxy_headers=False)  # fmt: skip
     return 0

@@ -7,14 +7,20 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from anyio import to_thread
 from mcp.server.lowlevel.helper_types import ReadResourceContents
-from mcp.server.mcpserver.exceptions import ResourceNotFoundError
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
+
+from x402_agent import PaymentError
+from x402_agent.tools import problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mcp.server import MCPServer
     from mcp.server.mcpserver import Context
+
+    from x402_agent.tools import Tools
 
     from .clients import Clients
 
@@ -58,14 +64,20 @@ async def read(clients: Clients, uri: str, ctx: Context[Any, Any] | None) -> Ite
     """What lies under a URI for the client that asks; raises ResourceNotFoundError. A stranger's text is fenced, bytes are a blob."""
     if ctx is None:
         raise ResourceNotFoundError("nobody asks")
-    tools = clients.of(ctx)
+    try:
+        return await _read(clients.of(ctx), uri)
+    except PaymentError as why:
+        raise ResourceError(problem(why).what) from None
+
+
+async def _read(tools: Tools, uri: str) -> Iterable[ReadResourceContents]:
     kind, _, name = uri.partition("://")
     if uri == TODAY:
         return [_json(await tools.spending("today"))]
     if kind == "receipts" and name:
         return [_json(await tools.why(name))]
     if kind == "purchase" and name and (kept := await tools.kept(name)) is not None:
-        text = kept.text
+        text = await to_thread.run_sync(lambda: kept.text)  # a large one takes a second
         return [ReadResourceContents(kept.body, kept.type) if text is None else ReadResourceContents(text.text, "text/plain")]
     raise ResourceNotFoundError("there is nothing of yours under this URI")
 

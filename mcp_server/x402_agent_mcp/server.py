@@ -42,17 +42,19 @@ class Server(MCPServer[None]):
     def __init__(self, clients: Clients, **options: Any) -> None:
         super().__init__("x402-agent", title="x402-agent", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING", **options)
         self.clients, self.waiting = clients, Waiting()
+        self._listed: list[Tool] = []
         for name, verb in VERBS.items():
             self.add_tool(verb.call, name, description=words(name), annotations=hints(name), structured_output=False)
         resources.add(self)
 
     async def list_tools(self) -> list[Tool]:
         """The seven, in as few words as a model needs."""
-        found = await super().list_tools()
-        return [
-            each.model_copy(update={"input_schema": schemas.takes(each.input_schema), "output_schema": schemas.answers(VERBS[each.name].answers)})
-            for each in found
-        ]
+        if not self._listed:
+            self._listed = [
+                each.model_copy(update={"input_schema": schemas.takes(each.input_schema), "output_schema": schemas.answers(VERBS[each.name].answers)})
+                for each in await super().list_tools()
+            ]
+        return self._listed
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[None, Any] | None = None

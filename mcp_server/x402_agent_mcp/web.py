@@ -7,6 +7,7 @@ import hmac
 import os
 import secrets
 import stat
+from contextlib import suppress
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
@@ -56,7 +57,7 @@ def token_of(path: Path | None, default: Path, environ: Any) -> tuple[Secret, Pa
         return _long_enough(Secret(environ.pop(TOKEN)), TOKEN), None
     if path is None and not default.exists():
         default.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(default, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with suppress(FileExistsError), os.fdopen(os.open(default, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(32) + "\n")
     where = path or default
     try:

@@ -114,6 +114,8 @@ async def test_M5_an_answer_is_good_for_its_own_question_alone(connect, payer, j
     async with connect(elicitation_callback=person(YES)) as client:
         one, two = [(await client.call_tool("quote", {"url": joke})).structured_content["offer_id"] for _ in range(2)]
         asked = await client.session.call_tool("buy", {"offer_id": one}, allow_input_required=True)
+        other = await client.session.call_tool("buy", {"offer_id": two}, allow_input_required=True)
+        assert asked.input_requests != other.input_requests  # the same terms, and another question
         yes = {key: ElicitResult(**YES) for key in asked.input_requests}
 
         async def again(offer_id, state):

@@ -48,6 +48,17 @@ async def test_M8_no_client_reads_what_another_bought_and_no_uri_leads_elsewhere
             assert "/etc/" not in str(refused.value) or uri.startswith("file:")
 
 
+async def test_a_shelf_that_cannot_be_read_is_an_error_without_a_path(connect, payer, joke, tmp_path):
+    async with connect("one") as client:
+        uri = (await bought(client, joke))["more"]["uri"]
+        (shelf,) = payer.ledger.path.with_suffix(".tools").glob("*one*.db")
+        for each in shelf.parent.glob(f"{shelf.name}*"):
+            each.write_bytes(b"no database at all, and long enough to be looked at" * 200)
+        with pytest.raises(MCPError) as refused:
+            await client.read_resource(uri)
+    assert str(payer.ledger.path.parent) not in str(refused.value) and "cannot be" in str(refused.value), refused.value
+
+
 async def test_a_large_body_is_a_handle_and_its_answer_is_short(connect, payer):
     rows = json.dumps([{"id": number, "name": "x" * 50} for number in range(70_000)])
     assert len(rows) > 5_000_000
