@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from mcp.server.mcpserver import AcceptedElicitation, Elicit
 from pydantic import BaseModel, Field
 
-from x402_agent import approvals
 from x402_agent.secret import plain
 
 if TYPE_CHECKING:
@@ -80,7 +79,9 @@ def can_ask(ctx: Context[Any, Any]) -> bool:
 
 def by(ctx: Context[Any, Any], person: Approver) -> AbstractContextManager[None]:
     """Inside, policy's question goes to this person where the host has one to ask; else to the channels that policy names."""
-    return approvals.asking(person) if can_ask(ctx) else nullcontext()
+    from x402_agent.approvals import asking
+
+    return asking(person) if can_ask(ctx) else nullcontext()
 
 
 def question(offered: Offered, offer_id: str) -> Elicit[Yes]:

@@ -8,7 +8,8 @@ frameworks call this and nothing else.
 
 from __future__ import annotations
 
-from ..approvals import asking
+from typing import TYPE_CHECKING, Any
+
 from .consent import Yes
 from .fence import Fenced, fence
 from .offers import Offered
@@ -16,6 +17,9 @@ from .results import Account, Amount, Bought, Handle, Holdings, Payment, Problem
 from .shelf import Begun, Kept, Shelf
 from .told import problem
 from .tools import Tools, Verbs
+
+if TYPE_CHECKING:
+    from ..approvals import asking
 
 __all__ = [
     "Account",
@@ -42,3 +46,12 @@ __all__ = [
     "fence",
     "problem",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`asking` comes from approvals, which brings policy along: a server that only lists these verbs needs neither."""
+    if name != "asking":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ..approvals import asking
+
+    return asking

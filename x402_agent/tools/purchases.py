@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from anyio import CancelScope, Event, to_thread
 from anyio.lowlevel import current_token
 
-from ..approvals import asking
 from ..errors import LedgerError, NoAcceptableOffer, PaymentInDoubt
 from . import told
 from .fence import INLINE, fence
@@ -72,6 +71,8 @@ class Purchases:
         return told.bought_in(done) if done else None
 
     async def _once(self, wanted: Wanted, payment: dict[str, Any], *, again: bool) -> Bought:
+        from ..approvals import asking
+
         begun: Begun = await to_thread.run_sync(lambda: self.shelf.begin(wanted.name, again=again))
         if begun.done:
             return replace(told.bought_in(begun.done), repeated=True)

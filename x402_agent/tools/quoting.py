@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 
 from ..errors import LedgerError, NoAcceptableOffer, PaymentError, PolicyDenied
-from ..ledger.budget import left_words
 from . import told
 from .fence import fence
 from .offers import LIFE
@@ -65,6 +64,8 @@ async def _judged(made: Purchases, offers: Offers, wanted: Wanted, asked: Asked)
 
 def _left(payer: Payer, found: Quote) -> str:
     """What the tightest limit still allows, before this."""
+    from ..ledger.budget import left_words
+
     offer = found.chosen
     if offer is None or not found.limits:
         return ""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AddressRefused, ChallengeInvalid, NoAcceptableOffer, PaymentError, PaymentInDoubt, PolicyDenied
-from ..policy import dollars
 from ..secret import plain
 from .fence import Fenced, fence
 from .results import Amount, Bought, Handle, Problem
@@ -80,6 +79,8 @@ def amount(money: Money, *, sandbox: bool) -> Amount:
 
 def usd(offer: Offer) -> str:
     """What budgets count of it, in dollars; "" where nobody knows."""
+    from ..policy import dollars
+
     return "" if offer.micros is None else dollars(offer.micros)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from anyio import to_thread
 
 from ..errors import PaymentError, PolicyDenied
-from . import books, quoting
+from . import quoting
 from .offers import Offers
 from .portal import Portal, blocking
 from .purchases import Purchases, unpaid
@@ -87,18 +87,26 @@ class Tools:
 
     async def spending(self, period: str = "today") -> Spending:
         """What you spent (period: today, month or all), what is in doubt, what limits leave. Spends nothing."""
+        from . import books
+
         return await self._told(lambda made: books.spending(made, period), lambda said, _: Spending("", problem=said))
 
     async def why(self, payment_id: str) -> Why:
         """What happened to one payment of yours: each move, and what to do. Spends nothing."""
+        from . import books
+
         return await self._told(lambda made: books.why(made, payment_id), lambda said, _: Why("", problem=said))
 
     async def balance(self) -> Holdings:
         """Which accounts pay, and what they have where that is known. Spends nothing."""
+        from . import books
+
         return await self._told(books.balance, lambda said, _: Holdings(problem=said))
 
     async def resume(self) -> Settled:
         """Settles your payments that are in doubt: asks the chain, shows the same proof again. Never pays anew. Use it after in_doubt."""
+        from . import books
+
         return await self._told(books.resume, lambda said, _: Settled(problem=said))
 
     # -- for doors ----------------------------------------------------------------------------------------------------

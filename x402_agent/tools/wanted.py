@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ..errors import SettingsError
-from ..policy import micros
 
 __all__ = ["MOST", "Wanted", "client_name", "most", "origin_of", "wanted"]
 
@@ -66,6 +65,8 @@ def wanted(url: object, method: object = "GET", body: object = None) -> Wanted:
 
 def most(max_price: object) -> dict[str, str]:
     """What lowers the price that may be paid; raises SettingsError for what is no amount of dollars as text."""
+    from ..policy import micros
+
     if max_price is None:
         return {}
     try:
