@@ -5,7 +5,6 @@ A null is left out of every answer, so no schema speaks of it; what went wrong i
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 __all__ = ["answers", "takes"]
@@ -18,7 +17,6 @@ def takes(schema: dict[str, Any]) -> dict[str, Any]:
     return {**_bare(schema), "required": schema["required"], "additionalProperties": False} if "required" in schema else {**_bare(schema), "additionalProperties": False}
 
 
-@cache
 def answers(kind: type[Any]) -> dict[str, Any]:
     """The schema of an answer that nothing went wrong with."""
     from pydantic import TypeAdapter

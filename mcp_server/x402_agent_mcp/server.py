@@ -50,8 +50,9 @@ class Server(MCPServer[None]):
     async def list_tools(self) -> list[Tool]:
         """The seven, in as few words as a model needs."""
         if not self._listed:
+            answers = {kind: schemas.answers(kind) for kind in {verb.answers for verb in VERBS.values()}}
             self._listed = [
-                each.model_copy(update={"input_schema": schemas.takes(each.input_schema), "output_schema": schemas.answers(VERBS[each.name].answers)})
+                each.model_copy(update={"input_schema": schemas.takes(each.input_schema), "output_schema": answers[VERBS[each.name].answers]})
                 for each in await super().list_tools()
             ]
         return self._listed
