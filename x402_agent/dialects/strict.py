@@ -17,7 +17,7 @@ from ..errors import ChallengeInvalid
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "Document", "compact", "decode64", "encode64", "parse"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "Document", "compact", "decode64", "encode64", "parse", "value"]
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
@@ -72,8 +72,6 @@ def parse(data: bytes, rows: str = "accepts", limit: int = MAX_BYTES) -> Documen
     lone surrogates in any string (W17).
     """
     text = _text(data, limit)
-    if text.count("[") + text.count("{") > MAX_DEPTH:
-        _measure(text)
     try:
         found = _walk(text, rows)
     except (ValueError, StopIteration, RecursionError):
@@ -85,7 +83,25 @@ def parse(data: bytes, rows: str = "accepts", limit: int = MAX_BYTES) -> Documen
     return found
 
 
+def value(data: bytes, limit: int = MAX_BYTES) -> Any:
+    """Any JSON value from bytes. Raises ChallengeInvalid for what `parse` refuses, but that it is no object."""
+    text = _text(data, limit)
+    found: Any = None
+    end = -1
+    try:
+        found, at = _scan(text, _space(text, 0))
+        end = _space(text, at)
+    except (ValueError, StopIteration, RecursionError):
+        pass  # raised below, as in `parse`
+    if end != len(text):
+        _refuse("it is not JSON", "one JSON value (W1)")
+    if _HAZARD(text):
+        _inspect(found)
+    return found
+
+
 def _text(data: bytes, limit: int) -> str:
+    """What may be parsed at all: its size, letters and nesting are bounded."""
     if len(data) > limit:
         _refuse(f"a document of {len(data)} bytes", f"document at most {limit // 1024} KiB (S6)")
     try:
@@ -94,6 +110,8 @@ def _text(data: bytes, limit: int) -> str:
         text = "\ufeff"
     if text.startswith("\ufeff"):
         _refuse("it is not UTF-8 without a byte order mark", "UTF-8, no byte order mark (W1)")
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        _measure(text)
     return text
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError
-from .messages import Answer, Request, json_answer
+from .messages import MAX_BODY, Answer, Request, json_answer
 from .seller import scenario
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["ABORT", "App", "Dropped"]
 
 ABORT = "x402_agent.abort"  # a scope extension of our own server
-MAX_BODY = 4 * 1024 * 1024  # what is decoded holds everybody else up
 
 
 class App:

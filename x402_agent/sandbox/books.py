@@ -15,7 +15,9 @@ from importlib.resources import files
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ..database import connect
-from ..errors import SettingsError
+from ..dialects import strict
+from ..errors import ChallengeInvalid, SettingsError
+from ..secret import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,15 +160,16 @@ class Books(ABC):
         if self.pending():
             raise SettingsError("the schema is not up to date", rule=str(self.database.where), hint="x402-agent sandbox db migrate")
         number = 0
-        broken: tuple[type[Exception], ...] = (ValueError, TypeError, KeyError, AttributeError, RecursionError, *self.database.errors)
-        with path.open(encoding="utf-8") as file, self.database.transaction():
+        broken: tuple[type[Exception], ...] = (ChallengeInvalid, ValueError, TypeError, KeyError, AttributeError, *self.database.errors)
+        with path.open("rb") as file, self.database.transaction():
             for table in reversed(self.tables):
                 self.database.rows(f'delete from "{table}"')
             for number, line in enumerate(file, 1):
                 try:
-                    self._row(json.loads(line), number)
+                    self._row(strict.value(line), number)
                 except broken as cause:
-                    raise SettingsError(f"{path}:{number} is no row of {self.schema}", rule="an export of this seller") from cause
+                    words = plain(str(cause).partition("\n")[0])
+                    raise SettingsError(f"{path}:{number} is no row of {self.schema}: {words}", rule="an export of this seller") from cause
             if not number:
                 raise SettingsError(f"{path} is empty", rule="an export of this seller")
             self._go_on()

@@ -8,10 +8,16 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..dialects import strict
+from ..errors import ChallengeInvalid
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Answer", "Request", "decode64", "encode64", "json_answer"]
+__all__ = ["MAX_BODY", "Answer", "Request", "decode64", "encode64", "json_answer"]
+
+
+MAX_BODY = 4 * 1024 * 1024  # bytes: what is decoded holds everybody else up
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +38,8 @@ class Request:
         return self.origin + self.path
 
     def json(self) -> Any:
-        """The decoded body; raises ValueError."""
-        try:
-            return json.loads(self.body)
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
+        """The decoded body, read as strictly as a seller's words are; raises ValueError."""
+        return _value(self.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,15 @@ def encode64(document: object) -> str:
 def decode64(text: str) -> Any:
     """The document in a header; raises ValueError. Strict like the official decoder: padding is required."""
     try:
-        return json.loads(base64.b64decode(text, validate=True))
-    except (binascii.Error, RecursionError):
+        data = base64.b64decode(text, validate=True)
+    except binascii.Error:
         raise ValueError("not base64 of JSON") from None
+    return _value(data)
+
+
+def _value(data: bytes) -> Any:
+    """JSON that a stranger sent; how deep it is nested is counted before a parser sees it."""
+    try:
+        return strict.value(data, MAX_BODY)
+    except ChallengeInvalid as why:
+        raise ValueError(why.what) from None

@@ -93,7 +93,7 @@ def test_what_no_database_keeps_is_refused_before_it(till):
     for words in ({"email": "a@\0b"}, {"email": {"@": 1}}, {"email": "a@" + "b" * 300}, {"email": "a@b", "payment_address": "\x1b"}, {"email": "a@b", "tier": ["free"]}):
         till.new_minute()
         reply = till.http.post(f"{ROOT}/admin/create-tenant", json=words, headers={"x-admin-key": till.box.seller.admin_key})
-        assert reply.status_code == 400, words
+        assert reply.status_code == (422 if "\0" in str(words["email"]) else 400), words
     assert till.box.seller.store.database.rows('select id from "X402Tenant"') == []
 
 

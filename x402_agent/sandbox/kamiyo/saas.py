@@ -6,14 +6,14 @@ Stricter than deployed ones: expected_amount, scopes and whose money it was are 
 from __future__ import annotations
 
 import hmac
-import json
 import re
 import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from ...errors import SettingsError
+from ...dialects import strict
+from ...errors import ChallengeInvalid, SettingsError
 from ..messages import Answer, json_answer
 from .books import stamp
 from .limits import Limiter
@@ -162,11 +162,11 @@ class Saas:
     def _asked(self, request: Request, tenant: Tenant | None, quirks: Quirks) -> tuple[str, str, int]:
         """Transaction, chain and expected amount in atomic units; raises Rejected."""
         try:
-            body = json.loads(request.body, parse_float=Decimal)
-        except (ValueError, ArithmeticError, RecursionError):  # 1e99999999999999999999 is no Decimal
-            body = None
-        if not isinstance(body, dict):
-            raise Rejected(400, "MISSING_FIELDS", "Missing required fields")
+            body, raw, _ = strict.parse(request.body, "")
+            name = "expected_amount" if "expected_amount" in body else "expectedAmount"
+            expected = Decimal(raw[name]) if isinstance(body.get(name), float) else body.get(name)
+        except (ChallengeInvalid, ArithmeticError):  # 1e-99999999999999999999 is no Decimal
+            raise Rejected(400, "MISSING_FIELDS", "Missing required fields") from None
         tx, chain = body.get("tx_hash") or body.get("txHash"), body.get("chain")
         if not isinstance(tx, str) or not isinstance(chain, str):
             raise Rejected(400, "MISSING_FIELDS", "Missing required fields")
@@ -174,7 +174,6 @@ class Saas:
             raise Rejected(400, "INVALID_CHAIN", f"Invalid chain: {chain[:40]}")
         if not (_SOLANA if TWINS.get(chain, chain) == "solana" else _EVM)(tx):
             raise Rejected(400, "INVALID_TX_HASH", "Invalid transaction hash")
-        expected = body.get("expected_amount", body.get("expectedAmount"))
         if TWINS.get(chain, chain) not in TIERS[tenant.tier if tenant else "none"].chains:
             raise Rejected(403, "CHAIN_NOT_ENABLED", f"Chain {chain} is not enabled for this tier", upgradeUrl=UPGRADE)
         return tx, chain, 0 if expected is None or quirks.careless else _amount(expected)

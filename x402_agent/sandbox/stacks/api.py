@@ -5,7 +5,6 @@ Source: the OpenAPI of hirosystems/stacks-blockchain-api and of stacks-core, as 
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -167,7 +166,7 @@ class Api:
         return json_answer(200, found.interface())
 
     def _read(self, request: Request, address: str, name: str, function: str) -> Answer:
-        body = json.loads(request.body)
+        body = request.json()
         args = [_value(each) for each in body["arguments"]]
         try:
             result = self._chain.ask(f"{address}.{name}", function, str(body["sender"]), args)
