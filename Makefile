@@ -34,7 +34,7 @@ $(VENV)/.%.ok: requirements/%.txt requirements/build.txt pyproject.toml | $(VENV
 .venv-%/.ok: requirements/%.txt | $(VENV)/bin/python
 	@echo "installing requirements/$*.txt"
 	@$(if $(UV),$(UV) venv -q --allow-existing --python $(BIN)/python .venv-$*,$(BIN)/python -m venv .venv-$*)
-	@$(call PIP,.venv-$*) --require-hashes -r requirements/$*.txt
+	@$(call PIP,.venv-$*) $(if $(UV),,--no-compile) --require-hashes -r requirements/$*.txt  # most of other people's code is never imported
 	@touch $@
 
 build/solc/.ok: Makefile
