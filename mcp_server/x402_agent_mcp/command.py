@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("x402-agent-mcp", description=HELP, epilog=MORE, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--sandbox", action="store_true", help=f"test money and sellers on this machine; or {SANDBOX}=1")
     parser.add_argument("--http", action="store_true", help="streamable HTTP in the place of stdin and stdout")
-    parser.add_argument("--port", type=int, default=PORT, help=f"with --http: the port; {PORT}")
+    parser.add_argument("--port", type=int, default=PORT, help=f"with --http: the port; {PORT}, 0 for a free one")
     parser.add_argument("--host", default="127.0.0.1", help="with --http: the address to listen on; 127.0.0.1")
     parser.add_argument("--name", action="append", default=[], metavar="HOST[:PORT]", help="with --http: a Host that clients may use, again for more")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="with --http: the file that holds the token")
@@ -126,11 +126,13 @@ def _http(given: argparse.Namespace) -> int:
         raise SettingsError(f"{given.host} can be reached from other machines", rule="--host",
                             hint="--name HOST for the name that clients use, or leave --host away")  # fmt: skip
     token, path = web.token_of(given.token_file, Settings.load().data_dir / "mcp-token", os.environ)
-    auth = AuthSettings(issuer_url=f"http://127.0.0.1:{given.port}", resource_server_url=None)  # type: ignore[arg-type]
-    with closing(_clients(given)) as clients:
+    auth = AuthSettings(issuer_url="http://127.0.0.1", resource_server_url=None)  # type: ignore[arg-type]
+    with web.listening(given.host, given.port) as sock, closing(_clients(given)) as clients:
+        port = sock.getsockname()[1]
         server = made(clients, auth=auth, verifier=web.Bearer(token))
         host = f"[{given.host}]" if ":" in given.host else given.host
-        sys.stderr.write(f"x402-agent-mcp: http://{host}:{given.port}/mcp, token in {path or web.TOKEN}\n")
-        uvicorn.run(web.app(server, given.host, given.port, given.name), host=given.host, port=given.port,
-                    log_config=None, access_log=False, server_header=False, proxy_headers=False)  # fmt: skip
+        sys.stderr.write(f"x402-agent-mcp: http://{host}:{port}/mcp, token in {path or web.TOKEN}\n")
+        config = uvicorn.Config(web.app(server, given.host, port, given.name), log_config=None, access_log=False,
+                                server_header=False, proxy_headers=False)  # fmt: skip
+        uvicorn.Server(config).run([sock])
     return 0

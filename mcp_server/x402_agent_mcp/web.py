@@ -6,6 +6,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+import socket
 import stat
 from contextlib import suppress
 from hashlib import sha256
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from .server import Server
 
-__all__ = ["TOKEN", "Bearer", "app", "is_loopback", "token_of"]
+__all__ = ["TOKEN", "Bearer", "app", "is_loopback", "listening", "token_of"]
 
 TOKEN = "X402_AGENT_MCP_TOKEN"
 LEAST = 16  # characters of a token that somebody chose
@@ -83,6 +84,15 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there; raises SettingsError where that is not possible."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError) as why:
+        raise SettingsError(f"nothing can listen on {host}, port {port}: {getattr(why, 'strerror', None) or type(why).__name__}",
+                            rule="--host, --port", hint="another --port; 0 for a free one") from None  # fmt: skip
 
 
 def app(server: Server, host: str, port: int, names: Sequence[str] = ()) -> Starlette:

@@ -78,11 +78,7 @@ def test_stdout_stays_clean_and_what_is_wrong_goes_to_stderr():
 @pytest.mark.full
 @pytest.mark.parametrize("era", ["auto", "legacy"])
 def test_the_http_side_as_it_is_started(running, era):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/mcp"
-
-    async def buys(token):
+    async def buys(url, token):
         async with httpx2.AsyncClient(headers={"authorization": f"Bearer {token}"}, trust_env=False) as http:
             for _ in range(600):
                 with suppress(httpx2.ConnectError):
@@ -92,13 +88,13 @@ def test_the_http_side_as_it_is_started(running, era):
             async with Client(streamable_http_client(url, http_client=http), mode=era) as client:
                 assert (await client.call_tool("fetch", {"url": running.url("/joke")})).structured_content["outcome"] == "spent"
 
-    words = [sys.executable, "-m", "x402_agent_mcp", "--sandbox", "--http", "--port", str(port)]
+    words = [sys.executable, "-m", "x402_agent_mcp", "--sandbox", "--http", "--port", "0"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
         try:
             said = server.stderr.readline().decode()
             token = Path(said.strip().rpartition("token in ")[2]).read_text("utf-8").strip()
             assert len(token) >= 32 and token not in said
-            anyio.run(buys, token)
+            anyio.run(buys, said.split()[1].rstrip(","), token)
         finally:
             server.terminate()
             out, err = server.communicate(timeout=60)
@@ -121,6 +117,13 @@ def test_what_is_not_safe_to_serve_is_not_served(words, capsys, monkeypatch):
     assert words[1] in capsys.readouterr().err
 
 
+def test_a_port_that_is_taken_is_said(capsys, monkeypatch):
+    monkeypatch.setattr("x402_agent_mcp.logs.to_stderr", lambda: None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main(["--http", "--port", str(taken.getsockname()[1])]) == 2
+    assert "nothing can listen on 127.0.0.1" in capsys.readouterr().err
+
+
 def test_a_log_line_quotes_no_exception_and_is_one_line(capsys):
     found = logging.LogRecord("x", logging.ERROR, "", 0, "seen \x1b[31m%s\n\u202e", ("text",), None)
     try:
@@ -129,3 +132,9 @@ def test_a_log_line_quotes_no_exception_and_is_one_line(capsys):
         found.exc_info = sys.exc_info()
     line = logs.Line().format(found)
     assert "abab" not in line and "ValueError in test_a_log_line" in line and line.isprintable()
+
+
+def test_without_the_extra_it_says_what_to_type(capsys, monkeypatch):
+    monkeypatch.setattr("x402_agent_mcp.command.find_spec", lambda name: None)
+    assert main([]) == 2
+    assert "x402-agent-sdk[mcp,evm]" in capsys.readouterr().err
