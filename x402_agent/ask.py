@@ -68,8 +68,8 @@ class Ask:
     what to keep of the request until it is delivered, None where it is too large or not at hand.
     """
 
-    __slots__ = ("_digest_body", "_key", "again", "caller_key", "caps", "expect", "fresh", "has_body", "host", "limits", "listed", "method",
-                 "offer", "origin", "output", "paid", "path", "repeat", "under", "url")  # fmt: skip
+    __slots__ = ("_digest_body", "_key", "again", "caller_key", "caps", "expect", "has_body", "host", "limits", "listed", "method",
+                 "of", "offer", "origin", "output", "paid", "path", "repeat", "under", "url")  # fmt: skip
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Ask:
         self.offer = offer  # the only one that may be paid, where a quote or plan has locked it
         self.again = again
         self.paid = ""  # the payment already made on an earlier hop of this same request
-        self.fresh = False  # what was delivered under the caller's key is bought anew; what was not keeps to its proof
+        self.of = ""  # what `key` is one purchase of: rules on buying again go by this name, whatever the key
         self.output = ""  # the file that a person wants the goods in, kept with the request until they are there
         self.repeat = repeat
         self._digest_body = digest_body
@@ -113,9 +113,9 @@ class Ask:
 
     @property
     def key(self) -> str:
-        """The identity of the purchase: sha256 of method, canonical URL, body digest and caller's key."""
+        """The identity of the purchase: sha256 of method, canonical URL, body digest and caller's key, or what that is one purchase `of`."""
         if not self._key:
-            parts = (self.method, self.url, self._digest_body().hex(), self.caller_key)
+            parts = (self.method, self.url, self._digest_body().hex(), self.of or self.caller_key)
             self._key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         return self._key
 

@@ -28,7 +28,7 @@ def wire(message):
 def ask():
     made = Ask("POST", "https://a.example:8443/x/y?q=1", "", "", "", has_body=True, caller_key="k", again=False, listed=9,
                under=Under("liar", "liars", "a/b", ("7",), "t", "c", "s"), limits=(LIMIT,), caps=(Cap(5, "r", "h"),))  # fmt: skip
-    made.paid, made.expect, made.fresh = "0123", 200, True
+    made.paid, made.expect = "0123", 200
     return made
 
 
@@ -37,9 +37,9 @@ def test_an_ask_arrives_whole_and_says_nothing_of_who_asks():
     assert (got.origin, got.host, got.path) == ("https://a.example:8443", "a.example", "/x/y")
     assert got.under == Under("research", "team", "a/b", ("research.7",), "t", "c", "")
     assert got.limits == (replace(LIMIT, scope="run:research.7"),) and got.caps == (Cap(5, "r", "h"),)
-    assert (got.method, got.has_body, got.again, got.listed, got.paid, got.expect, got.fresh) == ("POST", True, False, 9, "0123", 200, True)
+    assert (got.method, got.has_body, got.again, got.listed, got.paid, got.expect) == ("POST", True, False, 9, "0123", 200)
     assert got.caller_key == "research\nk" and got.key != ask().key
-    known = {"_digest_body", "_key", "again", "caller_key", "caps", "expect", "fresh", "has_body", "host", "limits", "listed", "method", "offer", "origin",
+    known = {"_digest_body", "_key", "again", "caller_key", "caps", "expect", "has_body", "host", "limits", "listed", "method", "of", "offer", "origin",
              "output", "paid", "path", "repeat", "under", "url"}  # fmt: skip
     assert set(Ask.__slots__) == known, "a new field of an Ask: does it travel?"
 

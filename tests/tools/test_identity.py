@@ -102,15 +102,6 @@ async def test_what_is_undelivered_keeps_to_its_proof_for_ever(payer, tmp_path):
         assert (await tools.fetch(url, method="POST", again=True)).payment_id == first.payment_id and len(payer.sandbox.settlements) == 1
 
 
-async def test_a_shelf_that_is_gone_pays_nothing_twice_that_is_open(payer, tmp_path):
-    payer.sandbox.scenario = "answer_lost"
-    for _ in range(2):
-        async with Tools(payer, shelf=Shelf(tmp_path / "shelf.db")) as tools:
-            await tools.fetch(payer.sandbox.url("/joke"), method="POST")
-        (tmp_path / "shelf.db").unlink()
-    assert len(payer.ledger.payments()) == 1 == len(payer.sandbox.settlements)
-
-
 async def test_a_restart_knows_what_was_bought_and_has_the_body(tmp_path):
     with Payer.sandbox(ledger=tmp_path / "sandbox.db") as payer:
         url = payer.sandbox.url("/joke")

@@ -68,7 +68,7 @@ def same_purchase(row: sqlite3.Row, ask: Ask, now: float) -> bool:
     timely = now < row["valid_before"] + budget.GRACE or ask.again is False
     if state in states.IN_DOUBT:
         return timely
-    if ask.again is True or (ask.fresh and row["delivered"]):
+    if ask.again is True:
         return False
     return bool(ask.caller_key) or ask.again is False or (timely and not row["delivered"])
 

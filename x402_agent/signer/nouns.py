@@ -65,7 +65,7 @@ def ask_out(ask: Ask) -> dict[str, Any]:
     under = ask.under
     return {
         "method": ask.method, "url": ask.url, "key": ask.key, "has_body": ask.has_body, "caller_key": ask.caller_key,
-        "again": ask.again, "paid": ask.paid, "listed": None if ask.listed is None else str(ask.listed), "expect": ask.expect, "fresh": ask.fresh, "task": under.task, "tool": under.tool, "category": under.category,
+        "again": ask.again, "paid": ask.paid, "listed": None if ask.listed is None else str(ask.listed), "expect": ask.expect, "task": under.task, "tool": under.tool, "category": under.category,
         "runs": list(under.runs), "slips": [one for one in under.slip.split(",") if one],
         "limits": limits_out(ask.limits), "caps": caps_out(ask.caps),
     }  # fmt: skip
@@ -86,7 +86,6 @@ def ask_in(told: Fields, agent: str, group: str) -> Ask:
         limits=limits_in(told, agent), caps=caps_in(told),
     )  # fmt: skip
     made.paid = told.text("paid", 64, shape=_WORD)
-    made.fresh = bool(told.flag("fresh"))
     made.expect = told.whole("expect", 1_000_000) if told.has("expect") else 0
     made._key = hashlib.sha256(f"{agent}\n{told.text('key', 64, shape=_HEX)}".encode()).hexdigest()
     return made

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import sqlite3
 import threading
 import time
@@ -27,7 +28,7 @@ AGE = 600.0  # seconds for which the same request has the same outcome
 MOST = 256 << 20  # bytes of all bodies
 MANY = 1000
 _TABLES = (
-    "CREATE TABLE IF NOT EXISTS requests (name TEXT PRIMARY KEY, at REAL NOT NULL, done TEXT NOT NULL DEFAULT '') STRICT",
+    "CREATE TABLE IF NOT EXISTS asks (name TEXT PRIMARY KEY, at REAL NOT NULL, key TEXT NOT NULL, done TEXT NOT NULL DEFAULT '') STRICT",
     """CREATE TABLE IF NOT EXISTS goods (id TEXT PRIMARY KEY, at REAL NOT NULL, origin TEXT NOT NULL, kind TEXT NOT NULL,
     cut INTEGER NOT NULL, sha256 TEXT NOT NULL, body BLOB NOT NULL) STRICT""",
 )
@@ -36,19 +37,18 @@ _OLDEST = "DELETE FROM goods WHERE id = (SELECT id FROM goods WHERE id <> ? ORDE
 
 
 class Begun(NamedTuple):
-    """A request that is made: the ledger knows its payments by `key`, the same for ever. `done` is what came of it some minutes ago, "" while
-    that is not known. `new`: what was delivered before is bought anew; what is unresolved or undelivered keeps to its proof, by the ledger's word."""
+    """A request that is made: the ledger knows its payment by `key`. `done` is what came of it some minutes ago, "" while that is not known."""
 
     name: str
     key: str
-    at: float
+    of: str
     new: bool
     done: str = ""
 
     @property
     def payment(self) -> dict[str, Any]:
-        """The options of the request."""
-        return {"key": self.key, "fresh": self.new}
+        """The options of the request: this one purchase, and what it is one of."""
+        return {"key": self.key, "of": self.of}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,33 +85,34 @@ class Shelf:
     # -- requests -----------------------------------------------------------------------------------------------------
 
     def begin(self, name: str, *, again: bool) -> Begun:
-        """Write down that a request is made. It is another purchase than the last one that was delivered once that is old, or where it was answered and `again`."""
-        key = hashlib.sha256(f"{self.path.stem}\n{name}".encode()).hexdigest()
+        """Write down that a request is made. What was answered is another purchase once it is old, or `again`; what was not is the same for ever."""
+        of = f"{self.path.stem} {name}"  # another client's goods are not ours
 
         def work(db: sqlite3.Connection) -> Begun:
             now = self.clock()
-            row = db.execute("SELECT at, done FROM requests WHERE name = ?", (name,)).fetchone()
-            if row is not None and 0 <= now - row[0] < AGE and not (row[1] and again):
-                return Begun(name, key, row[0], new=False, done=row[1])
-            db.execute("DELETE FROM requests WHERE name = ? OR at NOT BETWEEN ? AND ?", (name, now - AGE, now))
-            db.execute("INSERT INTO requests (name, at) VALUES (?, ?)", (name, now))
-            return Begun(name, key, now, new=True)
+            row = db.execute("SELECT at, key, done FROM asks WHERE name = ?", (name,)).fetchone()
+            if row is not None and not (row[2] and (again or not 0 <= now - row[0] < AGE)):
+                return Begun(name, row[1], of, new=False, done=row[2])
+            key = secrets.token_hex(16)
+            db.execute("DELETE FROM asks WHERE name = ? OR (done <> '' AND at NOT BETWEEN ? AND ?)", (name, now - AGE, now))
+            db.execute("INSERT INTO asks (name, at, key) VALUES (?, ?, ?)", (name, now, key))
+            return Begun(name, key, of, new=True)
 
         found: Begun = self._do(work)
         return found
 
     def done(self, begun: Begun, outcome: str) -> None:
         """What came of it."""
-        row = (begun.name, self.clock(), outcome)
-        self._do(lambda db: db.execute("INSERT OR REPLACE INTO requests (name, at, done) VALUES (?, ?, ?)", row))
+        row = (begun.name, self.clock(), begun.key, outcome)
+        self._do(lambda db: db.execute("INSERT OR REPLACE INTO asks (name, at, key, done) VALUES (?, ?, ?, ?)", row))
 
     def forget(self, begun: Begun) -> None:
         """Nothing was paid for it."""
-        self._do(lambda db: db.execute("DELETE FROM requests WHERE name = ? AND at = ? AND done = ''", (begun.name, begun.at)))
+        self._do(lambda db: db.execute("DELETE FROM asks WHERE name = ? AND key = ? AND done = ''", (begun.name, begun.key)))
 
     def lately(self, name: str) -> str:
         """What came of a request within the last ten minutes, ""  where there was none."""
-        query = "SELECT done FROM requests WHERE name = ? AND at BETWEEN ? AND ?"
+        query = "SELECT done FROM asks WHERE name = ? AND at BETWEEN ? AND ?"
         now = self.clock()
         row = self._do(lambda db: db.execute(query, (name, now - AGE, now)).fetchone()) if self.path.exists() else None
         return row[0] if row else ""

@@ -21,7 +21,7 @@ __all__ = ["DRAIN", "OPTIONS", "PAID", "add_cookies", "ask", "copy", "full", "pl
 
 PAID = "x402_agent.paid"
 START = "x402_agent.start"
-OPTIONS = frozenset({"expect_calls", "fresh", "max", "listed", "key", "offer", "task", "tool", "again", "body_factory"})
+OPTIONS = frozenset({"expect_calls", "max", "listed", "key", "of", "offer", "task", "tool", "again", "body_factory"})
 _MAX = "max of this request", 'extensions={"payment": {"max": "{amount}"}}'
 DRAIN = 0.25  # seconds that the rest of a 402 may take before a new connection is quicker
 SLOWEST = 1024  # bytes a second that a paid body must make on average, after a minute's grace
@@ -65,7 +65,7 @@ def ask(request: Any, lib: Any) -> Ask:
         repeat=lambda: _repeat(request, lib),
     )
     made.paid = request.extensions.get(PAID, "")
-    made.fresh = options.get("fresh") is True
+    made.of = _key(options.get("of"))
     if "expect_calls" in options:
         made.expect = expected(options["expect_calls"], 'extensions={"payment": {"expect_calls": …}}')
     return made
