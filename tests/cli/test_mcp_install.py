@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+import nursery
 from x402_agent.cli import mcp as command
 from x402_agent.cli import mcp_edit
 from x402_agent.cli.app import app
@@ -163,6 +164,12 @@ def test_a_file_that_is_not_understood_is_not_touched(text, home):
     done = run("cursor", "--file", str(path), "--json")
     assert done.exit_code == 2 and path.read_bytes() == was and [*home.iterdir()] == [path]
     assert str(path) in json.loads(done.stdout)["what"]
+
+
+def test_no_depth_of_a_file_exhausts_the_stack_where_somebody_raised_the_limit():
+    code = "import sys; sys.setrecursionlimit(10**6); from x402_agent.cli import mcp_edit\ntry: mcp_edit.in_json('[' * 10**6, 't', 'n', {})\nexcept Exception as e: print(type(e).__name__)"
+    done = nursery.run(code)
+    assert (done.returncode, done.stdout.strip()) == (0, "SettingsError"), done.stderr
 
 
 @pytest.mark.parametrize("wrong", ['{"t": {"n": {"a": 1}}}', '{"z": 1, "t": {}}', '{"z": 1, "t": {"n": {"a": 2}}}'])

@@ -12,6 +12,8 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from .. import SettingsError
+from ..dialects.strict import measure
+from ..errors import ChallengeInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +26,7 @@ _TRAILING = re.compile(r'"(?:[^"\\\n]|\\.)*"|,(?=\s*[}\]])')
 _SPACE = re.compile(r"\s*")
 _HEADER = re.compile(r"^[ \t]*\[[^\n]*$", re.MULTILINE)
 _READ = json.JSONDecoder()
+_DEEPEST = 200
 
 
 def json_text(table: str, name: str, entry: Entry) -> str:
@@ -72,10 +75,11 @@ def _bare(text: str) -> str:
 
 def _parsed(bare: str) -> dict[str, Any]:
     try:
+        measure(bare, _DEEPEST)
         found = json.loads(bare)
     except json.JSONDecodeError as why:
         raise SettingsError(f"it is not JSON: {why.msg}", rule=f"line {why.lineno}", hint="mend it first; nothing was written") from None
-    except (RecursionError, ValueError):
+    except (ChallengeInvalid, RecursionError, ValueError):
         raise SettingsError("it is not JSON that can be read", rule="its depth, or a number", hint="nothing was written") from None
     if not isinstance(found, dict):
         raise SettingsError("it is JSON, and no object", rule="line 1", hint="nothing was written")

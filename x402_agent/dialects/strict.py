@@ -17,12 +17,13 @@ from ..errors import ChallengeInvalid
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "Document", "compact", "decode64", "encode64", "parse", "value"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "Document", "compact", "decode64", "encode64", "measure", "parse", "value"]
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
 MAX_DIGITS = 80
 _SPACE = re.compile(r"[ \t\n\r]*").match
+_BRACKETS = re.compile(r"[\[{\]}]").findall
 _HAZARD = re.compile(r"\\u(?:0000|[dD][89a-fA-F])").search
 _SURROGATE = re.compile("[\ud800-\udfff]").search
 
@@ -111,20 +112,17 @@ def _text(data: bytes, limit: int) -> str:
     if text.startswith("\ufeff"):
         _refuse("it is not UTF-8 without a byte order mark", "UTF-8, no byte order mark (W1)")
     if text.count("[") + text.count("{") > MAX_DEPTH:
-        _measure(text)
+        measure(text)
     return text
 
 
-def _measure(text: str) -> None:
-    """Refuse nesting past MAX_DEPTH. Brackets inside strings do not count: strings are cut out, escapes first."""
+def measure(text: str, most: int = MAX_DEPTH) -> None:
+    """Refuse nesting past `most`. Brackets inside strings do not count: strings are cut out, escapes first. Raises ChallengeInvalid (S5)."""
     depth = 0
-    for char in "".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2]):
-        if char in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                _refuse(f"JSON nested more than {MAX_DEPTH} levels deep", f"nesting at most {MAX_DEPTH} (S5)")
-        elif char in "]}":
-            depth -= 1
+    for char in _BRACKETS("".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])):
+        depth += 1 if char in "[{" else -1
+        if depth > most:
+            _refuse(f"JSON nested more than {most} levels deep", f"nesting at most {most} (S5)")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

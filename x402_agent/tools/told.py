@@ -107,11 +107,13 @@ def kind_of(content_type: str) -> str:
 
 def shape(origin: str, body: bytes) -> Fenced | None:
     """What a JSON document looks like, cut and fenced, since its names are the seller's; None for what is none."""
+    from ..dialects import strict
+
     if body.lstrip()[:1] not in (b"{", b"["):
         return None
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
+        found = strict.value(body, len(body))  # of any depth: no body exhausts the stack
+    except ChallengeInvalid:
         return None
     return fence(origin, _like(found, 3), HEAD)
 
