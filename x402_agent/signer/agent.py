@@ -29,7 +29,7 @@ from .bought import Bought
 from .desk import Desk, Waits
 from .frames import Fields
 from .link import Connection, Link
-from .nouns import Unasked
+from .nouns import Unasked, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -251,8 +251,8 @@ class AgentPayer(Payer):
         return [Resumed(*each) for each in kept] + [self._one(each, output) for each in found]
 
     def _one(self, told: Fields, output: Path | None) -> Resumed:
-        payment_id, before, url = told.text("payment_id"), told.text("state"), told.text("url", 1 << 16)
-        ask = Ask(told.text("method"), url, url, told.text("host"), "", has_body=bool(told.flag("has_body")))
+        payment_id, before = told.text("payment_id"), told.text("state")
+        ask = Ask(told.text("method"), *place(told), has_body=bool(told.flag("has_body")))
         try:
             words = self._shown(payment_id, ask, output, waits=bool(told.flag("goods")))
         except Exception as why:  # the network's own words may quote anything: only their kind is shown

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Unasked", "ask_in", "ask_out", "bounds_in", "bounds_out", "caps_in", "caps_out", "challenge_in", "challenge_out", "credential_in",
            "credential_out", "error_in", "error_out", "hold_in", "hold_out", "limits_in", "limits_out", "offer_in", "offer_out",
-           "own_scope", "payment_in", "payment_out", "proof_in", "proof_out", "slips_in", "token_in", "token_out", "under_in"]  # fmt: skip
+           "own_scope", "payment_in", "payment_out", "place", "proof_in", "proof_out", "slips_in", "token_in", "token_out", "under_in"]  # fmt: skip
 
 MAX_OFFERS = 32
 MAX_LIMITS = 32
@@ -71,16 +71,22 @@ def ask_out(ask: Ask) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def ask_in(told: Fields, agent: str, group: str) -> Ask:
-    """The same in the service, made by this agent."""
+def place(told: Fields) -> tuple[str, str, str, str]:
+    """The URL in a message, and the origin, host and path in it. Raises Malformed."""
     url = told.text("url", 1 << 16)
     parts = _URL.fullmatch(url)
     if parts is None:
         raise Malformed("url is not one as requests have it")
     origin, host, target = parts.groups()
+    return url, origin, host.strip("[]"), plain_path(target.partition("?")[0])
+
+
+def ask_in(told: Fields, agent: str, group: str) -> Ask:
+    """The same in the service, made by this agent."""
+    url, origin, host, path = place(told)
     mine = told.text("caller_key", 4096)
     made = Ask(
-        told.text("method", shape=_METHOD), url, origin, host.strip("[]"), plain_path(target.partition("?")[0]),
+        told.text("method", shape=_METHOD), url, origin, host, path,
         has_body=bool(told.flag("has_body")), caller_key=f"{agent}\n{mine}" if mine else "",
         under=under_in(told, agent, group), again=told.flag("again"), listed=told.whole("listed", 1 << 62) if told.has("listed") else None,
         limits=limits_in(told, agent), caps=caps_in(told),
