@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from market import Market, row
+from x402_agent import Payer, SettingsError, Wallet
 from x402_agent.cli.app import app
 
 
@@ -101,3 +102,11 @@ def test_get_by_id_buys_and_tells_the_catalogue(market, monkeypatch):
         refused = CliRunner().invoke(app, ["get", wrong])
         assert refused.exit_code == 2
         assert why in refused.stderr
+
+
+def test_a_payer_asks_the_same_catalogue(market):
+    crawl(market)
+    with Payer(wallet=Wallet()) as payer:
+        assert [each.micros for each in payer.discover.search("weather", most="0.001")] == [5]
+        with pytest.raises(SettingsError, match="no amount of dollars"):
+            payer.discover.search("weather", most="cheap")

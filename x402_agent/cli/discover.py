@@ -38,10 +38,7 @@ def catalogue(where: str, settings: Settings | None = None) -> Iterator[Catalogu
     """The catalogue at hand, closed afterwards. Raises SettingsError."""
     from ..discovery import Catalogue, Store
 
-    place = where or str((settings or Settings.load()).catalogue_path)
-    if "://" not in place:
-        Path(place).parent.mkdir(parents=True, exist_ok=True)
-    store = Store(place)
+    store = Store(where or str((settings or Settings.load()).catalogue_path))
     try:
         yield Catalogue(store)
     finally:

@@ -14,6 +14,7 @@ from ..errors import SettingsError
 from . import merge
 from .listed import listing, prices_in, prices_out
 from .rank import HIDDEN
+from .sources.pieces import dollars
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -81,18 +82,21 @@ class Catalogue:
         self._ground: tuple[float, merge.Ground] | None = None
 
     def search(
-        self, words: str = "", *, most: int | None = None, network: str = "", live: bool = False, every: bool = False, payable: bool = False,
+        self, words: str = "", *, most: str | int | None = None, network: str = "", live: bool = False, every: bool = False, payable: bool = False,
         limit: int = 20,
     ) -> list[Result]:  # fmt: skip
-        """The best `limit` for these words, at most `most` micros a call. Without `every`, what is suspicious beyond doubt is left out,
+        """The best `limit` for these words, at most `most` a call (dollars as text, or micros). Without `every`, what is suspicious beyond doubt is left out,
         and no provider has more than PER_HOST of them; `payable` leaves out what we have no way to pay."""
         if not 0 < limit <= MOST:
             raise SettingsError(f"a search shows 1 to {MOST}", rule="limit", hint=f"--limit {MOST}")
+        top = dollars(most) if isinstance(most, str) else most
+        if isinstance(most, str) and top is None:
+            raise SettingsError(f"{most[:40]!r} is no amount of dollars", rule="most", hint='most="0.01"')
         found: list[Result] = []
         hosts: dict[str, int] = {}
         with self.store.reading() as db:
             stand, now = self._stand(db), self.store.clock()
-            for row in _hits(db, words, most, network, live=live):
+            for row in _hits(db, words, top, network, live=live):
                 made = _result(row, merge.judged(row, stand, now))
                 if not every and (HIDDEN & set(made.suspicious) or hosts.get(row["host"], 0) >= PER_HOST):
                     continue

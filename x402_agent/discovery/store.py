@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import contextmanager
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..database import connect
@@ -29,6 +30,8 @@ class Store:
 
     def __init__(self, url: str = "", *, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
+        if url and "://" not in url and url != ":memory:":
+            Path(url).parent.mkdir(parents=True, exist_ok=True)
         self.database: Database = connect(url, SCHEMA)
         self._lock = threading.RLock()
         self._prepare()

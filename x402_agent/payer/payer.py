@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from ..approvals import Approver
     from ..chains import Chain
+    from ..discovery import Catalogue
     from ..flow import Dialect
     from ..guard import Guard
     from ..model import Ask, Offer
@@ -287,6 +288,13 @@ class Payer:
         """The same on asyncio and trio."""
         return await plan.made_async(self, requests, workers)
 
+    @cached_property
+    def discover(self) -> Catalogue:
+        """What is for sale, as `x402-agent discover crawl` found it, asked without a network: `payer.discover.search("weather", most="0.01")`. Raises SettingsError."""
+        from ..discovery import Catalogue, Store
+
+        return Catalogue(Store(self.env.get("X402_AGENT_CATALOGUE") or str(self.settings.catalogue_path)))
+
     def verifier(self, name: str, *, key: str = "", base: str = "", loopback: bool = False) -> Verifier:
         """A service that says whether a transaction is a payment: `kamiyo`. `base` is another address of it, over https; `loopback` lets one
         on this machine do without. Raises SettingsError."""  # fmt: skip
@@ -325,6 +333,8 @@ class Payer:
         if "ledger" in self.__dict__:
             self.ledger.flush()
             self.ledger.shut()
+        if "discover" in self.__dict__:
+            self.discover.store.close()
         if self.box is not None:
             self.box.close()
         if self._folder is not None:
