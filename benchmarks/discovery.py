@@ -25,6 +25,7 @@ __all__ = ["PROMISED", "Measured", "measure"]
 
 USDC = "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"
 PAGE = 100
+FEW = 1_000  # rows that lead to sellers on loopback
 PROMISED = {"rows_a_second": 2_000, "second_pass": 5, "search_p95": 20, "probes_a_second": 200, "rss": 400}
 WORDS = ["weather", "forecast", "city", "market", "price", "stock", "news", "image", "text", "speech", "translate", "map", "flight", "hotel", "game", "chess", "music", "code", "data", "model"]
 
@@ -44,7 +45,7 @@ def listed(number: int, sellers: list[str]) -> Any:
     chance = random.Random(number)  # noqa: S311 - rows, no secrets
     if number % 97 == 0:
         return {"resource": "file:///etc", "type": "http"}
-    url = f"{chance.choice(sellers)}/s/{number}" if number < 2_000 else f"https://h{number % 3000}.example.com/api/{number}"
+    url = f"{chance.choice(sellers)}/s/{number}" if number < FEW else f"https://h{number % 3000}.example.com/api/{number}"
     words = " ".join(chance.choices(WORDS, k=12))
     return {
         "resource": url, "type": "http", "x402Version": 2, "lastUpdated": "2026-01-15T10:30:00Z", "description": f"paid {words} service number {number}",
@@ -74,7 +75,8 @@ def serve(ports: Any, rows: int, sellers: int) -> None:
                 path = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
                 status, body = 404, b""
                 if "/discovery/" in path:
-                    status, body = 200, page(int(path.partition("offset=")[2].partition("&")[0]))
+                    offset = int(path.partition("offset=")[2].partition("&")[0])
+                    status, body = 200, page(rows if path.startswith("/few") and offset >= FEW else offset)
                 elif path.startswith("/s/"):
                     status, body = 402, asks
                 writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\ncontent-type: application/json\r\n\r\n".encode() + body)
@@ -93,31 +95,38 @@ def serve(ports: Any, rows: int, sellers: int) -> None:
     asyncio.run(main())
 
 
-def measure(rows: int = 100_000, sellers: int = 20, probes: int = 1_000) -> Measured:
-    """All of it once."""
-    ports: Any = multiprocessing.get_context("spawn").Queue()
-    child = multiprocessing.get_context("spawn").Process(target=serve, args=(ports, rows, sellers), daemon=True)
-    child.start()
-    here = ports.get()
-    folder = tempfile.TemporaryDirectory(prefix="x402-")
-    store = Store(str(Path(folder.name) / "catalogue.db"))
+def crawl(path: Path, url: str, rows: int, **more: Any) -> Any:
+    """One pass. -> its report."""
+    store = Store(str(path))
     try:
-        def crawl(**more: Any) -> Any:
-            options = {"guard": Guard(loopback=True), "manners": Manners(rate=10_000, at_once=4, jitter=0, in_all=64), "caps": Caps(pages=rows, rows=10 * rows), **more}
-            return anyio.run(Crawler(store, [("bazaar", f"{here[0]}/x402")], **options).run)
-
-        first = crawl()
-        second = crawl()
-        rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        took = searches(Catalogue(store))
-        began = time.monotonic()
-        third = crawl(probes=probes, manners=Manners(rate=50, at_once=4, jitter=0, in_all=64))
-        looked = time.monotonic() - began - second.seconds
-        return Measured(first.rows / first.seconds, first.seconds / second.seconds, took, third.probed / max(looked, 0.001), rss)
+        options = {"guard": Guard(loopback=True), "manners": Manners(rate=10_000, at_once=4, jitter=0, in_all=64), "caps": Caps(pages=rows, rows=10 * rows), **more}
+        return anyio.run(Crawler(store, [("bazaar", url)], **options).run)
     finally:
         store.close()
+
+
+def measure(rows: int = 100_000, sellers: int = 20) -> Measured:
+    """All of it once."""
+    spawn = multiprocessing.get_context("spawn")
+    ports: Any = spawn.Queue()
+    child = spawn.Process(target=serve, args=(ports, rows, sellers), daemon=True)
+    child.start()
+    here = ports.get()
+    try:
+        with tempfile.TemporaryDirectory(prefix="x402-") as folder:
+            path, few = Path(folder, "catalogue.db"), Path(folder, "few.db")
+            first = crawl(path, f"{here[0]}/x402", rows)
+            rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            second = crawl(path, f"{here[0]}/x402", rows)
+            store = Store(str(path))
+            took = searches(Catalogue(store))
+            store.close()
+            crawl(few, f"{here[0]}/few/x402", rows)
+            began = time.monotonic()
+            looked = crawl(few, f"{here[0]}/few/x402", rows, probes=FEW, manners=Manners(rate=50, at_once=4, jitter=0, in_all=64))
+            return Measured(first.rows / first.seconds, first.seconds / second.seconds, took, looked.probed / (time.monotonic() - began), rss)
+    finally:
         child.kill()
-        folder.cleanup()
 
 
 def searches(catalogue: Catalogue) -> float:

@@ -61,7 +61,7 @@ RULES = [
     Broken("EVM first: dead while another transaction is young", "chains/evm/transfer.py", 'return "dead" if gone and late else "unknown"', 'return "dead"', FIRST),
     # -- Solana
     Broken("Solana: another amount is signed", "chains/solana/message.py", 'amount, asset = offer.amount.to_bytes(8, "little"), offer.asset', 'amount, asset = (offer.amount + 1).to_bytes(8, "little"), offer.asset', SOL_MESSAGE),
-    Broken("Solana: the payee is the facilitator", "chains/solana/message.py", "for owner in (payer, offer.pay_to))\n    amount", "for owner in (payer, offer.facilitator or payer))\n    amount", SOL_MESSAGE),
+    Broken("Solana: the payee is the facilitator", "chains/solana/message.py", "else holder(offer, offer.pay_to)", "else holder(offer, offer.facilitator or offer.pay_to)", SOL_MESSAGE),
     Broken("Solana: decimals are not checked on chain", "chains/solana/message.py", 'b"\\x0c" + amount + bytes((asset.decimals,))', 'b"\\x03" + amount', SOL_MESSAGE),
     Broken("Solana: the seller's blockhash is trusted unasked", "chains/solana/ready.py", "if rules.trusting and (theirs := given(offer)):", "if (theirs := given(offer)):", SOL_READY),
     Broken("Solana: a proof with the seller's blockhash dies", "chains/solana/fate.py", "if not signed.slot or slot <= signed.slot or height <= signed.last + MARGIN:", "if slot <= signed.slot or height <= signed.last + MARGIN:", SOL_FATE),
@@ -90,7 +90,7 @@ RULES = [
     Broken("replaced: no limit of the fee", "replacing.py", "    if least > most:", "    if False:", REPLACED),
     Broken("replaced: what is cancelled is shown again", "recovery/resuming.py", 'if verdict != "settled" and (why := cancelled(payer, hold)):', "if False:", REPLACED),
     Broken("replaced: another id than the block's is shown", "chains/stacks/transfer.py", '"transaction": seen.txid}', '"transaction": "0x" + proof.txid}', REPLACED),
-    Broken("Stacks first: a success whose events show nothing", "chains/stacks/transfer.py", "if seen is not None and seen.moved(offer, own(terms.payer, offer.network)):", "if seen is not None:", STX_FIRST),
+    Broken("Stacks first: a success whose events show nothing", "chains/stacks/transfer.py", "shown = seen.moved(offer, own(terms.payer, offer.network))", "shown = True", STX_FIRST),
     # -- TRON
     Broken("TRON: another amount is signed", "chains/tron/chain.py", '"payAmount": str(offer.amount)', '"payAmount": str(offer.amount + 1)', TRX_DOOR),
     Broken("TRON: the fee goes to the payee", "chains/tron/chain.py", '"fee": {"feeTo": told["feeTo"],', '"fee": {"feeTo": offer.pay_to,', TRX_DOOR),

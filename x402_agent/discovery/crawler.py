@@ -38,7 +38,7 @@ __all__ = ["Caps", "Crawler"]
 HEADERS = {"accept": "application/json, text/plain;q=0.8, */*;q=0.1", "user-agent": AGENT}
 ROBOTS = "its robots.txt says no"
 DAY = 86_400.0
-_TICK = 0.02
+_SHORT, _LONG = 0.001, 1.0  # seconds that nobody is looked for
 _HOPS = 3
 
 
@@ -72,6 +72,7 @@ class Crawler:
         self._pages: dict[str, int] = {}
         self._seen: dict[str, set[str]] = {}
         self._under_way = 0
+        self._woken = anyio.Event()
         self._client: Any = None
 
     async def run(self) -> Report:
@@ -135,17 +136,24 @@ class Crawler:
     def _queue(self, entry: Entry) -> None:
         self.hosts.setdefault(entry.host, Host(entry.host))
         self._waiting.setdefault(entry.host, deque()).append(entry)
+        self._woken.set()
 
     async def _all(self) -> None:
         async with anyio.create_task_group() as tasks:
             while self._waiting or self._under_way:
+                self._woken = anyio.Event()
                 started = self._start(tasks)
                 if self._full():
                     break
                 if not started:
-                    await anyio.sleep(_TICK)
-                else:
-                    await anyio.lowlevel.checkpoint()
+                    with anyio.move_on_after(self._idle()):
+                        await self._woken.wait()
+
+    def _idle(self) -> float:
+        """Seconds until somebody may be asked, as far as time alone decides; something that ends meanwhile wakes us."""
+        now = self.store.clock()
+        due = [max(self.hosts[name].free, line[0].due) - now for name, line in self._waiting.items() if self.hosts[name].busy < self.manners.at_once]
+        return min(_LONG, max(_SHORT, min(due, default=_LONG)))
 
     def _full(self) -> bool:
         over = "bytes" if self.report.bytes >= self.caps.bytes else "rows" if self.report.rows >= self.caps.rows else ""
@@ -183,6 +191,7 @@ class Crawler:
             await self._fail(entry, why)
         finally:
             self._under_way -= 1
+            self._woken.set()
 
     async def _one(self, entry: Entry, host: Host) -> None:
         try:
@@ -194,6 +203,7 @@ class Crawler:
         finally:
             host.busy -= 1
             self._under_way -= 1
+            self._woken.set()
 
     async def _fetch(self, entry: Entry, host: Host) -> None:
         if not host.asked:
@@ -285,51 +295,48 @@ class Crawler:
         await self._written(entry, page, found.headers, digest)
 
     async def _written(self, entry: Entry, page: Page, headers: Any, digest: str, why: str = "") -> None:
-        following = self._bounded(entry, page.following)
+        await self._follow(entry, page.following)
 
-        def write() -> tuple[int, list[Entry]]:
+        def write() -> int:
             with self.store.writing() as db:
                 changed = listed.keep(db, entry.root, entry.id, entry.number, self.store.clock(), page.listings)
                 listed.skip(db, entry.number, entry.root, entry.url, page.skipped)
                 self.frontier.done(db, entry, why=why, etag=headers.get("etag", ""), modified=headers.get("last-modified", ""), digest=digest, following=page.following)
-                return changed, self.frontier.add(db, entry.number, entry.root, entry.kind, following)
+                return changed
 
-        changed, more = await self._in_thread(write)
+        changed = await self._in_thread(write)
         report = self.report
         report.pages += 1
         report.rows += len(page.listings)
         report.changed += changed
         report.skipped += len(page.skipped)
         report.reasons.update(each.why for each in page.skipped)
-        for each in more:
-            self._queue(each)
         report.event("page", url=plain(entry.url, 200), rows=len(page.listings), changed=changed, skipped=len(page.skipped), **({"note": why} if why else {}))
 
     async def _unchanged(self, entry: Entry, digest: str, headers: Any) -> None:
-        following = self._bounded(entry, entry.following)
+        await self._follow(entry, entry.following)
 
-        def write() -> tuple[int, list[Entry]]:
+        def write() -> int:
             with self.store.writing() as db:
                 rows = listed.seen(db, entry.id, entry.number, self.store.clock())
                 self.frontier.done(db, entry, etag=headers.get("etag", entry.etag), modified=headers.get("last-modified", entry.modified), digest=digest, following=entry.following)
-                return rows, self.frontier.add(db, entry.number, entry.root, entry.kind, following)
+                return rows
 
-        rows, more = await self._in_thread(write)
+        rows = await self._in_thread(write)
         self.report.pages += 1
         self.report.unchanged += 1
         self.report.rows += rows
-        for each in more:
-            self._queue(each)
         self.report.event("page", url=plain(entry.url, 200), rows=rows, changed=0, skipped=0, note="unchanged")
 
-    def _bounded(self, entry: Entry, following: Iterable[Fetch]) -> list[Fetch]:
-        """What follows, as far as this source may still be read."""
+    async def _follow(self, entry: Entry, following: Iterable[Fetch]) -> None:
+        """Queue what follows, as far as this source may still be read: it is fetched while the page is written. Until that is done the page waits, too."""
         found = list(following)
         done = self._pages[entry.root] = self._pages.get(entry.root, 0) + 1
         if found and done >= self.caps.pages:
             self.report.lost(entry.root, f"more than {self.caps.pages} pages")
-            return []
-        return found
+        elif found:
+            for each in await self._in_thread(self.frontier.want, entry.number, entry.root, entry.kind, found):
+                self._queue(each)
 
     async def _again(self, entry: Entry, host: Host, why: str, wait: float | None = None, *, refused: bool = False) -> None:
         """Another try, when the host wants it or a little later; a host that refuses for ever is left alone."""

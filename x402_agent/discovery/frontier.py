@@ -1,6 +1,6 @@
 """What is still to be fetched, in the database: a crawl that was killed goes on where its last whole page was.
 
-A page is done in the one transaction that also writes its rows and what follows it, so it is done with all of them or not at all.
+A page is done in the one transaction that also writes its rows; what follows it is queued before, so a page that was not done is read again.
 """
 
 from __future__ import annotations
