@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -108,6 +109,7 @@ class Chain:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.lock = threading.RLock()
+        self._apart = _Apart()
         self._clock = clock
         self._start = clock()
         self._warped = 0
@@ -212,7 +214,7 @@ class Chain:
         """Run an admitted transaction, keeping nothing."""
         with self.lock:
             self.slot()
-            return _tried(_apart(self._vm.simulate_transaction, tx))
+            return _tried(self._apart.run(self._vm.simulate_transaction, tx))
 
     def execute(self, tx: VersionedTransaction, digest: bytes, *, careful: bool = False) -> Row:
         """Run an admitted transaction in the newest block; one whose instructions fail pays its fee and is kept, too.
@@ -226,7 +228,7 @@ class Chain:
                 raise Failed("AlreadyProcessed")
             slot = self.slot()
             before = tuple(self._known(each) for each in keys)
-            tried = _tried(_apart(self._vm.send_transaction, tx))
+            tried = _tried(self._apart.run(self._vm.send_transaction, tx))
             if tried.err is not None and (careful or not tried.fee):
                 if tried.fee and before[0]:
                     self._vm.set_account(keys[0], before[0])
@@ -264,11 +266,19 @@ def _writable(tx: VersionedTransaction, keys: list[Pubkey]) -> list[Pubkey]:
     return keys[: signers - header.num_readonly_signed_accounts] + keys[signers:end]
 
 
-def _apart(run: Callable[[VersionedTransaction], Any], tx: VersionedTransaction) -> Any:
-    """What the VM makes of it, in a thread of its own: programs leave the processor's old floating-point registers in use (x86-64), and
-    whoever reckons in long doubles next in that thread, SQLite above all, would take 0.1 for no number."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(run, tx).result()
+class _Apart:
+    """A thread of its own for the VM: programs leave the processor's old floating-point registers in use (x86-64), and whoever reckons in
+    long doubles next in that thread, SQLite above all, would take 0.1 for no number. Under the chain's lock."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._process = 0
+
+    def run(self, work: Callable[[VersionedTransaction], Any], tx: VersionedTransaction) -> Any:
+        """What the VM makes of a transaction."""
+        if self._pool is None or self._process != os.getpid():  # a fork has no threads but the one that forked
+            self._pool, self._process = ThreadPoolExecutor(1, "x402-solana"), os.getpid()
+        return self._pool.submit(work, tx).result()
 
 
 def _tried(result: Any) -> Tried:
