@@ -70,7 +70,7 @@ test: $(VENV)/.dev.ok lint
 test-all: $(VENV)/.dev.ok .venv-official/.ok .venv-bankofai/.ok .venv-official-mcp/.ok .venv-frameworks/.ok .venv-crewai/.ok build/solc/.ok build/stacks/.ok build/tronweb/.ok build/inspector/.ok lint
 	@set -e; for file in examples/*.py; do echo "$$file"; home=$$(mktemp -d); X402_AGENT_HOME=$$home $(BIN)/python $$file >/dev/null; rm -rf $$home; done
 	@$(OFFICIAL) $(BIN)/python benchmarks/check.py
-	@SOLC_DIR=$(CURDIR)/build/solc STACKS_DIR=$(CURDIR)/build/stacks TRONWEB_DIR=$(CURDIR)/build/tronweb $(FRAMEWORKS) $(OFFICIAL) sh tools/tests.sh $(BIN)/python $(JOBS)
+	@SOLC_DIR=$(CURDIR)/build/solc STACKS_DIR=$(CURDIR)/build/stacks TRONWEB_DIR=$(CURDIR)/build/tronweb $(FRAMEWORKS) $(OFFICIAL) sh tools/tests.sh $(BIN)/python $(JOBS) $(if $(ONLY),-m $(ONLY))
 
 bench: $(VENV)/.dev.ok .venv-official/.ok
 	@$(OFFICIAL) $(BIN)/python benchmarks/paid_request.py
