@@ -291,3 +291,16 @@ def test_a_listing_that_leads_inside_is_hostile_and_never_asked(market):
     report = market.crawl(probes=10, guard=Guard(loopback=True, resolve=lambda host, port: ["10.1.2.3"]), manners=HASTY)
     assert report.verdicts == {"hostile": 4}
     assert not [each for each in market.search("weather") if each.verdict == "hostile"]
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_what_may_change_something_is_never_probed(market, method):
+    market.rows = [row(market.seller.url("/w"), extensions={"bazaar": {"info": {"input": {"type": "http", "method": method}}}})]
+    assert market.crawl(probes=10).probed == 0
+    assert not market.asked("/w")
+
+
+def test_a_service_without_words_is_found_by_its_path(market):
+    market.text("/list.txt", "https://a.example/v1/joke\n")
+    market.crawl(("urls", market.seller.url("/list.txt")))
+    assert [each.url for each in market.search("joke")] == ["https://a.example/v1/joke"]

@@ -38,13 +38,6 @@ def world(request):
 
 
 @pytest.fixture
-def seller():
-    made = Seller()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def till(tmp_path):
     made = Till(tmp_path)
     yield made

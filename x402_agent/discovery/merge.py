@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .listed import listing, prices_in, prices_out
-from .rank import MOST, Evidence, Judged, judge
+from .rank import MOST, SHARE, Evidence, Judged, judge
 from .store import chunks, packed
 
 if TYPE_CHECKING:
@@ -181,11 +181,11 @@ def _slot(db: Database) -> str:
 
 
 def _index(db: Database, made: Sequence[Mapping[str, Any]]) -> None:
-    texts = [(each["slot"], each["name"], " ".join(json.loads(each["tags"])), each["category"], each["description"], each["host"]) for each in made]
+    texts = [(each["slot"], each["name"], " ".join(json.loads(each["tags"])), each["category"], each["description"], f"{each['host']} {each['path']}") for each in made]
     if db.engine == "sqlite":
         db.many("insert into words (rowid, name, tags, category, description, host) values (?, ?, ?, ?, ?, ?)", texts)
         return
-    db.many("insert into words values (?, to_tsvector('english', ?))", [(slot, " ".join(words).replace(".", " ")) for slot, *words in texts])
+    db.many("insert into words values (?, to_tsvector('english', ?))", [(slot, " ".join(words).replace(".", " ").replace("/", " ")) for slot, *words in texts])
 
 
 def _unindex(db: Database, slots: Sequence[tuple[int]]) -> None:
@@ -195,9 +195,9 @@ def _unindex(db: Database, slots: Sequence[tuple[int]]) -> None:
 def _rerank(store: Store) -> None:
     """Give every service whose rank has changed its slot: the index is in the order of evidence, so that a search may stop early."""
     now = store.clock()
-    with store.reading() as db:
-        stand = ground(db)
-        after = 0
+    with store.writing() as db:
+        stand = _surveyed(db)
+    after = 0
     while True:
         with store.writing() as db:
             rows = db.rows("select * from services where seq > ? order by seq limit ?", after, _BATCH)
@@ -223,14 +223,22 @@ def _placed(db: Database, rows: Sequence[dict[str, Any]], stand: Ground, now: fl
 
 
 def ground(db: Database) -> Ground:
-    """What services are compared with at this moment."""
-    made = Ground()
+    """What services are compared with, as the last `settle` has kept it: no question reads the whole catalogue for it."""
+    row = db.one("select medians, hosts, total from ground")
+    return Ground(json.loads(row["medians"]), json.loads(row["hosts"]), int(row["total"])) if row else Ground()
+
+
+def _surveyed(db: Database) -> Ground:
+    """The same, from every service; kept. Of providers only those whose share weighs."""
     by: dict[str, list[int]] = defaultdict(list)
     for row in db.rows("select category, micros from services where micros is not null and category <> ''"):
         by[row["category"]].append(int(row["micros"]))
-    made.medians = {category: int(statistics.median_low(found)) for category, found in by.items() if len(found) >= _FEW}
-    made.hosts = {row["host"]: int(row["n"]) for row in db.rows("select host, count(*) as n from services group by host")}
-    made.total = sum(made.hosts.values())
+    medians = {category: int(statistics.median_low(found)) for category, found in by.items() if len(found) >= _FEW}
+    hosts = {row["host"]: int(row["n"]) for row in db.rows("select host, count(*) as n from services group by host")}
+    total = sum(hosts.values())
+    made = Ground(medians, {host: count for host, count in hosts.items() if count > SHARE * total}, total)
+    db.rows("delete from ground")
+    db.rows("insert into ground values (?, ?, ?)", packed(made.medians), packed(made.hosts), total)
     return made
 
 

@@ -9,11 +9,12 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["HIDDEN", "MOST", "VERDICTS", "Evidence", "Judged", "judge"]
+__all__ = ["HIDDEN", "MOST", "SHARE", "VERDICTS", "Evidence", "Judged", "judge"]
 
 MOST = 1_000  # points
 DEAR = 1_000 * 10**6  # micros: who asks this much for one call is bait until a person says otherwise
 OUTLIER = 20  # times the median of its category
+SHARE = 0.02  # of a catalogue: a provider who has more is damped
 DAY = 86_400.0
 FRESH = 7 * DAY
 VERDICTS = {  # what a probe says -> points
@@ -71,7 +72,7 @@ def judge(one: Evidence, now: float) -> Judged:
         why.append(_price(one.micros, one.median))
     if not one.payable:
         why.append((-150, "no way to pay that we have"))
-    if one.share > 0.02:
+    if one.share > SHARE:
         why.append((-min(150, int(600 * one.share)), f"its provider has {one.share:.0%} of the catalogue"))
     if one.missed:
         why.append((-100 * one.missed, f"missing in the last {one.missed} passes"))

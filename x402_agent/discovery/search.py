@@ -79,7 +79,6 @@ class Catalogue:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._ground: tuple[float, merge.Ground] | None = None
 
     def search(
         self, words: str = "", *, most: str | int | None = None, network: str = "", live: bool = False, every: bool = False, payable: bool = False,
@@ -95,7 +94,7 @@ class Catalogue:
         found: list[Result] = []
         hosts: dict[str, int] = {}
         with self.store.reading() as db:
-            stand, now = self._stand(db), self.store.clock()
+            stand, now = merge.ground(db), self.store.clock()
             for row in _hits(db, words, top, network, live=live):
                 made = _result(row, merge.judged(row, stand, now))
                 if not every and (HIDDEN & set(made.suspicious) or hosts.get(row["host"], 0) >= PER_HOST):
@@ -116,7 +115,7 @@ class Catalogue:
             rows = db.rows("select * from services where id like ? limit 2", f"{name}%")
             if len(rows) != 1:
                 return None
-            made = _result(rows[0], merge.judged(rows[0], self._stand(db), self.store.clock()))
+            made = _result(rows[0], merge.judged(rows[0], merge.ground(db), self.store.clock()))
             listings = [_told(row) for row in db.rows("select * from listings where service = ? order by source", made.id)]
             probes = [{**row, "prices": told(prices_in(row["prices"]))} for row in db.rows("select at, verdict, status, prices, why from probes where service = ? order by at desc limit 10", made.id)]
             return made, listings, probes
@@ -124,7 +123,7 @@ class Catalogue:
     def every(self) -> Iterator[Result]:
         """All of it, by rank."""
         with self.store.reading() as db:
-            stand, now = self._stand(db), self.store.clock()
+            stand, now = merge.ground(db), self.store.clock()
             after = -1
             while rows := db.rows("select * from services where slot > ? order by slot limit 1000", after):
                 for row in rows:
@@ -145,13 +144,6 @@ class Catalogue:
             sources = db.rows("select source, count(*) as listings, max(last) as seen from listings group by source order by source")
             verdicts = db.rows("select verdict, count(*) as n from services group by verdict order by verdict")
         return {**one, "sources": sources, "verdicts": {row["verdict"] or "never probed": row["n"] for row in verdicts}}
-
-    def _stand(self, db: Database) -> merge.Ground:
-        """What services are compared with; a minute old at most."""
-        now = self.store.clock()
-        if self._ground is None or not 0 <= now - self._ground[0] < 60:
-            self._ground = now, merge.ground(db)
-        return self._ground[1]
 
 
 def _hits(db: Database, words: str, most: int | None, network: str, *, live: bool) -> Iterator[Mapping[str, Any]]:

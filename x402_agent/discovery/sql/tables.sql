@@ -110,3 +110,8 @@ create table services (
 );
 create index services_host on services (host);
 create index services_category on services (category);
+create table ground (
+  medians text not null,
+  hosts text not null,
+  total integer not null
+);
