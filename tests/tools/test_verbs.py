@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from x402_agent.tools import Tools
@@ -21,6 +23,18 @@ async def test_a_quote_pays_nothing_and_its_offer_is_bought_once(payer):
         assert again.problem.kind == "PolicyDenied" and "bought already" in again.problem.what
         assert len(payer.sandbox.settlements) == 1
         assert payer.ledger.payment(bought.payment_id).agent == "claude-desktop"
+
+
+async def test_M5_an_offer_that_is_too_old_buys_nothing_and_says_so(payer):
+    async with Tools(payer) as tools:
+        quoted = await tools.quote(payer.sandbox.url("/joke"))
+        now = time.monotonic()
+        tools._offers.clock = lambda: now + quoted.seconds + 1
+        late = await tools.buy(quoted.offer_id)
+        assert late.problem.kind == "PolicyDenied" and "too old" in late.problem.what and late.problem.hint == "quote"
+        assert not payer.sandbox.settlements
+        tools._offers.clock = time.monotonic
+        assert (await tools.buy(quoted.offer_id)).outcome == "spent"
 
 
 async def test_an_offer_is_good_for_its_own_client_alone(payer):
