@@ -29,7 +29,7 @@ ROOMS = {
     "primitives": {"errors", "secret", "encodings", "solders"} | CRYPTO,
     "flow": {"errors", "model", "steps", "secret"},
     "policy": NOUNS,
-    "dialects": NOUNS | {"pydantic", "flow"},
+    "dialects": NOUNS | {"pydantic", "flow", "encodings"},
     "chains": NOUNS | {"primitives", "encodings", "solders"},
     "ledger": NOUNS,
     "wallet": NOUNS | {"primitives", "encodings"},

@@ -33,6 +33,11 @@ def test_importing_brings_nothing_heavy_and_changes_no_process_state(run):
     assert out == ["True"]
 
 
+def test_importing_loads_nothing_of_discovery(run):
+    out = run("import sys; import x402_agent; x402_agent.Payer(wallet=x402_agent.Wallet()).client().close(); print(*[m for m in sys.modules if 'discovery' in m])")
+    assert out == []
+
+
 def test_a_client_costs_at_most_120_ms_of_cpu_over_httpx(run):
     code = (
         "import time, httpx; start = time.process_time(); import x402_agent; from x402_agent import Payer, Wallet;"

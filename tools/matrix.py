@@ -30,9 +30,11 @@ ROWS = {
     ("stacks", "draft"): "Stacks: `signedTransaction` of the draft",
     ("stacks", "sponsored"): "Stacks: `exact`, the fee sponsored",
     ("stacks", "transfer"): "Stacks: a transfer or call that pays first",
+    ("stacks", "x402pay"): "Stacks: x402Pay, by transfer and by contract",
     ("tron", "exact_permit"): "TRON: `exact_permit`, its fee counted",
     ("tron", "permit2"): "TRON: `exact` by Permit2",
     ("tron", "transfer"): "TRON: a transfer that pays first",
+    ("tron", "invoice"): "TRON: an invoice, its monitor waited for",
 }
 COLUMNS = {
     "pays": "is paid",

@@ -1,12 +1,14 @@
 """SQLite or PostgreSQL behind one small door: statements with `?`, rows as dicts, one connection.
 
-Both give amounts and times back as text (`0.100000`, `2026-01-02 03:04:05.678`): nothing above knows which one it is.
-Not thread-safe: whoever is above holds a lock.
+Both give amounts, times and JSON back as text (`0.100000`, `2026-01-02 03:04:05.678`): nothing above knows which one it is.
+Not thread-safe: whoever is above holds a lock, or borrows from a `Pool`.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import threading
+import time
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -17,9 +19,9 @@ from .errors import SettingsError
 from .secret import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Database", "connect"]
+__all__ = ["Database", "Pool", "connect"]
 
 _WAIT = 10  # seconds that another writer, or a server, is waited for
 
@@ -37,13 +39,22 @@ class Database(ABC):
         return (SettingsError, *self.errors)
 
     @contextmanager
-    def spoken(self) -> Iterator[None]:
-        """What its library raises within becomes SettingsError, in a line: for people, who get no traceback."""
+    def spoken(self, *others: type[Exception]) -> Iterator[None]:
+        """What its library raises within, or in tasks within, becomes SettingsError, in a line: for people, who get no traceback. So do `others`."""
+        ours: tuple[type[Exception], ...] = (*self.errors, *others)
         try:
             yield
-        except self.errors as cause:
-            words = plain(str(cause).partition("\n")[0])
-            raise SettingsError(f"{self.where}: {words or type(cause).__name__}", rule="database", hint="is somebody else at it? try again") from None
+        except ours as cause:
+            raise self._said(cause) from None
+        except ExceptionGroup as many:
+            found = next((each for each in _each(many) if isinstance(each, ours)), None)
+            if found is None:
+                raise
+            raise self._said(found) from None
+
+    def _said(self, cause: BaseException) -> SettingsError:
+        words = plain(str(cause).partition("\n")[0])
+        return SettingsError(f"{self.where}: {words or type(cause).__name__}", rule="database", hint="is somebody else at it? try again")
 
     @abstractmethod
     def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
@@ -106,13 +117,12 @@ class _Sqlite(Database):
             raise SettingsError(f"{path}: {cause}", rule="database") from None
 
     def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
-        return list(self._named(self._link.execute(sql, values)))
+        cursor = self._link.execute(sql, values)
+        names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def each(self, sql: str) -> Iterator[dict[str, Any]]:
-        return self._named(self._link.execute(sql))
-
-    @staticmethod
-    def _named(cursor: sqlite3.Cursor) -> Iterator[dict[str, Any]]:
+        cursor = self._link.execute(sql)
         names = [column[0] for column in cursor.description or ()]
         return (dict(zip(names, row, strict=True)) for row in cursor)
 
@@ -151,13 +161,14 @@ class _Postgres(Database):
     def _opened(self) -> Any:
         try:
             link = self._lib.connect(self._url, autocommit=True, connect_timeout=_WAIT, row_factory=import_module("psycopg.rows").dict_row)
-            link.execute(f"create schema if not exists {self._schema}")
+            with suppress(self._lib.errors.UniqueViolation):  # two at the same moment
+                link.execute(f"create schema if not exists {self._schema}")
             link.execute(f"set search_path to {self._schema}")
             link.execute(f"set lock_timeout to '{_WAIT}s'")
         except self._lib.Error as cause:
             hint = "is it running, and may this user create a schema?"
             raise SettingsError(f"{self.where}: {type(cause).__name__}", rule="database", hint=hint) from None
-        for kind in ("timestamp", "numeric"):
+        for kind in ("timestamp", "numeric", "json", "jsonb"):
             link.adapters.register_loader(kind, self._text)
         return link
 
@@ -191,6 +202,14 @@ class _Postgres(Database):
         self._link.close()
 
 
+def _each(cause: BaseException) -> Iterator[BaseException]:
+    if isinstance(cause, BaseExceptionGroup):
+        for each in cause.exceptions:
+            yield from _each(each)
+    else:
+        yield cause
+
+
 def _shown(url: str) -> str:
     """A PostgreSQL URL without user and password; raises SettingsError where a bare / or @ leaves open which part is the password."""
     try:
@@ -212,3 +231,56 @@ def connect(url: str, schema: str) -> Database:
         if urlsplit(url).scheme not in ("", "sqlite") and "://" in url:
             raise SettingsError(f"no database is reached by {urlsplit(url).scheme[:20]}://", rule="postgresql:// or sqlite:///")
     return _Sqlite(url.removeprefix("sqlite:///") or ":memory:")
+
+
+class Pool:
+    """Connections of one database for several threads: who needs one borrows it, and waits while all are lent.
+
+    PostgreSQL: `keep` of them stay open, `more` are opened beside these in a rush, none older than `life` seconds is lent.
+    SQLite has one writer anyway, and so one connection here: `first`, which is lent for ever.
+    """
+
+    def __init__(self, first: Database, url: str, schema: str, keep: int = 10, more: int = 20, life: float = 120, clock: Callable[[], float] = time.monotonic) -> None:
+        one = first.engine == "sqlite"
+        self._first, self._url, self._schema, self._clock = first, url, schema, clock
+        self._keep, self._life = (1, float("inf")) if one else (keep, life)
+        self._free = threading.Semaphore(1 if one else keep + more)
+        self._idle: list[tuple[float, Database]] = [(clock(), first)]
+        self._lock = threading.Lock()
+        self._open = True
+
+    @contextmanager
+    def lent(self) -> Iterator[Database]:
+        """A connection that is nobody else's until the end of the block. Raises SettingsError where none can be opened."""
+        with self._free:
+            born, link = self._take()
+            try:
+                yield link
+            finally:
+                self._give(born, link)
+
+    def _take(self) -> tuple[float, Database]:
+        while True:
+            with self._lock:
+                if not self._open:
+                    raise SettingsError(f"{self._first.where}: closed", rule="database")
+                born, link = self._idle.pop() if self._idle else (self._clock(), None)
+            if link is None:
+                return born, connect(self._url, self._schema)
+            if self._clock() - born <= self._life:
+                return born, link
+            link.close()
+
+    def _give(self, born: float, link: Database) -> None:
+        with self._lock:
+            if self._open and len(self._idle) < self._keep:
+                self._idle.append((born, link))
+                return
+        link.close()
+
+    def close(self) -> None:
+        """Let go of all that is not lent, and of the rest when it comes back."""
+        with self._lock:
+            self._open, idle, self._idle = False, self._idle, []
+        for _, link in idle:
+            link.close()

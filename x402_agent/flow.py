@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import NoAcceptableOffer, NodeError, PaymentError, PaymentInDoubt, PolicyDenied
-from .model import QUOTA
+from .model import ASKED_FIRST, QUOTA
 from .secret import Veiled
 from .steps import (
     Approve,
@@ -61,6 +61,8 @@ class Dialect(Protocol):
     One that sells Credentials gives them with `Presented` (known before the paid leg) or `Claim` (from its answer). It
     may have `left(reply, credential) -> int | None`: how many uses an answer says are left; it never raises. And
     `agrees(challenge, ask) -> Steps[Challenge]`: the challenge as the seller's own pages have it, asked before calls (QUOTA) are chosen.
+    And `owned(challenge, ask, account, paid, now, refused) -> Steps[Credential | None]`: what opens the door where the seller knows that we
+    have paid; and `otherwise(hold, proof, reply, presented) -> Steps[Presented | None]`: the payment itself, where what it bought was refused.
     """
 
     name: str
@@ -77,6 +79,8 @@ class Dialect(Protocol):
 
 class Kit(Protocol):
     """The rooms, as the conversation sees them; payer/kit.py answers for them."""
+
+    exchanges: bool  # whether what is refused may be exchanged for something else that the same payment opens with
 
     def keeps(self, ask: model.Ask) -> bool:
         """Whether something may serve this Ask without being paid for, from memory: False costs nothing."""
@@ -96,6 +100,9 @@ class Kit(Protocol):
     def agreed(self, ask: model.Ask, challenge: model.Challenge) -> Steps[model.Challenge]:
         """The challenge, where calls would be bought as their seller's own pages have it."""
 
+    def owned(self, ask: model.Ask, challenge: model.Challenge) -> Steps[bool]:
+        """Whether something that was paid for earlier may serve this Ask, by its seller's word; asked once, and after each refusal."""
+
     def choose(self, ask: model.Ask, challenge: model.Challenge) -> tuple[model.Offer, tuple[model.Limit, ...]]:
         """The cheapest offer that policy allows; raises PolicyDenied, NoAcceptableOffer, NotReplayable."""
 
@@ -105,6 +112,9 @@ class Kit(Protocol):
     def dialect(self, name: str) -> Dialect:
         """The dialect that read the offer."""
 
+    def otherwise(self, hold: model.Hold, proof: model.Proof, reply: Reply, presented: Presented) -> Steps[Presented | None]:
+        """What else shows the same payment, where the credential that it bought was refused; that one is forgotten."""
+
     def fate(self, hold: model.Hold) -> Steps[str]:
         """What the chain says of an open proof: settled, dead, failed or unknown (also when no node is known)."""
 
@@ -112,13 +122,15 @@ class Kit(Protocol):
         """What the caller gets to see of it."""
 
 
-def pay(ask: model.Ask, kit: Kit) -> Steps[Reply]:
-    """One request, paid for if it must be and may be. Ends in the reply that the caller gets."""
+def pay(ask: model.Ask, kit: Kit, billed: model.Challenge | None = None) -> Steps[Reply]:
+    """One request, paid for if it must be and may be; at once where it was `billed`. Ends in the reply that the caller gets."""
+    if billed is not None and (made := (yield from prove(ask, billed, kit))) is not None:
+        return (yield from _present(*made, kit))
     if not kit.keeps(ask) and (known := kit.remembered(ask)) is not None:
         bought = yield from _prepaid(ask, known, kit)
         if bought is not None:
             return bought
-    for _ in range(SHOWN):
+    for _ in range(SHOWN + 1):
         reply = yield from _ask(ask, kit)
         if reply.status != 402 or (challenge := kit.read(reply, ask)) is None:
             break
@@ -143,15 +155,19 @@ def _prepaid(ask: model.Ask, known: model.Challenge, kit: Kit) -> Steps[Reply | 
 def prove(ask: model.Ask, challenge: model.Challenge, kit: Kit) -> Steps[tuple[model.Hold, model.Proof] | None]:
     """The one proof of this Ask, of its open payment or a new one, written down: the half that needs key, policy and ledger.
 
-    None where calls of this whole origin were bought by somebody else meanwhile: what they bought may serve this Ask.
+    None where calls of this whole origin were bought by somebody else meanwhile, or its seller knows that it was paid for: what was
+    bought may serve this Ask.
     """
     whole = any(offer.flow == QUOTA for offer in challenge.offers)
     while True:
         hold, waited = yield from _open_hold(ask, kit, whole=whole)
         if hold is None and waited and whole:
             return None
+        if hold is None and (yield from kit.owned(ask, challenge)):
+            return None
         if hold is None:
-            challenge = (yield from kit.agreed(ask, challenge)) if whole else challenge
+            if any(offer.flow in ASKED_FIRST for offer in challenge.offers):
+                challenge = yield from kit.agreed(ask, challenge)
             offer, limits = kit.choose(ask, challenge)
             try:
                 anchor = yield from kit.anchor(offer)
@@ -201,17 +217,21 @@ def _ask(ask: model.Ask, kit: Kit) -> Steps[Reply]:
 
 
 def _show(credential: model.Credential, kit: Kit) -> Steps[Reply]:
-    """One request with a credential. What is not known to be unsent was used (c2); a refused one is forgotten (K3)."""
+    """One request with a credential. What is not known to be unsent was used (c2); a refused one is forgotten (K3).
+
+    Where its seller wants none of it, the request is made without, for what else its payment opens with.
+    """
     try:
         reply: Reply = yield Send(Veiled(credential.headers))
     except BaseException as cause:
         if credential.lease:
             yield Return(credential, unsent=type(cause).__name__ in UNSENT)
         raise
-    left, refused = kit.left(reply, credential), reply.status == 402
+    left = kit.left(reply, credential)
+    refused = reply.status == 402 or (left == 0 and reply.status == 401)
     if credential.lease or refused or left is not None:
         yield Return(credential, left, refused)
-    return reply
+    return (yield Send()) if refused and reply.status == 401 and (credential.lease or kit.exchanges) else reply
 
 
 def show_again(hold: model.Hold, kit: Kit) -> Steps[Reply]:
@@ -294,14 +314,16 @@ def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = 
         if presented.credential is not None:
             kept = yield from _keep(hold, presented.credential)
         reply, repeated = yield from _send(hold, Veiled(presented.headers), dialect)
+        if (other := (yield from kit.otherwise(hold, proof, reply, presented))) is not None:
+            presented, (reply, repeated) = other, (yield from _send(hold, Veiled(other.headers), dialect))
         if prepaid and reply.status == 402:
             refusable = not repeated
             if (renewed := kit.renewed(hold, reply)) is not None:  # the same proof: a second one is never signed
                 presented = yield from dialect.present(renewed, proof)
                 reply, repeated = yield from _send(renewed, Veiled(presented.headers), dialect)
     except BaseException as cause:
-        yield Close(hold, "UNKNOWN", refused=hold.refused, note=type(cause).__name__)
-        if isinstance(cause, Exception):
+        yield Close(hold, "UNKNOWN", refused=hold.refused, note=str(getattr(cause, "what", type(cause).__name__)))
+        if isinstance(cause, Exception) and not isinstance(cause, PaymentInDoubt):
             raise in_doubt(hold, type(cause).__name__) from cause
         raise
     claim = dialect.receipt(reply, hold.offer)
@@ -314,7 +336,7 @@ def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = 
     bought = claim.credential or presented.good
     if bought is not None and state == "CLAIMED":
         kept = (yield from _keep(hold, bought)) and kept
-    note = ""
+    note = presented.note
     if not kept and state == "CLAIMED":
         state, note = "PAID_UNDELIVERED", "what it bought could not be written down"
     yield Close(hold, state, refused=refused, status=reply.status, receipt=reply.receipt, note=note)
@@ -345,23 +367,13 @@ def _send(hold: model.Hold, headers: Mapping[str, str], dialect: Dialect) -> Ste
                 raise
             pause = 0.2
         else:
-            again = retry_after(reply)
+            again = reply.retry_after
             if not tries or again is None or dialect.receipt(reply, hold.offer).success:
                 return reply, repeated
             pause = again
         tries -= 1
         repeated = True
         yield Sleep(pause)
-
-
-def retry_after(reply: Reply) -> float | None:
-    """Seconds to wait before the same bytes go again: for 429, 502, 503 and 504 that ask for at most five."""
-    if reply.status not in (429, 502, 503, 504):
-        return None
-    text: str = (reply.headers.get_list("retry-after") or ["1"])[0]
-    if not (text.isascii() and text.isdigit()) or len(text) > 3 or int(text) > 5:
-        return None
-    return max(0.2, float(text))
 
 
 def judge(status: int, claim: model.Claim, *, fresh: bool) -> tuple[str, bool]:

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "ASKED_FIRST",
     "CALL",
     "FEES",
     "FOREVER",
+    "INVOICE",
     "NEVER",
     "NOBODY",
     "NO_ANCHOR",
@@ -56,6 +58,8 @@ Unit = Literal["micros", "payments", "units"]
 
 FOREVER = 1 << 39  # unix seconds: no clock ends it
 QUOTA = "quota"  # the flow of offers that buy calls of a whole origin
+INVOICE = "invoice"  # of those that pay one invoice, named by `wire[1]`: once, whoever asks
+ASKED_FIRST = frozenset({QUOTA, INVOICE})  # flows of which the seller's own pages are asked before anything is held
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Offer:
     the dialect has checked; "" for nothing.
     `serves` is for how many calls it pays, for ranking alone; where its `flow` is QUOTA, for that many anywhere at its origin, where
     only one such payment may be unresolved.
+    `ends` is the last moment, in unix seconds, at which it is worth paying; 0 where nobody says.
     `fee_cap` is what fees may add, `fees` says which part of it is of which kind (FEES), for policy alone.
     """
 
@@ -90,6 +95,7 @@ class Offer:
     value: int | None = field(default=None, compare=False)
     fees: tuple[tuple[str, int], ...] = field(default=(), compare=False)
     serves: int = field(default=1, compare=False)
+    ends: int = field(default=0, compare=False)
 
     @property
     def network(self) -> Network:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ AGENT = "X402_AGENT_NAME"
 GROUP = "X402_AGENT_GROUP"
 SLIP = "X402_AGENT_SLIP"
 SIGNER = "X402_AGENT_SIGNER"
+FILE = "X402_AGENT_SETTINGS"
 LOOPBACK = "X402_AGENT_LOOPBACK"
 
 
@@ -37,7 +39,7 @@ class Settings:
     `deadline` covers every leg of one paid conversation; `answer_timeout` is the least a seller gets to settle and
     answer; `nodes` maps a CAIP-2 network to its JSON-RPC URL, or to several with `|` between them; `slip` is the token of
     the purse that this process may pay from, and from no other; `signer` is the socket of a service that keeps key, policy
-    and ledger.
+    and ledger; `dialects` are what settings.toml says of sellers, by dialect and origin (`read_dialects`).
     """
 
     data_dir: Path
@@ -50,6 +52,7 @@ class Settings:
     group: str = ""
     signer: Path | None = None
     loopback: bool = False
+    dialects: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict, repr=False)
     slip: Secret = field(default=Secret(), repr=False)
     deadline: float = 60.0
     answer_timeout: float = 35.0
@@ -79,6 +82,7 @@ class Settings:
             group=env.get(GROUP, ""),
             signer=_socket(env.get(SIGNER, "")),
             loopback=env.get(LOOPBACK, "") in ("1", "true", "yes"),
+            dialects=read_dialects(Path(env[FILE]).expanduser() if env.get(FILE) else config / "settings.toml", env),
             slip=Secret(env.get(SLIP, "").strip()),
         )
 
@@ -117,6 +121,52 @@ class Settings:
     def sandbox_ledger(self) -> Path:
         """Where payments in test money of a sandbox are written."""
         return self.data_dir / "sandbox.db"
+
+
+def read_dialects(path: Path, env: Mapping[str, str]) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+    """`[dialects.x402pay."https://origin"]` with `api`, `key` or `key_env`, `agent`, `recipient`: {} where there is no file.
+
+    A value never leaves for another address than the `api` named beside it. Raises SettingsError.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as why:
+        raise SettingsError(f"settings.toml cannot be read: {getattr(why, 'strerror', None) or 'it is not UTF-8'}", rule=str(path)) from None
+    import tomllib
+
+    try:
+        data = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError):  # its words may quote a key
+        raise SettingsError("settings.toml is no TOML", rule=str(path), hint=_TABLE) from None
+    named = data.get("dialects", {})
+    if set(data) - {"dialects"} or not isinstance(named, dict) or set(named) - set(_DIALECTS):
+        raise SettingsError(f"settings.toml holds tables of [dialects.NAME] alone, NAME one of {', '.join(_DIALECTS)}", rule=str(path), hint=_TABLE)
+    return {name: {origin: _seller(name, origin, said, f"{path}: {name}", env) for origin, said in own.items()}
+            for name, own in named.items() if isinstance(own, dict)}  # fmt: skip
+
+
+_DIALECTS = {"x402pay": ("api", "key", "key_env", "agent", "recipient")}
+_TABLE = '[dialects.x402pay."https://shop.example"] api = "https://api.example/v1", key_env = "X402PAY_KEY"'
+_LINE = re.compile(r"[!-~]{1,512}").fullmatch
+
+
+def _seller(name: str, origin: str, said: object, place: str, env: Mapping[str, str]) -> Mapping[str, str]:
+    """The table of one origin, `key_env` read."""
+    parts = urlsplit(origin)
+    if not _is_safe(Secret(origin)) or origin != f"{parts.scheme}://{parts.netloc}".lower() or parts.username is not None:
+        raise SettingsError(f"{origin!r:.80} is no origin", rule=place, hint=_TABLE)
+    place = f"{place}, {origin}"
+    if not isinstance(said, dict) or set(said) - set(_DIALECTS[name]) or not all(isinstance(each, str) and _LINE(each) for each in said.values()):
+        raise SettingsError(f"it holds short texts without spaces, {', '.join(_DIALECTS[name])}", rule=place, hint=_TABLE)
+    if "api" in said and not _is_safe(Secret(said["api"])):
+        raise SettingsError("api is not https, nor on this machine", rule=place, hint=_TABLE)
+    if "key_env" not in said:
+        return Veiled(said)
+    if "key" in said or not env.get(said["key_env"]):
+        raise SettingsError("key and key_env both" if "key" in said else f"{said['key_env']} is not in the environment", rule=place, hint="key_env alone, and its variable")
+    return Veiled({**{key: value for key, value in said.items() if key != "key_env"}, "key": env[said["key_env"]]})
 
 
 def _socket(text: str) -> Path | None:

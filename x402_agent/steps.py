@@ -283,12 +283,13 @@ class Goods(NamedTuple):
 class Presented(NamedTuple):
     """How a dialect presents a proof: the headers to add, and a credential when it bought one.
 
-    `good` is one that opens the door only if this answer is good.
+    `good` is one that opens the door only if this answer is good. `note`: what whoever looks into the payment should know.
     """
 
     headers: Mapping[str, str]
     credential: Credential | None = None
     good: Credential | None = None
+    note: str = ""
 
     def __repr__(self) -> str:
         return f"Presented({', '.join(self.headers)})"
@@ -332,6 +333,16 @@ class Reply:
         if self._content is None:
             self._content = self._inflate()
         return self._content
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds to wait before the same bytes go again: for 429, 502, 503 and 504 that ask for at most five."""
+        if self.status not in (429, 502, 503, 504):
+            return None
+        text: str = (self.headers.get_list("retry-after") or ["1"])[0]
+        if not (text.isascii() and text.isdigit()) or len(text) > 3 or int(text) > 5:
+            return None
+        return max(0.2, float(text))
 
     @property
     def start(self) -> bytes:

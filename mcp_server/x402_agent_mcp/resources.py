@@ -1,5 +1,5 @@
-"""What a host can read without a tool: what was spent today, what became of a payment, and what was bought; and a prompt
-that plans a purchase under a budget."""
+"""What a host can read without a tool: what was spent today, what became of a payment, and what was bought, what
+is for sale; and a prompt that plans a purchase under a budget."""
 
 from __future__ import annotations
 
@@ -55,6 +55,10 @@ def add(server: MCPServer[Any]) -> None:
     def _purchase(handle: str) -> str:
         return handle
 
+    @server.resource("catalog://{service}", name="service", description="A service that search found, whole: prices, who lists it, probes.", mime_type=JSON)
+    def _service(service: str) -> str:
+        return service
+
     @server.prompt(name="plan_purchase", title="Plan a purchase", description="Plan what to buy under a budget; nothing is paid before you say yes.")
     def _plan(goal: str, budget: str) -> str:
         return PLAN.format(goal=goal[:2000], budget=budget[:20], today=TODAY)
@@ -76,6 +80,8 @@ async def _read(tools: Tools, uri: str) -> Iterable[ReadResourceContents]:
         return [_json(await tools.spending("today"))]
     if kind == "receipts" and name:
         return [_json(await tools.why(name))]
+    if kind == "catalog" and name:
+        return [_json(await tools.entry(name))]
     if kind == "purchase" and name and (kept := await tools.kept(name)) is not None:
         text = await to_thread.run_sync(lambda: kept.text)  # a large one takes a second
         return [ReadResourceContents(kept.body, kept.type) if text is None else ReadResourceContents(text.text, "text/plain")]
@@ -84,5 +90,5 @@ async def _read(tools: Tools, uri: str) -> Iterable[ReadResourceContents]:
 
 def _json(found: Any) -> ReadResourceContents:
     if found.problem is not None:
-        raise ResourceNotFoundError(found.problem.what)
+        raise ResourceNotFoundError("; ".join(filter(None, (found.problem.what, found.problem.hint))))
     return ReadResourceContents(json.dumps(asdict(found), ensure_ascii=False), JSON)

@@ -5,6 +5,7 @@ A null is left out of every answer, so no schema speaks of it; what went wrong i
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 __all__ = ["answers", "takes"]
@@ -23,21 +24,37 @@ def answers(kind: type[Any]) -> dict[str, Any]:
 
     schema = TypeAdapter(kind).json_schema()
     schema["properties"].pop("problem", None)
-    named = schema.pop("$defs", {})
-    made: dict[str, Any] = _bare(schema)
-    needed: dict[str, Any] = {}
-    _reach(made, named, needed)
-    return {**made, "$defs": needed} if needed else made
+    named = {name: _bare(each) for name, each in schema.pop("$defs", {}).items()}
+    bare, uses = _bare(schema), Counter[str]()
+    _count(bare, named, uses)
+    once = {name: each for name, each in named.items() if uses[name] == 1}
+    made: dict[str, Any] = _inside(bare, once)
+    often = {name: _inside(each, once) for name, each in named.items() if uses[name] > 1}
+    return {**made, "$defs": often} if often else made
 
 
-def _reach(part: Any, named: dict[str, Any], found: dict[str, Any]) -> None:
-    """The definitions that are still spoken of."""
+def _name(part: Any) -> str:
+    """Which definition a part speaks of, "" where it speaks of none."""
+    return str(part["$ref"]).removeprefix("#/$defs/") if isinstance(part, dict) and isinstance(part.get("$ref"), str) else ""
+
+
+def _count(part: Any, named: dict[str, Any], uses: Counter[str]) -> None:
+    """How often each definition is spoken of."""
+    if name := _name(part):
+        uses[name] += 1
+        if uses[name] == 1:
+            _count(named[name], named, uses)
     for value in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
-        name = value.removeprefix("#/$defs/") if isinstance(value, str) else ""
-        if name in named and name not in found and value != name:
-            found[name] = _bare(named[name])
-            _reach(found[name], named, found)
-        _reach(value, named, found)
+        _count(value, named, uses)
+
+
+def _inside(part: Any, once: dict[str, Any]) -> Any:
+    """A definition that is spoken of once stands where it is spoken of: fewer words."""
+    if (name := _name(part)) in once:
+        return _inside(once[name], once)
+    if isinstance(part, dict):
+        return {key: _inside(value, once) for key, value in part.items()}
+    return [_inside(each, once) for each in part] if isinstance(part, list) else part
 
 
 def _bare(schema: Any) -> Any:

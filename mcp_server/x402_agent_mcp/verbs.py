@@ -1,4 +1,4 @@
-"""The seven tools as the SDK calls them: each hands its arguments to the verb of the same name and tells what came of it."""
+"""The eight tools as the SDK calls them: each hands its arguments to the verb of the same name and tells what came of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 from mcp.server.mcpserver import Context, ElicitationResult, Resolve
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 
-from x402_agent.tools import Bought, Holdings, Quoted, Settled, Spending, Tools, Why, Yes
+from x402_agent.tools import Bought, Holdings, Quoted, Services, Settled, Spending, Tools, Why, Yes
 
 from . import asking
 from .progress import told
@@ -35,11 +35,12 @@ class Verb(NamedTuple):
 
 
 def hints(name: str) -> ToolAnnotations:
-    """Hints for the host: what changes nothing but money destroys nothing else, yet money that is spent does not come back."""
+    """Hints for the host: what changes nothing but money destroys nothing else, yet money that is spent does not come back. Of
+    what only reads the protocol has no more to ask than whether it leaves this machine."""
     verb = VERBS[name]
-    return ToolAnnotations(
-        read_only_hint=verb.reads, destructive_hint=name in ("buy", "fetch"), idempotent_hint=verb.same_again, open_world_hint=verb.leaves
-    )
+    if verb.reads:
+        return ToolAnnotations(read_only_hint=True, open_world_hint=verb.leaves)
+    return ToolAnnotations(read_only_hint=False, destructive_hint=name in ("buy", "fetch"), idempotent_hint=verb.same_again or None, open_world_hint=verb.leaves)
 
 
 def words(name: str) -> str:
@@ -50,6 +51,11 @@ def words(name: str) -> str:
 def _tools(ctx: Context[Any, Any]) -> Tools:
     """The tools of whoever calls."""
     return cast("Server", ctx.mcp_server).clients.of(ctx)
+
+
+async def search(ctx: Context[Any, Any], words: str, max_price: str = "", live: bool = False) -> CallToolResult:
+    """Tools.search."""
+    return _answer(await _tools(ctx).search(words, max_price or None, live))
 
 
 async def quote(ctx: Context[Any, Any], url: str, method: str = "GET", body: str = "") -> CallToolResult:
@@ -145,6 +151,7 @@ def _full(facts: Any) -> Any:
 
 
 VERBS = {
+    "search": Verb(search, Services, reads=True, same_again=True, leaves=False),
     "quote": Verb(quote, Quoted, reads=True, same_again=True, leaves=True),
     "buy": Verb(buy, Bought, reads=False, same_again=True, leaves=True),
     "fetch": Verb(fetch, Bought, reads=False, same_again=False, leaves=True),

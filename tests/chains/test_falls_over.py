@@ -22,6 +22,10 @@ class Kit:
         self.seen.append(challenge)
         return replace(challenge.offers[0], value=7), ()
 
+    def owned(self, ask, challenge):
+        return False
+        yield
+
     def anchor(self, offer):
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):

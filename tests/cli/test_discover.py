@@ -8,8 +8,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from market import Market, row
-from x402_agent import Payer, SettingsError, Wallet
+from market import BASE, Market, row
+from x402_agent import Payer, Settings, SettingsError, Wallet
 from x402_agent.cli.app import app
 
 
@@ -47,6 +47,23 @@ def test_crawl_search_show_probe(market):
     assert "places to fill in" in run("show", template).stdout
 
 
+def test_a_site_alone_is_asked_for_all_it_may_have(market):
+    """What it has not is said only where nothing was found."""
+    site = market.seller.origin
+    known = {"input": {"type": "mcp", "tool": "look", "inputSchema": {}}}
+    market.rows.clear()
+    market.rows.append(row(f"{site}/mcp", type="mcp", extensions={"bazaar": {"info": known}}))
+    market.seller.routes["/discovery/resources"] = market.seller.routes["/x402/discovery/resources"]
+    market.text("/.well-known/x402", json.dumps({"accepts": [{**BASE, "amount": "5", "resource": f"{site}/w"}]}))
+    done = run("crawl", "--source", site, "--allow-loopback", "--rate", "1000", "--probe", "0")
+    assert done.stdout.startswith("2 services; 2 rows on 7 pages")
+    assert "nothing there" not in done.stdout
+    tool = next(line for line in run("search", "").stdout.splitlines() if "#look" in line).split()[0]
+    assert "x402-agent-mcp proxy URL" in run("show", tool).stdout
+    away = run("crawl", "--source", f"{site}/nowhere", "--allow-loopback", "--rate", "1000", "--probe", "0", "--catalogue", str(market.path), code=6)
+    assert "nothing there" in away.stdout
+
+
 def test_everything_as_json_and_as_a_table_without_formulas(market, tmp_path):
     crawl(market)
     found = json.loads(run("search", "weather", "--json").stdout)
@@ -70,17 +87,33 @@ def test_a_crawl_tells_each_event_to_a_machine(market):
 
 
 def test_what_is_wrong_says_what_to_type(market):
+    assert "--catalogue postgresql://" in crawl(market, "--fleet", code=2).output
     assert "one of bazaar" in run("crawl", "--source", "nobody=https://x.example", code=2).stderr
     assert "discover crawl" in run("search", "weather", code=6).stderr
     assert "no service of your catalogue" in run("show", "abcd", code=2).stderr
+    assert "or several have one that begins so" in run("show", "abcd", code=2).stderr
     assert "no network is called" in run("search", "x", "--network", "moon", code=2).stderr
     assert "not a postgres" not in run("search", "x", "--catalogue", "mysql://x", code=2).stderr
 
 
 def test_loopback_is_asked_only_when_told(market):
     done = run("crawl", "--source", market.seller.url("/x402"), "--probe", "0", code=6)
-    assert "public addresses alone" in done.stdout
+    assert "public addresses alone" in done.stdout and "--allow-loopback" in done.stderr
     assert market.seller.hits == []
+
+
+def test_an_id_without_a_catalogue_says_how_one_is_made():
+    done = CliRunner().invoke(app, ["get", "3f9c12ab"])
+    assert (done.exit_code, "x402-agent discover crawl" in done.stderr) == (2, True)
+    assert not Settings.load().catalogue_path.exists()
+
+
+def test_a_probe_of_this_machine_says_which_switch_it_lacks(market):
+    crawl(market)
+    ours = next(line for line in run("search", "weather").stdout.splitlines() if market.seller.origin in line).split()[0]
+    done = run("probe", ours)
+    assert done.stdout.startswith("hostile: ") and "--allow-loopback" in done.stderr
+    assert "--allow-loopback" not in run("probe", ours, "--allow-loopback").stderr
 
 
 def test_get_by_id_buys_and_tells_the_catalogue(market, monkeypatch):
@@ -95,7 +128,7 @@ def test_get_by_id_buys_and_tells_the_catalogue(market, monkeypatch):
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert (told["body"], told["payment"]["outcome"]) == ("paid content", "spent")
-    assert "you bought here 1 times" in run("show", ours).stdout
+    assert "you bought here once" in run("show", ours).stdout
     assert run("search", "weather").stdout.startswith(ours)
     template = next(line for line in run("search", "weather").stdout.splitlines() if "c.example" in line).split()[0]
     for wrong, why in ((template, "places to fill in"), ("abcdef012345", "no service of your catalogue"), ("weather", "is not a URL")):
@@ -110,3 +143,13 @@ def test_a_payer_asks_the_same_catalogue(market):
         assert [each.micros for each in payer.discover.search("weather", most="0.001")] == [5]
         with pytest.raises(SettingsError, match="no amount of dollars"):
             payer.discover.search("weather", most="cheap")
+
+
+def test_a_ledger_that_cannot_be_read_hinders_no_question(market):
+    crawl(market)
+    where = Settings.load()
+    where.ledger_path.parent.mkdir(parents=True, exist_ok=True)
+    where.ledger_path.write_bytes(b"no ledger at all, and long enough to be looked at" * 200)
+    assert len(run("search", "weather").stdout.splitlines()) == 3
+    with Payer(wallet=Wallet()) as payer:
+        assert len(payer.discover.search("weather")) == 3

@@ -17,7 +17,7 @@ from x402_agent.sandbox import Sandbox
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     seller = Seller()
-    monkeypatch.setattr(dialects, "builtin", lambda: (First(),))
+    monkeypatch.setattr(dialects, "builtin", lambda *_: (First(),))
     with Sandbox() as box:
         box.serve()
         box.fund(box.payer_address, 100_000)

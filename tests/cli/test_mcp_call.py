@@ -65,7 +65,7 @@ def test_exit_codes_are_those_of_every_command(words, code, box):
 
 def test_tools_are_listed_with_what_they_take():
     code, answer = run()
-    assert code == 0 and list(answer) == ["quote", "buy", "fetch", "spending", "why", "balance", "resume"]
+    assert code == 0 and list(answer) == ["search", "quote", "buy", "fetch", "spending", "why", "balance", "resume"]
     shown = CliRunner().invoke(app, ["mcp", "call"]).stdout
     assert "fetch url= max_price= method= body= again=" in shown and "SPENDS MONEY" in shown
 

@@ -238,3 +238,15 @@ def test_help_lists_the_chains(words):
 def test_what_a_caller_writes_into_a_path_is_no_command_for_the_terminal():
     line = sandbox._arrow(SimpleNamespace(method="GET", path="/\x1b[2J\n12:00:00  --> GET  /paid   + proof", proof=False))
     assert line.isprintable() and "\\x1b[2J" in line
+
+
+def test_whose_sellers_there_are_is_said_where_one_looks():
+    from x402_agent.sandbox import SELLERS
+
+    told = run("sandbox", "scenarios").stderr
+    shown = " ".join(run("sandbox", "up", "--help").output.split())
+    for name, (_, _, chains) in SELLERS.items():
+        words = f"{name} ({', '.join(chains)})" if chains else name
+        assert words in told and words in shown
+    wrong = run("sandbox", "up", "--seller", "monitor")
+    assert (wrong.exit_code, "--chain tron --seller monitor" in wrong.stderr) == (2, True)

@@ -47,7 +47,7 @@ WORDS_OF = {
     "wallet new": [], "wallet import": ["FILE"], "wallet show": ["--check"], "wallet export": ["--keystore", "KEYSTORE"],
     "wallet approve": ["USDC", "--for", "permit2", "--amount", "1", "--network", "base-sepolia", "--yes"],
     "wallet transactions": [], "wallet keyring": ["passphrase"], "sandbox scenarios": [], "sandbox db create-tables": [], "sandbox db stats": [], "sandbox db test": [], "sandbox db cleanup": [],
-    "sandbox db analytics": [], "sandbox db migrate": ["--dry-run"], "sandbox db reset": ["--yes"], "signer status": [], "signer doctor": [],
+    "sandbox db cleanup-logs": ["--seller", "kamiyo"], "sandbox db analytics": [], "sandbox db migrate": ["--dry-run"], "sandbox db reset": ["--yes"], "signer status": [], "signer doctor": [],
 }  # fmt: skip
 PRIVATE = {"slip run"}  # --json would end option parsing behind `--`
 

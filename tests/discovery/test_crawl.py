@@ -12,6 +12,7 @@ import pytest
 import nursery
 from market import HASTY, row
 from x402_agent.discovery.crawler import Caps
+from x402_agent.discovery.frontier import Entry, Frontier
 from x402_agent.discovery.polite import Manners
 from x402_agent.guard import Guard
 
@@ -79,12 +80,24 @@ def test_two_sources_of_one_thing_are_one_row_that_shows_both(market):
     market.rows = [row(url, 1000)]
     dearer = {**row(url)["accepts"][0], "amount": "5000"}
     market.text("/.well-known/x402", json.dumps({"products": [{"url": "https://A.example:443/w/", "accepts": [dearer]}]}))
-    market.crawl(("bazaar", market.seller.url("/x402")), ("well-known", market.seller.url("/.well-known/x402")))
+    mirror = market.seller.url("/.well-known/x402").replace("127.0.0.1", "localhost")
+    market.crawl(("bazaar", market.seller.url("/x402")), ("well-known", mirror))
     (found,) = market.search("weather", every=True)
     assert len(found.sources) == 2
     assert "prices-differ" in found.suspicious
-    assert any("in 2 catalogues" in each for each in found.why)
+    assert "listed by 2 sites (+30)" in found.why
     assert len(market.show(found.id[:6])[1]) == 2
+
+
+def test_what_one_site_says_on_many_pages_counts_once(market):
+    """A seller cannot lift itself by pages of its own."""
+    market.rows = [row("https://a.example/w")]
+    market.text("/.well-known/x402", json.dumps({"products": [{"url": "https://a.example/w"}]}))
+    market.text("/list.txt", "https://a.example/w\n")
+    market.crawl(("bazaar", market.seller.url("/x402")), *((kind, market.seller.url(path)) for kind, path in (("well-known", "/.well-known/x402"), ("urls", "/list.txt"))))
+    (found,) = market.search("weather", every=True)
+    assert len(found.sources) == 3
+    assert not [each for each in found.why if "sites" in each]
 
 
 def test_one_source_that_names_two_payees_is_not_believed_either_way(market):
@@ -304,3 +317,24 @@ def test_a_service_without_words_is_found_by_its_path(market):
     market.text("/list.txt", "https://a.example/v1/joke\n")
     market.crawl(("urls", market.seller.url("/list.txt")))
     assert [each.url for each in market.search("joke")] == ["https://a.example/v1/joke"]
+
+
+def test_a_page_that_another_crawl_has_done_keeps_what_follows_it(market):
+    """Two at once on one catalogue: the one that comes late takes the other's page for a cycle, and the next pass still finds all."""
+    market.rows = [row(f"https://s{n}.example/w") for n in range(5)]
+    market.crawl()
+    store = market.store()
+    try:
+        with store.writing() as db:
+            db.rows("update passes set ended = null")
+        late = Frontier(store)
+        with store.reading() as db:
+            name = db.one("select id from frontier where url like '%offset=0'")["id"]
+        entry = Entry(name, "", "bazaar", "", "GET", "", {}, 1)
+        with store.writing() as db:
+            late.done(db, entry, why="the same page again: nothing new follows it", digest="x")
+            late.failed(db, entry, "answered 500")
+        late.end(1)
+    finally:
+        store.close()
+    assert (market.crawl().unchanged, {each.why for each in market.search() if any("missing" in words for words in each.why)}) == (4, set())

@@ -7,7 +7,7 @@ import pytest
 
 from market import HASTY, row
 from pgserver import postgres
-from x402_agent.discovery import Catalogue, Crawler, Guard, Store
+from x402_agent.discovery import Came, Catalogue, Crawler, Guard, Past, Store
 
 pytestmark = pytest.mark.full
 
@@ -22,7 +22,7 @@ def answers(url, market):
         found = catalogue.search("weather city", every=True)
         for each in (found, catalogue.search("weath", most=2000), catalogue.search(live=True), catalogue.search("weather", network="eip155:84532", limit=2)):
             made.append([(one.id, one.micros, one.verdict, one.agreement, one.points, one.why, one.suspicious) for one in each])
-        catalogue.bought(found[0].id, "p1", "spent", 5)
+        catalogue.past = (Past("ours", lambda since: [Came("p1", found[0].method, found[0].url, "spent", 5, 1.0)]),)
         shown, listings, probes = catalogue.show(found[0].id)
         made.append((shown.points, shown.why, len(listings), len(probes)))
         made.append([one.id for one in catalogue.every()])

@@ -118,10 +118,16 @@ def test_pages_follow_until_one_is_empty_whatever_the_total_says():
 
 
 def test_a_cursor_is_followed_as_it_stands():
-    page = read("bazaar", {"resources": [ROW], "pagination": {"limit": 10, "cursor": "a&b=c"}}, f"{HOME}/discovery/search?query=x&limit=10")
-    assert [each.url for each in page.following] == []  # fewer than a search shows: that was all of it
-    page = read("bazaar", {"resources": [ROW], "pagination": {"limit": 10, "cursor": "a&b=c"}}, f"{HOME}/discovery/resources?limit=10")
-    assert [each.url for each in page.following] == [f"{HOME}/discovery/resources?cursor=a%26b%3Dc&limit=10"]
+    for door in ("resources", "search"):  # a facilitator's search may have one, CDP's has none
+        page = read("bazaar", {"resources": [ROW], "pagination": {"limit": 10, "cursor": "a&b=c"}}, f"{HOME}/discovery/{door}?limit=10")
+        assert [each.url for each in page.following] == [f"{HOME}/discovery/{door}?cursor=a%26b%3Dc&limit=10"]
+    for pagination in (None, {"limit": 10, "cursor": None}):
+        assert read("bazaar", {"resources": [ROW], "pagination": pagination}, f"{HOME}/discovery/search?query=x").following == ()
+
+
+def test_a_list_begins_where_its_url_says():
+    page = read("bazaar", {"items": [ROW], "pagination": {"limit": 1, "offset": 7, "total": 9}}, f"{HOME}/discovery/resources?limit=1&offset=7", {"kind": "resources"})
+    assert [each.url for each in page.following] == [f"{HOME}/discovery/resources?offset=8&limit=1"]
 
 
 def test_a_full_search_is_widened_once_by_sellers_and_hosts():
@@ -130,6 +136,7 @@ def test_a_full_search_is_widened_once_by_sellers_and_hosts():
     kinds = [(each.state["kind"], each.url.partition("?")[2]) for each in page.following]
     assert [kind for kind, _ in kinds] == ["merchant"] * 2 + ["search"] * 3
     assert "urlSubstring=h0.example&limit=20" in [query for _, query in kinds]
+    assert len(read("bazaar", {"resources": [{**ROW, "resource": "file:///x"}, *found[1:]]}, f"{HOME}/discovery/search?query=weather").following) == 5  # a full page, whatever is on it
     again = read("bazaar", {"resources": found}, page.following[-1].url, page.following[-1].state)
     assert again.following == ()
 
@@ -137,7 +144,14 @@ def test_a_full_search_is_widened_once_by_sellers_and_hosts():
 def test_a_facilitator_a_door_of_it_or_a_search():
     source = builtin()["bazaar"]
     assert [each.url for each in source.first("https://f.example/platform/v2/x402/")] == ["https://f.example/platform/v2/x402/discovery/resources?limit=100&offset=0"]
-    assert [each.url for each in source.first("https://f.example/discovery/search?query=a")] == ["https://f.example/discovery/search?query=a"]
+    assert [each.url for each in source.first("https://f.example/discovery/search?query=a")] == ["https://f.example/discovery/search?query=a&limit=20"]
+    assert [each.url for each in source.first("https://f.example/discovery")] == ["https://f.example/discovery/resources?limit=100&offset=0"]
+
+
+@pytest.mark.parametrize("template", ["/a/../b", "/a/%2e%2e/b", "/a/%252e%252e/b", "/x/https%3A%2F%2Fevil.example", "a"])
+def test_a_template_that_climbs_is_none(template):
+    page = read("bazaar", {"items": [{**ROW, "extensions": {"bazaar": {"routeTemplate": template}}}]})
+    assert (page.listings, len(page.skipped)) == ((), 1)
 
 
 # -- /.well-known/x402 ---------------------------------------------------------------------------------------------------
@@ -155,6 +169,17 @@ def test_well_known_in_five_shapes():
                "endpoints": {"search": "/s", "GET /q": {"price": "0.02"}}, "pricing": {"search": "$0.01"}}  # fmt: skip
     found = {each.identity.path: each.prices[0] for each in read("well-known", satring, WELL).listings}
     assert {path: (price.micros, price.pay_to, price.amount) for path, price in found.items()} == {"/s": (10000, PAYEE, None), "/q": (20000, PAYEE, None)}
+
+
+def test_two_ways_to_pay_for_one_thing_are_one_row():
+    other = {**V2, "network": "eip155:84532", "asset": "0x036CbD53842c5426634e7929541eC2318f3dCF7e", "payTo": "0x" + "cd" * 20}
+    there = {"resource": f"{HOME}/x"}
+    made = one("well-known", {"x402Version": 2, "accepts": [{**V2, **there}, {**other, **there}]}, WELL)
+    assert [price.network for price in made.prices] == ["eip155:8453", "eip155:84532"]
+    assert one("well-known", {"x402Version": 2, "resource": {"url": f"{HOME}/y"}, "accepts": [V2, other]}, WELL).url == f"{HOME}/y"
+    assert one("well-known", {"x402Version": 1, "accepts": [V1]}, WELL).identity.method == "POST"
+    page = read("well-known", {"accepts": [V2, 5, {"path": "/p", "price": "0.02"}]}, WELL)
+    assert ([each.identity.path for each in page.listings], len(page.skipped)) == (["/p"], 2)
 
 
 def test_what_a_site_says_of_another_is_hearsay():
@@ -231,6 +256,9 @@ def test_satring_counts_what_it_hides():
     assert (page.listings[0].prices[0].rail, page.listings[0].prices[0].micros) == ("l402", 100000)
     assert "said-inactive" in page.listings[0].flags
     assert page.following[0].url == "https://satring.example/api/v1/services?page=2&page_size=100"
+    assert [each.url for each in builtin()["satring"].first("https://s.example/api/v1/services")] == ["https://s.example/api/v1/services"]
+    for url, following in (("services", ["services?page=2"]), ("services?page=7&q=a", ["services?page=8&q=a"]), ("search?q=a", [])):
+        assert [each.url for each in read("satring", {"services": [{"slug": "a"}]}, f"{HOME}/api/v1/{url}").following] == [f"{HOME}/api/v1/{each}" for each in following]
     assert read("satring", {"services": []}, page.following[0].url, page.following[0].state).following == ()
 
 
@@ -238,6 +266,10 @@ def test_llms_txt_points_at_its_own_site_alone():
     page = read("llms", f"# x\n- paid with x402: {HOME}/pay.\n- pay https://evil.example/x\n- free {HOME}/free\n- x402 catalogue {WELL}\n".encode(), f"{HOME}/llms.txt")
     assert [each.url for each in page.listings] == [f"{HOME}/pay"]
     assert [each.why for each in page.skipped] == ["a link to another site"]
+    page = read("llms", b"- [News](/news?x=1): paid\n- [Docs](/docs)\n- [Pay](/openapi.json)\n- [Pay](//evil.example/x)\n", f"{HOME}/llms.txt")
+    assert [each.url for each in page.listings] == [f"{HOME}/news?x=1"]
+    with pytest.raises(ChallengeInvalid):
+        read("llms", b"<html>pay at https://cat.example/x", f"{HOME}/llms.txt")
 
 
 def test_a_list_of_urls():
@@ -252,14 +284,23 @@ def test_x402pay_items_say_their_price_and_not_their_place():
     assert [each.why for each in read("x402pay", {"items": [item]}).skipped] == ["an item that does not say where it is"]
     made = one("x402pay", {"base": f"{HOME}/content", "items": [item]})
     assert (made.url, [price.micros for price in made.prices]) == (f"{HOME}/content/a-1", [None, None, 250000])
+    known = one("x402pay", {"base": f"{HOME}/content", "items": [{**item, "contractAddress": "SP2C2YFP12AJZB4MABJBAJ55XECVS7E4PMMZ89YZR.revenue-split"}]})
+    assert [(price.network, price.token, price.amount, price.micros) for price in known.prices] == [
+        ("stacks", "sBTC", 10_000, None), ("stacks", "STX", 100_000, None), ("stacks", "USDCx", 250_000, 250_000)]  # fmt: skip
 
 
 def test_what_a_url_alone_is():
-    assert [resolved(each)[0] for each in (HOME, WELL, f"{HOME}/openapi.json", f"{HOME}/api/services", f"{HOME}/llms.txt", f"{HOME}/discovery/items",
-                                           f"{HOME}/v2/x402/discovery/search?query=x", f"{HOME}/platform/v2/x402", "satring=https://s.example")] == [
-        "well-known", "well-known", "openapi", "mpp", "llms", "x402pay", "bazaar", "bazaar", "satring"]  # fmt: skip
+    for site in (HOME, f"{HOME}/"):
+        assert resolved(site) == [(kind, site) for kind in ("well-known", "openapi", "bazaar", "llms", "402")]
+    assert [resolved(f"{HOME}/{each}")[0][0] for each in ("v2/x402/", "v2/x402/discovery/", "discovery-pay", "discovery/weather")] == ["bazaar", "bazaar", "url", "url"]
+    assert [resolved(each)[0][0] for each in (HOME, WELL, f"{HOME}/openapi.json", f"{HOME}/api/services", f"{HOME}/llms.txt", f"{HOME}/discovery/items",
+                                           f"{HOME}/v2/x402/discovery/search?query=x", f"{HOME}/platform/v2/x402", "satring=https://s.example", f"{HOME}/v1/weather", f"{HOME}/list.txt")] == [
+        "well-known", "well-known", "openapi", "mpp", "llms", "x402pay", "bazaar", "bazaar", "satring", "url", "url"]  # fmt: skip
     with pytest.raises(SettingsError, match="no source is called"):
         resolved("nobody=https://a.example")
+    for wrong in ("", "bazaar=", "localhost:8402", "ftp://a.example", "/etc/hosts", "urls=file:///etc/hosts"):
+        with pytest.raises(SettingsError, match="no URL of http"):
+            resolved(wrong)
     assert set(known()) == set(builtin())
 
 

@@ -19,6 +19,7 @@ async def main(command, url):
             heard[name] = {"error": answer.is_error, "told": answer.structured_content, "text": answer.content[0].text}
             return answer.structured_content
 
+        await call("search", words="a joke")
         quoted = await call("quote", url=url)
         bought = await call("buy", offer_id=quoted["offer_id"])
         await call("fetch", url=url)

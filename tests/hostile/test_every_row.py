@@ -55,6 +55,10 @@ PLAYED = {
 }
 
 
+CATALOGUES = {f"Y{number}" for number in range(1, 15)}  # and rows of catalogues
+LISTED = {"Y7": "tests/policy/test_evidence.py::test_P15_dearer_than_the_catalogue_says_asks_and_with_otherwise_ask_so_does_a_stranger"}
+
+
 def documented():
     """The rows of docs/safety.md: what is promised, held in part, not met."""
     page = (ROOT / "docs" / "safety.md").read_text("utf-8").partition("## Rows")[2]
@@ -85,7 +89,14 @@ def test_every_row_of_nodes_is_told_and_played():
     assert set(re.findall(r"^\| (C[0-9]+) \|", page, re.M)) == NODES == (named | set(PLAYED)) & NODES
 
 
-@pytest.mark.parametrize("where", [*ELSEWHERE.values(), *PLAYED.values()])
+def test_every_row_of_catalogues_is_told_and_played():
+    page = (ROOT / "docs" / "safety.md").read_text("utf-8").partition("## Catalogues")[2].partition("\n## ")[0]
+    text = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = {row for names in re.findall(r"^def test_((?:[A-Z][0-9]+_)+)", text, re.M) for row in names.strip("_").split("_")}
+    assert set(re.findall(r"^\| (Y[0-9]+) \|", page, re.M)) == CATALOGUES == (named | set(LISTED)) & CATALOGUES
+
+
+@pytest.mark.parametrize("where", [*ELSEWHERE.values(), *PLAYED.values(), *LISTED.values()])
 def test_a_test_that_stands_elsewhere_exists(where):
     path, _, name = where.partition("::")
     assert re.search(rf"^def {name}\(", (ROOT / path).read_text("utf-8"), re.M)

@@ -8,8 +8,8 @@ import pytest
 
 pytestmark = pytest.mark.anyio
 
-SEVEN = {"quote", "buy", "fetch", "spending", "why", "balance", "resume"}
-ARGUMENTS = {"url", "method", "body", "max_price", "again", "offer_id", "payment_id", "period"}
+EIGHT = {"search", "quote", "buy", "fetch", "spending", "why", "balance", "resume"}
+ARGUMENTS = {"url", "method", "body", "max_price", "again", "offer_id", "payment_id", "period", "words", "live"}
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ async def tools(connect):
         return {each.name: each for each in (await client.list_tools()).tools}
 
 
-async def test_seven_tools_in_at_most_1800_tokens(tools):
-    assert set(tools) == SEVEN
+async def test_eight_tools_in_at_most_1800_tokens(tools):
+    assert set(tools) == EIGHT
     listed = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in tools.values()]
     assert len(json.dumps(listed, ensure_ascii=False, separators=(",", ":")).encode()) / 4 <= 1800
 
@@ -35,10 +35,10 @@ async def test_M1_M3_no_argument_chooses_a_recipient_an_amount_a_limit_or_a_key(
 
 async def test_a_host_is_told_which_tools_spend(tools):
     hints = {name: each.annotations for name, each in tools.items()}
-    assert {name for name, each in hints.items() if each.read_only_hint} == {"quote", "spending", "why", "balance"}
+    assert {name for name, each in hints.items() if each.read_only_hint} == {"search", "quote", "spending", "why", "balance"}
     assert {name for name, each in hints.items() if each.destructive_hint} == {"buy", "fetch"}
-    assert {name for name, each in hints.items() if not each.idempotent_hint} == {"fetch"}
-    assert {name for name, each in hints.items() if not each.open_world_hint} == {"spending", "why"}
+    assert {name for name, each in hints.items() if each.idempotent_hint} == {"buy", "resume"}
+    assert {name for name, each in hints.items() if not each.open_world_hint} == {"search", "spending", "why"}
     for name, each in tools.items():
         assert ("SPEND" in each.description) == (name in ("buy", "fetch")), name
         assert name in ("buy", "fetch") or "nothing" in each.description or "Never pays" in each.description, name

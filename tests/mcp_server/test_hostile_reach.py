@@ -23,7 +23,7 @@ async def asks_for_keys_and_settings_by_tools_that_are_not_there(m):
     names = ["export_key", "get_private_key", "read_file", "wallet", "set_budget", "add_allowlist", "policy", "approve", "sign", "transfer", "send", "withdraw", "env", "shell", "", "../fetch", "FETCH", "fetch\n"]
     async with m.hosts() as (host,):
         listed = {each.name for each in (await host.client.list_tools()).tools}
-        assert listed == {"quote", "buy", "fetch", "spending", "why", "balance", "resume"}
+        assert listed == {"search", "quote", "buy", "fetch", "spending", "why", "balance", "resume"}
         for name in names:
             assert "error" in await host.call(name, path="wallet.json", key="evm", amount="5", limit="100")
     assert not m.signed
@@ -246,7 +246,7 @@ def test_no_tool_takes_more_than_an_intent(tmp_path):
 
     try:
         assert anyio.run(work) == {
-            "quote": {"url", "method", "body"}, "buy": {"offer_id"}, "fetch": {"url", "max_price", "method", "body", "again"}, "spending": {"period"},
+            "search": {"words", "max_price", "live"}, "quote": {"url", "method", "body"}, "buy": {"offer_id"}, "fetch": {"url", "max_price", "method", "body", "again"}, "spending": {"period"},
             "why": {"payment_id"}, "balance": set(), "resume": set(),
         }  # fmt: skip
     finally:

@@ -7,8 +7,10 @@ import json
 from dataclasses import replace
 
 import pytest
+from anyio import to_thread
 from mcp.shared.exceptions import MCPError
 
+from market import Market, row
 from x402_agent.sandbox.messages import Answer
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +35,7 @@ async def test_what_was_spent_and_each_payment_can_be_read(connect, joke):
         assert (today["spent"], today["payments"]) == ("0.01", 1)
         receipt = json.loads((await client.read_resource(f"receipts://{paid['payment_id']}")).contents[0].text)
         assert receipt["outcome"] == "spent" and receipt["payment_id"] == paid["payment_id"]
-        assert {each.uri_template for each in (await client.list_resource_templates()).resource_templates} == {"receipts://{payment_id}", "purchase://{handle}"}
+        assert {each.uri_template for each in (await client.list_resource_templates()).resource_templates} == {"receipts://{payment_id}", "purchase://{handle}", "catalog://{service}"}
         assert [str(each.uri) for each in (await client.list_resources()).resources] == ["spending://today"]
 
 
@@ -87,3 +89,23 @@ async def test_the_prompt_plans_under_a_budget_and_quotes_first(connect):
         assert listed.name == "plan_purchase" and [each.name for each in listed.arguments] == ["goal", "budget"]
         told = (await client.get_prompt("plan_purchase", {"goal": "a {weather} report", "budget": "0.50"})).messages[0].content.text
         assert "a {weather} report" in told and "0.50 USD" in told and told.index("quote") < told.index("buy with")
+
+
+async def test_what_search_found_can_be_read_whole_and_without_a_catalogue_both_say_what_to_do(connect, payer, seller, tmp_path):
+    async with connect() as client:
+        answer = await client.call_tool("search", {"words": "weather"})
+        assert answer.is_error and "x402-agent discover crawl" in answer.structured_content["problem"]["hint"]
+        with pytest.raises(MCPError, match="discover crawl"):
+            await client.read_resource("catalog://0123456789abcdef")
+    market = Market(seller, tmp_path)
+    market.path, market.rows = payer.settings.catalogue_path, [row(f"https://s{n}.example/w{'x' * 200}", description="weather " * 50) for n in range(40)]
+    await to_thread.run_sync(market.crawl)
+    async with connect() as client:
+        answer = await client.call_tool("search", {"words": "weather", "max_price": "0.05"})
+        assert not answer.is_error and len(answer.model_dump_json(by_alias=True, exclude_none=True).encode()) / 4 <= 2_000
+        first = answer.structured_content["services"][0]
+        whole = json.loads((await client.read_resource(f"catalog://{first['id']}")).contents[0].text)
+        assert whole["service"]["price"]["atomic"] == "10000" and whole["listed"][0].startswith("bazaar ")
+        for uri in ("catalog://", "catalog://%", "catalog://../x", "catalog://ffffffffffffffff"):
+            with pytest.raises(MCPError):
+                await client.read_resource(uri)

@@ -34,8 +34,10 @@ import trust  # noqa: E402
 from first import First, shop  # noqa: E402
 from kamiyo.shop import Shop  # noqa: E402
 from loopback import Seller  # noqa: E402
+from tron_invoice.shop import Shop as Invoices  # noqa: E402
 
 PRICE = 10_000
+X402PAY = {"chain": "stacks", "seller": "x402pay", "settles": 100_000, "counts": 102_000}  # with the network's fee, a coin at a dollar
 WAYS = {  # name: path, and how it is paid
     "one transaction": {"path": "/joke"},
     "reserved first": {"path": "/joke", "reserve": True},
@@ -58,12 +60,17 @@ WAYS = {  # name: path, and how it is paid
     "on stacks": {"path": "/joke", "chain": "stacks"},
     "on stacks, pays first": {"path": "/first", "first": True, "chain": "stacks"},
     "on tron, pays first": {"path": "/first", "first": True, "chain": "tron"},
+    "on tron, an invoice": {"path": "/report", "invoice": True, "chain": "tron"},
+    "on tron, an invoice without a 402": {"path": "/report", "bill": True, "invoice": True, "chain": "tron"},
     "on stacks, v1": {"path": "/v1/usdcx", "chain": "stacks"},
     "on stacks, draft": {"path": "/draft/usdcx", "chain": "stacks"},
     "on stacks, sponsored": {"path": "/sponsored", "chain": "stacks"},
+    "on stacks, x402Pay by transfer": {"path": "/articles/paying-by-transfer", **X402PAY},
+    "on stacks, x402Pay by contract": {"path": "/articles/four-arguments", **X402PAY},
+    "on stacks, x402Pay by its gateway": {"path": "/functions/v1/x402-gateway?contentId=paying-by-contract", **X402PAY},
     "on stacks, resumed": {"path": "/joke", "chain": "stacks", "died": "sent"},
 }
-PAY_FIRST = (*(f"x402_agent.chains.{chain}.transfer" for chain in ("evm", "solana", "stacks", "tron")), "x402_agent.dialects.kamiyo.native")  # what only such payments import
+PAY_FIRST = (*(f"x402_agent.chains.{chain}.transfer" for chain in ("evm", "solana", "stacks", "tron")), "x402_agent.dialects.kamiyo.native", "x402_agent.dialects.x402pay.till", "x402_agent.payer.invoices")  # what only such payments import
 CONTROL = {"a client that writes down late": {"path": "/joke", "late": True}}  # what a fault looks like to this judge
 
 
@@ -91,21 +98,24 @@ class Found:
 def payer_of(order: dict[str, Any]) -> Any:
     from x402_agent import Payer, Policy, Settings, Wallet
     from x402_agent.ledger import SqliteLedger
+    from x402_agent.payer.facts import pretend
 
     settings = Settings.load({"X402_AGENT_HOME": order["home"]})
-    settings = replace(settings, nodes={order["network"]: order["node"]})
+    settings = replace(settings, nodes={order["network"]: order["node"]}, dialects=order.get("dialects", {}))
     policy = Policy(networks=(order["network"],), approve_above=0 if order.get("reserve") else None,
                     prepay=(order["origin"],) if order.get("prepay") else ())  # fmt: skip
     ledger = SqliteLedger(Path(order["home"]) / "ledger.db", sandbox=True, notes=settings.notes_path)
     wallet = Wallet.from_key(bytes.fromhex(order["key"]), order["network"].partition(":")[0])
     return Payer(wallet=wallet, policy=policy, settings=settings, ledger=ledger,
-                 approve=lambda offer, ask: True, dialects=(First(),) if order.get("first") else None)  # fmt: skip
+                 approve=lambda offer, ask: True, prices=pretend({"STX": 10**6} if order.get("seller") == "x402pay" else {}), dialects=(First(),) if order.get("first") else None)  # fmt: skip
 
 
 def buy(order: dict[str, Any], payer: Any, key: str = "the purchase") -> dict[str, Any]:
     url, body = order["origin"] + order["path"], order.get("body")
     request = ("POST" if body else "GET", url)
     options = {"content": body, "extensions": {"payment": {"key": key}}}
+    if order.get("told"):
+        return {"status": 200, "outcome": payer.invoice(**order["told"], timeout=20).receipt.outcome}
     if order.get("tool"):
         result = anyio.run(called, url, order["tool"], payer, key)
         return {"status": 200, "outcome": result.payment.outcome}
@@ -254,6 +264,7 @@ class Bench:
         if box.seller.name == "shop":
             shop(self.seller, box)  # who is paid first, by a transaction
             self.calls = Shop(self.seller, box, gateway=False)  # and one who sells calls for it
+            self.invoices = Invoices(self.seller, box, amount="0.01", newest=True)
         self.process = subprocess.Popen([sys.executable, __file__, "--helper"], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)  # fmt: skip
 
@@ -266,9 +277,9 @@ class Bench:
 
     def tell(self, do: str, home: Path, way: dict[str, Any], **more: Any) -> Any:
         assert self.process.stdin is not None and self.process.stdout is not None
-        origin = (self.seller if way.get("first") or way.get("calls") else self.box).origin
+        origin = (self.seller if way.get("first") or way.get("calls") or way.get("invoice") else self.box).origin
         facts = {"do": do, "home": str(home), "origin": origin, "key": self.box.payer_key.hex(), "node": self.box.rpc_url,
-                 "allowed": self.box.ground.allowances, "network": self.box.network}  # fmt: skip
+                 "allowed": self.box.ground.allowances, "network": self.box.network, "dialects": self.box.dialects}  # fmt: skip
         self.process.stdin.write(json.dumps({**facts, **way, **more}) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
@@ -277,6 +288,8 @@ class Bench:
         """Every `step`-th point of one way of paying, until a child survives."""
         way, found, start = {**WAYS, **CONTROL}[name], Found(name), time.monotonic()
         template = self.folder / name
+        if way.get("invoice"):
+            self.invoices.forget()
         base = self.tell("prepare", template, way)["counted"]
         last = self._last(template, way)
         point = 1
@@ -302,17 +315,19 @@ class Bench:
             shutil.copytree(template, home)
         price = way.get("settles", PRICE)
         most = way.get("counts", price)  # what budgets count at most: a fee beside the price, a ceiling that is not trued up yet
-        self.box.fund(self.box.payer_address, most)
-        before = self.box.balance(self.box.pay_to)
+        self._ready(most)
+        before = self._got()
         base, last = known
+        if way.get("bill"):  # a new one for each child
+            way = {**way, "told": {name: value for name, value in self.invoices.new().items() if name != "error"}}
         if way.get("new"):
             base = 0
         if last:
             assert self.tell("paid", home, way, kill=last)["killed"]
         done = self.tell("resumed" if last else "paid", home, way, kill=point)
-        moved = self.box.balance(self.box.pay_to) - before
+        moved = self._got() - before
         after = self.tell("judged", home, way)
-        settled = self.box.balance(self.box.pay_to) - before
+        settled = self._got() - before
         found.kills += done["killed"]
         if done["killed"]:
             found.points[done["points"][-1]] += 1
@@ -326,6 +341,21 @@ class Bench:
         shutil.rmtree(home)
         return bool(done["killed"])
 
+    def _ready(self, most: int) -> None:
+        """Money for one purchase; x402Pay's seller forgets whom it has granted what, and its minute is over."""
+        if self.box.seller.name != "x402pay":
+            self.box.fund(self.box.payer_address, most)
+            return
+        self.box.warp(61)
+        with self.box.seller.store.database.spoken():
+            self.box.seller.store.database.rows("delete from access_grants")
+
+    def _got(self) -> int:
+        """What was paid so far, in atomic units: to x402Pay's contracts and accounts in STX, fees aside."""
+        if self.box.seller.name != "x402pay":
+            return int(self.box.balance(self.box.pay_to))
+        history = self.box.ground.chain.history(self.box.payer_address)
+        return sum(move.amount for each in history if each.status == "success" for move in each.moves)
 
     def _intact(self, ours: list[int]) -> bool:
         """Whether one token stands for the last payment, and counts no call that the seller does not have, and few less."""

@@ -16,10 +16,12 @@ from typer.testing import CliRunner
 
 from first import First, shop
 from loopback import Seller
+from market import BASE, Market, row
 from x402_agent import Budget, BudgetExceeded, LedgerError, Payer, PolicyDenied, SettingsError, SigningFailed
 from x402_agent.chains.evm import transfer
 from x402_agent.cli.app import app
 from x402_agent.flow import prove
+from x402_agent.policy import Evidence
 from x402_agent.policy.fees import Gas
 from x402_agent.signer import session as session_room
 from x402_agent.signer import till as till_room
@@ -392,3 +394,22 @@ def test_an_agent_that_goes_away_while_its_transaction_is_on_its_way_leaves_it_i
         awake.set()
         seller.close()
     assert len(box.payments()) == len(shown) == 1 and box.payer.box.balance(box.payer.box.pay_to) == before + 10_000
+
+
+def test_evidence_is_that_of_the_services_catalogue(running, seller, tmp_path):
+    """An agent could write a catalogue of its own: that one counts for nothing."""
+    box = running()
+    box.payer.settings = replace(box.payer.settings, data_dir=tmp_path / "of-the-signer")
+    url = box.payer.sandbox.url("/joke")
+    offer = box.payer.quote(url).chosen
+    box.payer.policy = replace(box.payer.policy, evidence=Evidence(("live-probe", "price-agreement")))
+    market = Market(seller, tmp_path)
+    market.rows = [row(url, accepts=[{**BASE, "amount": str(offer.amount), "payTo": offer.pay_to, "asset": offer.asset.address}])]
+    with box.agent() as payer, payer.client() as http:
+        market.path = payer.settings.catalogue_path
+        market.crawl(probes=1)
+        with pytest.raises(PolicyDenied, match="there is no catalogue yet"):
+            http.get(url)
+        market.path = box.payer.settings.catalogue_path
+        market.crawl(probes=1)
+        assert http.get(url).extensions["payment"].outcome == "spent"

@@ -17,6 +17,7 @@ from . import (
     doctor,
     freeze,
     get,
+    invoice,
     ledger,
     log,
     mcp,
@@ -86,6 +87,7 @@ def _root(
 
 app.command("try", short_help="A first paid request on test money.")(try_.run)
 app.command("get", short_help="Fetch a URL, and pay if policy allows.")(get.run)
+app.add_typer(invoice.app, name="invoice")
 app.command("plan", short_help="Price a whole job; pay on those terms.")(plan.run)
 app.command("log", short_help="List payments.")(log.run)
 app.command("why", short_help="One payment, move by move.")(why.run)

@@ -65,7 +65,7 @@ class Arrows:
 
     def _held(self, hold: Any) -> None:
         offer, money = hold.offer, hold.offer.money
-        version = f" v{offer.wire[0]}" if offer.wire else ""
+        version = f" v{offer.wire[0]}" if offer.wire and offer.wire[0].isdigit() else ""
         where = f"{offer.network.id}{self.label}"
         scheme = f"{offer.scheme} by {offer.method}" if offer.method else offer.scheme
         most = "at most " if offer.scheme == "upto" else ""

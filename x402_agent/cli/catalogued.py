@@ -1,19 +1,14 @@
-"""`get ID`: a service of your catalogue, bought at its URL, and what came of it told to the catalogue."""
+"""`get ID`: a service of your catalogue, bought at its URL."""
 
 from __future__ import annotations
 
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from .. import Settings, SettingsError
 from ..policy import dollars
-from ..steps import Close
-from .discover import catalogue
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from .discover import catalogue, unknown
 
 __all__ = ["Place", "place"]
 
@@ -29,19 +24,6 @@ class Place:
     method: str
     listed: str
 
-    def watched(self, trace: Callable[[Any, Any, Any], None]) -> Callable[[Any, Any, Any], None]:
-        """The trace, and a note in the catalogue of how each payment ended: what it ranks by later."""
-
-        def both(ask: Any, step: Any, value: Any) -> None:
-            trace(ask, step, value)
-            if isinstance(step, Close) and step.state != "RELEASED":
-                receipt = step.receipt
-                good = receipt is not None and receipt.outcome == "spent" and step.status < 400
-                with catalogue(os.environ.get("X402_AGENT_CATALOGUE", "")) as found:
-                    found.bought(self.id, step.hold.payment_id, "spent" if good else "bad", step.hold.offer.micros)
-
-        return both
-
 
 def place(text: str) -> Place | None:
     """The service that an ID (six letters of it, at least) names, None for a text that is none. Raises SettingsError where it cannot be bought."""
@@ -49,11 +31,11 @@ def place(text: str) -> Place | None:
         return None
     where = os.environ.get("X402_AGENT_CATALOGUE", "")
     if not where and not Settings.load().catalogue_path.exists():
-        return None
+        raise SettingsError(f"{text!r} is not a URL, and there is no catalogue that could have such an ID", rule="URL or ID", hint="x402-agent discover crawl")
     with catalogue(where) as found:
         shown = found.show(text)
     if shown is None:
-        raise SettingsError(f"no service of your catalogue has the id {text!r}", rule="ID", hint="x402-agent discover search WORDS")
+        raise unknown(text)
     one = shown[0]
     if one.template or one.tool:
         why = "its URL has places to fill in" if one.template else "it is a tool of an MCP server"

@@ -25,7 +25,7 @@ from .. import (
     WalletError,
 )
 from ..payer import sandbox_payer
-from ..sandbox import GROUNDS
+from ..sandbox import GROUNDS, SELLERS
 from ..secret import plain
 
 if TYPE_CHECKING:
@@ -34,12 +34,13 @@ if TYPE_CHECKING:
     from ..ledger import Payment, SqliteLedger
     from ..model import Offer
 
-__all__ = ["Chain", "Exit", "Json", "SellerName", "as_json", "asked", "colored", "errors", "exit_code", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
+__all__ = ["SOLD", "Chain", "Exit", "Json", "SellerName", "as_json", "asked", "colored", "errors", "exit_code", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
 
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 Chain = Annotated[str, typer.Option(help=f"The chain it stands on: {', '.join(GROUNDS)}.")]
-SellerName = Annotated[str, typer.Option("--seller", help="Which system's seller: shop (plain x402), kamiyo, or mcp (paid tools).")]
+SOLD = ", ".join(f"{name} ({', '.join(chains)})" if chains else name for name, (_, _, chains) in SELLERS.items())  # and on which chains, where not on all
+SellerName = Annotated[str, typer.Option("--seller", help=f"Whose seller: {SOLD}. `shop` is plain x402, `mcp` sells tools, `catalogue` lists what is not so.")]
 _OPTION = re.compile(r'extensions=\{"payment": \{"max": "([0-9.]+)"\}\}')  # what a program writes; here it is an option
 
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import Settings, SettingsError
+from .. import PaymentError, Settings, SettingsError
+from ..assets import asset_by_id
+from ..discovery.nouns import counted
+from ..model import Money
+from ..payer.history import past
 from ..policy import dollars, micros
-from .common import Exit, Json, as_json, colored, errors, say
+from .common import Exit, Json, as_json, colored, errors, ledgers, say
 from .writing import Form, form, target, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..discovery import Catalogue, Report, Result
+    from ..discovery import Catalogue, Past, Report, Result
 
-__all__ = ["app", "catalogue"]
+__all__ = ["app", "catalogue", "price", "unknown"]
 
 app = typer.Typer(
     help="Find what is for sale. `crawl` reads catalogues into one of your own, `search` asks it without a network.\n"
@@ -38,11 +42,24 @@ def catalogue(where: str, settings: Settings | None = None) -> Iterator[Catalogu
     """The catalogue at hand, closed afterwards. Raises SettingsError."""
     from ..discovery import Catalogue, Store
 
-    store = Store(where or str((settings or Settings.load()).catalogue_path))
+    settings = settings or Settings.load()
+    store = Store(where or str(settings.catalogue_path))
     try:
-        yield Catalogue(store)
+        with store.database.spoken():
+            yield Catalogue(store, _pasts(settings))
     finally:
         store.close()
+
+
+def _pasts(settings: Settings) -> list[Past]:
+    """Your ledgers, for what was bought; one that cannot be opened hinders no question."""
+    with suppress(PaymentError):
+        return [_past(each, settings) for each in ledgers(settings)]
+    return []
+
+
+def _past(ledger: Any, settings: Settings) -> Past:
+    return past(str(getattr(ledger, "path", settings.signer)), lambda: ledger)
 
 
 @app.command("crawl", short_help="Read catalogues, and look at what they list.")
@@ -53,6 +70,7 @@ def crawl(
     at_once: Annotated[int, typer.Option(min=1, max=64, help="Requests at a time to one host, at most.")] = 2,
     minutes: Annotated[float, typer.Option(min=0.01, help="Stop after so long; the next crawl goes on where this one stopped.")] = 60.0,
     pages: Annotated[int, typer.Option(min=1, help="Pages of one source, at most.")] = 2_000,
+    fleet: Annotated[bool, typer.Option("--fleet", help="Share the crawl with whoever runs this on the same --catalogue postgresql://…")] = False,
     allow_loopback: _Loopback = False,
     where: _Where = "",
     json: Annotated[bool, typer.Option("--json", help="An event in each line; the last one is the report.")] = False,
@@ -60,19 +78,22 @@ def crawl(
     """Read catalogues into your own, politely: robots.txt and Retry-After are kept to, one slow host holds nobody up.
 
     What was read before and has not changed is not read again. A crawl that was stopped, or killed, goes on.
+    With --fleet every machine that runs the same command is a worker: each host is asked by one of them, and who dies is replaced by the others.
     """
     import anyio
 
-    from ..discovery import PUBLIC, Caps, Crawler, Guard, Manners, resolved
+    from ..discovery import PUBLIC, Caps, Crawler, Fleet, Guard, Manners, resolved
 
     with errors(json), catalogue(where) as found:
-        roots = [resolved(each) for each in source or PUBLIC]
+        roots = [root for each in source or PUBLIC for root in resolved(each)]
+        found.learn()
         with _progress(json) as tell:
-            crawler = Crawler(found.store, roots, caps=Caps(pages=pages, seconds=60 * minutes), manners=Manners(rate=rate, at_once=at_once),
-                              guard=Guard(loopback=allow_loopback), probes=probe, tell=tell)  # fmt: skip
+            crawler = (Fleet if fleet else Crawler)(found.store, roots, caps=Caps(pages=pages, seconds=60 * minutes), manners=Manners(rate=rate, at_once=at_once),
+                                                    guard=Guard(loopback=allow_loopback), probes=probe, tell=tell)  # fmt: skip
             report = anyio.run(crawler.run)
         if not json:
             _told(report)
+            _nearby(" ".join(report.failed), allow_loopback)
         raise SystemExit(Exit.OK if report.rows or report.services else Exit.NOTHING)
 
 
@@ -116,7 +137,7 @@ def show(service: _Id, where: _Where = "", json: Json = False) -> None:
     with errors(json), catalogue(where) as found:
         made = found.show(service)
         if made is None:
-            raise _unknown(service)
+            raise unknown(service)
         one, told, probes = made
         if json:
             as_json({**one.as_dict(), "listings": told, "probes": probes})
@@ -133,7 +154,7 @@ def show(service: _Id, where: _Where = "", json: Json = False) -> None:
             print(f"  listed by    {row['source']}, last seen {_age(row['last'])} ago{''.join(f', {flag}' for flag in row['flags'])}")
         for row in probes:
             print(f"  asked        {_age(row['at'])} ago: {row['verdict']}, {row['why']}")
-        print(f"  buy          x402-agent get {one.id}" if one.payable and not one.template else f"  buy          no: {_not(one)}")
+        print(f"  buy          x402-agent get {one.id}" if one.payable and not one.template and not one.tool else f"  buy          no: {_not(one)}")
 
 
 @app.command("probe", short_help="Ask one service what it costs, now.")
@@ -144,13 +165,15 @@ def probe(service: _Id, allow_loopback: _Loopback = False, where: _Where = "", j
     from ..discovery import Crawler, Guard
 
     with errors(json), catalogue(where) as found:
-        if found.show(service) is None:
-            raise _unknown(service)
-        made = anyio.run(Crawler(found.store, (), guard=Guard(loopback=allow_loopback)).look, service)
+        known = found.show(service)
+        if known is None:
+            raise unknown(service)
+        made = anyio.run(Crawler(found.store, (), guard=Guard(loopback=allow_loopback)).look, known[0].id)
         if json:
             as_json(made)
             return
         print(f"{made['verdict']}: {made['why']}")
+        _nearby(made["why"], allow_loopback)
 
 
 @app.command("sources", short_help="What can be read, and what was.")
@@ -169,8 +192,8 @@ def sources(where: _Where = "", json: Json = False) -> None:
         for each in PUBLIC:
             print(f"public       {each}")
         for row in facts["sources"]:
-            print(f"{row['listings']:>9} listings of {row['source']}, last seen {_age(row['seen'])} ago")
-        print(f"{facts['services'] or 0:>9} services: {', '.join(f'{count} {word}' for word, count in facts['verdicts'].items()) or 'none; x402-agent discover crawl'}")
+            print(f"{row['listings']:>9} listing{'s' if row['listings'] != 1 else ''} of {row['source']}, last seen {_age(row['seen'])} ago")
+        print(f"{facts['services'] or 0:>9} service{'s' if facts['services'] != 1 else ''}: {', '.join(f'{count} {word}' for word, count in facts['verdicts'].items()) or 'none; x402-agent discover crawl'}")
 
 
 @app.command("export", short_help="The whole catalogue as JSON lines or CSV.")
@@ -186,7 +209,7 @@ def export(
         flat = format == "csv"
         count = write(file, (each.as_row() if flat else each.as_dict() for each in found.every()), format)
         if output is not None:
-            say(f"{count} services in {output}")
+            say(f"{counted(count, 'service')} in {output}")
 
 
 @contextmanager
@@ -216,11 +239,13 @@ def _progress(machine: bool) -> Iterator[Any]:
 
 
 def _told(report: Report) -> None:
-    print(f"{report.services} services; {report.rows} rows on {report.pages} pages ({report.unchanged} unchanged), {report.probed} asked, {report.seconds:.1f} s")
+    print(f"{counted(report.services, 'service')}; {counted(report.rows, 'row')} on {counted(report.pages, 'page')} ({report.unchanged} unchanged), {report.probed} asked, {report.seconds:.1f} s")
     for word, count in report.verdicts.most_common():
         print(f"  {count:>7} {word}")
     if report.skipped:
-        print(f"  {report.skipped} rows were none: " + "; ".join(f"{count} × {why}" for why, count in report.reasons.most_common(3)))
+        print(f"  {counted(report.skipped, 'row')} {'was' if report.skipped == 1 else 'were'} none: " + "; ".join(f"{count} × {why}" for why, count in report.reasons.most_common(3)))
+    for each in report.absent if not report.rows else ():
+        print(f"  nothing there: {each}")
     for each in report.failed[:20]:
         print(f"  not read: {each}")
     if not report.whole:
@@ -228,12 +253,19 @@ def _told(report: Report) -> None:
 
 
 def _line(one: Result) -> str:
-    price = f"${dollars(one.micros)}" if one.micros is not None else "price unknown"
     odd = f"  ! {', '.join(one.suspicious)}" if one.suspicious else ""
     if odd and colored():
         odd = f"\033[33m{odd}\033[0m"
-    networks = ", ".join(dict.fromkeys(price.network for price in one.prices if price.network)) or "-"
-    return f"{one.id}  {price:>12}  {one.verdict or 'never probed':22} {networks:16} {one.method} {one.url}{f'#{one.tool}' if one.tool else ''}  {one.name}{odd}"
+    networks = ", ".join(dict.fromkeys(each.network for each in one.prices if each.network)) or "-"
+    return f"{one.id}  {price(one):>12}  {one.verdict or 'never probed':22} {networks:16} {one.method} {one.url}{f'#{one.tool}' if one.tool else ''}  {one.name}{odd}"
+
+
+def price(one: Result) -> str:
+    """What it asks for a call, at least: in dollars, else in a token of our table; `price unknown` for neither."""
+    if one.micros is not None:
+        return f"${dollars(one.micros)}"
+    known = ((each.amount, asset_by_id(each.asset)) for each in one.prices if each.amount is not None)
+    return next((f"{Money(amount, asset).text} {asset.symbol}" for amount, asset in known if asset is not None), "price unknown")
 
 
 def _price(price: Any) -> str:
@@ -243,15 +275,23 @@ def _price(price: Any) -> str:
 
 
 def _not(one: Result) -> str:
+    if one.payable and one.tool:
+        return "it is a tool of an MCP server: x402-agent-mcp proxy URL"
     return "its URL has places to fill in: get the URL you mean" if one.template else "no way to pay that we have"
 
 
 def _age(at: float | None) -> str:
-    if at is None:
-        return "never"
-    seconds = max(0, int(time.time() - at))
-    return f"{seconds // 86_400} days" if seconds >= 172_800 else f"{seconds // 3600} h" if seconds >= 7200 else f"{seconds // 60} min"
+    from ..discovery.search import age
+
+    return age(at, time.time())
 
 
-def _unknown(service: str) -> SettingsError:
-    return SettingsError(f"no service of your catalogue has the id {service[:20]!r}", rule="ID", hint="x402-agent discover search WORDS")
+def unknown(service: str) -> SettingsError:
+    """What to say of an ID that names no service, or begins those of several."""
+    return SettingsError(f"no service of your catalogue has the id {service[:20]!r}, or several have one that begins so", rule="ID", hint="x402-agent discover search WORDS")
+
+
+def _nearby(words: str, allowed: bool) -> None:
+    """What to type where the guard has kept us from this machine."""
+    if "this one is loopback" in words and not allowed:
+        say("that is on this machine: servers of your own, and the sandbox, are asked with --allow-loopback")

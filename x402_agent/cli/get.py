@@ -57,7 +57,7 @@ def run(
     """
     with errors(json):
         options: dict[str, Any] = {"headers": _headers(header), "content": _body(data), "timeout": timeout}
-        known = None if "://" in url or sandbox else place(url)
+        known = None if "://" in url else place(url)
         url, usual = (known.url, known.method) if known else (url, "POST" if data is not None else "GET")
         verb = method or usual
         if not 0 < timeout <= 86_400:
@@ -78,7 +78,7 @@ def run(
                 payment = {name: value for name, value in asked.items() if value is not None}
                 options["extensions"] = {"payment": payment}
                 trace, told = _watched(json)
-                payer.trace = known.watched(trace) if known else trace
+                payer.trace = trace
                 if output:
                     code = _save(payer, verb, url, options, output, told, json=json, overwrite=overwrite)
                 else:

@@ -17,7 +17,7 @@ from ..ledger import SqliteLedger
 from ..sandbox import Sandbox, scenarios
 from ..secret import plain
 from . import sandbox_db
-from .common import Chain, Json, SellerName, as_json, errors
+from .common import SOLD, Chain, Json, SellerName, as_json, errors, say
 
 __all__ = ["app"]
 
@@ -35,6 +35,7 @@ def list_(seller: SellerName = "shop", json: Json = False) -> None:
         return
     for name, one in found.items():
         print(f"{name:26} {one.description}")
+    say(f"these are of --seller {seller}; sellers: {SOLD}")
 
 
 @app.command("up")
@@ -59,7 +60,7 @@ def up(
             stop = _told_to_stop()  # before the first word, and before anything lies there to be taken away again
             box.serve(port=port)
             path = settings.data_dir / "sandbox" / "payer.json"
-            _leave_key(path, {"key": box.payer_key.hex(), "node": box.rpc_url, "url": box.url(""), "network": box.network, **box.seller.keys()})
+            _leave_key(path, {"key": box.payer_key.hex(), "node": box.rpc_url, "url": box.url(""), "network": box.network, "dialects": box.dialects, "coins": dict(box.seller.coins), **box.seller.keys()})
             kept = SqliteLedger(settings.sandbox_ledger, sandbox=True)
             kept.unpin(box.origin)  # another sandbox may have had this port
             for allowed in box.ground.allowances:
@@ -72,7 +73,7 @@ def up(
                 path.unlink(missing_ok=True)
 
 
-def _leave_key(path: Any, facts: dict[str, str]) -> None:
+def _leave_key(path: Any, facts: dict[str, Any]) -> None:
     """The sandbox's own key, for `get --sandbox` on this machine: test money that dies with the sandbox."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.unlink(missing_ok=True)
@@ -87,12 +88,14 @@ def _announce(box: Sandbox, scenario: str, json: bool) -> None:
                 continue
             as_json({"url": box.url(path), "seller": box.seller.name, "dialect": box.seller.dialect, "chain": box.network, "scenario": scenario,
                      "price": str(route.price), "wire": route.wire, "flow": route.flow, "pay_to": box.pay_to, "faucet": box.url("/sandbox/fund"), "facilitator": box.url("/facilitator"),
-                     "node": box.rpc_url})  # fmt: skip
+                     "node": box.rpc_url, "catalogue": box.url("/discovery/resources")})  # fmt: skip
         as_json({"ready": True})
     else:
         print(f"sandbox  {box.url('')}    {box.seller.name}, scenario {scenario}; test money; nothing leaves this machine")
         print(f"routes   {'  '.join(box.routes)}")
         print(f"pay it   {box.seller.pay_it(box.origin)}")
+        print(f"crawl it x402-agent discover crawl --source bazaar={box.origin} --allow-loopback --rate 100")
+        print(f"sellers  {SOLD}: another one by --seller")
         print("Ready! (^C to quit)")
     sys.stdout.flush()
 

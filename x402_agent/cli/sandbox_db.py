@@ -30,7 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Who = Annotated[str, typer.Option("--seller", help="Whose database: kamiyo.")]
+Who = Annotated[str, typer.Option("--seller", help="Whose database: kamiyo, x402pay, monitor.")]
 Url = Annotated[str, typer.Option("--database", envvar="DATABASE_URL", show_envvar=False, help="postgresql://… or a path; DATABASE_URL.")]
 Backup = Annotated[Path | None, typer.Option("--backup", help="Where the copy goes that is made first; a name beside the sandbox's files by default.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -110,28 +110,44 @@ def trial(seller: Who = "kamiyo", database: Url = "", json: Json = False) -> Non
 
 @app.command("cleanup", short_help="Mark what is over.")
 def cleanup(seller: Who = "kamiyo", database: Url = "", json: Json = False) -> None:
-    """Payments whose day is over become expired, and their tokens go. Operators run it every hour."""
+    """Payments whose day is over become expired, and what they opened (tokens) goes. Operators run it every hour."""
     with errors(json), opened(seller, database) as found:
         _tell(json, {"database": found.database.where, "expired": _whole(found).cleanup()})
 
 
+@app.command("cleanup-logs", short_help="Throw old lines of the log away.")
+def cleanup_logs(
+    days: Annotated[int, typer.Option("--days", min=1, max=36_500, help="Lines older than this go.")] = 30,
+    seller: Who = "monitor",
+    database: Url = "",
+    json: Json = False,
+) -> None:
+    """Delete what a seller noted of its payments more than --days ago; the payments themselves stay."""
+    with errors(json), opened(seller, database) as found:
+        _tell(json, {"database": found.database.where, "deleted": _whole(found).cleanup_logs(days)})
+
+
 @app.command("analytics", short_help="Sum up the last hour.")
 def analytics(seller: Who = "kamiyo", database: Url = "", json: Json = False) -> None:
-    """Sum up the hour before this one, and show the sums of the last day. Operators run it at minute 5; twice is once."""
+    """Sum up the hour before this one, and show the sums of the last day (monitor: the last week's days). Operators run it at minute 5; twice is once."""
     with errors(json), opened(seller, database) as found:
         _tell(json, {"database": found.database.where, "hours": _whole(found).analytics()})
 
 
 @app.command("export", short_help="Every row, as JSON lines.")
 def export(
-    output: Annotated[Path, typer.Argument(help="A new file; only you may read it.")],
+    output: Annotated[Path | None, typer.Argument(help="A new file; only you may read it.", show_default=False)] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="The same as an option, as db_manager.py has it.")] = None,
     seller: Who = "kamiyo",
     database: Url = "",
     json: Json = False,
 ) -> None:
     """Write every row to a new file, the same form for both engines; `migrate --restore FILE` reads it again. No token is in it."""
     with errors(json), opened(seller, database) as found:
-        _tell(json, {"database": found.database.where, "file": str(output), "rows": _whole(found).export(output)})
+        where = output or file
+        if where is None or (output and file):
+            raise SettingsError("an export goes to one new file", rule="FILE or --file FILE", hint=f"x402-agent sandbox db export copy.jsonl --seller {plain(seller)}")
+        _tell(json, {"database": found.database.where, "file": str(where), "rows": _whole(found).export(where)})
 
 
 @app.command("reset", short_help="Throw everything away.")

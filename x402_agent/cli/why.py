@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import Money, Settings, assets
+from .. import Money, Settings, SettingsError, assets
 from ..ledger.states import means
 from ..model import FOREVER
 from ..secret import Env, plain
@@ -64,10 +65,9 @@ def run(
         print(f"  proof      {one.nonce[2:6]}…{one.nonce[-2:]}   {_end(one.valid_before)}")
         if one.status:
             print(f"  answer     {one.status}   {'tx ' + one.transaction if one.transaction else 'no transaction named'}")
-        if checked:
-            print(f"  the check  {checked}")
-        if shared:
-            print(f"  the tx     {shared}")
+        for name, words in (("the check", checked), ("catalogue", _known(one)), ("the tx", shared)):
+            if words:
+                print(f"  {name:9}  {words}")
         if one.charged is not None and one.money:
             print(f"  charged    {Money(one.charged, one.money.asset).text} of at most {one.money.text}, by the chain")
         if one.gas:
@@ -83,6 +83,27 @@ def run(
             note = event.data.get("note") or ""
             print(f"  {_clock(event.at / 1000)}   {event.from_state or 'new':>10} -> {event.state:16} {note}")
         print(f"  try        {hint}")
+
+
+def _known(one: Payment) -> str:
+    """What your catalogue knows of what was asked, "" where there is none: evidence for a first payment, or against the next."""
+    from ..discovery import Catalogue
+    from ..discovery.search import age
+
+    settings = Settings.load()
+    where = Env().get("X402_AGENT_CATALOGUE", "")
+    if not where and not settings.catalogue_path.exists():
+        return ""
+    try:
+        with closing(Catalogue.at(where or str(settings.catalogue_path)).store) as store:
+            found = Catalogue(store).listed(one.method, one.url)
+    except SettingsError as why:
+        return plain(why.what)
+    if found is None:
+        return ""
+    probed = f"{found.verdict}, probed {age(found.probed, time.time())} ago" if found.probed else "never probed"
+    words = ", ".join((probed, *filter(None, (found.agreement, *found.suspicious))))
+    return f"{words}   x402-agent discover show {found.id}"
 
 
 def _checked(one: Payment) -> str:

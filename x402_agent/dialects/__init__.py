@@ -10,21 +10,23 @@ from typing import TYPE_CHECKING
 from ..errors import SettingsError
 from .kamiyo import Escrow, Kamiyo
 from .stacks_v1 import StacksV1
+from .tron_invoice import TronInvoice
 from .x402 import X402
+from .x402pay import X402Pay
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from ..flow import Dialect
 
-__all__ = ["X402", "Escrow", "Kamiyo", "StacksV1", "builtin", "load"]
+__all__ = ["X402", "Escrow", "Kamiyo", "StacksV1", "TronInvoice", "X402Pay", "builtin", "load"]
 
 GROUP = "x402_agent.dialects"
 
 
-def builtin() -> tuple[Dialect, ...]:
-    """Our own dialects, in their order of trust."""
-    return (X402(), Kamiyo(), Escrow(), StacksV1())
+def builtin(settings: Mapping[str, Mapping[str, Mapping[str, str]]] | None = None) -> tuple[Dialect, ...]:
+    """Our own dialects, in their order of trust, each with its own part of `Settings.dialects`."""
+    return (X402(), Kamiyo(), Escrow(), StacksV1(), TronInvoice(), X402Pay((settings or {}).get(X402Pay.name)))
 
 
 def load(names: Iterable[str]) -> tuple[Dialect, ...]:

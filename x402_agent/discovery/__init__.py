@@ -13,20 +13,21 @@ from .nouns import Fetch, Found, Identity, Listing, Page, Priced, Skip, Source
 
 if TYPE_CHECKING:
     from ..guard import Guard
-    from .crawler import Caps, Crawler
-    from .polite import Manners
+    from .crawler import Crawler
+    from .fleet import Fleet
+    from .polite import Caps, Manners
     from .report import Report
-    from .search import Catalogue, Result
+    from .search import Came, Catalogue, Past, Result
     from .sources import PUBLIC, known, resolved
     from .store import Store
 
 __all__ = [
-    "PUBLIC", "Caps", "Catalogue", "Crawler", "Fetch", "Found", "Guard", "Identity", "Listing", "Manners", "Page", "Priced", "Report", "Result", "Skip", "Source",
+    "PUBLIC", "Came", "Caps", "Catalogue", "Crawler", "Fetch", "Fleet", "Found", "Guard", "Identity", "Listing", "Manners", "Page", "Past", "Priced", "Report", "Result", "Skip", "Source",
     "Store", "known", "resolved",
 ]  # fmt: skip
 
 _WHERE = {
-    "Caps": ".crawler", "Catalogue": ".search", "Crawler": ".crawler", "Guard": "..guard", "Manners": ".polite", "PUBLIC": ".sources", "Report": ".report",
+    "Came": ".search", "Caps": ".polite", "Catalogue": ".search", "Crawler": ".crawler", "Fleet": ".fleet", "Guard": "..guard", "Manners": ".polite", "PUBLIC": ".sources", "Past": ".search", "Report": ".report",
     "Result": ".search", "Store": ".store", "known": ".sources", "resolved": ".sources",
 }  # fmt: skip
 

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from ipaddress import ip_address
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from ..scopes import plain_path
 from .nouns import Identity
 
-__all__ = ["METHODS", "Place", "Refused", "identity", "place"]
+__all__ = ["METHODS", "Place", "Refused", "anonymous", "identity", "joined", "place"]
 
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"})
 MAX_URL = 2_048
 _PORTS = {"http": 80, "https": 443}
 _VARIABLE = re.compile(r"(?<=/):[A-Za-z_][A-Za-z0-9_\-]*|\{[^{}/]{1,80}\}|(?<=/)\[[A-Za-z_.][A-Za-z0-9_\-.]*\]")
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_\-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_\-]*[a-z0-9_])?)*\.?|\[[0-9a-f:.]+\]").fullmatch
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*").fullmatch  # what a URL's host ends in, when it is an IPv4 address (WHATWG)
 _PATH = re.compile(r"[!-~]*").fullmatch
 _ESCAPED_DOTS = re.compile("%2e|%2f|%5c|%25", re.IGNORECASE).search
 
@@ -58,6 +60,8 @@ def place(url: str) -> Place:
     scheme = parts.scheme.lower()
     if scheme not in _PORTS:
         raise Refused("neither http nor https")
+    if "\\" in parts.netloc:
+        raise Refused("a host that others read otherwise")
     host = _host(parts.hostname or "")
     if port == 0:
         raise Refused("port 0")
@@ -67,11 +71,18 @@ def place(url: str) -> Place:
     return Place(origin, path, shown, parts.query, "@" in parts.netloc)
 
 
+@lru_cache(maxsize=4096)
 def _host(host: str) -> str:
     bare = f"[{host}]" if ":" in host else host
-    if not _HOST(bare):
+    host = host.rstrip(".")
+    if not _HOST(bare) or len(host) > 253 or any(len(each) > 63 for each in host.split(".")):
         raise Refused("no host" if not host else "a host that no resolver knows")
-    return host.rstrip(".")
+    if ":" not in host and not _NUMBER(host.rpartition(".")[2]):
+        return host
+    try:  # one address has one spelling: 0177.1 and ::ffff:127.1 would each be a place of its own
+        return str(ip_address(host))
+    except ValueError:
+        raise Refused("an address in an odd spelling") from None
 
 
 def _path(path: str) -> tuple[str, str]:
@@ -82,6 +93,20 @@ def _path(path: str) -> tuple[str, str]:
     shown = plain_path(path) if path else "/"
     shown = shown if shown == "/" else shown.rstrip("/") or "/"
     return shown, (_VARIABLE.sub("{}", shown) if templated else shown)
+
+
+def joined(base: str, url: str) -> str:
+    """A link as it stands on a page. Raises Refused."""
+    try:
+        return urljoin(base, url)
+    except ValueError:
+        raise Refused("not a URL") from None
+
+
+def anonymous(url: str) -> str:
+    """A URL without the user and password that stand in it (Y13). Raises ValueError."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else url
 
 
 def identity(url: str, method: str = "GET", tool: str = "") -> tuple[Identity, Place]:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from ..steps import MAX_BODY
 from .probe import BODY
-from .sources.rows import MAX_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Got", "get", "limits"]
+    from ..guard import Guard
+
+__all__ = ["Clients", "Got", "get", "token"]
+
+_CLIENTS, _KEPT = 16, 4  # connections that each keeps when nobody uses them
+_TOKEN = 512  # characters of an ETag
 
 
 @dataclass(slots=True)
@@ -44,14 +49,14 @@ class Got:
         return body[:most], not self.complete or len(body) > most
 
 
-async def get(client: Any, url: str, method: str, headers: Mapping[str, str], seconds: float, *, page: bool) -> Got:
-    """Ask once, and follow nowhere. Only a `page` that came and a 402 are read. Raises what the client raises, TimeoutError, AddressRefused."""
+async def get(clients: Clients, url: str, method: str, headers: Mapping[str, str], seconds: float, *, page: int = 0) -> Got:
+    """Ask once, and follow nowhere. At most `page` bytes of what came are read; without it nothing but a 402. Raises what the client raises, TimeoutError, AddressRefused."""
     raw = bytearray()
     complete = True
     with anyio.fail_after(seconds):
-        async with client.stream(method, url, headers=dict(headers), content=BODY if method == "POST" else None) as reply:
+        async with clients.of(url).stream(method, url, headers=dict(headers), content=BODY if method == "POST" else None) as reply:
             status = reply.status_code
-            most = MAX_PAGE if page and status == 200 else MAX_BODY if status == 402 and not page else 0
+            most = page if page and status == 200 else MAX_BODY if status == 402 else 0
             if most:
                 async for piece in reply.aiter_raw():
                     raw += piece
@@ -61,8 +66,33 @@ async def get(client: Any, url: str, method: str, headers: Mapping[str, str], se
     return Got(status, reply.headers, bytes(raw), complete)
 
 
-def limits(most: int) -> Any:
-    """Of a client that has so many connections at a time."""
-    import httpx2
+def token(headers: Mapping[str, str], name: str, otherwise: str = "") -> str:
+    """What is shown to the server again at the next pass; nothing that is long, or that a header cannot hold."""
+    value = headers.get(name, otherwise)
+    return value if len(value) <= _TOKEN and value.isascii() and value.isprintable() else ""
 
-    return httpx2.Limits(max_connections=most, max_keepalive_connections=most)
+
+class Clients:
+    """Guarded clients, each for some of the hosts: a pool looks at all of its connections for each request, so small ones are quicker. At most `most`
+    connections at a time in each; `seconds` is what one step of a request may take. They keep no cookie: nobody is to know them again, and a jar has no end."""
+
+    def __init__(self, guard: Guard, headers: Mapping[str, str], most: int, seconds: float) -> None:
+        import httpx2
+
+        limits = httpx2.Limits(max_connections=most, max_keepalive_connections=_KEPT)
+        verify = httpx2.create_ssl_context(trust_env=False)  # read once
+        self._all = [guard.async_client(library="httpx2", timeout=seconds, headers=dict(headers), limits=limits, verify=verify) for _ in range(_CLIENTS)]
+        for each in self._all:
+            each.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
+
+    def of(self, url: str) -> Any:
+        """The one for a URL's host."""
+        return self._all[zlib.crc32(url.split("/", 3)[2].encode("utf-8", "replace")) % _CLIENTS if url.count("/") > 1 else 0]
+
+    async def __aenter__(self) -> Clients:
+        return self
+
+    async def __aexit__(self, *why: object) -> None:
+        with anyio.CancelScope(shield=True):
+            for each in self._all:
+                await each.aclose()

@@ -28,7 +28,7 @@ _WANT = (
     " on conflict (id) do update set pass = excluded.pass, status = 'waiting', due = excluded.due, tries = 0, why = '', state = excluded.state"
     " where frontier.pass < excluded.pass"
 )
-_DONE = "update frontier set status = 'done', why = ?, etag = ?, modified = ?, digest = ?, following = ? where id = ?"
+_DONE = "update frontier set status = 'done', why = ?, etag = ?, modified = ?, digest = ?, following = ? where id = ? and pass = ? and status <> 'done'"
 _COLUMNS = "id, root, kind, url, method, host, state, pass, due, tries, etag, modified, digest, following"
 
 
@@ -56,11 +56,21 @@ class Entry:
         """As its source knows it."""
         return Fetch(self.url, self.state, self.method)
 
+    @property
+    def conditions(self) -> dict[str, str]:
+        """Headers by which a server may say that nothing has changed."""
+        found = {"if-none-match": self.etag, "if-modified-since": self.modified}
+        return {name: value for name, value in found.items() if value}
+
 
 def host_of(url: str) -> str:
-    """Whom politeness is owed: host and port."""
-    parts = urlsplit(url)
-    return (parts.netloc.rpartition("@")[2] or parts.netloc).lower()
+    """Whom politeness is owed: a name, whatever the port, else 65,535 ports of one victim would be hosts (Y10); on this machine each port is somebody."""
+    try:
+        parts = urlsplit(url)
+        name = (parts.hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+    return parts.netloc.rpartition("@")[2].lower() if name == "localhost" or name.startswith("127.") or name == "::1" else name
 
 
 class Frontier:
@@ -77,11 +87,14 @@ class Frontier:
                 return int(last["number"])
             number = int(last["number"]) + 1 if last else 1
             db.rows("insert into passes (number, started) values (?, ?)", number, self.store.clock())
+            db.rows("update hosts set refusals = 0")
             return number
 
     def end(self, number: int) -> None:
-        """Nothing of it waits any more. What roots that were read to their end did not show again is missed once more."""
+        """Nothing of it waits any more, or it has not ended. What roots that were read to their end did not show again is missed once more."""
         with self.store.writing() as db:
+            if db.one("select 1 as n from frontier where pass = ? and status = 'waiting' limit 1", number) is not None:
+                return
             for row in db.rows("select root from frontier where pass = ? group by root having sum(case when status = 'done' then 0 else 1 end) = 0", number):
                 gone = "from listings where source = ? and pass < ?"
                 db.rows(f"insert into dirty select service {gone} on conflict do nothing", row["root"], number)
@@ -107,10 +120,28 @@ class Frontier:
                 made.append(_entry(row))
         return made
 
-    def waiting(self, number: int) -> list[Entry]:
-        """All that waits, the oldest first."""
+    def waiting(self, number: int, host: str | None = None) -> list[Entry]:
+        """All that waits, or what waits for one host; the oldest first."""
+        mine, values = (" and host = ?", (host,)) if host is not None else ("", ())
         with self.store.reading() as db:
-            return [_entry(row) for row in db.rows(f"select {_COLUMNS} from frontier where pass = ? and status = 'waiting' order by due, id", number)]
+            return [_entry(row) for row in db.rows(f"select {_COLUMNS} from frontier where pass = ? and status = 'waiting'{mine} order by due, id", number, *values)]
+
+    def leave(self, host: str, free: float, refusals: int) -> None:
+        """Who wants to be left alone is left alone by the next run, too."""
+        with self.store.writing() as db:
+            db.rows("insert into hosts values (?, ?, ?) on conflict (host) do update set refusals = excluded.refusals,"
+                    " free = case when hosts.free > excluded.free then hosts.free else excluded.free end", host, free, refusals)  # fmt: skip
+
+    def left(self) -> list[dict[str, Any]]:
+        """The hosts that are not to be asked yet, or have refused in this pass: host, free, refusals."""
+        with self.store.reading() as db:
+            return db.rows("select host, free, refusals from hosts where free > ? or refusals > 0", self.store.clock())
+
+    def pages(self, number: int, root: str) -> int:
+        """How many pages of a root were read in this pass."""
+        with self.store.reading() as db:
+            found = db.one("select count(*) as n from frontier where root = ? and pass = ? and status = 'done'", root, number)
+        return int(found["n"]) if found else 0
 
     def digests(self, number: int, root: str) -> set[str]:
         """Of the pages that this root has shown in this pass."""
@@ -119,8 +150,8 @@ class Frontier:
         return {str(row["digest"]) for row in found}
 
     def done(self, db: Database, entry: Entry, *, why: str = "", etag: str = "", modified: str = "", digest: str = "", following: Iterable[Fetch] = ()) -> None:
-        """It was read, inside the transaction that writes what it told."""
-        db.rows(_DONE, why, etag, modified, digest, packed([[each.url, dict(each.state), each.method] for each in following]), entry.id)
+        """It was read, inside the transaction that writes what it told. Where another crawl has done it already, what that one found to follow stands."""
+        db.rows(_DONE, why, etag, modified, digest, packed([[each.url, dict(each.state), each.method] for each in following]), entry.id, entry.number)
 
     def later(self, entry: Entry, due: float, why: str) -> Entry:
         """It is tried again at `due`."""
@@ -128,10 +159,9 @@ class Frontier:
             db.rows("update frontier set due = ?, tries = tries + 1, why = ? where id = ?", due, why, entry.id)
         return replace(entry, due=due, tries=entry.tries + 1)
 
-    def failed(self, entry: Entry, why: str) -> None:
-        """It is not tried again in this pass."""
-        with self.store.writing() as db:
-            db.rows("update frontier set status = 'failed', why = ? where id = ?", why, entry.id)
+    def failed(self, db: Database, entry: Entry, why: str) -> None:
+        """It is not tried again in this pass, inside a transaction."""
+        db.rows("update frontier set status = 'failed', why = ? where id = ? and pass = ? and status <> 'done'", why, entry.id, entry.number)
 
 
 def _entry(row: Mapping[str, Any]) -> Entry:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from .nouns import Identity, Listing, Priced, Skip
-from .store import chunks, packed
+from .store import chunks, packed, unpacked, words_in, words_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["MANY_SKIPS", "keep", "listing", "prices_in", "prices_out", "seen", "skip"]
 
 MANY_SKIPS = 1_000  # of one root in one pass are kept; all are counted
-_PRICED = tuple(each.name for each in fields(Priced))
 _NAMES = (
     "service", "source", "page", "origin", "method", "path", "tool", "url", "name", "description", "category", "tags", "prices", "payers", "calls",
     "updated", "flags", "pass", "first", "last",
@@ -71,18 +68,18 @@ def listing(row: Mapping[str, Any]) -> Listing:
     """A row of the table as the noun."""
     return Listing(
         Identity(row["origin"], row["method"], row["path"], row["tool"]), row["url"], row["source"], row["name"], row["description"], row["category"],
-        tuple(json.loads(row["tags"])), prices_in(row["prices"]), row["payers"], row["calls"], row["updated"], tuple(json.loads(row["flags"])),
+        words_in(row["tags"]), prices_in(row["prices"]), row["payers"], row["calls"], row["updated"], words_in(row["flags"]),
     )  # fmt: skip
 
 
 def prices_out(prices: Iterable[Priced]) -> str:
     """As text for a column; what is empty is left out."""
-    return packed([{name: value for name in _PRICED if (value := getattr(each, name)) not in ("", None)} for each in prices])
+    return packed([{name: value for name, value in zip(Priced._fields, each, strict=True) if value not in ("", None)} for each in prices])
 
 
 def prices_in(text: str) -> tuple[Priced, ...]:
     """And back."""
-    return tuple(Priced(**each) for each in json.loads(text))
+    return tuple(Priced(**each) for each in unpacked(text))
 
 
 def _have(db: Database, root: str, names: list[str]) -> dict[str, dict[str, Any]]:
@@ -94,17 +91,19 @@ def _have(db: Database, root: str, names: list[str]) -> dict[str, dict[str, Any]
 
 
 def _row(name: str, root: str, page: str, number: int, now: float, one: Listing) -> tuple[Any, ...]:
-    return (name, root, page, *one.identity, one.url, one.name, one.description, one.category, packed(one.tags), prices_out(one.prices), one.payers,
-            one.calls, one.updated, packed(one.flags), number, now, now)  # fmt: skip
+    return (name, root, page, *one.identity, one.url, one.name, one.description, one.category, words_out(one.tags), prices_out(one.prices), one.payers,
+            one.calls, one.updated, words_out(one.flags), number, now, now)  # fmt: skip
 
 
 def _same(old: Mapping[str, Any], new: Listing) -> bool:
-    return listing(old) == replace(new, source=old["source"])
+    return listing(old) == new._replace(source=old["source"])
 
 
 def _both(one: Listing, two: Listing) -> Listing:
     """Two rows about one thing: who is paid, or how much, may differ, and then nobody knows which is right (Y5)."""
     if one.prices == two.prices:
-        return replace(two, flags=tuple(dict.fromkeys((*one.flags, *two.flags))))
+        return two._replace(flags=tuple(dict.fromkeys((*one.flags, *two.flags))))
+    if not (one.prices and two.prices):  # who names no price contradicts nobody
+        return (one if one.prices else two)._replace(flags=tuple(dict.fromkeys(each for each in (*one.flags, *two.flags) if each != "price-unknown")))
     flags = tuple(dict.fromkeys((*one.flags, *two.flags, "listed-twice")))
-    return replace(two, prices=tuple(dict.fromkeys((*one.prices, *two.prices))), flags=flags)
+    return two._replace(prices=tuple(dict.fromkeys((*one.prices, *two.prices))), flags=flags)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .listed import listing, prices_in, prices_out
 from .rank import MOST, SHARE, Evidence, Judged, judge
-from .store import chunks, packed
+from .store import chunks, packed, unpacked, words_in, words_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -97,30 +98,30 @@ _FIELDS = (
 def _service(name: str, rows: list[dict[str, Any]], probe: Mapping[str, Any] | None, ours: list[int], now: float) -> dict[str, Any]:
     all_of_it = [(row, listing(row)) for row in rows]
     shown = [pair for pair in all_of_it if not pair[0]["missed"]] or all_of_it
-    freshest = max(shown, key=lambda pair: (pair[1].updated or 0.0, len(pair[1].description)))[1]
-    listed = tuple(dict.fromkeys(price for _, each in shown for price in each.prices))
-    live = prices_in(probe["prices"]) if probe else ()
-    flags = list(dict.fromkeys(flag for _, each in shown for flag in each.flags))
-    flags += _differences([each for _, each in shown])
-    one = freshest.identity
     counted = [each for _, each in shown]
+    freshest = max(counted, key=lambda each: (each.updated or 0.0, len(each.description))) if counted[1:] else counted[0]
+    listed = tuple(dict.fromkeys(price for each in counted for price in each.prices))
+    live = prices_in(probe["prices"]) if probe else ()
+    flags = (*(flag for each in counted for flag in each.flags), *_differences(counted))
+    one = freshest.identity
     prices = live if probe and probe["verdict"] == "live-402" else listed
     return {
-        "id": name, "host": urlsplit(one.origin).netloc, "origin": one.origin, "method": one.method, "path": one.path, "tool": one.tool, "url": freshest.url,
+        "id": name, "host": one.origin.partition("://")[2], "origin": one.origin, "method": one.method, "path": one.path, "tool": one.tool, "url": freshest.url,
         "name": freshest.name or next((each.name for each in counted if each.name), ""), "description": freshest.description or next((each.description for each in counted if each.description), ""),
         "category": next((each.category for each in counted if each.category), "") or (freshest.tags[0].lower() if freshest.tags else ""),
-        "tags": packed(list(dict.fromkeys(tag for each in counted for tag in each.tags))[:12]), "prices": prices_out(prices), "micros": _cheapest(prices),
+        "tags": words_out(tuple(dict.fromkeys(tag for each in counted for tag in each.tags))[:12]), "prices": shown[0][0]["prices"] if prices == freshest.prices and not shown[1:] else prices_out(prices), "micros": _cheapest(prices),
         "rails": _words(price.rail for price in prices), "networks": _words(price.network for price in prices), "payees": _words(price.pay_to for price in prices),
-        "sources": packed(list(dict.fromkeys(row["source"] for row, _ in shown))), "verdict": probe["verdict"] if probe else "", "probed": probe["at"] if probe else None,
+        "sources": words_out(tuple(dict.fromkeys(each.source for each in counted))), "verdict": probe["verdict"] if probe else "", "probed": probe["at"] if probe else None,
         "agreement": compared(listed, live) if probe and probe["verdict"] == "live-402" else "", "payers": _most(each.payers for each in counted),
         "calls": _most(each.calls for each in counted), "good": ours[0], "bad": ours[1], "first": min(row["first"] for row, _ in all_of_it),
-        "last": max(row["last"] for row, _ in all_of_it), "missed": min(int(row["missed"]) for row, _ in all_of_it), "flags": packed(list(dict.fromkeys(flags))),
+        "last": max(row["last"] for row, _ in all_of_it), "missed": min(int(row["missed"]) for row, _ in all_of_it), "flags": words_out(tuple(dict.fromkeys(flags))),
     }  # fmt: skip
 
 
 def compared(listed: Sequence[Priced], live: Sequence[Priced]) -> str:
     """What catalogues say beside what was asked: agreement, drift (another price), conflict (another payee or token), "" where either is silent."""
     known = [each for each in listed if each.amount is not None or each.micros is not None]
+    known = [each for each in known if each.pay_to] or known  # who names whom he pays outweighs who tells a price alone
     if not known or not live:
         return ""
     for asked in live:
@@ -137,16 +138,21 @@ def compared(listed: Sequence[Priced], live: Sequence[Priced]) -> str:
 
 def _differences(listings: Sequence[Listing]) -> list[str]:
     """Sources that name different payees or prices for one token: nobody knows which is right before a probe (Y5)."""
+    if sum(len(each.prices) for each in listings) < 2:
+        return []
     payees: dict[str, set[str]] = defaultdict(set)
-    amounts: dict[str, set[int]] = defaultdict(set)
+    amounts: dict[str, list[set[int]]] = defaultdict(list)
     for each in listings:
+        own: dict[str, set[int]] = defaultdict(set)
         for price in each.prices:
             if price.asset:
                 payees[price.asset].add(price.pay_to.lower())
                 if price.amount is not None:
-                    amounts[price.asset].add(price.amount)
+                    own[price.asset].add(price.amount)
+        for asset, asked in own.items():  # two schemes of one row may cost differently, two rows may not
+            amounts[asset] += [{one} for one in asked] if "listed-twice" in each.flags else [asked]
     found = ["payees-differ"] if any(len(each) > 1 for each in payees.values()) else []
-    return [*found, "prices-differ"] if any(len(each) > 1 for each in amounts.values()) else found
+    return [*found, "prices-differ"] if any(not set.intersection(*each) for each in amounts.values()) else found
 
 
 def _write(db: Database, made: list[dict[str, Any]]) -> None:
@@ -171,6 +177,9 @@ def _write(db: Database, made: list[dict[str, Any]]) -> None:
     _unindex(db, old)
 
 
+_JUDGED = "seq, slot, host, path, name, description, category, tags, prices, micros, sources, verdict, probed, agreement, payers, good, bad, missed, flags"
+
+
 def slot_of(points: int, seq: int) -> int:
     """Where a service stands in the index: the better its evidence, the nearer to the front; never two at one place."""
     return ((MOST - points) << 40) | seq
@@ -181,7 +190,7 @@ def _slot(db: Database) -> str:
 
 
 def _index(db: Database, made: Sequence[Mapping[str, Any]]) -> None:
-    texts = [(each["slot"], each["name"], " ".join(json.loads(each["tags"])), each["category"], each["description"], f"{each['host']} {each['path']}") for each in made]
+    texts = [(each["slot"], each["name"], " ".join(words_in(each["tags"])), each["category"], each["description"], f"{each['host']} {each['path']}") for each in sorted(made, key=itemgetter("slot"))]  # in order: FTS5 writes out what it holds when a row goes before the last
     if db.engine == "sqlite":
         db.many("insert into words (rowid, name, tags, category, description, host) values (?, ?, ?, ?, ?, ?)", texts)
         return
@@ -200,7 +209,7 @@ def _rerank(store: Store) -> None:
     after = 0
     while True:
         with store.writing() as db:
-            rows = db.rows("select * from services where seq > ? order by seq limit ?", after, _BATCH)
+            rows = db.rows(f"select {_JUDGED} from services where seq > ? order by seq limit ?", after, _BATCH)
             if not rows:
                 return
             after = int(rows[-1]["seq"])
@@ -212,7 +221,7 @@ def touch(store: Store, name: str) -> None:
     now = store.clock()
     with store.writing() as db:
         _batch(db, [name], now)
-        _placed(db, db.rows("select * from services where id = ?", name), ground(db), now)
+        _placed(db, db.rows(f"select {_JUDGED} from services where id = ?", name), ground(db), now)
 
 
 def _placed(db: Database, rows: Sequence[dict[str, Any]], stand: Ground, now: float) -> None:
@@ -225,7 +234,7 @@ def _placed(db: Database, rows: Sequence[dict[str, Any]], stand: Ground, now: fl
 def ground(db: Database) -> Ground:
     """What services are compared with, as the last `settle` has kept it: no question reads the whole catalogue for it."""
     row = db.one("select medians, hosts, total from ground")
-    return Ground(json.loads(row["medians"]), json.loads(row["hosts"]), int(row["total"])) if row else Ground()
+    return Ground(unpacked(row["medians"]), unpacked(row["hosts"]), int(row["total"])) if row else Ground()
 
 
 def _surveyed(db: Database) -> Ground:
@@ -250,12 +259,22 @@ def judged(row: Mapping[str, Any], stand: Ground, now: float) -> Judged:
 def evidence(row: Mapping[str, Any], stand: Ground) -> Evidence:
     """What a row of `services` stands on."""
     share = stand.hosts.get(row["host"], 0) / stand.total if stand.total >= 100 else 0.0
-    prices = prices_in(row["prices"])
     return Evidence(
-        row["verdict"], row["probed"], row["agreement"], row["payers"], len(json.loads(row["sources"])), int(row["good"]), int(row["bad"]), row["micros"],
-        stand.medians.get(row["category"]), any(price.rail == "x402" and (price.amount is not None or not price.token) for price in prices), share,
-        int(row["missed"]), "{" in row["path"], tuple(json.loads(row["flags"])),
+        row["verdict"], row["probed"], row["agreement"], row["payers"], _sites(row["sources"]), int(row["good"]), int(row["bad"]), row["micros"],
+        stand.medians.get(row["category"]), _payable(row["prices"]), share,
+        int(row["missed"]), "{" in row["path"], words_in(row["flags"]),
     )  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def _sites(sources: str) -> int:
+    """How many sites tell of it: what one says on four pages is said once."""
+    return len({urlsplit(each.partition(" ")[2]).netloc for each in words_in(sources)})
+
+
+def _payable(prices: str) -> bool:
+    """Whether we have the rail for one of them, and know its token where it names one: read without making prices of them, for each service of a catalogue."""
+    return '"rail":"x402"' in prices and any(each["rail"] == "x402" and ("amount" in each or "token" not in each) for each in unpacked(prices))
 
 
 def _cheapest(prices: Sequence[Priced]) -> int | None:

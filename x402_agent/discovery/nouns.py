@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["RAILS", "Fetch", "Found", "Identity", "Listing", "Page", "Priced", "Skip", "Source"]
+__all__ = ["RAILS", "Fetch", "Found", "Identity", "Listing", "Page", "Priced", "Skip", "Source", "counted"]
 
 RAILS = ("x402", "mpp", "l402", "x402pay", "other")  # how a row wants to be paid; only some of them are ours
 
@@ -34,8 +34,7 @@ class Identity(NamedTuple):
         return "{" in self.path
 
 
-@dataclass(frozen=True, slots=True)
-class Priced:
+class Priced(NamedTuple):
     """One price of a row. `amount` is in atomic units of `asset`, both None where our tables do not know the token: never guessed.
 
     `micros` are millionths of a dollar where they are known, by the asset's peg or because the row is in dollars. `network` and
@@ -57,8 +56,7 @@ class Priced:
         return self.rail == "x402" and self.amount is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """One row of one source. Every text is the source's, cleaned and capped when it was read; `payers` and `calls` of the last 30 days
     are what it claims. `url` can be asked unless the identity is a template; `shown` is the path as the row spells it."""
 
@@ -112,7 +110,8 @@ class Page:
 
 
 class Source(Protocol):
-    """One kind of catalogue, without I/O: plug-ins of the entry points `x402_agent.sources` have this shape."""
+    """One kind of catalogue, without I/O: plug-ins of the entry points `x402_agent.sources` have this shape. One that has `reads_402 = True` is
+    given answers with this status, too."""
 
     name: str
     about: str
@@ -122,3 +121,8 @@ class Source(Protocol):
 
     def read(self, fetch: Fetch, found: Found) -> Page | Iterator[Page]:
         """The rows of one answer. Raises ChallengeInvalid when it is not what this source reads."""
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 row`, `2 rows`, `3 passes`."""
+    return f"{count} {noun}{'' if count == 1 else 'es' if noun.endswith('s') else 's'}"

@@ -1,9 +1,10 @@
-"""What is owed to other people's servers: a rate and a number of connections for each host, its robots.txt, its Retry-After."""
+"""What is owed to other people's servers: a rate and a number of connections for each host (`lines` keeps them), its robots.txt, its Retry-After."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -12,11 +13,23 @@ from urllib.robotparser import RobotFileParser
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["AGENT", "Host", "Manners", "backoff", "retry_after", "robots"]
+__all__ = ["AGENT", "LONGEST", "MAX_ROBOTS", "Caps", "Manners", "backoff", "retry_after", "robots"]
 
 AGENT = "x402-agent-discovery"
 LONGEST = 3_600.0  # seconds that a Retry-After or Crawl-delay is believed for
+_NUMBERED = re.compile(r"\s*(crawl-delay|request-rate)", re.IGNORECASE).match
 MAX_ROBOTS = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """Where a crawl stops whatever its sources say: pages of one source, rows, bytes and seconds in all; seconds of one answer."""
+
+    pages: int = 2_000
+    rows: int = 500_000
+    bytes: int = 4 << 30
+    seconds: float = 3_600.0
+    answer: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,38 +43,15 @@ class Manners:
     jitter: float = 0.2
 
 
-@dataclass(slots=True)
-class Host:
-    """One host as this crawl knows it. `free` is when it may be asked again, in unix seconds."""
-
-    name: str
-    free: float = 0.0
-    busy: int = 0
-    banned: str = ""  # why it is not asked again in this pass
-    robots: RobotFileParser | None = None
-    asked: bool = False  # for its robots.txt
-    refusals: int = field(default=0)
-
-    def may(self, now: float, manners: Manners) -> bool:
-        """Whether it may be asked at this moment."""
-        return not self.banned and self.busy < manners.at_once and self.free <= now
-
-    def taken(self, now: float, manners: Manners) -> None:
-        """It is asked now, and not again before its time."""
-        self.busy += 1
-        delay = self.robots.crawl_delay(AGENT) if self.robots else None
-        each = max(1.0 / manners.rate, min(float(delay), LONGEST) if delay else 0.0)
-        self.free = now + each * (1 + random.random() * manners.jitter)  # noqa: S311 - jitter is no secret
-
-    def allows(self, url: str) -> bool:
-        """Whether its robots.txt lets us (RFC 9309)."""
-        return self.robots is None or self.robots.can_fetch(AGENT, url)
-
-
 def robots(body: bytes) -> RobotFileParser:
     """The rules in a robots.txt; what cannot be read allows."""
+    lines = body[:MAX_ROBOTS].decode("utf-8", "replace").splitlines()
     made = RobotFileParser()
-    made.parse(body[:MAX_ROBOTS].decode("utf-8", "replace").splitlines())
+    try:
+        made.parse(lines)
+    except ValueError:  # a number that is none: the rules stand without it
+        made = RobotFileParser()
+        made.parse([each for each in lines if not _NUMBERED(each)])
     return made
 
 

@@ -13,13 +13,13 @@ from ..model import Ask
 from ..secret import plain
 from ..steps import MAX_BODY, Reply
 from .address import place
-from .nouns import Fetch, Priced
+from .nouns import Fetch, Priced, counted
 
 if TYPE_CHECKING:
     from ..database import Database
     from ..model import Challenge, Offer
 
-__all__ = ["COLD", "KEPT", "Verdict", "due", "refused", "verdict", "write"]
+__all__ = ["COLD", "KEPT", "Verdict", "challenge", "due", "priced", "refused", "verdict", "write"]
 
 COLD = frozenset({"GET", "HEAD", "POST"})  # what may be asked without a purpose; the rest could do harm
 KEPT = 20  # probes of one service
@@ -73,23 +73,25 @@ def write(db: Database, service: str, at: float, found: Verdict, prices: str) ->
 
 def _challenged(url: str, method: str, reply: Reply) -> Verdict:
     try:
-        found = _read(url, method, reply)
+        found = challenge(url, method, reply)
     except ChallengeInvalid as why:
         return Verdict("dead", 402, why=plain(f"its 402 cannot be read: {why.what}", 200))
     if found is None:
         return Verdict("live-402", 402, why="a 402 in no dialect that we speak")
     passed = f", {len(found.passed_over)} more that are not for us" if found.passed_over else ""
-    return Verdict("live-402", 402, tuple(_priced(each) for each in found.offers), f"asks in {found.dialect}, {len(found.offers)} offers{passed}")
+    return Verdict("live-402", 402, tuple(priced(each) for each in found.offers), f"asks in {found.dialect}, {counted(len(found.offers), 'offer')}{passed}")
 
 
-def _read(url: str, method: str, reply: Reply) -> Challenge | None:
+def challenge(url: str, method: str, reply: Reply) -> Challenge | None:
+    """What a 402 asks, by the first dialect that reads it. Raises ChallengeInvalid."""
     where = place(url)
     host = where.origin.partition("://")[2].rpartition(":")[0] or where.origin.partition("://")[2]
     ask = Ask(method, url, where.origin, host, where.shown)
     return next((found for each in builtin() if (found := each.read(reply, ask)) is not None), None)
 
 
-def _priced(offer: Offer) -> Priced:
+def priced(offer: Offer) -> Priced:
+    """An offer as the catalogue keeps prices."""
     asset = offer.asset
     return Priced("x402", offer.scheme, asset.network.id, asset.address, offer.pay_to, asset.id, offer.amount, asset.micros(offer.amount))
 

@@ -6,8 +6,9 @@ The same function gives the rank by which the index is ordered and the reasons t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from .nouns import counted
 
 __all__ = ["HIDDEN", "MOST", "SHARE", "VERDICTS", "Evidence", "Judged", "judge"]
 
@@ -29,9 +30,8 @@ AGREEMENT = {"agreement": 150, "drift": -80, "conflict": -200}
 HIDDEN = frozenset({"hostile", "price-bait", "price-outlier", "dead", "gone", "conflict"})  # not shown unless asked for
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """All that is known of one service but words. `share` is how much of the catalogue its provider has, from 0 to 1."""
+class Evidence(NamedTuple):
+    """All that is known of one service but words. `share` is how much of the catalogue its provider has, from 0 to 1; `sources` are sites."""
 
     verdict: str = ""
     probed: float | None = None
@@ -63,11 +63,11 @@ def judge(one: Evidence, now: float) -> Judged:
     odd = list(_suspicious(one))
     why += _probed(one, now)
     if one.good or one.bad:
-        why.append((min(250, 100 * one.good) - min(400, 150 * one.bad), f"you bought here {one.good} times, {one.bad} of them went wrong" if one.bad else f"you bought here {one.good} times"))
+        why.append((min(250, 100 * one.good) - min(400, 150 * one.bad), _bought(one.good, one.bad)))
     if one.payers:
-        why.append((min(150, int(20 * math.log2(1 + one.payers))), f"{one.payers} payers in 30 days, as its facilitator counts"))
+        why.append((min(150, int(20 * math.log2(1 + one.payers))), f"{counted(one.payers, 'payer')} in 30 days, as its facilitator counts"))
     if one.sources > 1:
-        why.append((min(90, 30 * (one.sources - 1)), f"in {one.sources} catalogues"))
+        why.append((min(90, 30 * (one.sources - 1)), f"listed by {one.sources} sites"))
     if one.micros is not None and one.median:
         why.append(_price(one.micros, one.median))
     if not one.payable:
@@ -75,7 +75,7 @@ def judge(one: Evidence, now: float) -> Judged:
     if one.share > SHARE:
         why.append((-min(150, int(600 * one.share)), f"its provider has {one.share:.0%} of the catalogue"))
     if one.missed:
-        why.append((-100 * one.missed, f"missing in the last {one.missed} passes"))
+        why.append((-100 * one.missed, "missing in the last pass" if one.missed == 1 else f"missing in the last {one.missed} passes"))
     points = sum(each for each, _ in why) - 60 * len(odd)
     said = [f"{text} ({each:+d})" for each, text in sorted(why[1:], key=lambda pair: -abs(pair[0])) if each]
     return Judged(max(0, min(MOST, points)), tuple(said), tuple(odd))
@@ -84,15 +84,21 @@ def judge(one: Evidence, now: float) -> Judged:
 def _probed(one: Evidence, now: float) -> list[tuple[int, str]]:
     if not one.verdict or one.probed is None:
         return [(0, "never probed")]
-    days = max(0, int((now - one.probed) / DAY))
+    days = int((now - one.probed) / DAY)
+    when = f"{counted(days, 'day')} ago" if days > 0 else "today"
     weight = VERDICTS.get(one.verdict, 0)
     if weight > 0 and now - one.probed > FRESH:
         weight //= 3
-    found = [(weight, f"{one.verdict}, probed {days} days ago")]
+    found = [(weight, f"{one.verdict}, probed {when}")]
     if one.agreement in AGREEMENT:
         found.append((AGREEMENT[one.agreement], {"agreement": "asks what the catalogues say", "drift": "asks another price than the catalogues say",
                                                  "conflict": "pays somebody else, or in another token, than the catalogues say"}[one.agreement]))  # fmt: skip
     return found
+
+
+def _bought(good: int, bad: int) -> str:
+    times = "once" if good + bad == 1 else f"{good + bad} times"
+    return f"you bought here {times}" + (f", and {'it' if good + bad == 1 else bad} went wrong" if bad else "")
 
 
 def _price(micros: int, median: int) -> tuple[int, str]:

@@ -311,6 +311,11 @@ def first_payment(store: Store, began: int) -> int:
     return _first(store, "x402_payments", "created_at", began - SLACK) if began else 1
 
 
+def first_event(store: Store, began: int) -> int:
+    """The first event that was written at `began` (unix seconds) or later."""
+    return _first(store, "x402_events", "at", began * 1000) if began > 0 else 1
+
+
 def _first(store: Store, table: str, column: str, at: int) -> int:
     """The first row (by id or seq, which run with time) that is not before `at`; found in few steps when it is recent."""
     key = "id" if table == "x402_payments" else "seq"

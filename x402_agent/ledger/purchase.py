@@ -74,7 +74,10 @@ def same_purchase(row: sqlite3.Row, ask: Ask, now: float) -> bool:
 
 
 def same_payee(pinned: str, offer: Offer) -> bool:
-    """Whether an offer pays the pinned recipient: EVM addresses are equal whatever their case, all others as they are."""
-    if pinned == offer.pay_to:
+    """Whether an offer pays the pinned recipient: EVM addresses are equal whatever their case, all others as they are.
+
+    On Stacks an account and its contracts are one: their names begin with it, and only its key can deploy them.
+    """
+    if pinned == offer.pay_to or (offer.network.namespace == "stacks" and pinned.partition(".")[0] == offer.pay_to.partition(".")[0]):
         return True
     return offer.network.namespace == "eip155" and pinned.lower() == offer.pay_to.lower()

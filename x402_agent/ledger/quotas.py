@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import PolicyDenied
-from ..model import QUOTA
+from ..model import INVOICE, QUOTA
 from ..steps import Busy
 from . import states
+from .invoices import once
 from .purchase import in_quarantine
 from .reports import select
 from .rows import hold_of
@@ -51,7 +52,12 @@ def of_origin(store: Store, ask: Ask, at_work: AtWork) -> Hold | Busy | None:
 
 
 def taken(store: Store, plan: Hold, at_work: AtWork) -> bool:
-    """Whether a new payment of this kind must wait, since one is open at its origin: whoever wants it looks again."""
+    """Whether a new payment of this kind must wait, since one is open at its origin: whoever wants it looks again.
+
+    Raises PolicyDenied for an invoice that was paid before.
+    """
+    if plan.offer.flow == INVOICE:
+        once(store, plan)
     if plan.offer.flow != QUOTA:
         return False
     return of_origin(store, plan.ask, at_work) is not None

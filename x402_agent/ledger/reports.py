@@ -113,6 +113,17 @@ class Reports(Opened):
 
         return list(self._read(read))
 
+    def changed(self, since: float) -> list[Payment]:
+        """Payments that moved at this unix second or later, oldest first."""
+
+        def read(store: Store) -> list[Payment]:
+            seq = counters.first_event(store, int(since))
+            found = select(store, "p.payment_id IN (SELECT payment_id FROM x402_events WHERE seq >= ?) ORDER BY p.id", (seq,))
+            return [payment_of(row) for row in found]
+
+        made: list[Payment] = self._read(read)
+        return made
+
     def payment(self, prefix: str) -> Payment:
         """The one payment whose id begins so (at least 4 characters); raises LedgerError for none or several."""
 
@@ -157,6 +168,12 @@ class Reports(Opened):
             return [hold_of(row) for row in told if not self._busy(store, row)]
 
         return list(self._read(read))
+
+    def bought(self, key: str) -> list[tuple[str, str]]:
+        """The newest payments that this purchase (`Ask.key`) has had and that were spent, two at most, with their transactions."""
+        where = f"p.ask_key = ? AND {_WHERE['spent']} AND p.tx_hash <> '' ORDER BY p.id DESC LIMIT 2".replace("state IN", "p.state IN")
+        found: list[tuple[str, str]] = self._read(lambda store: [(row["payment_id"], row["tx_hash"]) for row in select(store, where, (key,))])
+        return found
 
     def namesakes(self, payment: Payment) -> int:
         """For how many other payments a seller named this payment's transaction. Some settle many at once; some lie (V8)."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..errors import LedgerError, PolicyDenied, SigningFailed
-from ..model import NEVER, QUOTA, Ask, Hold, Limit, Offer, Stop, Terms
+from ..model import ASKED_FIRST, NEVER, Ask, Hold, Limit, Offer, Stop, Terms
 from ..steps import Busy
 from . import budget, counters, quotas, recovery, rows, states, transactions
 from .allowances import Allowances, enough, took
@@ -87,7 +87,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
             store = self._store
         assert store is not None
         plan = replace(_plan(store, ask, offer, terms, limits, stop), gas=gas)
-        reserve = reserve or offer.flow == QUOTA
+        reserve = reserve or offer.flow in ASKED_FIRST
         if not (reserve or ask.under.slip) and (store.current() or store.recent()) and calm(store.cache, ask, offer, stop.after):
             now = store.now()
             realm = budget.realm_of(offer, sandbox=self.sandbox)

@@ -10,17 +10,20 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..ledger import SqliteLedger
     from ..model import Ask, Asset, Hold, Money, Offer
-    from ..policy import Price
+    from ..policy import Listed, Price, PriceSource
     from ..wallet import Wallet
     from .payer import Payer
 
-__all__ = ["Known"]
+__all__ = ["Known", "pretend"]
 
 _FRESH = 60.0  # seconds
 _MANY = 4096
 _DAY = 86_400
+
 Purchase = tuple[str, str, str]  # method, origin, path: a query or body must not hide that a price walks
 
 
@@ -101,6 +104,15 @@ class Known:
         self._known[where, payee] = now + _FRESH
         return True
 
+    def listed(self, ask: Ask) -> Listed | None:
+        found = self._payer.discover.listed(ask.method, ask.url)
+        if found is None:
+            return None
+        from ..policy import Listed
+
+        terms = frozenset((price.asset, price.pay_to.lower()) for price in found.prices if price.asset)
+        return Listed(found.id, found.verdict, found.probed, found.agreement, found.payers, found.seen, found.micros, terms)
+
     def _ledger(self) -> SqliteLedger | None:
         """None while nothing was ever paid: a quote makes no ledger."""
         payer = self._payer
@@ -109,3 +121,21 @@ class Known:
 
 def _day(at: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(at))
+
+
+class _Pretend:
+    """What coins of a sandbox count: test money has no price, and its budgets need one."""
+
+    def __init__(self, coins: Mapping[str, int]) -> None:
+        self._coins = dict(coins)
+
+    def price(self, asset: Asset) -> Price | None:
+        from ..policy import Price
+
+        found = self._coins.get(asset.symbol)
+        return Price(found, 0, int(time.time())) if found else None
+
+
+def pretend(coins: Mapping[str, int]) -> PriceSource | None:
+    """A price source of a sandbox, by symbols, in millionths of a dollar for a whole coin; None for none."""
+    return _Pretend(coins) if coins else None

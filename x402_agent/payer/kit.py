@@ -15,7 +15,7 @@ from ..flow import pay
 from ..ledger.budget import left_words
 from ..ledger.purchase import Rebuy
 from ..ledger.states import outcome
-from ..model import CALL, QUOTA, Money, Receipt
+from ..model import ASKED_FIRST, CALL, Money, Receipt
 from ..policy import Choice, choose, locked
 from ..policy.fees import gas_of
 from ..policy.value import with_fee
@@ -38,7 +38,7 @@ from ..steps import (
     Use,
     Walk,
 )
-from . import consent
+from . import before, consent
 from .paying import Paying
 from .prepay import LIFETIME, same_terms
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from ..model import Anchor, Ask, Challenge, Claim, Credential, Limit, Offer, Proof, Terms
     from ..model import Hold as HeldBudget
     from ..policy import Reason
-    from ..steps import Reply, Step, Steps
+    from ..steps import Presented, Reply, Step, Steps
     from ..tasks import Task
     from .payer import Payer
 
@@ -91,7 +91,7 @@ class _Blocking:
 class Kit:
     """One conversation's view of the rooms (flow.Kit), and who performs its steps."""
 
-    __slots__ = ("ask", "asked", "asks", "consulted", "payer", "paying", "prepaid", "rules", "sent", "signed", "stale", "standing")
+    __slots__ = ("ask", "asked", "asks", "billed", "consulted", "exchanges", "owns", "payer", "paying", "prepaid", "refused", "rules", "sent", "signed", "stale", "standing")
 
     def __init__(self, payer: Payer, ask: Ask, task: Task | None = None) -> None:
         self.payer = payer
@@ -106,10 +106,14 @@ class Kit:
         self.paying: Paying  # for whom the offer was judged
         self.asked = 0.0  # when the seller said what it asks, in this conversation
         self.prepaid = self.stale = self.consulted = False
+        self.refused: tuple[Credential, ...] = ()  # what was shown in this conversation and called worth nothing
+        self.exchanges = True
+        self.owns = -1  # of how many of them the dialect knew when it was asked what else opens
+        self.billed: Challenge | None = None
 
     def conversation(self) -> Steps[Reply]:
         """What the driver is to perform."""
-        return pay(self.ask, self)
+        return pay(self.ask, self, self.billed)
 
     def keeps(self, ask: Ask) -> bool:
         return self.payer.credentials.keeps(ask.origin)
@@ -135,8 +139,7 @@ class Kit:
             challenge = self.read(reply, hold.ask)
         except PaymentError:
             return None
-        offers = challenge.offers if challenge else ()
-        asked = next((offer for offer in offers if same_terms(hold.offer, offer)), None)
+        asked = next((offer for offer in (challenge.offers if challenge else ()) if same_terms(hold.offer, offer)), None)
         return None if asked is None else replace(hold, offer=asked)
 
     def read(self, reply: Reply, ask: Ask) -> Challenge | None:
@@ -154,9 +157,12 @@ class Kit:
         agrees = getattr(self.dialect(challenge.dialect), "agrees", None)
         return (yield from agrees(challenge, ask)) if agrees else challenge
 
+    def owned(self, ask: Ask, challenge: Challenge) -> Steps[bool]:
+        return before.owned(self, ask, challenge)
+
     def buys(self, ask: Ask, challenge: Challenge) -> bool:
-        """Whether calls of a whole origin would be chosen."""
-        return getattr(ask.offer or self.judge(ask, challenge).offer, "flow", "") == QUOTA
+        """Whether what would be chosen is asked about first."""
+        return getattr(ask.offer or self.judge(ask, challenge).offer, "flow", "") in ASKED_FIRST
 
     def choose(self, ask: Ask, challenge: Challenge) -> tuple[Offer, tuple[Limit, ...]]:
         if ask.paid:
@@ -174,7 +180,7 @@ class Kit:
         if choice.asks and self.prepaid and not self.asked:
             raise PolicyDenied("a person is asked about this one", rule=self.payer.policy.place("prepay"), hint="asked first")
         self.asks = choice.asks
-        self.signed = _signed(challenge, ask, choice.offer, self.payer.clock())
+        self.signed = before.signed(challenge, ask, choice.offer, self.payer.clock())
         return choice.offer, choice.limits
 
     def judge(self, ask: Ask, challenge: Challenge) -> Choice:
@@ -200,6 +206,9 @@ class Kit:
                     rule=f"balance on chain; {payer.policy.place('know_balance')}", hint="x402-agent wallet fund",
                 )  # fmt: skip
         return (yield from payer.chains[namespace].prepare(offer, self.paying.address(offer), node, payer.policy.chains))
+
+    def otherwise(self, hold: HeldBudget, proof: Proof, reply: Reply, presented: Presented) -> Steps[Presented | None]:
+        return before.otherwise(self, hold, proof, reply, presented)
 
     def fate(self, hold: HeldBudget) -> Steps[str]:
         return recovery.fate(self.payer, hold)
@@ -258,6 +267,7 @@ class Kit:
         if isinstance(step, Use):
             return held.use(step.credential)
         if isinstance(step, Return):
+            self.refused += (step.credential,) if step.refused else ()
             return held.returned(step)
         self.asked = 0.0  # what was bought opens the door from now on: no proof goes first
         self.payer.prepay.forget(self.ask)
@@ -380,19 +390,9 @@ class QuoteKit(Kit):
         made = self.judge(self.ask, challenge)
         over = (((made.offer, ""),) if made.offer else ()) + made.passed_over
         if made.offer:
-            _signed(challenge, self.ask, made.offer, self.payer.clock())
+            before.signed(challenge, self.ask, made.offer, self.payer.clock())
         return Quote(402, True, made.offer, over, made.unread, made.error, made.limits, made.asks,
                      tuple(made.micros(offer) for offer, _ in over))  # fmt: skip
-
-
-def _signed(challenge: Challenge, ask: Ask, offer: Offer, now: float) -> str:
-    """The seller's signature under the offer that we take, "" when he gave none; raises ChallengeInvalid (evidence.judge)."""
-    if not challenge.signed:
-        return ""
-    from ..evidence import judge, read
-
-    found = judge((read(each, "offer") for each in challenge.signed), ask, offer, now)
-    return found.text if found else ""
 
 
 def digest(proof: Proof) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,12 +20,13 @@ from ..secret import Env, Secret
 from ..settings import Settings
 from ..vault import Credentials, Keeping, Vault
 from ..wallet import KEYS, Wallet
-from . import plan
+from . import history, plan
 from .balances import Balances
 from .clients import Led, transport_for
-from .facts import Known
+from .facts import Known, pretend
 from .kit import Kit, Quote, QuoteKit
 from .prepay import Prepay
+from .services import Services
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -45,14 +47,13 @@ if TYPE_CHECKING:
     from ..tasks.slips import Token
     from ..transport.mcp import PaidSession
     from .plan import Plan
-    from .verifier import AsyncVerifier, Verifier
 
 __all__ = ["Payer", "Quote", "attach"]
 
 log = logging.getLogger("x402_agent")
 
 
-class Payer:
+class Payer(Services):
     """Pays for what its policy allows, and writes down every cent before it can leave.
 
     `approve` is asked where policy wants a person's yes: a function of (offer, ask) or of an approvals.Request, sync or
@@ -80,7 +81,7 @@ class Payer:
         self.wallet = wallet
         self.policy = policy or Policy()
         self.live: Live | None = None
-        self.dialects = tuple(dialect_room.builtin() if dialects is None else dialects)
+        self.dialects = tuple(dialect_room.builtin(self.settings.dialects) if dialects is None else dialects)
         self.chains = {c.namespace: c for c in (chain_room.builtin() if chains is None else chains)}
         self.approve = approve
         self.env: Mapping[str, str] = Env()
@@ -100,6 +101,8 @@ class Payer:
         self.keeping = Keeping(lambda: self.vault)
         self.credentials = Credentials(self._journal, self.keeping, lambda: self.vault, self.clock)
         self._folder: Any = None
+        self._catalogue: Catalogue | None = None
+        self._opening = threading.Lock()
         if sandbox is not None:
             self.sandbox = sandbox  # type: ignore[assignment, method-assign]
         self.bounds = tasks.ground(self)  # what every payment stands under, whatever its task
@@ -171,6 +174,7 @@ class Payer:
         if serve or box.ground.asks_node or box.seller.asks_node:
             box.serve()
             settings = replace(settings, nodes={where.id: box.rpc_url})
+        settings = replace(settings, dialects=box.dialects)
         policy = Policy(networks=(where.name,), source="the sandbox default")
         folder = None if ledger else tempfile.TemporaryDirectory(prefix="x402-agent-")
         journal = SqliteLedger(ledger or Path(folder.name if folder else ".") / "sandbox.db", sandbox=True)
@@ -184,6 +188,7 @@ class Payer:
             ledger=journal,
             sandbox=box,
             trace=trace,
+            prices=pretend(box.seller.coins),
         )
         made._folder = folder
         return made
@@ -288,25 +293,16 @@ class Payer:
         """The same on asyncio and trio."""
         return await plan.made_async(self, requests, workers)
 
-    @cached_property
+    @property
     def discover(self) -> Catalogue:
-        """What is for sale, as `x402-agent discover crawl` found it, asked without a network: `payer.discover.search("weather", most="0.01")`. Raises SettingsError."""
-        from ..discovery import Catalogue, Store
+        """What is for sale, as `x402-agent discover crawl` found it, asked without a network: `payer.discover.search("weather", most="0.01")`. Raises SettingsError where there is none yet."""
+        with self._opening:  # asked by many threads, opened once
+            if self._catalogue is None:
+                from ..discovery import Catalogue
 
-        return Catalogue(Store(self.env.get("X402_AGENT_CATALOGUE") or str(self.settings.catalogue_path)))
-
-    def verifier(self, name: str, *, key: str = "", base: str = "", loopback: bool = False) -> Verifier:
-        """A service that says whether a transaction is a payment: `kamiyo`. `base` is another address of it, over https; `loopback` lets one
-        on this machine do without. Raises SettingsError."""  # fmt: skip
-        from . import verifier
-
-        return verifier.Verifier(verifier.service(name, key, base, self.clock, loopback=loopback))
-
-    def async_verifier(self, name: str, *, key: str = "", base: str = "", loopback: bool = False) -> AsyncVerifier:
-        """The same for asyncio and trio."""
-        from . import verifier
-
-        return verifier.AsyncVerifier(verifier.service(name, key, base, self.clock, loopback=loopback))
+                ours = history.past(str(self.settings.ledger_path), self._journal)
+                self._catalogue = Catalogue.at(self.env.get("X402_AGENT_CATALOGUE") or str(self.settings.catalogue_path), (ours,))
+            return self._catalogue
 
     def talking(self, talk: Callable[[Ask], Kit]) -> httpx.Client:
         """A client whose conversations are led by another kit: quotes, and proofs shown again."""
@@ -333,8 +329,8 @@ class Payer:
         if "ledger" in self.__dict__:
             self.ledger.flush()
             self.ledger.shut()
-        if "discover" in self.__dict__:
-            self.discover.store.close()
+        if self._catalogue is not None:
+            self._catalogue.store.close()
         if self.box is not None:
             self.box.close()
         if self._folder is not None:

@@ -10,6 +10,7 @@ from ..errors import SettingsError
 from ..ledger import SqliteLedger
 from ..policy import Policy
 from ..wallet import Wallet
+from .facts import pretend
 from .payer import Payer
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def sandbox_payer(settings: Settings, trace: Callable[[Any, Any, Any], None] | N
         raise SettingsError("no sandbox is running", rule=str(path), hint="x402-agent sandbox up")
     facts = json.loads(path.read_text("utf-8"))
     network = facts["network"]
-    settings = replace(settings, nodes={network: facts["node"]})
+    settings = replace(settings, nodes={network: facts["node"]}, dialects=facts.get("dialects", {}))
     policy = Policy(networks=(network,), source="the sandbox default")
     ledger = SqliteLedger(settings.sandbox_ledger, sandbox=True)
     wallet = Wallet.from_key(facts["key"], network.partition(":")[0])
-    return Payer(wallet=wallet, policy=policy, settings=settings, ledger=ledger, trace=trace)
+    return Payer(wallet=wallet, policy=policy, settings=settings, ledger=ledger, trace=trace, prices=pretend(facts.get("coins", {})))

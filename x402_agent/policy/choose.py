@@ -9,6 +9,7 @@ from ..errors import BudgetExceeded, NoAcceptableOffer, PaymentError, PolicyDeni
 from ..model import Limit, Money, Offer
 from .approval import Reason
 from .budget import dollars
+from .evidence import unproven
 from .facts import NOTHING
 from .fees import over
 from .identity import is_loopback, look_alike
@@ -28,6 +29,7 @@ __all__ = ["Choice", "choose", "refusal"]
 
 _HAS = "the account has only"
 _UNPRICED = "nobody knows what "  # as value.py begins
+_LATE = "it is too late to pay it"
 _NO_KEY = "no key for"  # how it begins that a wallet has no account of a family
 
 
@@ -74,7 +76,7 @@ def choose(
         offer = turn.offer
         if unfit := _unfit(policy, offer, facts) or refuses(offer):
             over.append((offer, unfit))
-        elif (error := door or judged(policy, ask, offer, facts)) is not None:
+        elif (error := door or judged(policy, ask, offer, facts) or _stranger(policy, ask, offer, facts)) is not None:
             denied.append((offer, error))
             over.append((offer, error.what))
         elif short := _short(offer, facts):
@@ -119,6 +121,8 @@ def _unfit(policy: Policy, offer: Offer, facts: Facts) -> str:
     if not policy.pays_on(offer.network):
         kind = "a test network" if offer.network.testnet else "a network of real money"
         return f"{offer.network.name} is {kind}; this payer pays on {', '.join(policy.networks)}"
+    if offer.ends and facts.now() > offer.ends:
+        return f"{_LATE}: what comes in its last minutes is kept and not noticed (D6)"
     if policy.assets and not {offer.asset.symbol, offer.asset.id, offer.asset.address} & set(policy.assets):
         return f"{offer.asset.symbol} is not among the allowed assets"
     if policy.unknown_price == "deny" and offer.asset.peg != "USD" and (unsure := doubt(policy, offer, facts)[0]):
@@ -181,6 +185,13 @@ def judged(policy: Policy, ask: Ask, offer: Offer, facts: Facts = NOTHING) -> Pa
     return None
 
 
+def _stranger(policy: Policy, ask: Ask, offer: Offer, facts: Facts) -> PolicyDenied | None:
+    """A first payment without the evidence that policy demands; of payments that were made nobody asks it."""
+    if policy.evidence is None or policy.evidence.otherwise != "deny" or (short := unproven(policy, ask, offer, facts)) is None:
+        return None
+    return PolicyDenied(short.what, rule=short.rule, hint=short.hint)
+
+
 def _shut(policy: Policy, scope: str, rule: Rule, facts: Facts) -> PolicyDenied | None:
     """A budget that a person has paused or revoked, or that has ended."""
     whose = "the budget of all payments" if scope == "all" else f"the budget of {scope}"
@@ -211,6 +222,8 @@ def _nothing(
     elif any(not policy.pays_on(offer.network) for offer, _ in over):
         names = sorted({offer.network.name for offer, _ in over if not policy.pays_on(offer.network)})
         hint = f"X402_AGENT_NETWORKS={names[0]} if you mean to pay there"
+    elif any(why.startswith(_LATE) for _, why in over):
+        rule, hint = "nothing is paid in an invoice's last ten minutes, or after (D6)", "ask its seller for a new one"
     elif keyless := dict.fromkeys(offer.network.family for offer, why in over if why.startswith(_NO_KEY)):
         hint = "x402-agent wallet new, or export " + " or ".join(f"X402_AGENT_{family.upper()}_KEY=…" for family in keyless)
     elif any(why.startswith(_HAS) for _, why in over):
@@ -219,6 +232,6 @@ def _nothing(
         rule = policy.place("unknown_price")
         hint = f'Payer(prices=…); or unknown_price = "ask", and x402-agent budget set --units 10/day --asset {unpriced.id}'
     listed = "".join(f"\n    - {reason}" for reason in reasons[:10])
-    taken = list(dict.fromkeys(f"{offer.asset.symbol} on {offer.network.name}" for offer, _ in over))
+    taken = list(dict.fromkeys(f"{offer.asset.symbol} on {offer.network.name}" for offer, why in over if not why.startswith(_LATE)))
     swap = f": it takes {' or '.join(taken[:6])}, and nothing is ever swapped" if taken else ""
     return NoAcceptableOffer(f"none of {ask.host}'s offers can be paid from here{swap}{listed}", rule=rule, hint=hint)

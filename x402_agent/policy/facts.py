@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from ..model import Ask, Asset, Money, Offer
 
-__all__ = ["NOTHING", "Facts", "Nothing", "Price", "PriceSource"]
+__all__ = ["NOTHING", "Facts", "Listed", "Nothing", "Price", "PriceSource"]
 
 
 class Price(NamedTuple):
@@ -29,6 +29,20 @@ class PriceSource(Protocol):
 
     def price(self, asset: Asset) -> Price | None:
         """The newest price it knows."""
+
+
+class Listed(NamedTuple):
+    """What the payer's catalogue knows of one URL: the last probe's verdict and time (unix seconds), whether catalogues agree with it,
+    payers as they count them and when they last did, its price in millionths of a dollar, and the (asset id, recipient in lower case) of its prices."""
+
+    id: str
+    verdict: str
+    probed: float | None
+    agreement: str
+    payers: int | None
+    seen: float
+    micros: int | None
+    terms: frozenset[tuple[str, str]]
 
 
 class Facts(Protocol):
@@ -54,6 +68,9 @@ class Facts(Protocol):
 
     def fee(self, offer: Offer) -> Money | None:
         """What its network takes of us beside the price, at most, in its own coin; None where others pay that."""
+
+    def listed(self, ask: Ask) -> Listed | None:
+        """What the payer's catalogue knows of this URL. Raises SettingsError where there is no catalogue, or it cannot be read."""
 
     def balance(self, offer: Offer) -> int | None:
         """What the payer has of the offer's asset, in atomic units, if a node said so a moment ago; else None."""
@@ -81,6 +98,9 @@ class Nothing:
         return None
 
     def fee(self, offer: Offer) -> Money | None:
+        return None
+
+    def listed(self, ask: Ask) -> Listed | None:
         return None
 
     def balance(self, offer: Offer) -> int | None:

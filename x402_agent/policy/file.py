@@ -19,6 +19,7 @@ from .approval import read_approval
 from .bounds import STATES, Bounds, Often
 from .budget import WINDOWS, expected, micros, window
 from .chains import read_chains
+from .evidence import read_evidence
 from .fees import read_gas
 from .lines import Span, spans
 from .rules import Policy
@@ -96,6 +97,7 @@ class _Reader:
             "signer": lambda value: _agents(value, self.place("signer", "agents")),
             "wallet": self.accounts,
             "chains": lambda value: read_chains(value, self.place),
+            "evidence": lambda value: read_evidence(value, self.place),
             "gas": lambda value: read_gas(value, self.place, self.where),
             "categories": lambda value: self.categories(value, self.place("categories")),
         }

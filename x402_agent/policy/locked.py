@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import PolicyDenied
+from ..model import INVOICE
 
 if TYPE_CHECKING:
     from ..model import Ask, Challenge, Offer
@@ -13,12 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = ["locked"]
 
+_TAIL = 10_000  # atomic units: what is below a cent tells one invoice from another, and is no other price
+
 
 def locked(ask: Ask, challenge: Challenge, facts: Facts) -> Challenge:
     """The challenge with those of its offers that are on the Ask's locked terms; raises PolicyDenied where none is.
 
     The same digest, or one that differs in the envelope alone: what is echoed, the lifetime, what the chain must know
-    to make this one proof. Asset, amount, recipient, scheme, way and every fee are as they were.
+    to make this one proof, an invoice's fractions of a cent. Asset, amount, recipient, scheme, way and every fee are as they were.
     """
     if ask.offer is None:
         return challenge
@@ -33,6 +36,8 @@ def locked(ask: Ask, challenge: Challenge, facts: Facts) -> Challenge:
 
 
 def _terms(asked: Offer, fixed: Offer) -> bool:
+    if asked.flow == INVOICE and asked.amount // _TAIL == fixed.amount // _TAIL:
+        asked = replace(asked, amount=fixed.amount)
     return replace(asked, wire=fixed.wire, lifetime=fixed.lifetime, description=fixed.description, details=fixed.details) == fixed
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .approval import Reason
 from .budget import dollars
+from .evidence import listed_at, unproven
 from .value import doubt, ratio
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def drifted(policy: Policy, ask: Ask, offer: Offer, facts: Facts) -> Reason | No
         return None
     most = policy.drift or _LISTED
     rule, hint = policy.place("drift"), f'drift = "{ratio(most * 2)}" in policy.toml'
-    if ask.listed is not None and asked > most * ask.listed:
-        what = f"{ask.host} asks {offer.money}, more than {ratio(most)} times the {dollars(ask.listed)} USD it is listed at"
+    if (listed := listed_at(policy, ask, offer, facts)) is not None and asked > most * listed:
+        what = f"{ask.host} asks {offer.money}, more than {ratio(most)} times the {dollars(listed)} USD it is listed at"
         return Reason(what, rule, hint)
     if policy.drift is None:
         return None
@@ -62,13 +63,15 @@ def reasons(policy: Policy, ask: Ask, offer: Offer, facts: Facts) -> tuple[Reaso
     doubtful, rule = doubt(policy, offer, facts)
     if doubtful:
         found.append(Reason(doubtful, policy.place(rule), "Payer(prices=…)"))
-    if (policy.drift is not None or ask.listed is not None) and (drift := drifted(policy, ask, offer, facts)):
+    if (policy.drift is not None or ask.listed is not None or policy.evidence is not None) and (drift := drifted(policy, ask, offer, facts)):
         found.append(drift)
     pin = f"x402-agent pin {ask.origin} {offer.pay_to} --network {offer.network.name}"
     if policy.ask_new_origin and not facts.knows_origin(ask):
         found.append(Reason(f"{ask.origin} was never paid before", policy.place("ask_new_origin"), pin))
     if policy.ask_new_payee and not facts.knows_payee(offer):
         found.append(Reason(f"{offer.pay_to} was never paid before", policy.place("ask_new_payee"), pin))
+    if policy.evidence is not None and policy.evidence.otherwise == "ask" and (short := unproven(policy, ask, offer, facts)):
+        found.append(short)
     if policy.repeat is not None and facts.repeats(ask, policy.repeat.seconds) >= policy.repeat.times:
         what = f"{ask.method} {ask.origin}{ask.path} was bought {policy.repeat.times} times in {policy.repeat.seconds} seconds"
         found.append(Reason(what, policy.place("repeat"), 'repeat = "20 in 10 minutes" in policy.toml'))

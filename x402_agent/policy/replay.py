@@ -113,6 +113,7 @@ def warnings(policy: Policy, path: Path, now: float) -> list[str]:
         if kind == "category" and name not in policy.categories:
             found.append(f"nothing in [categories] is {name}: only tasks can be   {policy.place('category', scope)}")
     asks = [rule for rule in ("approve_above", "ask_new_origin", "ask_new_payee", "drift") if getattr(policy, rule)]
+    asks += ["evidence"] if policy.evidence is not None and policy.evidence.otherwise == "ask" else []
     if asks and not policy.approval.how:
         found.append(f"{', '.join(asks)}: without [approval], or approve=… in code, asking is refusing")
     return found

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from ..model import Ask, Network, Offer
+    from .evidence import Evidence
     from .fees import Gas
 
 __all__ = ["DEFAULT", "Policy", "Verdict"]
@@ -46,7 +47,7 @@ class Policy:
     `prepay` holds hosts or origins too, whose remembered offers are good for `prepay_age` seconds and `prepay_uses` calls;
     `rebuy_after` is for how many seconds a delivered purchase is not bought again. After `stop_after` payments in a row
     that are in doubt or undelivered nothing new is paid to that origin or recipient; 0 never stops. `repeat` is how often
-    the same purchase is made in how many seconds before a person is asked.
+    the same purchase is made in how many seconds before a person is asked. `evidence` is what a first payment needs of the catalogue.
     `expect_calls` is how many calls a seller is expected to be asked for, where a task does not say so.
     With `know_balance` an account's balance is read before a Hold, where a node is set.
     `signer` says which user of this machine is which agent of a signer (`team/research`), `wallet` which account of the wallet
@@ -94,6 +95,7 @@ class Policy:
     stop_after: int = 3
     expect_calls: int = 1
     repeat: Often | None = None
+    evidence: Evidence | None = None
     where: Mapping[str, str] = field(default_factory=dict)
     source: str = "the built-in default"
     _rules: Mapping[str, Rule] = field(default_factory=dict, init=False, repr=False, compare=False)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError
+from .catalogue.doors import Catalogue
 from .messages import MAX_BODY, Answer, Request, json_answer
 from .seller import scenario
 
@@ -20,10 +21,11 @@ ABORT = "x402_agent.abort"  # a scope extension of our own server
 
 
 class App:
-    """The paywall, the facilitator, the node and the controls of one sandbox, as an ASGI application."""
+    """The seller, the catalogue, the facilitator, the node and the controls of one sandbox, as an ASGI application."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
+        self._catalogue = Catalogue(sandbox.seller, sandbox.ground)
 
     def handle(self, request: Request) -> Answer:
         """Decide, settle and log; waits for nothing."""
@@ -41,7 +43,7 @@ class App:
         try:
             if control is not None:
                 return json_answer(200, control(request))
-            answer = self._sandbox.ground.answer(request)
+            answer = self._sandbox.ground.answer(request) or self._catalogue.answer(request)
         except (ValueError, LookupError, TypeError, ArithmeticError, SettingsError) as cause:
             return json_answer(400, {"error": str(cause)[:300]})
         return self._sandbox.seller.handle(request) if answer is None else answer

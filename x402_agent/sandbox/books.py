@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -23,9 +25,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Books", "Migration"]
+__all__ = ["Books", "Migration", "moment", "stamp"]
 
 _APPLIED = "create table if not exists x402_migrations (number int primary key, name varchar(100) not null)"
+
+
+def stamp(when: float) -> str:
+    """Unix seconds as a naive UTC timestamp with milliseconds, in the order of time."""
+    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def moment(text: str) -> float:
+    """What `stamp` wrote, or a database made of it, as unix seconds."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
 class Migration(NamedTuple):
@@ -51,13 +63,18 @@ class Books(ABC):
         """Let go of the database."""
         self.database.close()
 
-    @abstractmethod
     def now(self) -> str:
-        """The time as this database writes it."""
+        """The machine's time, and what the sandbox's clock is ahead of it (the one row of x402_clock)."""
+        row = self.database.one("select ahead from x402_clock")
+        return stamp(time.time() + float(row["ahead"] if row else 0))
 
     @abstractmethod
     def cleanup(self) -> int:
         """What is over is marked as over; how much was."""
+
+    def cleanup_logs(self, _days: int) -> int:
+        """Lines of its log older than so many days go; how many. Raises SettingsError where it keeps none."""
+        raise SettingsError(f"{self.schema} keeps no log", rule="cleanup-logs", hint="--seller monitor")
 
     @abstractmethod
     def analytics(self) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """Who answers the requests that come to a sandbox: the seller of one system, whole, on whichever ground it can stand.
 
 A seller is added in three steps: a module or folder with a `Seller` and its `Scene`, a folder `scenarios` beside it,
-a line in SELLERS below. Doors, `Payer.sandbox(seller=...)` and `sandbox up --seller` follow from these. A seller
-knows the chain by its ground alone, and time by the ground's clock.
+a line in SELLERS below. Doors, `Payer.sandbox(seller=...)`, `sandbox up --seller` and what `catalogue` publishes of its routes
+follow from these. A seller knows the chain by its ground alone, and time by the ground's clock.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["SELLERS", "Seller", "Visit", "books", "scenario", "scenarios", "seller"]
 
-SELLERS: Mapping[str, tuple[str, str]] = {  # what --seller says: its class, its scenarios' class
-    "shop": ("paywall:Paywall", "scenario:Scenario"),
-    "kamiyo": ("kamiyo.app:Kamiyo", "kamiyo.quirks:Quirks"),
-    "mcp": ("mcp.app:Toolshop", "mcp.manners:Manners"),
+SELLERS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {  # what --seller says: its class, its scenarios' class, the chains it sells on (none: every one)
+    "shop": ("paywall:Paywall", "scenario:Scenario", ()),
+    "kamiyo": ("kamiyo.app:Kamiyo", "kamiyo.quirks:Quirks", ("evm", "solana")),
+    "x402pay": ("x402pay.app:X402Pay", "x402pay.quirks:Quirks", ("stacks",)),
+    "mcp": ("mcp.app:Toolshop", "mcp.manners:Manners", ()),
+    "catalogue": ("catalogue.app:Listed", "catalogue.lies:Lies", ()),
+    "monitor": ("monitor.app:Monitor", "monitor.quirks:Quirks", ("tron",)),
 }
 
 
@@ -48,13 +51,20 @@ class Visit:
 class Seller(ABC):
     """The pretend seller of one system. Any thread may call any method.
 
-    `dialect` is how it asks for money; `asks_node` whether its payers need a node; `database` is where it keeps what it
-    sold, where it keeps that at all: "" is memory.
+    `coins` is what a whole coin without a peg counts here, by symbol, in millionths of a dollar: where prices are in such coins.
+    `dialect` is how it asks for money; `asks_node` whether its payers need a node; `slow` how many seconds it waits for depth in its
+    chain, by which `try` moves the sandbox's clock on; `database` is where it keeps what it
+    sold, where it keeps that at all: "" is memory. `pages` are those of the sandbox's catalogue that it has itself, `tools_at`
+    is the path of its MCP server, whose tools are the routes below it.
     """
 
     name: ClassVar[str]
     dialect: ClassVar[str] = "x402"
     asks_node: ClassVar[bool] = False
+    slow: ClassVar[int] = 0
+    coins: ClassVar[Mapping[str, int]] = {}
+    pages: ClassVar[frozenset[str]] = frozenset()
+    tools_at: ClassVar[str] = ""
     books: ClassVar[type[Books] | None] = None  # what operators look after, where it keeps something
 
     def __init__(self, ground: Ground, scenario: Scene, database: str = "") -> None:
@@ -72,12 +82,20 @@ class Seller(ABC):
     def handle(self, request: Request) -> Answer:
         """What happens to a request. Decides and settles at once; the door does the waiting."""
 
+    def lists(self, _route: Route) -> bool:
+        """Whether a route's price is what x402 asks for it, so that the catalogue may say it; else its 402 alone does."""
+        return self.dialect == "x402"
+
     def pay_it(self, origin: str) -> str:
         """What to type to pay it."""
         return f"x402-agent get --sandbox {origin}{next(path for path, route in self.routes.items() if route.price)}"
 
     def keys(self) -> dict[str, str]:
         """What its operator needs, by name: for a private file, never for an output."""
+        return {}
+
+    def dialect_settings(self, _origin: str) -> Mapping[str, Mapping[str, str]]:
+        """What a payer of this machine needs in `[dialects.NAME."origin"]`, by dialect: keys are in it, so it is for no output."""
         return {}
 
     def count_in(self, url: str) -> None:
@@ -89,8 +107,11 @@ class Seller(ABC):
 
 
 def seller(name: str, ground: Ground, which: str | Scene, database: str) -> Seller:
-    """A new seller of this name; raises SettingsError for one, or a scenario of it, that there is not."""
-    made: Seller = _class(name, 0)(ground, scenario(which, name), database)
+    """A new seller of this name; raises SettingsError for one, or a scenario of it, that there is not, and for a ground on which it does not sell."""
+    kind, chains = _class(name, 0), SELLERS[name][2]
+    if chains and ground.name not in chains:
+        raise SettingsError(f"the seller {name} does not sell on {ground.name}", rule=f"it sells on {' and '.join(chains)}", hint=f"--chain {chains[0]} --seller {name}")
+    made: Seller = kind(ground, scenario(which, name), database)
     return made
 
 
@@ -123,8 +144,8 @@ def scenario(which: str | Scene, seller: str = "shop") -> Any:
 def _class(name: str, which: int) -> Any:
     found = SELLERS.get(name)
     if found is None:
-        raise SettingsError(f"the sandbox has no seller {name[:40]!r}", rule=f"one of {', '.join(SELLERS)}")
-    module, _, kind = found[which].partition(":")
+        raise SettingsError(f"the sandbox has no seller {name[:40]!r}", rule=f"one of {', '.join(SELLERS)}", hint="x402-agent sandbox scenarios --seller shop")
+    module, _, kind = str(found[which]).partition(":")
     return getattr(import_module(f".{module}", __package__), kind)
 
 

@@ -119,6 +119,11 @@ class Sandbox:
         """Every request that came to the seller, in order."""
         return list(self.seller.visits)
 
+    @property
+    def dialects(self) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+        """What a payer of this machine has as `Settings.dialects`: for no output, keys are in it."""
+        return {name: {self.origin: dict(said)} for name, said in self.seller.dialect_settings(self.origin).items()}
+
     # -- money and time -----------------------------------------------------------------------------------------------
 
     def balance(self, address: str) -> int:

@@ -16,12 +16,13 @@ from ..errors import NoAcceptableOffer, PaymentError, SettingsError, SigningFail
 from ..flow import FREES, PAYS_FIRST
 from ..model import CALL, NO_ANCHOR, QUOTA, Ask, Cap, Limit
 from ..payer import Payer
+from ..payer.before import lives
 from ..payer.kit import Kit, Quote
 from ..policy import Policy, locked, micros
 from ..recovery import Resumed
 from ..recovery.again import ONLY_THERE, Again, handed, shown
 from ..secret import Secret
-from ..steps import Approve, Aside, Broadcast, Call, Commit, Find, Hold, Send, Sign
+from ..steps import Approve, Aside, Broadcast, Call, Commit, Find, Hold, Return, Send, Sign
 from ..tasks import Confines, Task, refusal
 from ..vault.keeping import Bare
 from ..wallet import Wallet
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from ..model import Hold as HeldBudget
     from ..policy import Budget
     from ..settings import Settings
-    from ..steps import Reply, Step, Steps
+    from ..steps import Collect, Keep, Reply, Step, Steps, Use
     from ..tasks.slips import Token
 
 __all__ = ["AgentPayer", "from_settings"]
@@ -51,7 +52,7 @@ log = logging.getLogger("x402_agent")
 class AgentKit(Kit):
     """A conversation whose rooms are elsewhere."""
 
-    __slots__ = ("challenge", "looked", "proof", "unasked")
+    __slots__ = ("challenge", "looked", "proof", "stands", "unasked")
     payer: AgentPayer
 
     def __init__(self, payer: AgentPayer, ask: Ask, task: Task | None = None) -> None:
@@ -59,6 +60,8 @@ class AgentKit(Kit):
         self.challenge: Challenge | None = None
         self.proof: Proof | None = None
         self.looked = self.unasked = False
+        self.exchanges = ask.again is True  # which transaction bought a credential is known to the service
+        self.stands = ""  # the payment of what this very request has bought and is refused, though it lives
 
     def choose(self, ask: Ask, challenge: Challenge) -> tuple[Offer, tuple[Limit, ...]]:
         """The service chooses; here it is only seen that there is something to choose from."""
@@ -72,9 +75,15 @@ class AgentKit(Kit):
         return challenge.offers[0], ()
 
     def buys(self, ask: Ask, challenge: Challenge) -> bool:
-        """Whether the service may choose calls of a whole origin: it says so, several are expected, or nothing else is sold."""
+        """Whether the service may choose what is asked about first: it says so (an invoice may be paid already), nothing but calls is sold, or several are expected."""
         flows = {offer.flow for offer in challenge.offers} if ask.offer is None else {ask.offer.flow}
         return self.unasked or flows == {QUOTA} or (QUOTA in flows and ask.expect > 1)
+
+    def owned(self, ask: Ask, challenge: Challenge) -> Steps[bool]:
+        """Nothing is asked: what was paid is known to the service. Raises PolicyDenied where that lives."""
+        if self.stands and ask.again is not True:
+            raise lives(self, self.stands)
+        return super().owned(ask, challenge)
 
     def anchor(self, offer: Offer) -> Steps[Anchor]:
         """The service asks the chain, if anybody must."""
@@ -107,6 +116,26 @@ class AgentKit(Kit):
             self.looked = True
             self.payer.credentials.waits(self.ask.origin)
             return (yield from super().conversation())
+
+    def _credential(self, step: Use | Return | Keep | Collect) -> Any:
+        if not isinstance(step, Return) or not step.refused or not step.credential.payment_id or self.ask.has_body:
+            return super()._credential(step)
+        one = step.credential
+        owned = any(each.name == one.dialect and hasattr(each, "owned") for each in self.payer.dialects)
+        if not owned or one.uses_left is not None or (one.expires or 0) <= self.payer.clock():
+            return super()._credential(step)
+        return self.payer.desk.blocking(lambda: self._refused(step))
+
+    def _refused(self, step: Return) -> None:
+        """What this very request has bought and what lives is not forgotten, since it would be bought again: it is shown until it ends."""
+        self.stands = step.credential.payment_id
+        try:
+            paid = self.payer.desk.payment(self.stands)
+        except PaymentError:
+            return
+        if not paid.delivered or (paid.method, paid.url) != (self.ask.method, self.ask.url[:1000]):
+            self.stands = ""
+            super()._credential(step).run()
 
     def _request(self, hold: HeldBudget) -> Sealed | None:
         """What is to be kept of the request; one with a body went along with its question."""

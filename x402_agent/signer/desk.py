@@ -133,6 +133,7 @@ class Desk:
     def close(self, hold: HeldBudget, state: str, *, refused: bool = False, status: int = 0, transaction: str = "",
               note: str = "", milliseconds: int = 0, request: Sealed | None = None) -> _Blocking:  # fmt: skip
         """Tell what came of it. Nobody waits for good news; until it is there the payment counts the same."""
+        state = "UNKNOWN" if state == "CONFIRMED" else state  # what had settled before is known over there, and no agent's to say
         message = {
             "op": "close", "payment_id": hold.payment_id, "state": state, "refused": refused, "status": status,
             "transaction": transaction[:200], "note": note[:500], "milliseconds": milliseconds, "quiet": state == "CLAIMED",
@@ -265,6 +266,10 @@ class Desk:
         return _Blocking(lambda: self.link.ask({"op": "end", "run": run}))
 
     # -- what a person reads ------------------------------------------------------------------------------------------
+
+    def changed(self, since: float) -> list[Payment]:
+        """Our own payments that moved since a unix second, as far as the last 500 go."""
+        return [each for each in self.payments() if each.updated_at >= since]
 
     def payments(self, *, today: bool = False, host: str = "", in_doubt: bool = False, limit: int = 500) -> list[Payment]:
         """Our own payments, newest first."""

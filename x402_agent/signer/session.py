@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import PaymentError, PolicyDenied, SettingsError, SigningFailed
 from ..guard import Guard
-from ..model import QUOTA
+from ..model import ASKED_FIRST
 from ..steps import ON_CHAIN, Aside, Fetch, Sleep, Walk
 from ..steps import Hold as BudgetHeld
 from ..transport.fetch import drive, fetch
@@ -246,7 +246,7 @@ class Session:
                 raise SigningFailed("the signer waits no longer", rule=f"{self.payer.deadline:.0f} seconds")
             time.sleep(step.seconds)
             return None
-        if isinstance(step, BudgetHeld) and step.offer.flow == QUOTA and not kit.consulted:
+        if isinstance(step, BudgetHeld) and step.offer.flow in ASKED_FIRST and not kit.consulted:
             raise Unasked
         value = kit.perform(step, 0)
         if isinstance(value, Aside):

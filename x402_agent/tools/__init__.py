@@ -1,8 +1,8 @@
-"""Verbs for agents: quote, buy, fetch, spending, why, balance, resume. What a model says is hostile, and so is what a seller wrote.
+"""Verbs for agents: search, quote, buy, fetch, spending, why, balance, resume. What a model says is hostile, and so is what a seller wrote.
 
 `tools` are the verbs (`portal`: without a loop), `wanted` what they take and `results` what they answer, `quoting` and `purchases` how the
 first three are done, `offers` what may be bought, `consent` who says yes to it, `web` the one way out, `shelf` what was bought,
-`fence` and `told` what a model reads of it, `books` what it may know of money. The MCP server, the command line and the adapters of
+`fence` and `told` what a model reads of it, `finding` what it may know of sellers, `books` of money. The MCP server, the command line and the adapters of
 frameworks call this and nothing else.
 """
 
@@ -13,7 +13,23 @@ from typing import TYPE_CHECKING, Any
 from .consent import Yes
 from .fence import Fenced, fence
 from .offers import Offered
-from .results import Account, Amount, Bought, Handle, Holdings, Payment, Problem, Quoted, Room, Settled, Spending, Why
+from .results import (
+    Account,
+    Amount,
+    Bought,
+    Entry,
+    Handle,
+    Holdings,
+    Payment,
+    Problem,
+    Quoted,
+    Room,
+    Service,
+    Services,
+    Settled,
+    Spending,
+    Why,
+)
 from .shelf import Begun, Kept, Shelf
 from .told import problem
 from .tools import Tools, Verbs
@@ -26,6 +42,7 @@ __all__ = [
     "Amount",
     "Begun",
     "Bought",
+    "Entry",
     "Fenced",
     "Handle",
     "Holdings",
@@ -35,6 +52,8 @@ __all__ = [
     "Problem",
     "Quoted",
     "Room",
+    "Service",
+    "Services",
     "Settled",
     "Shelf",
     "Spending",

@@ -13,7 +13,7 @@ from .fence import Fenced
 if TYPE_CHECKING:
     from ..errors import PaymentError
 
-__all__ = ["Account", "Amount", "Bought", "Handle", "Holdings", "Payment", "Problem", "Quoted", "Room", "Settled", "Spending", "Why"]
+__all__ = ["Account", "Amount", "Bought", "Entry", "Handle", "Holdings", "Payment", "Problem", "Quoted", "Room", "Service", "Services", "Settled", "Spending", "Why"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,49 @@ class Bought:
     repeated: bool = False
     body: Fenced | None = None
     more: Handle | None = None
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service of the owner's catalogue: the price that it is listed or was asked at, what a probe found and how long ago, why it
+    stands there, what is suspicious. `payable`: it can be bought as it stands. URL, name and description are its seller's: in `says`."""
+
+    id: str
+    method: str
+    price: Amount | None
+    usd: str
+    payable: bool
+    verdict: str
+    probed: str
+    why: tuple[str, ...]
+    suspicious: tuple[str, ...]
+    says: Fenced
+
+    @property
+    def url(self) -> str:
+        """For programs: the first line of what stands in the fence."""
+        return self.says.inside.partition("\n")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a search found, the best evidence first. `note` says whether there is more, or what to do where there is nothing."""
+
+    services: tuple[Service, ...] = ()
+    note: str = ""
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One service whole: every price in tokens that we know, all reasons, who lists it, and what its last probes answered."""
+
+    service: Service | None = None
+    prices: tuple[Amount, ...] = ()
+    why: tuple[str, ...] = ()
+    listed: tuple[str, ...] = ()
+    asked: Fenced | None = None
     problem: Problem | None = None
 
 

@@ -18,7 +18,7 @@ from . import quoting
 from .offers import Offers
 from .portal import Portal, blocking
 from .purchases import Purchases, unpaid
-from .results import Bought, Holdings, Quoted, Settled, Spending, Why
+from .results import Bought, Entry, Holdings, Quoted, Services, Settled, Spending, Why
 from .shelf import MOST, Shelf
 from .told import problem
 from .wanted import client_name, most, origin_of, wanted
@@ -60,8 +60,14 @@ class Tools:
 
     # -- the verbs ----------------------------------------------------------------------------------------------------
 
+    async def search(self, words: str, max_price: str | None = None, live: bool = False) -> Services:
+        """Who sells this, offline, best evidence first; spends nothing. live: answered 402 when probed. Line one of says is the URL."""
+        from . import finding
+
+        return await self._told(lambda made: finding.search(made.payer, words, max_price, live), lambda said, _: Services(problem=said))
+
     async def quote(self, url: str, method: str = "GET", body: str | None = None) -> Quoted:
-        """What a URL costs and what policy says. Sends the request once without money; spends nothing. offer_id buys it on these terms, once, for five minutes."""
+        """What a URL costs, what policy says. Sends the request once without money; spends nothing. offer_id buys these terms, once, for five minutes."""
 
         async def work(made: Purchases) -> Quoted:
             return await quoting.quote(made, self._offers, wanted(url, method, body))
@@ -69,7 +75,7 @@ class Tools:
         return await self._told(work, lambda said, _: Quoted("unknown", origin=origin_of(url), problem=said), url)
 
     async def buy(self, offer_id: str) -> Bought:
-        """SPENDS MONEY. Buys what quote offered, on those terms or not at all. An offer_id is used once; a second try is refused, not paid."""
+        """SPENDS MONEY. Buys what quote offered, on those terms or not at all. An offer_id is used once; a second try is refused."""
 
         async def work(made: Purchases) -> Bought:
             offered = self._offers.take(offer_id)
@@ -78,7 +84,7 @@ class Tools:
         return await self._told(work, lambda said, why: unpaid(said, why, ""))
 
     async def fetch(self, url: str, max_price: str | None = None, method: str = "GET", body: str | None = None, again: bool = False) -> Bought:
-        """MAY SPEND MONEY, within policy. Fetches a URL and pays if it asks. max_price (dollars, "0.05") only lowers what may be paid. The same request within ten minutes gives the first outcome and pays nothing, unless again=true."""
+        """MAY SPEND MONEY, within policy. Fetches a URL and pays if it asks. max_price (dollars, "0.05") only lowers that. The same request within ten minutes gives the first outcome and pays nothing, unless again=true."""
 
         async def work(made: Purchases) -> Bought:
             return await made.buy(wanted(url, method, body), most(max_price), again=again is True)
@@ -98,13 +104,13 @@ class Tools:
         return await self._told(lambda made: books.why(made, payment_id), lambda said, _: Why("", problem=said))
 
     async def balance(self) -> Holdings:
-        """Which accounts pay, and what they have where that is known. Spends nothing."""
+        """Which accounts pay, and what they have where known. Spends nothing."""
         from . import books
 
         return await self._told(books.balance, lambda said, _: Holdings(problem=said))
 
     async def resume(self) -> Settled:
-        """Settles your payments that are in doubt: asks the chain, shows the same proof again. Never pays anew. Use it after in_doubt."""
+        """Settles your payments in doubt: asks the chain, shows the same proof again. Never pays anew. Use it after in_doubt."""
         from . import books
 
         return await self._told(books.resume, lambda said, _: Settled(problem=said))
@@ -122,6 +128,12 @@ class Tools:
         """A body that this client bought, or a part of it, by its `purchase://` handle; None where there is none. Raises PaymentError."""
         shelf = (await self._purchases()).shelf
         return await to_thread.run_sync(lambda: shelf.get(handle, start, length))
+
+    async def entry(self, service: str) -> Entry:
+        """One service of the owner's catalogue whole, by its id, or a beginning of it."""
+        from . import finding
+
+        return await self._told(lambda made: finding.entry(made.payer, service), lambda said, _: Entry(problem=said))
 
     @cached_property
     def sync(self) -> Verbs:
@@ -169,6 +181,7 @@ class Verbs:
     def __init__(self, tools: Tools) -> None:
         self.tools, self.portal = tools, Portal()
 
+    search = blocking(Tools.search)
     quote = blocking(Tools.quote)
     buy = blocking(Tools.buy)
     fetch = blocking(Tools.fetch)
@@ -177,6 +190,7 @@ class Verbs:
     balance = blocking(Tools.balance)
     resume = blocking(Tools.resume)
     kept = blocking(Tools.kept)
+    entry = blocking(Tools.entry)
 
     def close(self) -> None:
         """Close what the verbs opened, and end their thread."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VERBS", "Verb", "text", "verbs"]
 
-VERBS = ("quote", "buy", "fetch", "spending", "why", "balance", "resume")
+VERBS = ("search", "quote", "buy", "fetch", "spending", "why", "balance", "resume")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Verb:
 
 
 def verbs(tools: Tools) -> tuple[Verb, ...]:
-    """All seven, for this client."""
+    """All eight, for this client."""
     return tuple(Verb(name, _says(getattr(tools, name)), _takes(getattr(tools, name)), getattr(tools, name), getattr(tools.sync, name)) for name in VERBS)
 
 

@@ -221,6 +221,7 @@ class Pays:
             elif isinstance(value, Aside):
                 with talk.paused():
                     value = drive(value.steps)
+                DEADLINE.set(talk.deadline)  # later by what was waited: else what is asked next has no time at all
             if isinstance(value, Goods):
                 self._drop(talk.done_with())
                 value = wire.stored(value, talk.request, talk.lib)

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from x402_agent.errors import SettingsError
-from x402_agent.sandbox.kamiyo.limits import Memory, Redis
+from x402_agent.sandbox.limits import Memory, Redis
 
 ROOT = "/api/v1/x402"
 FAKE = "0x" + "11" * 32

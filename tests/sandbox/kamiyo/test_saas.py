@@ -10,8 +10,8 @@ import time
 import pytest
 
 from x402_agent.errors import SettingsError
-from x402_agent.sandbox.kamiyo.limits import Limiter, Memory, Redis
 from x402_agent.sandbox.kamiyo.tenants import TIERS
+from x402_agent.sandbox.limits import Limiter, Memory, Redis
 
 GOLDEN = {"success": True, "txHash": "0x..", "chain": "base", "amountUsdc": 1.25, "fromAddress": "0x..", "toAddress": "0x..",
           "confirmations": 11, "riskScore": 0.1, "error": None, "errorCode": None}  # fmt: skip

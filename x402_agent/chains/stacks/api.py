@@ -18,7 +18,7 @@ from .clarity import Reader
 from .payloads import Call, Transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ...model import Offer
     from ...steps import Steps
@@ -269,8 +269,9 @@ def submit(node: Node, raw: bytes) -> Steps[None]:
     yield from node.ask("POST /v2/transactions", {"tx": raw.hex()}, retries=0, raw=True)
 
 
-def public(node: Node, call: Call) -> Steps[str]:
-    """Why this call is none that the contract answers, by the node's word, or "" (wrong calls never reach a block). Raises NodeError."""
+def public(node: Node, calls: Sequence[Call]) -> Steps[int | str]:
+    """Which of these calls of one function the contract answers, by the node's word, else why none (wrong calls never reach a block). Raises NodeError."""
+    call = calls[0]
     account, _, own = call.contract.partition(".")
     found = yield from node.read(lambda said: said and _object(said)["functions"], f"GET /v2/contracts/interface/{account}/{own}", limit=_LARGE)
     if found is None:
@@ -278,9 +279,13 @@ def public(node: Node, call: Call) -> Steps[str]:
     for each in found if isinstance(found, list) else []:
         if isinstance(each, dict) and (each.get("name"), each.get("access")) == (call.function, "public"):
             wanted = [_kind(arg) for arg in each.get("args") or ()]
-            fine = len(wanted) == len(call.arguments) and all(got.kind in kinds for got, kinds in zip(call.arguments, wanted, strict=True))
-            return "" if fine else f"{call.function} of {call.contract} takes other arguments"
+            fits = (at for at, one in enumerate(calls) if _fits(one, wanted))
+            return next(fits, f"{call.function} of {call.contract} takes other arguments")
     return f"{call.contract} has no public function {call.function}"
+
+
+def _fits(call: Call, wanted: list[tuple[str, ...]]) -> bool:
+    return len(wanted) == len(call.arguments) and all(got.kind in kinds for got, kinds in zip(call.arguments, wanted, strict=True))
 
 
 _KINDS = {"uint128": "uint", "int128": "int", "bool": "bool", "principal": "principal", "buffer": "buffer", "string-ascii": "ascii",

@@ -5,6 +5,7 @@ A proof is a whole signed transaction: it never expires, so it counts until its 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ... import assets
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Stacks"]
 
 _FIRST = "transfer"  # signing.FIRST, without what belongs to it
+_LOGIN = re.compile(r"x402Pay Login\nTimestamp: [0-9]{13}").fullmatch
 _USUAL = 180  # bytes of a transfer of STX
 _MAINNET, _TESTNET = frozenset({20, 22}), frozenset({21, 26})
 _KEYLESS = frozenset({bytes(20), bytes.fromhex("29cfc6376255a78451eeb4b129ed8eacffa2feef")})  # no key, a key of zeros
@@ -53,7 +55,9 @@ class Stacks:
             ours = unc32_address(payer)[1]
         except ValueError as why:
             return f"our own account is {why}"
-        return "payTo is our own account (R1)" if target == ours and "." not in offer.pay_to else ""
+        if target == ours and ("." not in offer.pay_to or '"payees"' in offer.details):
+            return "payTo is our own contract (R1)" if "." in offer.pay_to else "payTo is our own account (R1)"
+        return _payees(offer, ours)
 
     def spender(self, offer: Offer) -> str:
         """Nobody: a transfer needs no allowance."""
@@ -95,6 +99,14 @@ class Stacks:
         from .transfer import broadcast
 
         return broadcast(offer, terms, proof, node)
+
+    def sign_in(self, message: str, signer: Signer) -> str:
+        """A login message of a known form, signed: r, s and the recovery id in hex. Raises SigningFailed for every other text (D11)."""
+        from .messages import plain_digest, sign
+
+        if not _LOGIN(message):
+            raise SigningFailed("it is no login message that is known", rule="one form, and a time of our own (D11)")
+        return sign(plain_digest(message), signer).hex()
 
     @property
     def replacing(self) -> Replacing:
@@ -170,6 +182,21 @@ def _way(offer: Offer) -> str:
     if offer.scheme != "exact" or offer.method or offer.facilitator:
         return f"scheme {offer.scheme} is not one we sign on Stacks{f' by {offer.method}' if offer.method else ''} (A7)"
     return ""
+
+
+def _payees(offer: Offer, ours: bytes) -> str:
+    """Why those whom the contract pays are not to be paid, or "": a transfer to oneself would abort, and its fee be gone (R1, R2)."""
+    if '"payees"' not in offer.details:
+        return ""
+    from .signing import details
+
+    try:
+        named = [unc32_address(each.partition(".")[0]) for each in details(offer).payees]
+    except (SigningFailed, ValueError, AttributeError) as why:
+        return f"an account that the contract pays is none: {why} (R2)"
+    if any(version not in (_TESTNET if offer.network.testnet else _MAINNET) for version, _ in named):
+        return f"an account that the contract pays is not of {offer.network.name} (R2)"
+    return "the contract pays our own account (R1)" if any(each == ours for _, each in named) else ""
 
 
 def _contract(offer: Offer) -> str:

@@ -34,7 +34,7 @@ def is_ours(seen: Seen, offer: Offer, terms: Terms) -> bool:
     """Whether this is the very payment: our account and nonce, and the id of our bytes or what was signed."""
     if seen.sender != own(terms.payer, offer.network) or seen.nonce != terms.anchor.number:
         return False
-    return seen.txid == "0x" + terms.proved or seen.does == does(offer, terms.payer, terms.nonce)
+    return seen.txid == "0x" + terms.proved or seen.does == does(offer, terms)
 
 
 def fate(offer: Offer, terms: Terms, node: str) -> Steps[str]:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from ...errors import NoAcceptableOffer, NodeError
 from ...model import FOREVER, Anchor, Money, Terms
 from .api import Node, balances, fee, next_nonce, public
-from .payloads import Call
-from .signing import anchor_text, details, does, own, unsigned
+from .signing import anchor_text, details, forms, own, unsigned
 
 if TYPE_CHECKING:
     from ...model import Asset, ChainRules, Offer
@@ -32,9 +31,9 @@ def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anc
             rule="X402_AGENT_NODES", hint=f"export X402_AGENT_NODES={where.name}=https://…",
         )  # fmt: skip
     asked, account, asset = Node(where, node), own(payer, where), offer.asset
-    yield from _callable(asked, offer, payer)
+    form = yield from _form(asked, offer, payer)
     number = yield from next_nonce(asked, account)
-    paid = 0 if details(offer).sponsored else (yield from _fee(asked, offer, payer, rules))
+    paid = 0 if details(offer).sponsored else (yield from _fee(asked, offer, payer, rules, form))
     token = _token(asset)
     coins, units = yield from balances(asked, account, token)
     owed = paid + offer.amount if asset.native else paid
@@ -48,19 +47,27 @@ def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anc
             f"{account} has {Money(units, asset)}, not {Money(offer.amount, asset)}",
             rule="balance, as the node says it", hint=f"send {asset.symbol} to {account}",
         )  # fmt: skip
-    return Anchor(anchor_text(paid), number, paid)
+    return Anchor(anchor_text(paid, form), number, paid)
 
 
-def _callable(asked: Node, offer: Offer, payer: str) -> Steps[None]:
-    """A call that no block takes would hold its account nonce, and everything behind it, for ever."""
+def _form(asked: Node, offer: Offer, payer: str) -> Steps[int]:
+    """Which of its argument lists a call has by the contract's interface: one that no block takes would hold its account nonce,
+    and everything behind it, for ever. 0 where nothing is called."""  # fmt: skip
     if not details(offer).function:
-        return
+        return 0
     try:
-        made = does(offer, payer, "0x" + bytes(32).hex())
+        made = forms(offer, _like(payer, 0))
     except ValueError as why:
         raise NoAcceptableOffer(f"the call cannot be made: {why}", rule="details of the offer") from None
-    if isinstance(made, Call) and (wrong := (yield from public(asked, made))):
-        raise NoAcceptableOffer(wrong, rule="the contract's interface, as the node says it", hint="nothing was signed")
+    found: int | str = yield from public(asked, made)
+    if isinstance(found, str):
+        raise NoAcceptableOffer(found, rule="the contract's interface, as the node says it", hint="nothing was signed")
+    return found
+
+
+def _like(payer: str, form: int) -> Terms:
+    """Terms by which bytes are as many as they will be."""
+    return Terms(payer, "0x" + bytes(32).hex(), 0, FOREVER, Anchor(anchor_text(0, form), 0))
 
 
 def balance(asset: Asset, account: str, node: str) -> Steps[int]:
@@ -77,8 +84,8 @@ def _token(asset: Asset) -> str:
     return "" if asset.native else f"{asset.address}::{asset.detail}"
 
 
-def _fee(asked: Node, offer: Offer, payer: str, rules: ChainRules) -> Steps[int]:
-    like = unsigned(offer, Terms(payer, "0x" + bytes(32).hex(), 0, FOREVER, Anchor(anchor_text(0), 0)))
+def _fee(asked: Node, offer: Offer, payer: str, rules: ChainRules, form: int) -> Steps[int]:
+    like = unsigned(offer, _like(payer, form))
     size, most = len(like.wire()), rules.fees.get("stacks", CEILING)
     if most < size:
         raise NoAcceptableOffer(

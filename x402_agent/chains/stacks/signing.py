@@ -21,11 +21,11 @@ from .transaction import EMPTY_SPONSOR, Spending, Transaction
 if TYPE_CHECKING:
     from ...model import Network, Offer, Terms
 
-__all__ = ["FIRST", "Details", "anchor_text", "checked", "details", "does", "fee_of", "own", "unsigned"]
+__all__ = ["FIRST", "Details", "anchor_text", "checked", "details", "does", "fee_of", "forms", "own", "unsigned"]
 
 FIRST = "transfer"  # the method of payments that pay first
 _HALF_ORDER = bytes.fromhex("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0")
-_FEE = re.compile(r"fee=([0-9]{1,19})").fullmatch
+_FEE = re.compile(r"fee=([0-9]{1,19})(?: form=([1-9]))?").fullmatch
 _NONCE = re.compile(r"0x[0-9a-f]{64}").fullmatch
 
 
@@ -33,7 +33,9 @@ class Details(NamedTuple):
     """`Offer.details`, read: the memo that the seller binds a payment by, who pays the fee, the payload's field.
 
     Where `function` is named, the payee is a contract and that function of it is called (calls.py): with `arguments`; it moves
-    the amount, or where `exact` is False at most that, and `others` is what anybody but us may move beside.
+    the amount, or where `exact` is False at most that, and `others` is what anybody but us may move beside. `instead` are argument
+    lists for contracts that want others: which one stands is read from the interface before signing (ready.py) and kept in the
+    anchor. `kept` is what rounds away inside the contract and stays with us; `payees` are accounts that it pays, none of them ours.
     """
 
     memo: str = ""
@@ -43,6 +45,9 @@ class Details(NamedTuple):
     arguments: list[Any] | tuple[()] = ()
     exact: bool = True
     others: list[Any] | tuple[()] = ()
+    instead: list[Any] | tuple[()] = ()
+    kept: int = 0
+    payees: list[str] | tuple[()] = ()
 
 
 def details(offer: Offer) -> Details:
@@ -56,7 +61,8 @@ def details(offer: Offer) -> Details:
         raise SigningFailed("the details of the offer cannot be read", rule="memo, sponsored, field") from None
     fine = (
         type(made.memo) is str and type(made.sponsored) is bool and made.field in ("transaction", "signedTransaction")
-        and type(made.function) is str and type(made.exact) is bool
+        and type(made.function) is str and type(made.exact) is bool and type(made.kept) is int and 0 <= made.kept < offer.amount
+        and isinstance(made.instead, list | tuple) and len(made.instead) < 10 and isinstance(made.payees, list | tuple)
     )  # fmt: skip
     first = offer.method == FIRST
     if not fine or (first and made.sponsored) or (not first and made[3:] != Details()[3:]):
@@ -71,9 +77,9 @@ def own(payer: str, network: Network) -> str:
     return c32_address(26 if network.testnet else 22, unc32_address(payer)[1])
 
 
-def anchor_text(fee: int) -> str:
-    """The fee, in microSTX, as `Terms.anchor` keeps it."""
-    return f"fee={fee}"
+def anchor_text(fee: int, form: int = 0) -> str:
+    """The fee, in microSTX, and which of its argument lists a call has, as `Terms.anchor` keeps them."""
+    return f"fee={fee} form={form}" if form else f"fee={fee}"
 
 
 def fee_of(terms: Terms) -> int:
@@ -94,15 +100,25 @@ def memo(offer: Offer, nonce: str) -> bytes:
     return b"x402:" + urlsafe_b64encode(bytes.fromhex(nonce[2:38]))
 
 
-def does(offer: Offer, payer: str, nonce: str) -> Transfer | Call:
+def does(offer: Offer, terms: Terms) -> Transfer | Call:
     """The payload for an offer. Raises ValueError, SigningFailed."""
-    asset, found = offer.asset, details(offer)
-    if found.function:
-        return call(offer.pay_to, found.function, found.arguments, _given(offer, payer, nonce))
-    note = memo(offer, nonce)
+    asset = offer.asset
+    if details(offer).function:
+        said = _FEE(terms.anchor.text)
+        made, form = forms(offer, terms), int((said and said[2]) or 0)
+        if form >= len(made):
+            raise SigningFailed("the terms name an argument list that the offer has not", rule="form of the anchor")
+        return made[form]
+    note = memo(offer, terms.nonce)
     if asset.native:
         return Transfer(offer.pay_to, offer.amount, note)
-    return sip010_transfer(asset.address, offer.amount, own(payer, offer.network), offer.pay_to, note)
+    return sip010_transfer(asset.address, offer.amount, own(terms.payer, offer.network), offer.pay_to, note)
+
+
+def forms(offer: Offer, terms: Terms) -> list[Call]:
+    """The call with each of its argument lists, in their order. Raises ValueError, SigningFailed."""
+    found, given = details(offer), _given(offer, terms.payer, terms.nonce)
+    return [call(offer.pay_to, found.function, each, given) for each in (found.arguments, *found.instead)]
 
 
 def _given(offer: Offer, payer: str, nonce: str) -> Given:
@@ -117,11 +133,11 @@ def unsigned(offer: Offer, terms: Terms) -> Transaction:
     limit: tuple[PostCondition, ...] = ()
     if found.function or not offer.asset.native:
         given = _given(offer, terms.payer, terms.nonce)
-        limit = conditions(offer.asset, offer.amount, found.others, given, exact=found.exact)
+        limit = conditions(offer.asset, offer.amount - found.kept, found.others, given, exact=found.exact)
     spending = Spending(unc32_address(terms.payer)[1], terms.anchor.number, fee)
     sponsor = EMPTY_SPONSOR if found.sponsored else None
     wired = tuple(each.wire() for each in limit)
-    return Transaction(offer.network.testnet, spending, does(offer, terms.payer, terms.nonce).wire(), wired, sponsor)
+    return Transaction(offer.network.testnet, spending, does(offer, terms).wire(), wired, sponsor)
 
 
 def checked(signature: bytes) -> bytes:

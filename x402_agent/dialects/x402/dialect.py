@@ -48,7 +48,7 @@ class X402:
             return None
         header = reply.header("payment-required")
         found = _body(reply) if header is None else strict.parse(strict.decode64(header))
-        return None if found is None else challenge(found, ask)
+        return None if found is None or _others(found.fields.get("extra")) else challenge(found, ask)
 
     def present(self, hold: Hold, proof: Proof) -> Steps[Presented]:
         """PAYMENT-SIGNATURE (v2) or X-PAYMENT (v1): the same bytes for the same hold and proof."""
@@ -83,6 +83,11 @@ class X402:
             _signed_receipt(fields),
             waiting=fields.get("errorReason") in WAITING or status == "pending",
         )
+
+
+def _others(extra: object) -> bool:
+    """Whether a document only looks like version 2: x402Pay's gateway wants the id of a transaction, and would call a signed one none."""
+    return isinstance(extra, dict) and "challengeToken" in extra
 
 
 def _body(reply: Reply) -> strict.Document | None:

@@ -7,7 +7,7 @@ it finds is widened by its sellers (`merchant`) and by the hosts of its URLs (`u
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from ...errors import ChallengeInvalid
 from ..address import Refused
@@ -24,6 +24,7 @@ __all__ = ["Bazaar", "row"]
 
 PAGE, SEARCH = 100, 20
 _SHORTEST = 3  # of urlSubstring
+_WIDE = 200  # rows that are widened, and questions that come of it
 
 
 class Bazaar:
@@ -36,8 +37,9 @@ class Bazaar:
         """All its resources, or just what the given URL asks for."""
         kind = _kind(where)
         if kind:
-            return [Fetch(where, {"kind": kind})]
-        return [_resources(where.rstrip("/") + "/discovery/resources", 0)]
+            full = kind == "search" and "limit" not in parse_qs(urlsplit(where).query)
+            return [Fetch(f"{where}{'&' if '?' in where else '?'}limit={SEARCH}" if full else where, {"kind": kind})]
+        return [_resources(where.rstrip("/").removesuffix("/discovery") + "/discovery/resources", 0)]
 
     def read(self, fetch: Fetch, found: Found) -> Page:
         """Rows and the next page. A page without rows is the last one, whatever `total` says (Y4). Raises ChallengeInvalid."""
@@ -57,7 +59,9 @@ class Bazaar:
         if document.cut_off:
             number = max(0, number - 1)
         kind = fetch.state.get("kind") or _kind(fetch.url)
-        following = _widened(fetch, made) if kind == "search" else _next(fetch, pagination, number)
+        following = _next(fetch, pagination, number)
+        if kind == "search" and not following and number >= SEARCH:  # rows that were none have filled it, too
+            following = _widened(fetch, made)
         return Page(tuple(made), tuple(skipped), tuple(following), count(pagination.get("total")))
 
 
@@ -96,6 +100,9 @@ def _templated(url: object, template: object) -> object:
         return url
     if not template.startswith("/"):
         raise Refused("a routeTemplate that is no path")
+    clear = unquote(unquote(template))
+    if ".." in clear or "://" in clear:
+        raise Refused("a template whose path climbs or hides what it says")
     return f"{parts.scheme}://{parts.netloc}{template}"
 
 
@@ -118,8 +125,14 @@ def _next(fetch: Fetch, pagination: dict[str, Any], number: int) -> list[Fetch]:
         return [Fetch("&".join([f"{base}?{urlencode({'cursor': cursor})}", *kept]), fetch.state)]
     if "cursor" in pagination or "offset" not in pagination:
         return []
-    offset = int(fetch.state.get("offset", 0)) + number
+    offset = int(fetch.state.get("offset", _offset(query))) + number
     return [Fetch("&".join([f"{base}?offset={offset}", *kept]), {**fetch.state, "offset": offset})]
+
+
+def _offset(query: str) -> int:
+    """Where the URL that somebody has named begins."""
+    said = next((each[7:] for each in query.split("&") if each.startswith("offset=")), "")
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 10 else 0
 
 
 def _resources(url: str, offset: int) -> Fetch:
@@ -128,15 +141,16 @@ def _resources(url: str, offset: int) -> Fetch:
 
 def _widened(fetch: Fetch, made: list[Listing]) -> list[Fetch]:
     """More of what a full search found: its sellers, and the hosts of its URLs. A search that was itself a widening widens no more."""
-    if len(made) < SEARCH or fetch.state.get("widened"):
+    if fetch.state.get("widened"):
         return []
     base = fetch.url.partition("?")[0].removesuffix("/search")
     state = {"widened": True}
+    made = made[:_WIDE]
     payees = dict.fromkeys(price.pay_to for each in made for price in each.prices if price.pay_to)
     hosts = dict.fromkeys(urlsplit(each.url).netloc for each in made)
     found = [Fetch(f"{base}/merchant?{urlencode({'payTo': payee, 'limit': PAGE, 'offset': 0})}", {**state, "kind": "merchant", "offset": 0}) for payee in payees]
     found += [Fetch(f"{base}/search?{urlencode({'urlSubstring': host, 'limit': SEARCH})}", {**state, "kind": "search"}) for host in hosts if len(host) >= _SHORTEST]
-    return found
+    return found[:_WIDE]
 
 
 def _kind(url: str) -> str:

@@ -27,6 +27,7 @@ __all__ = ["Row", "accepted", "count", "dollars", "moment", "text", "token_price
 MAX_NAME, MAX_DESCRIPTION, MAX_TAGS, MAX_PRICES = 120, 500, 12, 16
 _MOST_MICROS = 10**15  # a billion dollars: what claims more is noise
 _DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,18})?").fullmatch
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u2800\u3164\uffa0]|(?<=[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]{3})[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]+")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?").fullmatch
 
 
@@ -53,10 +54,14 @@ class Row:
         """A seller's text, one line, capped; what hides characters in it is flagged (Y1)."""
         if not isinstance(value, str):
             return ""
-        made = plain(" ".join(value[: 4 * limit].split()), limit)
-        if not value[: 4 * limit].replace("\n", "").replace("\t", "").replace("\r", "").isprintable():
+        head = value[: 4 * limit]
+        if not head.isprintable() and not head.replace("\n", "").replace("\t", "").replace("\r", "").isprintable():
             self.flag("hidden-text")
-        return made
+        made = plain(" ".join(head.split()), limit)
+        if made.isascii() or not _UNSEEN.search(made):
+            return made
+        self.flag("hidden-text")
+        return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", made)
 
     def flag(self, word: str) -> None:
         """Once each."""

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import re
+from io import StringIO
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+from ...dialects.x402.passed import Passed
+from ...dialects.x402pay.items import Price, item
 from ...errors import ChallengeInvalid
-from ..address import Refused
+from ..address import Refused, joined
 from ..nouns import Fetch, Listing, Page, Priced, Skip
 from .pieces import Row, dollars, text
 from .rows import MAX_PAGE, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from ..nouns import Found
 
 __all__ = ["LlmsTxt", "Urls", "X402Pay"]
 
-_MOST = 10_000
+_MOST, _LINES = 10_000, 100_000
 _LINK = re.compile(r"https?://[^\s<>\"'`)\]]{3,2040}")
-_PAID = re.compile(r"\b(x402|402|l402|pay(?:ment|s|able)?|usdc|per call)\b", re.IGNORECASE)
+_OWN = re.compile(r"\]\((/[^/\s)][^\s)]{0,2040})\)")
+_PAID = re.compile(r"\b(x402|402|l402|paid|pay(?:ments?|s|able)?|usdc|per call)\b", re.IGNORECASE)
 _CATALOGUE = re.compile(r"(/\.well-known/x402(\.json)?|/openapi\.json)$").search
 
 
@@ -39,11 +44,11 @@ class Urls:
         """A row for each line. Raises ChallengeInvalid for what is no text."""
         made: list[Listing] = []
         skipped: list[Skip] = []
-        for number, line in enumerate(_text(found.body).splitlines(), 1):
+        for number, line in enumerate(_lines(found.body), 1):
             words = line.partition("#")[0].split()
             if not words:
                 continue
-            if len(made) >= _MOST:
+            if len(made) + len(skipped) >= _MOST:
                 skipped.append(Skip(f"line {number}", f"more than {_MOST} lines"))
                 break
             try:
@@ -54,10 +59,10 @@ class Urls:
 
 
 class LlmsTxt:
-    """`where` is a site or its llms.txt: links in lines that speak of paying, and the catalogues that it names."""
+    """`where` is a site or its llms.txt: links in lines that speak of paying; what it says of catalogues is none."""
 
     name = "llms"
-    about = "llms.txt of a site: hints at paid endpoints and at its catalogues"
+    about = "llms.txt of a site: hints at paid endpoints"
 
     def first(self, where: str) -> Iterable[Fetch]:
         """The file."""
@@ -65,23 +70,28 @@ class LlmsTxt:
 
     def read(self, fetch: Fetch, found: Found) -> Page:
         """Hints of its own origin only: a file cannot send us to somebody else's site. Raises ChallengeInvalid."""
+        if found.body.lstrip()[:1] == b"<":
+            raise ChallengeInvalid("a page for people", rule="a text in Markdown")
         made: dict[Any, Listing] = {}
         skipped: list[Skip] = []
         home = urlsplit(found.url).netloc
-        for number, line in enumerate(_text(found.body).splitlines(), 1):
-            for url in _LINK.findall(line) if _PAID.search(line) else ():
-                if _CATALOGUE(url.rstrip(".,;")):
-                    continue
+        for number, line in enumerate(_lines(found.body), 1):
+            for link in _links(line):
                 try:
-                    each = _bare(self.name, url.rstrip(".,;"), "GET")
+                    each = _bare(self.name, joined(found.url, link), "GET")
                 except Refused as why:
                     skipped.append(Skip(f"line {number}", str(why)))
                     continue
                 if urlsplit(each.url).netloc != home:
                     skipped.append(Skip(f"line {number}", "a link to another site"))
-                elif len(made) < _MOST:
+                elif len(made) < _MOST and not _CATALOGUE(each.url):
                     made.setdefault(each.identity, each)
         return Page(tuple(made.values()), tuple(skipped))
+
+
+def _links(line: str) -> list[str]:
+    """Links of a line that speaks of paying: whole URLs, and Markdown's that stay on the site."""
+    return [each.rstrip(".,;") for each in (*_LINK.findall(line), *_OWN.findall(line))] if _PAID.search(line) else []
 
 
 class X402Pay:
@@ -112,33 +122,39 @@ class X402Pay:
 def _item(fields: Any, base: str, page: str) -> Listing:
     if not isinstance(fields, dict):
         raise TypeError
-    content = text(fields.get("contentId"), 50)
-    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,50}", content):
-        raise Refused("a contentId that is none")
-    url = fields.get("url") if isinstance(fields.get("url"), str) else f"{base.rstrip('/')}/{content}" if base else ""
+    try:
+        found = item(fields)
+    except Passed as why:
+        raise Refused(why.reason) from None
+    url = fields.get("url") if isinstance(fields.get("url"), str) else f"{base.rstrip('/')}/{found.content}" if base else ""
     if not url:
         raise Refused("an item that does not say where it is")
-    made = Row.about("x402pay", urljoin(page, str(url)), "GET")
-    if fields.get("agentCompatible") is False:
+    made = Row.about("x402pay", joined(page, str(url)), "GET")
+    if not found.agents:
         made.flag("not-for-agents")
-    pricing = fields.get("pricing")
-    prices = [_token(made, name, said) for name, said in (pricing.items() if isinstance(pricing, dict) else ()) if said is not None]
+    prices = [_priced(made, each) for each in found.prices]
     return made.listing(name=fields.get("title"), description=fields.get("description"), category=fields.get("contentType"), prices=prices)
 
 
-def _token(made: Row, name: str, said: object) -> Priced:
-    """A decimal text in whole tokens. Which network it is of, the item does not say: only USDCx tells a price in dollars."""
-    symbol = text(name, 20)
-    micros = dollars(said) if symbol.lower() == "usdcx" else None
-    if micros is None and symbol.lower() not in ("stx", "sbtc"):
+def _priced(made: Row, price: Price) -> Priced:
+    """Its network is its contract's; where that is not said, only USDCx still tells a price in dollars."""
+    if price.asset is not None:
+        return Priced("x402pay", "", price.asset.network.name, price.symbol, asset=price.asset.id, amount=price.units, micros=price.asset.micros(price.units))
+    micros = dollars(price.text) if price.symbol == "USDCx" else None
+    if micros is None and price.symbol not in ("STX", "sBTC"):
         made.flag("price-unreadable")
-    return Priced("x402pay", "", "stacks", symbol, micros=micros)
+    return Priced("x402pay", "", "stacks", price.symbol, micros=micros)
 
 
 def _bare(source: str, url: str, method: str) -> Listing:
     made = Row.about(source, url, method)
     made.flag("price-unknown")
     return made.listing()
+
+
+def _lines(body: bytes) -> Iterator[str]:
+    """The first of a text's lines; they are not all made at once. Raises ChallengeInvalid."""
+    return islice(StringIO(_text(body), newline=None), _LINES)
 
 
 def _text(body: bytes) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from ..address import Refused
 from ..nouns import RAILS, Fetch, Listing, Page, Priced, Skip
 from .pieces import Row, count, dollars, text, token_price
-from .rows import rows
+from .rows import MAX_ROWS, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,6 +39,8 @@ class Mpp:
                 skipped.append(service if isinstance(service, Skip) else Skip(f"services[{number}]", "it is not an object"))
                 continue
             for where, endpoint in _endpoints(number, service):
+                if len(made) + len(skipped) >= MAX_ROWS:
+                    return Page(tuple(made), (*skipped, Skip(where, f"more than {MAX_ROWS} rows on a page")))
                 try:
                     made.append(_endpoint(service, endpoint))
                 except Refused as why:
@@ -70,7 +72,7 @@ def _endpoint(service: dict[str, Any], endpoint: Any) -> Listing:
 
 
 def _joined(base: object, path: str) -> str:
-    if not isinstance(base, str) or not urlsplit(base[:2048]).scheme:
+    if not isinstance(base, str) or "://" not in base[:2048]:
         raise Refused("a service without a URL")
     return base.rstrip("/") + "/" + path.lstrip("/")
 
@@ -94,8 +96,8 @@ class Satring:
     def first(self, where: str) -> Iterable[Fetch]:
         """The first page of all services."""
         if "/api/" in where:
-            return [Fetch(where, {"page": 1})]
-        return [Fetch(f"{where.rstrip('/')}/api/v1/services?{urlencode({'page': 1, 'page_size': 100})}", {"page": 1})]
+            return [Fetch(where)]
+        return [Fetch(f"{where.rstrip('/')}/api/v1/services?{urlencode({'page': 1, 'page_size': 100})}")]
 
     def read(self, fetch: Fetch, found: Found) -> Page:
         """The rows that have a URL. A page that has no row is the last one. Raises ChallengeInvalid."""
@@ -109,8 +111,7 @@ class Satring:
                 skipped.append(Skip(f"services[{number}]", str(why)))
             except TypeError:
                 skipped.append(each if isinstance(each, Skip) else Skip(f"services[{number}]", "it is not an object"))
-        page = int(fetch.state.get("page", 1))
-        following = (Fetch(_paged(fetch.url, page + 1), {"page": page + 1}),) if document.raw and "page=" in fetch.url else ()
+        following = (Fetch(there),) if document.raw and (there := _after(fetch.url)) else ()
         return Page(tuple(made), tuple(skipped), following, count(document.fields.get("total")))
 
 
@@ -133,6 +134,12 @@ def _service(fields: Any) -> Listing:
         tags=fields.get("tags"),
         prices=[Priced(said if said in RAILS else "l402", micros=micros)],
     )
+
+
+def _after(url: str) -> str:
+    """The page after this one, "" of what has no pages."""
+    said = parse_qs(urlsplit(url).query).get("page", ["1" if urlsplit(url).path.endswith("/services") else ""])[0]
+    return _paged(url, int(said) + 1) if said.isascii() and said.isdigit() and len(said) < 10 else ""
 
 
 def _paged(url: str, page: int) -> str:

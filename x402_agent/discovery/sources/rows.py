@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ...dialects import strict
@@ -17,14 +18,27 @@ from ..nouns import Skip
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["MAX_PAGE", "MAX_ROW", "Rows", "parsed", "rows"]
+__all__ = ["MAX_PAGE", "MAX_ROW", "MAX_ROWS", "Rows", "parsed", "rows"]
 
 MAX_PAGE = 16 << 20
 MAX_ROW = 64 * 1024
+MAX_ROWS = 50_000  # of a page: five million empty ones fit into its bytes
 _TEXT = rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'  # one that is never closed ends with the document: no second look at it
 _TOKEN = re.compile(_TEXT + rb"|[\[\]{}]", re.DOTALL)
 _BRACKET = re.compile(rb'(?:[^"\[\]{}]++|' + _TEXT + rb")*+(?:([\[\]{}])|\Z)", re.DOTALL)  # with what stands before it
-_TEXTS = re.compile(_TEXT, re.DOTALL).findall
+_TEXTS = re.compile(_TEXT, re.DOTALL).finditer
+_FAR = 10_000  # brackets inside each other, where nobody looks for the end any more
+
+
+def _nested(deep: int) -> bytes:
+    """A pattern for one array or object with at most so many more inside each other; it never tries the same byte twice."""
+    inner = b""
+    for _ in range(deep + 1):
+        inner = rb'[\[{][^"\[\]{}]*+(?:(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"' + (b"|" + inner if inner else b"") + rb')[^"\[\]{}]*+)*+[\]}]'
+    return inner
+
+
+_WHOLE = re.compile(_nested(strict.MAX_DEPTH - 1), re.DOTALL).match
 _COLON = re.compile(rb"[ \t\r\n]*:").match
 _DEEPEST = 3  # brackets around an array of rows: some catalogues wrap theirs once more
 
@@ -41,7 +55,9 @@ class Rows:
         """Each row's value: a dict or a text; a Skip where it is neither or breaks a rule of strict.parse."""
         for number, raw in enumerate(self.raw):
             yield _row(number, raw)
-        if self.cut_off:
+        if len(self.raw) >= MAX_ROWS:
+            yield Skip(f"after row {len(self.raw)}", f"more than {MAX_ROWS} rows on a page")
+        elif self.cut_off:
             yield Skip(f"after row {len(self.raw)}", "the document is cut off there")
 
 
@@ -96,37 +112,42 @@ class _Cut:
                 self.key = mark[1:-1] if _COLON(self.body, each.end()) else b""
 
     def _rows(self) -> None:
-        depth = begun = 0
-        body, raw, before = self.body, self.raw, self.start + 1
-        for each in _BRACKET.finditer(body, before):
-            mark = each[1]
-            if mark is None:
-                return
-            if depth == 0 and each.end() - before > 2:
-                raw += _TEXTS(body, before, each.end() - 1)
-            if mark in b"{[":
-                if depth == 0:
-                    begun = each.end() - 1
-                depth += 1
-            elif depth == 0:
+        body, raw, at = self.body, self.raw, self.start + 1
+        while len(raw) < MAX_ROWS and (each := _BRACKET.match(body, at)) is not None and each[1] is not None:
+            begun = each.end() - 1
+            if begun - at > 1:
+                raw += [text[0] for text in islice(_TEXTS(body, at, begun), MAX_ROWS - len(raw))]
+            if each[1] in b"]}":
                 self.end = each.end()
                 return
-            else:
-                depth -= 1
-                if depth == 0:
-                    before = each.end()
-                    raw.append(body[begun:before])
+            whole = _WHOLE(body, begun)
+            at = whole.end() if whole is not None else _end(body, begun)
+            if at < 0:
+                return
+            raw.append(body[begun:at])
+
+
+def _end(body: bytes, at: int) -> int:
+    """Where a row ends that is nested too deep for any reader; -1 where it does not."""
+    depth = 0
+    for each in _BRACKET.finditer(body, at):
+        if each[1] is None:
+            break
+        depth += 1 if each[1] in b"{[" else -1
+        if depth == 0:
+            return each.end()
+        if depth > _FAR:
+            break
+    return -1
 
 
 def _row(number: int, raw: bytes) -> Any:
     where = f"row {number}"
     if len(raw) > MAX_ROW:
         return Skip(where, f"it has {len(raw)} bytes, more than {MAX_ROW >> 10} KiB")
+    if raw[:1] == b"[":
+        return Skip(where, "it is neither an object nor a text")
     try:
-        if raw[:1] == b"{":
-            return strict.parse(raw, rows="").fields
-        if raw[:1] == b'"':
-            return strict.parse(b'{"":' + raw + b"}", rows="-").fields[""]
+        return strict.value(raw)
     except ChallengeInvalid as why:
         return Skip(where, f"{why.what}: {why.rule}")
-    return Skip(where, "it is neither an object nor a text")

@@ -29,6 +29,7 @@ class WellKnown:
 
     name = "well-known"
     about = "/.well-known/x402 of a site, in its five shapes"
+    reads_402 = True  # some sites, KAMIYO's among them, give their list as a 402
 
     def first(self, where: str) -> Iterable[Fetch]:
         """The document, by its two names when only the site is given."""
@@ -60,7 +61,9 @@ def _entries(fields: dict[str, Any], base: str) -> Iterator[tuple[str, Any]]:
     """Each entry with its place in the document. Satring's `endpoints` is a map from names or paths to paths or prices."""
     for name in _LISTS:
         found = fields.get(name)
-        if isinstance(found, list):
+        if isinstance(found, list) and name == "accepts":
+            yield from _gathered(found, fields)
+        elif isinstance(found, list):
             for number, each in enumerate(found):
                 yield f"{name}[{number}]", each
         elif isinstance(found, dict):
@@ -72,6 +75,24 @@ def _entries(fields: dict[str, Any], base: str) -> Iterator[tuple[str, Any]]:
                 if isinstance(pricing, dict) and key in pricing:
                     entry.setdefault("price", pricing[key])
                 yield f"{name}.{key[:40]}", {"method": _verb(key), **entry}
+
+
+def _gathered(entries: list[Any], fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Entries of x402 about one URL are ways to pay for one thing, not things that are listed twice."""
+    whole = fields.get("resource")
+    made: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
+    for number, each in enumerate(entries):
+        where = f"accepts[{number}]"
+        if not isinstance(each, dict) or not {"amount", "maxAmountRequired"} & each.keys():
+            yield where, each
+            continue
+        url = each.get("resource", whole.get("url") if isinstance(whole, dict) else whole)
+        said = each.get("outputSchema")
+        asked = said.get("input") if isinstance(said, dict) else None
+        verb = each.get("method") or (asked.get("method") if isinstance(asked, dict) else None)
+        entry = {**each, "resource": url, "method": verb, "accepts": []}
+        made.setdefault((str(url), str(verb)), (where, entry))[1]["accepts"].append(each)
+    yield from made.values()
 
 
 def _row(entry: Any, fields: dict[str, Any], base: str) -> Listing:

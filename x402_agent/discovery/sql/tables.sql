@@ -23,6 +23,11 @@ create table frontier (
 );
 create index frontier_waiting on frontier (status, due);
 create index frontier_root on frontier (root, pass);
+create table hosts (
+  host text primary key,
+  free double precision not null,
+  refusals integer not null default 0
+);
 create table listings (
   service varchar(16) not null,
   source text not null,
@@ -69,6 +74,10 @@ create table outcomes (
   micros bigint
 );
 create index outcomes_service on outcomes (service);
+create table learned (
+  ledger varchar(16) primary key,
+  upto double precision not null
+);
 create table skips (
   pass integer not null,
   root text not null,
@@ -109,7 +118,6 @@ create table services (
   flags text not null
 );
 create index services_host on services (host);
-create index services_category on services (category);
 create table ground (
   medians text not null,
   hosts text not null,

@@ -10,13 +10,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from ..limits import Limiter, Redis
 from ..messages import Answer, json_answer
 from ..routes import Route
 from ..seller import Seller, Visit
 from .asking import Asking
 from .books import KamiyoBooks
 from .gate import Gate, Pass, receipted, shown
-from .limits import Limiter, Redis
 from .native import Native
 from .saas import ROOT, Saas
 from .sight import sight
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..ground import Ground
+    from ..limits import Verdict
     from ..messages import Request
-    from .limits import Verdict
     from .quirks import Quirks
 
 __all__ = ["Kamiyo"]
@@ -74,6 +74,7 @@ class Kamiyo(Seller):
     dialect = "kamiyo"
     books = KamiyoBooks
     asks_node = True
+    pages = frozenset({"/.well-known/x402"})
     scenario: Quirks
     routes: Mapping[str, Route] = {}
 
@@ -102,6 +103,10 @@ class Kamiyo(Seller):
             self.store.books.close()
             if self._redis is not None:
                 self._redis.close()
+
+    def lists(self, route: Route) -> bool:
+        """Where its gateway takes x402: on the EVM."""
+        return bool(route.ways)
 
     def keys(self) -> dict[str, str]:
         """The admin key."""

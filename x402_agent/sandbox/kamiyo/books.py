@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from ..books import Books
 
-__all__ = ["KamiyoBooks", "stamp"]
+__all__ = ["KamiyoBooks"]
 
 _MICROS = "sum(cast(round(amount_usdc * 1000000) as integer))"
-
-
-def stamp(moment: float) -> str:
-    """Unix seconds as a naive UTC timestamp with milliseconds, in the order of time."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
 class KamiyoBooks(Books):
@@ -24,11 +18,6 @@ class KamiyoBooks(Books):
     schema = "x402_kamiyo"
     package = __package__
     tables = ("x402_payments", "x402_tokens", "x402_usage", "x402_analytics", "X402Tenant", "X402ApiKey", "X402Verification")
-
-    def now(self) -> str:
-        """The machine's time, and what the sandbox's clock is ahead of it."""
-        row = self.database.one("select ahead from x402_clock")
-        return stamp(time.time() + float(row["ahead"] if row else 0))
 
     def cleanup(self) -> int:
         """Payments whose time is over become expired, their tokens go; how many payments."""

@@ -14,9 +14,9 @@ from urllib.parse import parse_qs
 
 from ...dialects import strict
 from ...errors import ChallengeInvalid, SettingsError
+from ..books import stamp
+from ..limits import Limiter
 from ..messages import Answer, json_answer
-from .books import stamp
-from .limits import Limiter
 from .sight import MICRO, Seen, Unpaid, dollars
 from .tenants import TIERS, Tenant, Tenants
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..ground import Ground
+    from ..limits import Counts
     from ..messages import Request
     from .books import KamiyoBooks
-    from .limits import Counts
     from .quirks import Quirks
     from .sight import Sight
 

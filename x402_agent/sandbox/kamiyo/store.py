@@ -7,7 +7,8 @@ import secrets
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .books import KamiyoBooks, stamp
+from ..books import stamp
+from .books import KamiyoBooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

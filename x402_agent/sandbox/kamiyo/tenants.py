@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import SettingsError
-from .books import stamp
+from ..books import stamp
 from .store import digest, usdc
 
 if TYPE_CHECKING:

@@ -30,6 +30,7 @@ class Toolshop(Paywall):
     """A paid MCP server at `/mcp`: streamable HTTP without sessions, each request answered by one JSON document."""
 
     name = "mcp"
+    tools_at = PATH
     scenario: Manners
 
     def __init__(self, ground: Ground, scenario: Manners, database: str = "") -> None:

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...chains.stacks import PostCondition, sip010_transfer
+from ...chains.stacks import Call, PostCondition, Value, sip010_transfer, uint
 from ...encodings import unc32_address
 from ..ground import Asked, Ground
 from ..messages import json_answer
@@ -30,6 +30,7 @@ __all__ = ["StacksGround"]
 PURSE = {STX: 1_000_000_000, "USDCx": 100_000_000, "sBTC": 10_000_000}  # 1,000 STX, 100 USDCx, 0.1 sBTC
 TREASURE = 10**17
 MOST = 10**15
+SPLITS = {"revenue-split": True, "revenue-split-two": False, "revenue-split-payers": True}  # has it four arguments? the last is owned by the payer
 DROPPED = ("dropped_stale_garbage_collect", "dropped_replace_by_fee", "dropped_problematic")
 FEE = 2_000  # microSTX: what transactions of the sandbox's own offer
 
@@ -57,9 +58,9 @@ class StacksGround(Ground):
             self.chain.deploy(sip010(token.address, token.detail, symbol, token.decimals))
             self.chain.endow(asset_id(token), self.payer_address, PURSE[symbol])
         self.chain.endow(asset_id(self.asset), self._treasury.address, TREASURE)
-        for name, four in (("revenue-split", True), ("revenue-split-two", False)):
-            own = self._seller.address
-            self.chain.deploy(revenue_split(f"{own}.{name}", operator.address, four=four))
+        for name, four in SPLITS.items():
+            owner = self.payer if name == "revenue-split-payers" else operator
+            self.chain.deploy(revenue_split(f"{self.pay_to}.{name}", owner.address, four=four))
         self.facilitator: StacksFacilitator = StacksFacilitator(self.chain, operator)
         self.node = Api(self.chain)
         self._classic = Classic(self.facilitator.till, self.pay_to, self.chain.now)
@@ -98,11 +99,22 @@ class StacksGround(Ground):
         """A transfer by the seller's key."""
         return self._send(self._seller, to, amount)
 
+    def publish(self, content: str, price: int) -> None:
+        """The seller's content in each of its contracts, for `price` microSTX, whatever it cost before."""
+        name = Value("ascii", content)
+        for each in SPLITS:
+            contract = f"{self.pay_to}.{each}"
+            known = self.chain.ask(contract, "get-price", self.pay_to, [name]).value
+            if known != price:
+                self._sign(self._seller, Call(contract, "set-price" if known else "register-content", (name, uint(price))))
+
     def _send(self, account: Account, to: str, amount: int) -> str:
         exact = (PostCondition("", "eq", amount, asset_id(self.asset)),)
-        call = sip010_transfer(self.asset.address, amount, account.address, to)
+        return self._sign(account, sip010_transfer(self.asset.address, amount, account.address, to), exact)
+
+    def _sign(self, account: Account, call: Call, conditions: tuple[PostCondition, ...] = ()) -> str:
         nonce = max([self.chain.nonce(account.address) - 1, *self.chain.waiting(account.address)]) + 1
-        return self.chain.submit(account.sign(call, nonce, FEE, exact).wire())
+        return self.chain.submit(account.sign(call, nonce, FEE, conditions).wire())
 
     def transaction(self, tx: str) -> Entry | None:
         """A transaction that was mined, None for every other."""

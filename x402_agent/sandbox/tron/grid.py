@@ -6,7 +6,6 @@ Lists are newest first unless `order_by=block_timestamp,asc`; times are millisec
 from __future__ import annotations
 
 import re
-from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -15,7 +14,7 @@ from .chain import show
 from .contracts import raw_address, usdt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from ..machines import Log
     from .chain import Chain, Mined
@@ -56,7 +55,7 @@ def answer_grid(chain: Chain, path: str, query: Mapping[str, str]) -> tuple[int,
     try:
         address = raw_address(match[1])
         rows = _transfers(chain, address, query) if transfers else _events(chain, address, query)
-        return 200, _page(chain, path, query, rows)
+        return 200, _page(chain, path, query, rows, _transfer if transfers else _event)
     except ValueError as cause:
         return 400, {"success": False, "error": str(cause)[:200], "statusCode": 400}
 
@@ -98,7 +97,7 @@ def _timely(chain: Chain, query: Mapping[str, str], prefix: str) -> list[_Event]
     return kept if order.endswith("asc") else kept[::-1]
 
 
-def _transfers(chain: Chain, address: bytes, query: Mapping[str, str]) -> list[dict[str, Any]]:
+def _transfers(chain: Chain, address: bytes, query: Mapping[str, str]) -> list[_Event]:
     token = query.get("contract_address")
     wanted = raw_address(token) if token else None
     made = []
@@ -106,7 +105,7 @@ def _transfers(chain: Chain, address: bytes, query: Mapping[str, str]) -> list[d
         sender, to = each.sides
         here = (sender == address and not _flag(query, "only_to")) or (to == address and not _flag(query, "only_from"))
         if each.name == "Transfer" and here and wanted in (None, each.log.address):
-            made.append(_transfer(each))
+            made.append(each)
     return made
 
 
@@ -125,10 +124,10 @@ def _transfer(event: _Event) -> dict[str, Any]:
     }
 
 
-def _events(chain: Chain, contract: bytes, query: Mapping[str, str]) -> list[dict[str, Any]]:
+def _events(chain: Chain, contract: bytes, query: Mapping[str, str]) -> list[_Event]:
     name = query.get("event_name")
     found = (each for each in _timely(chain, query, "block_") if each.log.address == contract)
-    return [_event(each) for each in found if name in (None, each.name)]
+    return [each for each in found if name in (None, each.name)]
 
 
 def _event(event: _Event) -> dict[str, Any]:
@@ -149,31 +148,36 @@ def _event(event: _Event) -> dict[str, Any]:
     }
 
 
-def _page(chain: Chain, path: str, query: Mapping[str, str], rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _page(chain: Chain, path: str, query: Mapping[str, str], rows: list[_Event], view: Callable[[_Event], dict[str, Any]]) -> dict[str, Any]:
     """A page of at most `limit` rows; `fingerprint` names the row after which the next one begins."""
     limit = _number(query, "limit", _LIMIT)
     if not 0 < limit <= _MOST:
         raise ValueError(f"limit must be 1 to {_MOST}")
-    marks = _marks(rows)
-    start, mark = 0, query.get("fingerprint")
-    if mark:
-        if mark not in marks:
-            raise ValueError("invalid fingerprint")
-        start = marks.index(mark) + 1
+    mark = query.get("fingerprint")
+    start = _after(rows, mark) if mark else 0
     page = rows[start : start + limit]
     meta: dict[str, Any] = {"at": chain.now() * 1000, "page_size": len(page)}
     if start + limit < len(rows):
-        meta["fingerprint"] = marks[start + limit - 1]
+        meta["fingerprint"] = _mark(rows, start + limit - 1)
         meta["links"] = {"next": f"{path}?{urlencode({**query, 'fingerprint': meta['fingerprint']})}"}
-    return {"data": page, "success": True, "meta": meta}
+    return {"data": [view(each) for each in page], "success": True, "meta": meta}
 
 
-def _marks(rows: list[dict[str, Any]]) -> list[str]:
-    """A name for each row that newer rows do not change: its transaction, and which of that transaction's rows it is."""
-    seen: Counter[str] = Counter()
-    made = []
-    for row in rows:
-        txid = row["transaction_id"]
-        made.append(f"{txid}-{seen[txid]}")
-        seen[txid] += 1
-    return made
+def _mark(rows: list[_Event], at: int) -> str:
+    """A name for a row that newer rows do not change: its transaction, and which of that transaction's rows, which stand together, it is."""
+    txid, first = rows[at].mined.envelope.txid, at
+    while first and rows[first - 1].mined.envelope.txid == txid:
+        first -= 1
+    return f"{txid}-{at - first}"
+
+
+def _after(rows: list[_Event], mark: str) -> int:
+    """Where the rows behind a mark begin; raises ValueError for one that is none."""
+    txid, _, which = mark.partition("-")
+    first = next((at for at, each in enumerate(rows) if each.mined.envelope.txid == txid), None)
+    if first is None or not (which.isascii() and which.isdigit() and len(which) < 9):
+        raise ValueError("invalid fingerprint")
+    at = first + int(which)
+    if at >= len(rows) or rows[at].mined.envelope.txid != txid:
+        raise ValueError("invalid fingerprint")
+    return at + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ...errors import SettingsError
+from ..errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

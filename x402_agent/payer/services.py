@@ -1,0 +1,85 @@
+"""What a payer can do beside paying for a 402: pay an invoice that it was given, ask a verification service or a monitor, judge webhooks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import SettingsError
+
+if TYPE_CHECKING:
+    from ..dialects.x402pay import Hooks
+    from ..secret import Secret
+    from .invoices import Paid
+    from .monitor import AsyncMonitor, Monitor
+    from .verifier import AsyncVerifier, Verifier
+
+__all__ = ["Services"]
+
+
+class Services:
+    """The doors of a Payer that lead to services by name."""
+
+    def verifier(self, name: str, *, key: str = "", base: str = "", loopback: bool = False) -> Verifier:
+        """A service that says whether a transaction is a payment: `kamiyo`. `base` is another address of it, over https; `loopback` lets one
+        on this machine do without. Raises SettingsError."""  # fmt: skip
+        from . import verifier
+
+        return verifier.Verifier(verifier.service(name, key, base, self._clock, loopback=loopback))
+
+    def async_verifier(self, name: str, *, key: str = "", base: str = "", loopback: bool = False) -> AsyncVerifier:
+        """The same for asyncio and trio."""
+        from . import verifier
+
+        return verifier.AsyncVerifier(verifier.service(name, key, base, self._clock, loopback=loopback))
+
+    def invoice(self, *, payment_id: str, wallet_address: str, amount: str, expires_at: float | str, status_url: str, network: str | None = None,
+                order_id: str = "", currency: str = "USDT_TRC20", max: str | None = None, timeout: float = 180.0) -> Paid:  # noqa: A002 - as in extensions
+        """Pay an invoice in USDT on TRON that no 402 asked for, and wait until its monitor calls it completed.
+
+        `amount` is decimal text of USDT, `expires_at` unix seconds or ISO text with a zone, `max` dollars as text, `timeout` seconds. It is paid
+        once: a second call shows what became of it. Raises ChallengeInvalid, NoAcceptableOffer, PolicyDenied before anything leaves, PaymentInDoubt
+        with the transaction where the monitor has not noticed it.
+        """
+        from . import invoices
+
+        told = {"payment_id": payment_id, "wallet_address": wallet_address, "amount": amount, "expires_at": expires_at, "status_url": status_url,
+                "network": network, "order_id": order_id or None, "currency": currency}  # fmt: skip
+        return invoices.pay(self._itself, told, max, timeout)
+
+    async def invoice_async(self, *, payment_id: str, wallet_address: str, amount: str, expires_at: float | str, status_url: str, network: str | None = None,
+                            order_id: str = "", currency: str = "USDT_TRC20", max: str | None = None, timeout: float = 180.0) -> Paid:  # noqa: A002
+        """The same for asyncio and trio."""
+        from . import invoices
+
+        told = {"payment_id": payment_id, "wallet_address": wallet_address, "amount": amount, "expires_at": expires_at, "status_url": status_url,
+                "network": network, "order_id": order_id or None, "currency": currency}  # fmt: skip
+        return await invoices.pay_async(self._itself, told, max, timeout)
+
+    def monitor(self, base: str, *, loopback: bool = False) -> Monitor:
+        """A TRON payment monitor at this address, for who sells: `loopback` lets one on this machine do without https. Raises SettingsError."""
+        from . import monitor
+
+        return monitor.Monitor(base, loopback=loopback)
+
+    def async_monitor(self, base: str, *, loopback: bool = False) -> AsyncMonitor:
+        """The same for asyncio and trio."""
+        from . import monitor
+
+        return monitor.AsyncMonitor(base, loopback=loopback)
+
+    def webhooks(self, name: str, *, secret: str | Secret, window: int = 300) -> Hooks:
+        """The judge of a subscription's webhooks, for who sells: `x402pay`. `secret` is what both sides know, `window` how many seconds a
+        delivery may be old. In threads and event loops alike: it waits for nothing. Raises SettingsError."""  # fmt: skip
+        if name != "x402pay":
+            raise SettingsError(f"no webhooks are known of {name!r:.40}", rule="webhooks", hint='payer.webhooks("x402pay", secret=…)')
+        from ..dialects.x402pay import Hooks
+
+        return Hooks(secret, window=window, clock=self._clock)
+
+    @property
+    def _itself(self) -> Any:
+        return self
+
+    @property
+    def _clock(self) -> Any:
+        return self._itself.clock
