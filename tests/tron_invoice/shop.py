@@ -66,8 +66,10 @@ class Shop:
         return made if isinstance(made, bytes) else self.json(made)
 
     def rows(self):
-        query = {"only_confirmed": "true", "limit": "200", "order_by": "block_timestamp,asc"}
-        return httpx2.get(f"{self.box.rpc_url}/v1/accounts/{self.box.pay_to}/transactions/trc20", params=query, timeout=30, trust_env=False).json()["data"]
+        """The newest 200 transfers, oldest first: a purchase is among them, however many came before it."""
+        query = {"only_confirmed": "true", "limit": "200", "order_by": "block_timestamp,desc"}
+        found = httpx2.get(f"{self.box.rpc_url}/v1/accounts/{self.box.pay_to}/transactions/trc20", params=query, timeout=30, trust_env=False).json()["data"]
+        return found[::-1]
 
     def forget(self):
         """What came before was for somebody else."""
