@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 import trust
 from loopback import Seller
+from pgserver import postgres
 
 # A machine that is busy, or builds hypothesis's tables for the first time, is slow and not wrong.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -63,6 +64,13 @@ def seller():
     made = Seller()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """One PostgreSQL for all who ask."""
+    with postgres() as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ Not thread-safe: whoever is above holds a lock, or borrows from a `Pool`.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 import time
@@ -21,9 +22,18 @@ from .secret import plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Database", "Pool", "connect"]
+__all__ = ["Database", "Pool", "connect", "spelled"]
 
 _WAIT = 10  # seconds that another writer, or a server, is waited for
+_ENGINES = ("sqlite", "postgresql")
+# What PostgreSQL's words are on SQLite, which knows neither times nor JSON nor exact decimals.
+_SQLITE = {
+    "serial primary key": "integer primary key autoincrement",
+    "default (now() at time zone 'utc')": "default (strftime('%Y-%m-%d %H:%M:%f', 'now'))",
+    "decimal(3,2)": "real",
+    **dict.fromkeys(("timestamp(3)", "timestamp", "jsonb", "json", "numeric(18,6)", "decimal(18,6)"), "text"),
+}
+_WORDS = re.compile("|".join(rf"(?<![\w\"]){re.escape(each)}(?![\w\"])" for each in _SQLITE))
 
 
 class Database(ABC):
@@ -231,6 +241,18 @@ def connect(url: str, schema: str) -> Database:
         if urlsplit(url).scheme not in ("", "sqlite") and "://" in url:
             raise SettingsError(f"no database is reached by {urlsplit(url).scheme[:20]}://", rule="postgresql:// or sqlite:///")
     return _Sqlite(url.removeprefix("sqlite:///") or ":memory:")
+
+
+def spelled(schema: str, engine: str) -> str:
+    """A schema in an engine's words: it is written in PostgreSQL's, and a line that begins with `--sqlite` or `--postgresql` is that engine's alone."""
+    lines = []
+    for line in schema.splitlines():
+        mark, _, rest = line.partition(" ")
+        if mark.removeprefix("--") not in _ENGINES:
+            lines.append(_WORDS.sub(lambda found: _SQLITE[found[0]], line) if engine == "sqlite" else line)
+        elif mark == f"--{engine}":
+            lines.append(rest)
+    return "\n".join(lines) + "\n"
 
 
 class Pool:

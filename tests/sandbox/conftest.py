@@ -12,7 +12,9 @@ from typing import Any
 import httpx2
 import pytest
 from eth_account import Account
+from typer.testing import CliRunner
 
+from x402_agent.cli.app import app
 from x402_agent.primitives import EvmKey, keccak
 from x402_agent.sandbox import Sandbox
 from x402_agent.sandbox.node import answer_rpc
@@ -302,3 +304,35 @@ def tools():
 @pytest.fixture
 def now():
     return int(time.time())
+
+
+@pytest.fixture
+def fresh(postgresql, request):
+    """A PostgreSQL where the seller of this folder has nothing yet."""
+    import psycopg
+
+    with psycopg.connect(postgresql, autocommit=True) as link:
+        link.execute(f"drop schema if exists x402_{request.path.parent.name} cascade")
+    return postgresql
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.full)])
+def database(request):
+    return "" if request.param == "sqlite" else request.getfixturevalue("fresh")
+
+
+@pytest.fixture
+def db(tmp_path, monkeypatch, request, database):
+    """Runs a verb on the database of this folder's seller; -> (exit code, what --json said)."""
+    name = request.path.parent.name
+    url = database or str(tmp_path / f"{name}.db")
+    monkeypatch.setenv("X402_AGENT_HOME", str(tmp_path))
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    def run(verb, *words):
+        done = CliRunner().invoke(app, ["sandbox", "db", verb, "--seller", name, *words, "--json"])
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return done.exit_code, json.loads(done.stdout)
+
+    run.url = url
+    return run

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..database import connect
+from ..database import connect, spelled
 from ..errors import SettingsError
 
 if TYPE_CHECKING:
@@ -87,10 +87,7 @@ class Store:
                 self._alone()
                 if "services" in self.database.names():  # another process was first
                     return
-                folder = files(__package__).joinpath("sql")
-                self.database.script("create table catalogue (version integer not null)")
-                for name in ("tables", self.database.engine):
-                    self.database.script(folder.joinpath(f"{name}.sql").read_text("utf-8"))
+                self.database.script(spelled(files(__package__).joinpath("tables.sql").read_text("utf-8"), self.database.engine))
                 self.database.rows("insert into catalogue values (?)", _VERSION)
 
 

@@ -1,7 +1,7 @@
 """A seller's database, whole: its schema in numbered changes with their ways back, what is in it, copies of it, a fresh start.
 
-A seller that keeps one has a `Books` of its own: the folder `sql/ENGINE/NNNN_name.sql` beside it, the tables in the order
-in which they refer to each other, and the two jobs that its operators run.
+A seller that keeps one has a `Books` of its own: the files `sql/NNNN_name.sql` beside it, the tables in the order in which they refer
+to each other, and the two jobs that its operators run. A file is read by both engines (`database.spelled`), `NNNN_name.ENGINE.sql` by one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import cache
 from importlib.resources import files
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from ..database import connect
+from ..database import connect, spelled
 from ..dialects import strict
 from ..errors import ChallengeInvalid, SettingsError
 from ..secret import plain
@@ -219,11 +219,13 @@ class _Undo(Exception):
 
 @cache
 def _read(package: str, engine: str) -> tuple[Migration, ...]:
-    folder = files(package) / "sql" / engine
+    folder = files(package) / "sql"
     made = []
-    for name in sorted(each.name for each in folder.iterdir() if each.name.endswith(".sql")):
-        up, _, down = (folder / name).read_text("utf-8").partition("-- down\n")
-        made.append(Migration(int(name[:4]), name.removesuffix(".sql"), up, down))
+    for file in sorted(each.name for each in folder.iterdir() if each.name.endswith(".sql")):
+        name, _, whose = file.removesuffix(".sql").partition(".")
+        if whose in ("", engine):
+            up, _, down = spelled((folder / file).read_text("utf-8"), engine).partition("-- down\n")
+            made.append(Migration(int(name[:4]), name, up, down))
     return tuple(made)
 
 

@@ -40,6 +40,12 @@ class Scene:
             if not low <= getattr(self, name) <= high:
                 raise SettingsError(f"scenario {self.name!r}: {name} is wrong", rule=f"{name}: {low} to {high}")
 
+    def known(self, **words: tuple[str, ...]) -> None:
+        """Raise SettingsError for a parameter that is none of its words."""
+        for name, each in words.items():
+            if getattr(self, name) not in each:
+                raise SettingsError(f"scenario {self.name!r}: {name} is wrong", rule=f"one of {', '.join(each)}")
+
     def with_(self, **parameters: Any) -> Self:
         """The same scenario with other parameters; raises SettingsError for one that does not exist or fit."""
         unknown = sorted(parameters.keys() - {each.name for each in fields(self)})

@@ -10,7 +10,6 @@ import time
 import httpx2
 import pytest
 
-from pgserver import postgres
 from x402_agent.primitives import keccak
 from x402_agent.sandbox import Sandbox
 from x402_agent.sandbox.messages import Request
@@ -70,29 +69,6 @@ class Till:
         """The status that somebody at another address gets."""
         lines = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.box.app.handle(Request(method, self.box.origin, path, lines, body, client="10.1.2.3")).status
-
-
-@pytest.fixture(scope="session")
-def server():
-    """One PostgreSQL for all."""
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture
-def fresh(server):
-    """The same with nothing in it."""
-    import psycopg
-
-    with psycopg.connect(server, autocommit=True) as link:
-        for schema in ("x402_kamiyo",):
-            link.execute(f"drop schema if exists {schema} cascade")
-    return server
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.full)])
-def database(request):
-    return "" if request.param == "sqlite" else request.getfixturevalue("fresh")
 
 
 @pytest.fixture

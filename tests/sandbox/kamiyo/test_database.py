@@ -144,7 +144,7 @@ def test_what_a_seller_sold_outlives_it(tmp_path, till_on):
     link.close()
 
 
-def test_a_database_that_is_not_there(server):
+def test_a_database_that_is_not_there():
     for url, words in [("mysql://x", "mysql"), ("postgresql://x402:hunter2@127.0.0.1:1/none", "127.0.0.1"), ("/nowhere/at/all.db", "nowhere")]:
         with pytest.raises(SettingsError) as caught:
             connect(url, "x402_kamiyo")

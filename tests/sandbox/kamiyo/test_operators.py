@@ -18,22 +18,6 @@ from x402_agent.errors import SettingsError
 from x402_agent.sandbox import Sandbox, books
 
 
-@pytest.fixture
-def db(tmp_path, monkeypatch, request, database):
-    """Runs a verb; -> (exit code, what --json said)."""
-    monkeypatch.setenv("X402_AGENT_HOME", str(tmp_path))
-    url = database or str(tmp_path / "kamiyo.db")
-    monkeypatch.setenv("DATABASE_URL", url)
-
-    def run(*words):
-        done = CliRunner().invoke(app, ["sandbox", "db", *words, "--json"])
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        return done.exit_code, json.loads(done.stdout)
-
-    run.url = url
-    return run
-
-
 def sell(till_on, url):
     till = till_on(database=url)
     return till, till.buy(300_000)

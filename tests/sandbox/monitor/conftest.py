@@ -7,7 +7,6 @@ import time
 import httpx2
 import pytest
 
-from pgserver import postgres
 from x402_agent.sandbox import Sandbox
 from x402_agent.sandbox.messages import Request
 from x402_agent.sandbox.tron.contracts import raw_address
@@ -72,28 +71,6 @@ class Till:
     def raw(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
         answer = self.box.app.handle(Request(method, self.box.origin, path, {}, body))
         return answer.status, b"".join(answer.chunks)
-
-
-@pytest.fixture(scope="session")
-def server():
-    """One PostgreSQL for all."""
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture
-def fresh(server):
-    """The same with nothing in it."""
-    import psycopg
-
-    with psycopg.connect(server, autocommit=True) as link:
-        link.execute("drop schema if exists x402_monitor cascade")
-    return server
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.full)])
-def database(request):
-    return "" if request.param == "sqlite" else request.getfixturevalue("fresh")
 
 
 @pytest.fixture

@@ -22,22 +22,6 @@ PAYMENTS = ["id", "wallet_address", "expected_amount_usdt", "callback_url", "ord
 LOGS = ["id", "payment_id", "event_type", "message", "event_metadata", "created_at"]
 
 
-@pytest.fixture
-def db(tmp_path, monkeypatch, database):
-    """Runs a verb; -> (exit code, what --json said)."""
-    monkeypatch.setenv("X402_AGENT_HOME", str(tmp_path))
-    url = database or str(tmp_path / "monitor.db")
-    monkeypatch.setenv("DATABASE_URL", url)
-
-    def run(*words):
-        done = CliRunner().invoke(app, ["sandbox", "db", *words, "--seller", "monitor", "--json"])
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        return done.exit_code, json.loads(done.stdout)
-
-    run.url = url
-    return run
-
-
 def sell(till_on, url):
     till = till_on(database=url)
     one = till.create(callback_url="http://10.0.0.1/")

@@ -9,7 +9,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx2
 import pytest
 
-from pgserver import postgres
 from x402_agent.chains.stacks import ALLOW, Call, Transfer, Value, messages, uint
 from x402_agent.sandbox import Sandbox
 from x402_agent.sandbox.messages import Request
@@ -129,28 +128,6 @@ def standing():
     """A clock on which no time passes but what a test lets pass."""
     now = time.time()
     return lambda: now
-
-
-@pytest.fixture(scope="session")
-def server():
-    """One PostgreSQL for all."""
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture
-def fresh(server):
-    """The same with nothing in it."""
-    import psycopg
-
-    with psycopg.connect(server, autocommit=True) as link:
-        link.execute("drop schema if exists x402_x402pay cascade")
-    return server
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.full)])
-def database(request):
-    return "" if request.param == "sqlite" else request.getfixturevalue("fresh")
 
 
 @pytest.fixture

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
-from typer.testing import CliRunner
 
-from x402_agent.cli.app import app
 from x402_agent.sandbox import Sandbox, books
 
 SEED = {
@@ -25,22 +22,6 @@ def kept(database):
     made = books("x402pay", database)
     yield made
     made.close()
-
-
-@pytest.fixture
-def db(tmp_path, monkeypatch, database):
-    """Runs a verb; -> (exit code, what --json said)."""
-    monkeypatch.setenv("X402_AGENT_HOME", str(tmp_path))
-    url = database or str(tmp_path / "x402pay.db")
-    monkeypatch.setenv("DATABASE_URL", url)
-
-    def run(*words):
-        done = CliRunner().invoke(app, ["sandbox", "db", *words, "--seller", "x402pay", "--json"])
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        return done.exit_code, json.loads(done.stdout)
-
-    run.url = url
-    return run
 
 
 def test_the_tables_of_the_seed_and_their_way_back(kept):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...errors import SettingsError
 from ..scene import Scene
 
 __all__ = ["AFTER", "CSRF", "SHAPES", "Quirks"]
@@ -78,6 +77,4 @@ class Quirks(Scene):
             minimum=(1, 10**12), demanded=(0, 10**12), quota=(1, 10**12), said=(0, 10**12), life=(1, 10**10), confirmations=(0, 10_000),
             status=(400, 599), times=(0, 1_000_000), saas_quota=(-1, 10**9), saas_error=(0, 599),
         )  # fmt: skip
-        for name, known in (("shape", SHAPES), ("after", AFTER), ("csrf", CSRF)):
-            if getattr(self, name) not in known:
-                raise SettingsError(f"scenario {self.name!r}: {name} is wrong", rule=f"one of {', '.join(known)}")
+        self.known(shape=SHAPES, after=AFTER, csrf=CSRF)

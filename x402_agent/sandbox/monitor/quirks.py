@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...errors import SettingsError
 from ..scene import Scene
 
 __all__ = ["CALLBACK", "REUSE", "Quirks"]
@@ -53,6 +52,4 @@ class Quirks(Scene):
     def __post_init__(self) -> None:
         Scene.__post_init__(self)  # `super()` finds nobody in a class with slots
         self.bound(interval=(1, 86_400), rounds=(2, 6), short=(0, 10**9), zone=(-86_400, 86_400))
-        for name, known in (("callback", CALLBACK), ("reuse", REUSE), ("after", ("content", "challenge", "error"))):
-            if getattr(self, name) not in known:
-                raise SettingsError(f"scenario {self.name!r}: {name} is wrong", rule=f"one of {', '.join(known)}")
+        self.known(callback=CALLBACK, reuse=REUSE, after=("content", "challenge", "error"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...errors import SettingsError
 from ..scene import Scene
 
 __all__ = ["AFTER", "ASSETS", "CONTRACTS", "SPELLINGS", "Quirks"]
@@ -71,6 +70,4 @@ class Quirks(Scene):
             price=(0, 10**12), nonce_life=(0, 86_400), challenge_life=(0, 86_400), stale=(0, 1_000), pending=(0, 1_000_000),
             confirmations=(0, 10_000), status=(400, 599), times=(0, 1_000_000), token_life=(1, 86_400), verify_fails=(-1, 1_000_000),
         )  # fmt: skip
-        for name, known in (("spelling", SPELLINGS), ("contract", CONTRACTS), ("asset", ASSETS), ("after", AFTER)):
-            if getattr(self, name) not in known:
-                raise SettingsError(f"scenario {self.name!r}: {name} is wrong", rule=f"one of {', '.join(known)}")
+        self.known(spelling=SPELLINGS, contract=CONTRACTS, asset=ASSETS, after=AFTER)

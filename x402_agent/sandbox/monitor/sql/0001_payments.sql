@@ -1,12 +1,13 @@
 -- Times are UTC without a zone, as published.
-create type payment_status as enum ('PENDING', 'COMPLETED', 'FAILED', 'EXPIRED');
+--postgresql create type payment_status as enum ('PENDING', 'COMPLETED', 'FAILED', 'EXPIRED');
 create table payments (
   id varchar(36) primary key,
   wallet_address varchar(34) not null,
   expected_amount_usdt numeric(18,6) not null,
   callback_url text not null,
   order_id varchar(100) not null unique,
-  status payment_status not null default 'PENDING',
+--sqlite  status varchar(9) not null default 'PENDING' check (status in ('PENDING', 'COMPLETED', 'FAILED', 'EXPIRED')),
+--postgresql  status payment_status not null default 'PENDING',
   transaction_hash varchar(64),
   received_amount_usdt numeric(18,6),
   created_at timestamp(3) not null,
@@ -18,6 +19,7 @@ create table payments (
   transfer_index int,
   block_timestamp bigint,
   callback_due timestamp(3)
+--sqlite  , check (expected_amount_usdt glob '*[0-9].[0-9][0-9][0-9][0-9][0-9][0-9]')
 );
 create table payment_logs (
   id serial primary key,
@@ -41,4 +43,4 @@ create index idx_payment_logs_created_at on payment_logs (created_at);
 drop table shop_orders;
 drop table payment_logs;
 drop table payments;
-drop type payment_status;
+--postgresql drop type payment_status;

@@ -1,8 +1,8 @@
--- Times are text in UTC, JSON is text: SQLite has neither timestamps nor jsonb. Amounts are in the smallest unit, USDCx in cents where it is a price.
+-- Times are UTC without a zone. Amounts are in the smallest unit, USDCx in cents where it is a price.
 create table users (
   id text primary key,
   wallet_address varchar(42) not null unique,
-  created_at text not null
+  created_at timestamp not null
 );
 create table content (
   id text primary key,
@@ -12,17 +12,19 @@ create table content (
   price_sbtc bigint check (price_sbtc > 0),
   price_usdcx bigint check (price_usdcx > 0),
   default_asset varchar(5) not null default 'STX' check (default_asset in ('STX', 'sBTC', 'USDCx')),
-  metadata text not null default '{}',
+  metadata jsonb not null default '{}',
   ipfs_cid varchar(100),
   status varchar(10) not null default 'draft' check (status in ('draft', 'published', 'archived')),
   enabled int not null default 1 check (enabled in (0, 1)),
-  published_at text,
-  created_at text not null,
-  updated_at text not null
+  published_at timestamp,
+  created_at timestamp not null,
+  updated_at timestamp not null
 );
 create table payments (
   id text primary key,
-  tx_id varchar(66) not null unique check (length(tx_id) = 66 and tx_id glob '0x*' and not substr(tx_id, 3) glob '*[^a-fA-F0-9]*'),
+  tx_id varchar(66) not null unique
+--sqlite    check (length(tx_id) = 66 and tx_id glob '0x*' and not substr(tx_id, 3) glob '*[^a-fA-F0-9]*'),
+--postgresql    check (tx_id ~ '^0x[a-fA-F0-9]{64}$'),
   content_id varchar(50) not null references content (content_id) on delete cascade,
   payer_address varchar(42) not null,
   amount bigint not null check (amount >= 0),
@@ -34,8 +36,8 @@ create table payments (
   is_agent int not null default 0 check (is_agent in (0, 1)),
   agent_id varchar(100) not null default '',
   block_height bigint not null default 0,
-  created_at text not null,
-  confirmed_at text,
+  created_at timestamp not null,
+  confirmed_at timestamp,
   claimed_by varchar(255) not null default ''
 );
 create table access_grants (
@@ -44,9 +46,9 @@ create table access_grants (
   content_id varchar(50) not null references content (content_id) on delete cascade,
   payment_id text not null references payments (id) on delete cascade,
   access_token varchar(64) not null default '',
-  expires_at text,
-  revoked_at text,
-  created_at text not null,
+  expires_at timestamp,
+  revoked_at timestamp,
+  created_at timestamp not null,
   unique (user_address, content_id)
 );
 create table api_keys (
@@ -54,21 +56,21 @@ create table api_keys (
   user_id text not null references users (id) on delete cascade,
   key_hash varchar(64) not null unique check (length(key_hash) = 64),
   key_preview varchar(16) not null,
-  scopes text not null,
-  last_used_at text,
-  revoked_at text,
-  created_at text not null
+  scopes jsonb not null,
+  last_used_at timestamp,
+  revoked_at timestamp,
+  created_at timestamp not null
 );
 create table audit_logs (
   id text primary key,
   actor varchar(100) not null,
   action varchar(50) not null,
   entity varchar(100) not null,
-  created_at text not null
+  created_at timestamp not null
 );
 create table payment_events (
   id text primary key,
-  time text not null,
+  time timestamp not null,
   tx_id varchar(66) not null,
   content_id varchar(50) not null,
   creator_id text not null,
@@ -89,10 +91,10 @@ create table x402_challenges (
   contract_addr varchar(100) not null default '',
   challenge_token varchar(36) not null unique,
   status varchar(10) not null default 'pending' check (status in ('pending', 'paid', 'expired')),
-  expires_at text not null,
+  expires_at timestamp not null,
   paid_tx_id varchar(66),
-  paid_at text,
-  created_at text not null,
+  paid_at timestamp,
+  created_at timestamp not null,
   claimed_by varchar(255) not null default ''
 );
 create table agent_detections (
@@ -101,7 +103,7 @@ create table agent_detections (
   user_agent varchar(200) not null,
   confidence int not null,
   path varchar(200) not null,
-  created_at text not null
+  created_at timestamp not null
 );
 create table payment_nonces (
   id text primary key,
@@ -109,9 +111,9 @@ create table payment_nonces (
   content_id varchar(50) not null references content (content_id) on delete cascade,
   claimed_by varchar(255) not null,
   tx_id varchar(66) not null default '',
-  expires_at text not null
+  expires_at timestamp not null
 );
-create table x402_clock (ahead real not null);
+create table x402_clock (ahead double precision not null);
 insert into x402_clock values (0);
 create index idx_payments_payer on payments (payer_address, created_at);
 create index idx_payments_content on payments (content_id);
@@ -120,18 +122,28 @@ create index idx_events_time on payment_events (creator_id, time);
 create index idx_challenges_expires on x402_challenges (expires_at);
 create index idx_nonces_expires on payment_nonces (expires_at);
 create index idx_detections_created on agent_detections (created_at);
-create view revenue_hourly as
-select substr(time, 1, 13) || ':00:00' as bucket, creator_id, asset, count(*) as payments, sum(amount) as amount,
+create view revenue_hourly as select
+--sqlite  substr(time, 1, 13) || ':00:00' as bucket,
+--postgresql  to_char(time, 'YYYY-MM-DD HH24:00:00') as bucket,
+  creator_id, asset, count(*) as payments, sum(amount) as amount,
   sum(creator_amount) as creator_amount, sum(is_agent) as agent_payments, count(distinct payer_address) as unique_payers
-from payment_events group by substr(time, 1, 13), creator_id, asset;
-create view revenue_daily as
-select substr(time, 1, 10) as bucket, creator_id, asset, count(*) as payments, sum(amount) as amount,
+from payment_events group by bucket, creator_id, asset;
+create view revenue_daily as select
+--sqlite  substr(time, 1, 10) as bucket,
+--postgresql  to_char(time, 'YYYY-MM-DD') as bucket,
+  creator_id, asset, count(*) as payments, sum(amount) as amount,
   sum(creator_amount) as creator_amount, sum(is_agent) as agent_payments, count(distinct payer_address) as unique_payers
-from payment_events group by substr(time, 1, 10), creator_id, asset;
-create view content_performance_daily as
-select substr(time, 1, 10) as bucket, content_id, creator_id, asset, count(*) as payments, sum(amount) as amount
-from payment_events group by substr(time, 1, 10), content_id, creator_id, asset;
+from payment_events group by bucket, creator_id, asset;
+create view content_performance_daily as select
+--sqlite  substr(time, 1, 10) as bucket,
+--postgresql  to_char(time, 'YYYY-MM-DD') as bucket,
+  content_id, creator_id, asset, count(*) as payments, sum(amount) as amount
+from payment_events group by bucket, content_id, creator_id, asset;
+--postgresql create function calculate_creator_revenue(creator text, since timestamp, until timestamp) returns table (asset varchar, amount numeric) language sql as $$
+--postgresql   select asset, sum(creator_amount) from payment_events where creator_id = creator and time >= since and time < until group by asset order by asset
+--postgresql $$;
 -- down
+--postgresql drop function calculate_creator_revenue(text, timestamp, timestamp);
 drop view content_performance_daily;
 drop view revenue_daily;
 drop view revenue_hourly;

@@ -17,6 +17,7 @@ create table x402_payments (
   expires_at timestamp not null,
   updated_at timestamp not null default (now() at time zone 'utc'),
   claimed_by varchar(255) not null default ''
+--sqlite  , check (amount_usdc glob '*[0-9].[0-9][0-9][0-9][0-9][0-9][0-9]')
 );
 create table x402_tokens (
   id serial primary key,
@@ -42,7 +43,7 @@ create table x402_analytics (
   hour_bucket timestamp not null,
   chain varchar(50) not null,
   total_payments int not null default 0,
-  total_amount_usdc decimal(18,6) not null default 0,
+  total_amount_usdc decimal(18,6) not null default '0.000000',
   total_requests int not null default 0,
   unique_payers int not null default 0,
   average_payment_usdc decimal(18,6),

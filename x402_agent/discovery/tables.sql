@@ -1,3 +1,4 @@
+create table catalogue (version integer not null);
 create table passes (
   number integer primary key,
   started double precision not null,
@@ -123,3 +124,9 @@ create table ground (
   hosts text not null,
   total integer not null
 );
+--sqlite create virtual table words using fts5 (name, tags, category, description, host, columnsize = 0, tokenize = 'porter unicode61 remove_diacritics 2');
+--postgresql create table words (
+--postgresql   slot bigint primary key,
+--postgresql   terms tsvector not null
+--postgresql );
+--postgresql create index words_terms on words using gin (terms);
