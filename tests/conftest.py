@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from ipaddress import ip_address
@@ -12,11 +13,13 @@ from hypothesis import HealthCheck, settings
 import trust
 from loopback import Seller
 from pgserver import postgres
+from x402_agent.chains import doors
 
 # A machine that is busy, or builds hypothesis's tables for the first time, is slow and not wrong.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 trust.read_once()
+doors.PAUSE = 0.02  # a pretend chain has made its block by then
 INTERNET = (socket.AF_INET, socket.AF_INET6)
 _connect, _connect_ex, _sendto = socket.socket.connect, socket.socket.connect_ex, socket.socket.sendto
 _getaddrinfo = socket.getaddrinfo
@@ -56,6 +59,12 @@ def guarded_getaddrinfo(host, *args, **options):
     if not is_local(host):
         raise AssertionError(f"a test tried to resolve {host}")
     return _getaddrinfo(host, *args, **options)
+
+
+def pytest_collection_finish():
+    """Eleven thousand tests are a heap that no collection of garbage needs to walk through again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from . import replacing, transfers
+from .chains import doors
 from .chains.evm import reads, transaction
 from .chains.evm.rpc import Node
 from .errors import (
@@ -230,7 +231,7 @@ def _follow(
     What a node says to a broadcast proves nothing (C5): only a receipt does.
     """
     row = payer.ledger.launch(row.txid)
-    waited, sent, pause, words = 0.0, -_AGAIN, 0.25, ""
+    waited, sent, pause, words = 0.0, -_AGAIN, doors.PAUSE, ""
     while True:
         start = payer.clock()
         if row.state == "INFLIGHT" and waited - sent >= _AGAIN:

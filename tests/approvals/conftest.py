@@ -9,7 +9,15 @@ import anyio
 import pytest
 
 from x402_agent import Payer
+from x402_agent.approvals import file, webhook
 from x402_agent.model import Limit
+
+
+@pytest.fixture(autouse=True)
+def brisk(monkeypatch):
+    """Answers are looked for more often than people could give them."""
+    monkeypatch.setattr(webhook, "PAUSE", 0.05)
+    monkeypatch.setattr(file, "PAUSE", 0.02)
 
 
 @pytest.fixture

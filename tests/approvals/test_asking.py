@@ -14,6 +14,8 @@ from x402_agent import BudgetExceeded, Policy, PolicyDenied, SettingsError
 from x402_agent.approvals import Request, approver
 from x402_agent.policy import Approval
 
+once = pytest.mark.parametrize("world", ["sync", *(pytest.param(each, marks=pytest.mark.full) for each in ("asyncio", "trio"))], indirect=True)
+
 
 def test_a_hook_of_two_arguments_sees_the_very_offer_that_is_signed(shop, get, notes):
     seen = []
@@ -202,6 +204,7 @@ def test_a_blocking_hook_does_not_block_the_loop(shop, backend):
     assert beating[0] >= 5
 
 
+@once
 def test_a_person_may_take_longer_than_the_deadline_over_the_legs(shop, get):
     payer = shop(lambda _request: time.sleep(3.2) or True, serve=True)
     payer.deadline = 3.0

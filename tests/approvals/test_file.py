@@ -163,7 +163,7 @@ def test_an_old_answer_counts_for_nothing(shop, desk, folder):
 
 
 def test_a_request_that_was_changed_is_not_shown(shop, desk, folder):
-    payer = shop(approval=Approval(how="file", seconds=3))
+    payer = shop(approval=Approval(how="file", seconds=2))
 
     def act(one):
         path = folder / f"{one.id}.json"

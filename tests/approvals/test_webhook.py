@@ -21,6 +21,8 @@ from x402_agent.approvals import Webhook
 from x402_agent.policy import Approval
 from x402_agent.sandbox import Sandbox
 
+once = pytest.mark.parametrize("world", ["sync", *(pytest.param(each, marks=pytest.mark.full) for each in ("asyncio", "trio"))], indirect=True)
+
 SECRET = "correct-horse-battery-staple"
 KEY = SECRET.encode()
 BAD = "http://a.example/k3y-in-path"
@@ -187,16 +189,18 @@ def test_a_replayed_answer_is_a_no(shop, desk):
     assert len(payer.sandbox.settlements) == 1
 
 
+@once
 def test_nobody_there(shop, get):
     import socket
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        payer = shop(Webhook(f"http://127.0.0.1:{free.getsockname()[1]}/", SECRET), approval=Approval(seconds=2))
+        payer = shop(Webhook(f"http://127.0.0.1:{free.getsockname()[1]}/", SECRET), approval=Approval(seconds=1))
         with pytest.raises(PolicyDenied, match="did not answer"):
             get(payer)
 
 
+@once
 def test_a_silent_service_has_its_time_and_no_more(shop, get, desk):
     over = threading.Event()
     there = desk(lambda _: (over.wait(20), (200, None, {}))[1])

@@ -31,6 +31,7 @@ approve_above = "0.05"
 how = "webhook"
 url = "https://127.0.0.1:9/{hook}"
 secret_env = "MY_HOOK"
+seconds = 1
 """
 WAITS = {"sandbox up", "signer run"}  # they serve until they are stopped: tests/signer and test_cli.py look at them
 WORDS_OF = {

@@ -156,7 +156,7 @@ def test_one_that_hangs_holds_nobody_up(market, tmp_path):
     other.routes["/x402/discovery/resources"] = lambda hit: iter([b"HTTP/1.1 200 X\r\ncontent-length: 9\r\n\r\n", *_never(other)])
     try:
         market.rows = [row(f"https://a{n}.example/w") for n in range(9)]
-        report = market.crawl(("bazaar", market.seller.url("/x402")), ("bazaar", other.url("/x402")), caps=Caps(answer=3.0), manners=Manners(rate=10_000, tries=1))
+        report = market.crawl(("bazaar", market.seller.url("/x402")), ("bazaar", other.url("/x402")), caps=Caps(answer=1.5), manners=Manners(rate=10_000, tries=1))
     finally:
         other.stop.set()
         other.close()

@@ -305,8 +305,9 @@ def test_T13_a_cancellation_after_any_step_leaves_one_proof_and_stays_one(arena,
     assert len(arena.seller.nonces) <= spent
 
 
-@pytest.mark.parametrize("world", ["sync", "asyncio", "trio"])
-@pytest.mark.parametrize("kind", ["over the cap", "huge and broken", "in doubt"])
+@pytest.mark.parametrize(("world", "kind"), [
+    *((world, kind) for world in ("sync", "asyncio", "trio") for kind in ("over the cap", "huge and broken")),
+    ("sync", "in doubt"), *(pytest.param(world, "in doubt", marks=pytest.mark.full) for world in ("asyncio", "trio"))])  # fmt: skip
 def test_S2_a_refusal_gives_its_connection_back(arena, world, kind):
     """Left to the garbage collector, an answer that nobody reads keeps its place, or locks the pool of a sync client."""
     huge = b'{"x402Version":1,"accepts":' + b"[" * 300_000

@@ -165,7 +165,7 @@ def test_a_clock_of_his_own_moves_nothing(payer, shop, seller):
     assert moved(payer) == NATIVE and shop.opened == ["token"] * 3
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@pytest.mark.parametrize("loop", ["asyncio", pytest.param("trio", marks=pytest.mark.full)])
 def test_his_silence_takes_no_more_time_than_all_legs_have(payer, shop, seller, loop, monkeypatch):
     payer.deadline, asked = 2.0, []
     honest = drivers.fetch_async

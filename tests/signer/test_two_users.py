@@ -240,7 +240,7 @@ def test_its_doctor_sees_whatever_others_can_reach(world, way, monkeypatch):
     assert all(each.said for each in found)
 
 
-@pytest.mark.parametrize("way", ["a wallet that others read", "a policy of the agent's", "nobody in the table"])
+@pytest.mark.parametrize("way", ["a policy of the agent's", *(pytest.param(each, marks=pytest.mark.full) for each in ("a wallet that others read", "nobody in the table"))])
 def test_it_refuses_to_start_where_others_can_reach_it(world, way):
     WAYS[way](world)
     process = world.actor(SIGNER, "cli", "signer", "run", "--socket", world.socket, "--json", home=world.home,
@@ -250,6 +250,7 @@ def test_it_refuses_to_start_where_others_can_reach_it(world, way):
     assert "Traceback" not in err and not os.path.exists(world.socket)
 
 
+@pytest.mark.full
 def test_only_a_group_reaches_its_socket(world):
     line = ["signer", "run", "--socket", world.socket, "--json", "--group", str(GROUP)]
     env = {"X402_AGENT_NETWORKS": "testnet", "X402_AGENT_PASSPHRASE_FILE": str(world.home / "passphrase")}

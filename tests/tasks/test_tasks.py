@@ -64,7 +64,7 @@ def test_a_cap_on_one_call(payer, joke):
     assert rows(payer) == []
 
 
-@pytest.mark.parametrize("world", ["sync", "asyncio", "trio"])
+@pytest.mark.parametrize("world", ["sync", "asyncio", pytest.param("trio", marks=pytest.mark.full)])
 def test_nothing_new_is_paid_after_the_end_or_the_deadline(payer, joke, world):
     early, late = payer.task("early"), payer.task("late", deadline=2)
 

@@ -196,8 +196,8 @@ def test_one_invoice_is_paid_once_whoever_asks_and_by_whichever_way(payer, shop)
 
 
 def test_the_callers_deadline_ends_the_waiting(payer, shop):
-    shop.blind, payer.deadline = True, 4.0
-    with payer.client(timeout=4) as http, pytest.raises(PaymentInDoubt, match="its monitor says 'pending'"):
+    shop.blind, payer.deadline = True, 3.0
+    with payer.client(timeout=3) as http, pytest.raises(PaymentInDoubt, match="its monitor says 'pending'"):
         http.get(shop.url())
 
 

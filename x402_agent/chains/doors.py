@@ -21,6 +21,7 @@ __all__ = ["FIRST", "MAX_LIFETIME", "SKEW", "Failed", "Permits", "Stands", "unli
 
 T = TypeVar("T")
 FIRST = "transfer"  # the method of a transfer of our own
+PAUSE = 0.25  # seconds between the first two looks for it on its chain; each is longer than the one before
 AGAIN = 15.0  # seconds after which the same bytes are handed over once more
 SKEW = 600
 MAX_LIFETIME = 3600
@@ -125,7 +126,7 @@ class Stands:
         While no block has it, `hand` hands the bytes over, at once and every AGAIN seconds; what a node says to that proves nothing
         (C5). Raises Failed, PaymentInDoubt when `patience` (seconds) ends first.
         """
-        waited, sent, pause = 0.0, -AGAIN, 0.25
+        waited, sent, pause = 0.0, -AGAIN, PAUSE
         while waited < patience:
             try:
                 stood, done = yield from look()

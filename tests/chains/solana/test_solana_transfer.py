@@ -118,7 +118,7 @@ def test_what_arrived_in_time_is_never_dead(bench):
 
 
 def test_C5_a_node_that_swallows_what_it_takes_is_handed_the_same_bytes_again(bench, monkeypatch):
-    monkeypatch.setattr(transfer, "_AGAIN", 0.3)
+    monkeypatch.setattr(transfer, "_AGAIN", 0.02)
     offer = bench.offer()
     terms, proof = bench.made(offer)
     taken = []
@@ -264,7 +264,7 @@ def test_one_that_failed_in_a_block_that_is_not_final_may_still_come(bench, lost
 
 
 def test_a_block_that_is_taken_back_is_told_and_the_same_bytes_go_out_again(bench, monkeypatch):
-    monkeypatch.setattr(transfer, "_AGAIN", 0.3)
+    monkeypatch.setattr(transfer, "_AGAIN", 0.02)
     made = bench.offer()
     terms, proof = bench.made(made)
     offer = replace(made, asset=replace(made.asset, network=replace(made.network, confirmations=32)))

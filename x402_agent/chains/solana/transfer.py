@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ...errors import NoAcceptableOffer, NodeError, PaymentInDoubt, PolicyDenied
 from ...model import Anchor
 from ...steps import ON_CHAIN, Progress, Sleep
+from .. import doors
 from . import reads
 from .fate import MARGIN
 from .message import SIZE, SYSTEM, TOKEN, Anchored, anchored, holder, message, program_of, target, units
@@ -113,7 +114,7 @@ def broadcast(offer: Offer, fixed: Terms, proof: Proof, node: str) -> Steps[None
     its blockhash has ended or PATIENCE has; what a node says to a broadcast proves nothing (C5).
     """
     watch = _Watch(node_of(offer, node, "").each(), proof.payload["transaction"], offer, fixed)
-    last, waited, sent, pause, why = anchored(fixed.anchor).last, 0.0, -_AGAIN, 0.25, f"in no block after {PATIENCE:.0f} s"
+    last, waited, sent, pause, why = anchored(fixed.anchor).last, 0.0, -_AGAIN, doors.PAUSE, f"in no block after {PATIENCE:.0f} s"
     while waited < PATIENCE:
         depth = yield from watch.look()
         if watch.stands == "MINED" and depth >= offer.network.confirmations:

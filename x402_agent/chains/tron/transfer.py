@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ...errors import NoAcceptableOffer, NodeError, PaymentInDoubt, PolicyDenied, SettingsError, SigningFailed
 from ...model import FOREVER, Anchor, Money, Proof, Terms
 from ...steps import Progress, Sleep
+from .. import doors
 from ..doors import Failed
 from ..rpc import verdict
 from . import prices, reads, transaction
@@ -126,7 +127,7 @@ def broadcast(offer: Offer, fixed: Terms, proof: Proof, node: str) -> Steps[None
     for a transaction that failed in a block, PaymentInDoubt when PATIENCE ends first.
     """
     raw, nodes = _raw(offer, fixed), Node(offer.network, node).each()
-    waited, sent, pause, stands, words = 0.0, -_AGAIN, 0.25, "", ""
+    waited, sent, pause, stands, words = 0.0, -_AGAIN, doors.PAUSE, "", ""
     while waited < PATIENCE:
         again = waited - sent >= _AGAIN
         sent = waited if again else sent
