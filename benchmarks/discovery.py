@@ -115,8 +115,8 @@ def measure(rows: int = 100_000, sellers: int = 20) -> Measured:
     ports: Any = spawn.Queue()
     child = spawn.Process(target=serve, args=(ports, rows, sellers), daemon=True)
     child.start()
-    here = ports.get()
     try:
+        here = ports.get(timeout=300)  # a server that died while it made its pages is an error, and no silence
         with tempfile.TemporaryDirectory(prefix="x402-") as folder:
             path, few = Path(folder, "catalogue.db"), Path(folder, "few.db")
             used = time.process_time()

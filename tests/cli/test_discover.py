@@ -41,10 +41,17 @@ def test_crawl_search_show_probe(market):
     first = run("search", "weather", "--live", "--max", "0.01").stdout
     assert first.startswith(ours)
     shown = run("show", ours[:8]).stdout
-    for words in ("10000 atomic units", "because      live-402", "asks what the catalogues say", "listed by    bazaar", f"x402-agent get {ours}"):
+    for words in ("10000 atomic units", "because      live-402", "asks what the catalogues say", "listed by    bazaar", f"x402-agent get {ours} --sandbox   (without it"):
         assert words in shown
     template = next(line for line in lines if "c.example" in line).split()[0]
     assert "places to fill in" in run("show", template).stdout
+
+
+def test_the_same_command_goes_on_only_where_something_waits(market):
+    away = run("crawl", "--source", market.seller.url("/x402"), "--rate", "1000", code=6)  # refused: this machine is no public address
+    assert "not read:" in away.stdout and "goes on" not in away.stdout
+    cut = crawl(market, "--minutes", "0.01", "--rate", "1", code=6)  # its robots.txt is all there is time for
+    assert "goes on with what is left: " in cut.stdout and "goes on" not in crawl(market).stdout
 
 
 def test_a_site_alone_is_asked_for_all_it_may_have(market):

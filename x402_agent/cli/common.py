@@ -23,10 +23,12 @@ from .. import (
     Settings,
     SettingsError,
     WalletError,
+    assets,
 )
 from ..payer import sandbox_payer
 from ..sandbox import GROUNDS, SELLERS
 from ..secret import plain
+from .wallet_held import own_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from ..ledger import Payment, SqliteLedger
     from ..model import Offer
 
-__all__ = ["SOLD", "Chain", "Exit", "Json", "SellerName", "as_json", "asked", "colored", "errors", "exit_code", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
+__all__ = ["SOLD", "Chain", "Exit", "Json", "SellerName", "account", "as_json", "asked", "colored", "errors", "exit_code", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
 
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
@@ -156,12 +158,19 @@ def asked(offer: Offer | None) -> str:
     return "" if offer is None else f"{'at most ' if offer.scheme == 'upto' else ''}{offer.money}"
 
 
+def account(payment: Payment) -> str:
+    """Whose money it was, as its network writes that."""
+    where = assets.network(payment.network)
+    return own_address(payment.payer, where) if where else payment.payer
+
+
 def row(payment: Payment, *, sandbox: bool) -> dict[str, Any]:
     """A payment as stable JSON: amounts as text in atomic units, no secret in it."""
     facts = asdict(payment)
     facts.pop("money")
     facts["amount"] = str(payment.amount)
     facts["gas"] = str(payment.gas)
+    facts["payer"] = account(payment)
     for name in ("charged", "gas_paid"):
         facts[name] = None if facts[name] is None else str(facts[name])
     facts["money"] = str(payment.money) if payment.money else ""

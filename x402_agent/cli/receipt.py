@@ -16,7 +16,7 @@ from ..dialects.strict import parse
 from ..evidence import read, says
 from ..model import CALL
 from ..secret import plain
-from .common import Exit, Json, as_json, errors, found, row, sandbox_payer, say
+from .common import Exit, Json, account, as_json, errors, found, row, sandbox_payer, say
 from .secrets import payer as own_payer
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _words(one: Payment) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(one.created_at))
     answer = f"the last answer was {one.status}" if one.status else "no answer came"
     return (
-        f"On {when} {one.payer} authorised {one.money or one.amount} to {one.pay_to} for {one.method} {one.url}. "
+        f"On {when} {account(one)} authorised {one.money or one.amount} to {one.pay_to} for {one.method} {one.url}. "
         f"What was bought was not delivered: {answer}."
     )
 

@@ -12,7 +12,7 @@ from .. import Money, Settings, SettingsError, assets
 from ..ledger.states import means
 from ..model import FOREVER
 from ..secret import Env, plain
-from .common import Json, as_json, errors, found, link, row
+from .common import Json, account, as_json, errors, found, link, row
 from .credentials import bought_by, told_left, told_until
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def run(
         for each in opens:
             last = f", last {_clock(each.last_used_at)}" if each.last_used_at else ""
             print(f"  opens      {plain(each.origin + each.path)}, {told_left(each)}, {told_until(each)}{last}")
-        print(f"  from       {one.payer}\n  to         {one.pay_to}")
+        print(f"  from       {account(one)}\n  to         {one.pay_to}")
         print(f"  proof      {one.nonce[2:6]}…{one.nonce[-2:]}   {_end(one.valid_before)}")
         if one.status:
             print(f"  answer     {one.status}   {'tx ' + one.transaction if one.transaction else 'no transaction named'}")

@@ -95,6 +95,7 @@ class Crawler:
 
     async def _over(self, began: float) -> Report:
         self.report.services = await self._in_thread(self._settled)
+        self.report.waiting = await self._in_thread(self.frontier.open, self.report.number)
         self.report.seconds = time.monotonic() - began
         self.report.event("done", **self.report.as_dict())
         return self.report

@@ -29,6 +29,7 @@ _WANT = (
     " where frontier.pass < excluded.pass"
 )
 _DONE = "update frontier set status = 'done', why = ?, etag = ?, modified = ?, digest = ?, following = ? where id = ? and pass = ? and status <> 'done'"
+_OPEN = "from frontier where pass = ? and status = 'waiting'"
 _COLUMNS = "id, root, kind, url, method, host, state, pass, due, tries, etag, modified, digest, following"
 
 
@@ -93,13 +94,19 @@ class Frontier:
     def end(self, number: int) -> None:
         """Nothing of it waits any more, or it has not ended. What roots that were read to their end did not show again is missed once more."""
         with self.store.writing() as db:
-            if db.one("select 1 as n from frontier where pass = ? and status = 'waiting' limit 1", number) is not None:
+            if db.one(f"select 1 as n {_OPEN} limit 1", number) is not None:
                 return
             for row in db.rows("select root from frontier where pass = ? group by root having sum(case when status = 'done' then 0 else 1 end) = 0", number):
                 gone = "from listings where source = ? and pass < ?"
                 db.rows(f"insert into dirty select service {gone} on conflict do nothing", row["root"], number)
                 db.rows("update listings set missed = missed + 1 where source = ? and pass < ?", row["root"], number)
             db.rows("update passes set ended = ? where number = ?", self.store.clock(), number)
+
+    def open(self, number: int) -> int:
+        """How many of a pass wait."""
+        with self.store.reading() as db:
+            found = db.one(f"select count(*) as n {_OPEN}", number)
+        return int(found["n"]) if found else 0
 
     def want(self, number: int, root: str, kind: str, fetches: Iterable[Fetch]) -> list[Entry]:
         """Queue what is not of this pass yet. -> all of those that wait now."""
@@ -124,7 +131,7 @@ class Frontier:
         """All that waits, or what waits for one host; the oldest first."""
         mine, values = (" and host = ?", (host,)) if host is not None else ("", ())
         with self.store.reading() as db:
-            return [_entry(row) for row in db.rows(f"select {_COLUMNS} from frontier where pass = ? and status = 'waiting'{mine} order by due, id", number, *values)]
+            return [_entry(row) for row in db.rows(f"select {_COLUMNS} {_OPEN}{mine} order by due, id", number, *values)]
 
     def leave(self, host: str, free: float, refusals: int) -> None:
         """Who wants to be left alone is left alone by the next run, too."""

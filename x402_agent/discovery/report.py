@@ -33,6 +33,7 @@ class Report:
     bytes: int = 0
     seconds: float = 0.0
     services: int = 0
+    waiting: int = 0  # of this pass, for the next run
     whole: bool = True
     reasons: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
@@ -77,5 +78,5 @@ class Report:
         return {
             "pass": self.number, "pages": self.pages, "unchanged": self.unchanged, "rows": self.rows, "changed": self.changed, "skipped": self.skipped,
             "reasons": dict(self.reasons.most_common(50)), "probed": self.probed, "verdicts": dict(self.verdicts), "failed": self.failed,
-            "bytes": self.bytes, "seconds": round(self.seconds, 3), "services": self.services, "whole": self.whole,
+            "bytes": self.bytes, "seconds": round(self.seconds, 3), "services": self.services, "waiting": self.waiting, "whole": self.whole,
         }  # fmt: skip
