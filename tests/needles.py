@@ -91,11 +91,23 @@ def looks(value):
 
 
 class Records(logging.Handler):
-    """Every log record of every logger at DEBUG, as text, its arguments and its traceback too."""
+    """Every log record of every logger at DEBUG while its block runs, as text, its arguments and its traceback too."""
 
     def __init__(self):
         super().__init__(logging.DEBUG)
         self.text = ""
+
+    def __enter__(self):
+        root = logging.getLogger()
+        self.before = root.level
+        root.addHandler(self)
+        root.setLevel(logging.DEBUG)
+        return self
+
+    def __exit__(self, *_):
+        root = logging.getLogger()
+        root.removeHandler(self)
+        root.setLevel(self.before)
 
     def emit(self, record):
         self.text += f"{record.getMessage()} {record.args!r} {vars(record)!r}\n"

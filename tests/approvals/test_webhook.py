@@ -271,15 +271,8 @@ def test_the_policy_file_names_it_and_the_environment_holds_its_secret(tmp_path,
 
 
 def test_the_secret_and_the_path_of_the_url_are_shown_nowhere(shop, desk, folder_of_ledger):
-    import logging
-
     needles = Needles(secret=SECRET, path="k3y-in-path")
-    records = Records()
-    root = logging.getLogger()
-    root.addHandler(records)
-    level = root.level
-    root.setLevel(logging.DEBUG)
-    try:
+    with Records() as records:
         there = desk(lambda _: (403, None, {}))
         webhook = Webhook(there.url, SECRET)
         payer = shop(webhook)
@@ -287,9 +280,6 @@ def test_the_secret_and_the_path_of_the_url_are_shown_nowhere(shop, desk, folder
             http.get(payer.sandbox.url("/joke"))
         with pytest.raises(SettingsError) as wrong:
             Webhook(BAD, SECRET)
-    finally:
-        root.removeHandler(records)
-        root.setLevel(level)
     assert needles.within(looks(webhook)) == [] and needles.within(looks(payer)) == []
     assert leaks(denied.value, needles) == [] and leaks(wrong.value, needles) == []
     assert needles.within(records.text) == [] and needles.within(folder_of_ledger(payer)) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 
@@ -36,13 +35,8 @@ def needles():
 
 @pytest.fixture
 def records():
-    handler, root = Records(), logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield handler
-    root.removeHandler(handler)
-    root.setLevel(before)
+    with Records() as made:
+        yield made
 
 
 def caught(call, *args, **options):

@@ -117,36 +117,24 @@ class _Ask:
 
 
 def test_K1_the_token_is_nowhere_but_on_the_wire(buyer, seller, tmp_path, capfd):
-    import logging
-
-    from needles import Needles, Records, looks
+    from needles import Needles, Records, leaks, looks
 
     needles = Needles(token=NEEDLE)
-    records, root = Records(), logging.getLogger()
-    level = root.level
-    root.addHandler(records)
-    root.setLevel(logging.DEBUG)
     seen = []
     buyer.trace = lambda ask, step, value: seen.append((step, value))
     meter = Named(seller, uses=3)
     seller.serves("/m", meter)
-    try:
-        with buyer.client() as http:
-            replies = [http.get(seller.url("/m")) for _ in range(2)]
-            meter.left.clear()
-            replies.append(http.get(seller.url("/m")))
-            seller.routes["/m"] = lambda hit: hit.reset()
-            error = None
-            try:
-                http.get(seller.url("/m"))
-            except Exception as why:
-                error = why
-    finally:
-        root.removeHandler(records)
-        root.setLevel(level)
+    with Records() as records, buyer.client() as http:
+        replies = [http.get(seller.url("/m")) for _ in range(2)]
+        meter.left.clear()
+        replies.append(http.get(seller.url("/m")))
+        seller.routes["/m"] = lambda hit: hit.reset()
+        error = None
+        try:
+            http.get(seller.url("/m"))
+        except Exception as why:
+            error = why
     assert meter.shown and error is not None
-    from needles import leaks
-
     assert leaks(error, needles) == []
     assert [needles.within(looks(each.request.headers)) for each in replies] == [[]] * 3
     assert {type(each).__name__ for pair in seen for each in pair if type(each).__name__ != "Reply" and needles.within(looks(each))} == set()

@@ -3,7 +3,6 @@ webhook secret, keys in the URLs of a node and a webhook. None is printed or log
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -111,12 +110,8 @@ def test_no_word_is_kept_for_a_command_that_is_gone():
 @pytest.mark.parametrize("machine", [pytest.param(False, id="people"), pytest.param(True, id="json", marks=pytest.mark.full)])
 def test_no_command_prints_a_secret(world, machine):
     needles, stand = world
-    records, root = Records(), logging.getLogger()
-    before = root.level
-    root.addHandler(records)
-    root.setLevel(logging.DEBUG)
     codes = {}
-    try:
+    with Records() as records:
         for name in commands():
             words = WORDS_OF.get(name, ["--help"])
             os.environ["X402_AGENT_PASSPHRASE"] = PASS  # it is taken away once it was used
@@ -125,9 +120,6 @@ def test_no_command_prints_a_secret(world, machine):
             assert done.exception is None or isinstance(done.exception, SystemExit), (name, done.exception)
             assert needles.within(done.stdout + done.stderr) == [], name
             codes[name] = done.exit_code
-    finally:
-        root.removeHandler(records)
-        root.setLevel(before)
     assert needles.within(records.text) == []
     worked = {name for name, code in codes.items() if code == 0}
     assert len(worked) >= 34, sorted(set(codes) - worked)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -53,13 +52,8 @@ def path(tmp_path, monkeypatch):
 
 @pytest.fixture
 def logs():
-    handler, root = Records(), logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield handler
-    root.removeHandler(handler)
-    root.setLevel(before)
+    with Records() as made:
+        yield made
 
 
 def raises(call, *args, **options):
