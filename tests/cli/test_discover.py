@@ -41,7 +41,7 @@ def test_crawl_search_show_probe(market):
     first = run("search", "weather", "--live", "--max", "0.01").stdout
     assert first.startswith(ours)
     shown = run("show", ours[:8]).stdout
-    for words in ("10000 atomic units", "because      live-402", "asks what the catalogues say", "listed by    bazaar", f"x402-agent get {ours} --sandbox   (without it"):
+    for words in ("10000 atomic units", "because      live-402", "asks what the catalogues say", "listed by    bazaar", f"x402-agent get {ours}"):
         assert words in shown
     template = next(line for line in lines if "c.example" in line).split()[0]
     assert "places to fill in" in run("show", template).stdout

@@ -102,6 +102,7 @@ BEFORE = {
     "another wallet": lambda told, _: told | {"wallet_address": USDT},
     "rounded to five places": lambda told, _: told | {"expected_amount_usdt": 0.10002},
     "less": lambda told, _: told | {"expected_amount_usdt": 0.1},
+    "one unit more": lambda told, _: told | {"expected_amount_usdt": round(told["expected_amount_usdt"] + 1e-6, 6)},
     "of another order": lambda told, _: told | {"order_id": "another"},
     "NaN": lambda told, _: told | {"expected_amount_usdt": float("nan")},
     "a number without end": lambda told, _: told | {"expected_amount_usdt": "1e999999999"},

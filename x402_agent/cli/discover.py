@@ -7,7 +7,6 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
@@ -16,7 +15,7 @@ from ..assets import asset_by_id
 from ..discovery.nouns import counted
 from ..model import Money
 from ..payer.history import past
-from ..policy import dollars, is_loopback, micros
+from ..policy import dollars, micros
 from .common import Exit, Json, as_json, colored, errors, ledgers, say
 from .writing import Form, form, target, write
 
@@ -155,7 +154,7 @@ def show(service: _Id, where: _Where = "", json: Json = False) -> None:
             print(f"  listed by    {row['source']}, last seen {_age(row['last'])} ago{''.join(f', {flag}' for flag in row['flags'])}")
         for row in probes:
             print(f"  asked        {_age(row['at'])} ago: {row['verdict']}, {row['why']}")
-        print(f"  buy          {_buy(one)}" if one.payable and not one.template and not one.tool else f"  buy          no: {_not(one)}")
+        print(f"  buy          x402-agent get {one.id}" if one.payable and not one.template and not one.tool else f"  buy          no: {_not(one)}")
 
 
 @app.command("probe", short_help="Ask one service what it costs, now.")
@@ -273,11 +272,6 @@ def _price(price: Any) -> str:
     known = f"{price.amount} atomic units of {price.asset}" if price.amount is not None else f"{price.token or 'some token'} on {price.network or 'some network'}"
     worth = f", ${dollars(price.micros)}" if price.micros is not None else ""
     return f"{known}{worth}{f' to {price.pay_to}' if price.pay_to else ''} ({price.rail}{'' if price.payable else ', which we cannot pay'})"
-
-
-def _buy(one: Result) -> str:
-    near = is_loopback(urlsplit(one.url).hostname or "")
-    return f"x402-agent get {one.id}{' --sandbox   (without it where the server is your own and no sandbox)' if near else ''}"
 
 
 def _not(one: Result) -> str:

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import Payer, Settings, SettingsError
-from ..model import Credential
 from ..policy import expected, micros
 from ..recovery import delivered
 from ..secret import plain
-from ..steps import Look, Progress
+from ..steps import Progress
 from .catalogued import place
 from .common import Exit, as_json, asked, errors, sandbox_payer, say
 from .secrets import payer as own_payer
@@ -78,8 +77,8 @@ def run(
                 asked = {"max": maximum or None, "key": key or None, "again": again, "expect_calls": expect_calls, "listed": listed or None}
                 payment = {name: value for name, value in asked.items() if value is not None}
                 options["extensions"] = {"payment": payment}
-                told = _Watched(json)
-                payer.trace = told.step
+                trace, told = _watched(json)
+                payer.trace = trace
                 if output:
                     code = _save(payer, verb, url, options, output, told, json=json, overwrite=overwrite)
                 else:
@@ -87,20 +86,17 @@ def run(
     raise typer.Exit(code)
 
 
-class _Watched:
-    """How far a payment has come that is broadcast first, told as it comes; and which payment of before opens the door, where one does."""
+def _watched(json: bool) -> tuple[Callable[[Any, Any, Any], None], list[dict[str, str]]]:
+    """A trace of how far a payment has come that is broadcast first: told as it comes, and kept for the document."""
+    found: list[dict[str, str]] = []
 
-    def __init__(self, json: bool) -> None:
-        self.json, self.progress, self.opener = json, list[dict[str, str]](), ""
-
-    def step(self, _ask: Any, step: Any, value: Any) -> None:
-        """One step of the conversation."""
+    def trace(_ask: Any, step: Any, _value: Any) -> None:
         if isinstance(step, Progress):
-            self.progress.append({"state": step.state, "words": plain(step.words, 300)})
-            if not self.json:
-                say(f"  {step.state.lower():9} {self.progress[-1]['words']}")
-        elif isinstance(step, Look) and isinstance(value, Credential):
-            self.opener = value.payment_id
+            found.append({"state": step.state, "words": plain(step.words, 300)})
+            if not json:
+                say(f"  {step.state.lower():9} {found[-1]['words']}")
+
+    return trace, found
 
 
 def _headers(lines: list[str] | None) -> list[tuple[str, str]]:
@@ -123,7 +119,7 @@ def _body(data: str | None) -> bytes | None:
         raise SettingsError(f"{data[1:]} cannot be read: {why.strerror}", rule="-d @file") from None
 
 
-def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], told: _Watched, json: bool) -> int:
+def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], told: list[dict[str, str]], json: bool) -> int:
     show = _shown()
     with payer.client() as http, http.stream(verb, url, **options) as reply:
         body = bytearray()
@@ -137,11 +133,11 @@ def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], told: _Wa
             show(chunk, reply.extensions.get("payment"))
     if not json and body and not body.endswith(b"\n") and sys.stdout.isatty():
         say("")
-    return _told(reply, _content(bytes(body)) if json else {}, told)
+    return _told(reply, {**_content(bytes(body)), "progress": told} if json else {}, json)
 
 
 def _save(
-    payer: Payer, verb: str, url: str, options: dict[str, Any], output: Path, told: _Watched, *, json: bool, overwrite: bool
+    payer: Payer, verb: str, url: str, options: dict[str, Any], output: Path, told: list[dict[str, str]], *, json: bool, overwrite: bool
 ) -> int:  # fmt: skip
     """Into a file; what is no goods goes where it always goes."""
     said = bytearray()
@@ -152,26 +148,23 @@ def _save(
     reply, size = delivered(payer, verb, url, output, overwrite=overwrite, other=kept if json else _shown(), **options)
     good = 200 <= reply.status_code < 300
     content = {"output": str(output.absolute()), "bytes": size} if good else _content(bytes(said))
-    code = _told(reply, content, told)
+    code = _told(reply, {**content, "progress": told}, json)
     if good and not json:
         say(f"{size} bytes in {output}")
     return code
 
 
-def _told(reply: Any, content: dict[str, Any], seen: _Watched) -> int:
+def _told(reply: Any, content: dict[str, Any], json: bool) -> int:
     """What came of it, for people or as one document. -> the exit code."""
     receipt: Receipt | None = reply.extensions.get("payment")
-    code, json = _code(reply.status_code, receipt), seen.json
-    opener = seen.opener if receipt is None and code == Exit.OK else ""
+    code = _code(reply.status_code, receipt)
     if json:
-        as_json({"status": reply.status_code, "headers": dict(reply.headers), **content, "payment": _payment(receipt), "opened_by": opener, "progress": seen.progress, "exit": code})
+        as_json({"status": reply.status_code, "headers": dict(reply.headers), **content, "payment": _payment(receipt), "exit": code})
     elif receipt is not None:
         say(f"{receipt.outcome}  {asked(receipt.offer)}  payment {receipt.payment_id}  {receipt.milliseconds} ms")
         if receipt.again:
             answered = f", and the answer was {reply.status_code}" if code == Exit.FAILED else ""
             say(f"nothing new was paid: the proof of that earlier payment was shown again{answered}; --again buys anew")
-    elif opener:
-        say(f"nothing was paid: what payment {opener[:8]} bought opens it; x402-agent why {opener[:8]}")
     elif code == Exit.NOTHING:
         say("402 without an offer that any dialect here understands; nothing was paid")
     if code == Exit.FAILED and receipt is not None and not receipt.again and not json:
