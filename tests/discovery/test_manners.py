@@ -95,8 +95,9 @@ def test_who_wants_to_be_left_alone_for_long_is_left_alone_and_holds_nobody(mark
     assert any("left alone for" in each and RESOURCES in each for each in report.failed)
 
 
-@pytest.mark.parametrize(("said", "seconds"), [("-5", None), ("soon", None), ("", None), ("1e9", None), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("١٢", None), ("3", 3.0), ("Mon, 99 Foo 2026", None)])
-def test_a_clock_that_is_none_moves_nothing(said, seconds):
+@pytest.mark.parametrize(("said", "seconds"), [("-5", None), ("soon", None), ("", None), ("1e9", None), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("١٢", None), ("3", 3.0), ("Mon, 99 Foo 2026", None),
+                                              ("31536000", 3600.0), ("9" * 400, 3600.0), ("Fri, 31 Dec 9999 23:59:59 GMT", 3600.0)])  # fmt: skip
+def test_a_time_to_wait_is_a_number_or_a_date_and_an_hour_at_most(said, seconds):
     assert retry_after({"retry-after": said}, 1_000_000.0) == seconds
 
 
