@@ -6,13 +6,17 @@ import json
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import httpx2
 import pytest
 from typer.testing import CliRunner
 
 from x402_agent.cli.app import app
+from x402_agent.cli.get import _Told
+from x402_agent.model import Credential
 from x402_agent.sandbox import GROUNDS, SELLERS
+from x402_agent.steps import Look, Return, Use
 
 MAIN = [sys.executable, "-c", "from x402_agent.cli import main; main()"]
 PAIRS = {(name, chain) for name, (_, _, chains) in SELLERS.items() for chain in chains or GROUNDS}
@@ -81,6 +85,7 @@ def test_one_command_starts_all_of_them_and_get_buys_from_each_and_uses_again_wh
             assert one["payment"]["outcome"] == "spent", (name, chain, one)
             two = spent(url)
             assert two["body"] and (two["payment"] is None) == (two["opened_by"] is not None)
+            assert name != "kamiyo" or two["opened_by"]["left"] > 0
             bought[name, chain] = two["opened_by"] and two["opened_by"]["payment_id"] == one["payment"]["payment_id"]
         # x402 sells one answer at a time; every other dialect's second call is opened by what the first one bought
         others = {name for name, _ in first if next(row for row in rows if row["seller"] == name)["dialect"] != "x402"}
@@ -106,9 +111,9 @@ def test_a_port_that_another_sandbox_had_knows_nothing_of_what_that_one_sold(tmp
     from x402_agent.ledger import SqliteLedger
 
     settings = Settings.load()
-    with Payer.sandbox(seller="kamiyo", serve=True, ledger=settings.sandbox_ledger) as payer, payer.client() as http:
+    with Payer.sandbox(seller="x402pay", serve=True, ledger=settings.sandbox_ledger) as payer, payer.client() as http:
         box = payer.sandbox
-        http.get(box.url("/exploits"), extensions={"payment": {"expect_calls": 200}})
+        http.get(box.url("/articles/paying-by-transfer"))
         assert [token.origin for token in payer.ledger.tokens()] == [box.origin]
         origin = box.origin
     for other, left in (("http://127.0.0.1:1", 1), (origin, 0)):
@@ -116,3 +121,40 @@ def test_a_port_that_another_sandbox_had_knows_nothing_of_what_that_one_sold(tmp
         kept = SqliteLedger(settings.sandbox_ledger, sandbox=True)
         assert len(kept.tokens()) == left
         kept.shut()
+
+
+def test_who_forgets_to_say_sandbox_is_told_that_he_did():
+    from x402_agent import Payer, Settings
+    from x402_agent.cli.sandbox import _facts, _leave_key
+
+    with Payer.sandbox(serve=True) as payer:
+        _leave_key(Settings.load().data_dir / "sandbox" / "payer.json", _facts(payer.sandbox))
+        url = payer.sandbox.url("/joke")
+        for words in ([], ["--dry-run"], ["--json"]):
+            told = run("get", url, *words)
+            assert told.exit_code == 6 and f"x402-agent get --sandbox {url}" in told.output and "X402_AGENT_NETWORKS" not in told.output
+        assert run("get", "--sandbox", url).exit_code == 0
+
+
+def test_what_opened_the_door_is_told_to_people_and_programs():
+    from x402_agent import Payer, Settings
+    from x402_agent.cli.sandbox import _facts, _leave_key
+
+    with Payer.sandbox(seller="x402pay", serve=True) as payer:
+        _leave_key(Settings.load().data_dir / "sandbox" / "payer.json", _facts(payer.sandbox))
+        url = payer.sandbox.url("/articles/paying-by-transfer")
+        one = json.loads(run("get", "--sandbox", url, "--json").stdout)
+        two = json.loads(run("get", "--sandbox", url, "--json").stdout)
+        assert one["opened_by"] is None and two["payment"] is None
+        assert two["opened_by"] == {**two["opened_by"], "payment_id": one["payment"]["payment_id"], "left": None}
+        assert run("get", "--sandbox", url).stderr == f"nothing new was paid: what payment {one['payment']['payment_id']} bought was shown again\n"
+
+
+def test_how_many_more_is_the_lower_of_both_counts():
+    told = _Told(aloud=False)
+    bought = Credential("http://127.0.0.1:1", "/", {}, payment_id="p", uses_left=7, name="n")
+    for step, value in ((Look(None), bought), (Use(bought), replace(bought, uses_left=6)), (Return(bought, 4), None)):
+        told(None, step, value)
+    assert told.opened(None, 200) == {"payment_id": "p", "credential": "n", "left": 4} and told.opened(None, 402) is None
+    told(None, Return(bought, refused=True), None)
+    assert told.opened(None, 200) is None

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import codecs
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import Payer, Settings, SettingsError
+from .. import NoAcceptableOffer, Payer, Settings, SettingsError
 from ..model import Credential
+from ..payer import sandboxed
 from ..policy import expected, micros
 from ..recovery import delivered
 from ..secret import plain
@@ -22,7 +24,7 @@ from .common import Exit, as_json, asked, errors, sandbox_payer, say
 from .secrets import payer as own_payer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .. import Offer, Quote, Receipt
 
@@ -71,9 +73,11 @@ def run(
             micros(maximum, "--max")
         if expect_calls is not None:
             options["extensions"] = {"payment": {"expect_calls": expected(expect_calls, "--expect-calls")}}
-        with sandbox_payer(Settings.load()) if sandbox else own_payer(signs=not dry_run) as payer:
+        with _hinted(url, sandbox), sandbox_payer(Settings.load()) if sandbox else own_payer(signs=not dry_run) as payer:
             if dry_run:
-                code = _quote(payer.quote(url, method=verb, **options), payer, json)
+                quote = payer.quote(url, method=verb, **options)
+                _forgotten(quote.reason, url, sandbox)
+                code = _quote(quote, payer, json)
             else:
                 listed = known.listed if known else ""
                 asked = {"max": maximum or None, "key": key or None, "again": again, "expect_calls": expect_calls, "listed": listed or None}
@@ -85,6 +89,22 @@ def run(
                 else:
                     code = _fetch(payer, verb, url, options, told, json)
     raise typer.Exit(code)
+
+
+@contextmanager
+def _hinted(url: str, sandbox: bool) -> Iterator[None]:
+    """For a payment: what `_forgotten` says."""
+    try:
+        yield
+    except NoAcceptableOffer as why:
+        _forgotten(why, url, sandbox)
+        raise
+
+
+def _forgotten(why: Exception | None, url: str, sandbox: bool) -> None:
+    """Who forgets --sandbox is told so, and not to pay in test money of his own."""
+    if isinstance(why, NoAcceptableOffer) and not sandbox and sandboxed(Settings.load(), url):
+        why.hint = f"x402-agent get --sandbox {url}"
 
 
 @dataclass

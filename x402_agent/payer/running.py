@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
     from ..settings import Settings
 
-__all__ = ["sandbox_payer"]
+__all__ = ["sandbox_payer", "sandboxed"]
+
+
+def sandboxed(settings: Settings, url: str) -> bool:
+    """Whether a URL is of a sandbox that `sandbox up` runs on this machine."""
+    path = settings.data_dir / "sandbox" / "payer.json"
+    return path.exists() and any(url.startswith(f"{facts['url']}/") for facts in json.loads(path.read_text("utf-8")))
 
 
 def sandbox_payer(settings: Settings, trace: Callable[[Any, Any, Any], None] | None = None) -> Payer:
