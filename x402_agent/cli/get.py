@@ -103,7 +103,7 @@ def _hinted(url: str, sandbox: bool) -> Iterator[None]:
 
 def _forgotten(why: Exception | None, url: str, sandbox: bool) -> None:
     """Who forgets --sandbox is told so, and not to pay in test money of his own."""
-    if isinstance(why, NoAcceptableOffer) and not sandbox and sandboxed(Settings.load(), url):
+    if isinstance(why, NoAcceptableOffer) and "X402_AGENT_NETWORKS" in why.hint and not sandbox and sandboxed(Settings.load(), url):
         why.hint = f"x402-agent get --sandbox {url}"
 
 
