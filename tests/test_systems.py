@@ -54,7 +54,7 @@ def test_every_scenario_stands_on_its_sellers_page(name):
 def test_a_row_is_read_with_its_result_and_its_links_lead_on_from_the_new_page(tmp_path):
     found = read(
         tmp_path, f"| `a` | works: see [there](#its-402) and [that](wire/x402.md) | {TEST} |", f"| b | refused (R1): it is nobody's, at all | {TEST} |",
-        "| c | not asked: nothing depends on it | |", "| d | kept | the same |",
+        "| c | an operator's, with his key | |", "| d | works | the same |",
     )  # fmt: skip
     assert [(each.part, each.name, each.result, len(each.tests)) for each in found] == [
         ("Its 402", "`a`", "works", 1), ("Its 402", "b", "refused", 1), ("Its 402", "c", "left out", 0), ("Its 402", "d", "works", 0)]  # fmt: skip
