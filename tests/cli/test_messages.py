@@ -248,5 +248,5 @@ def test_whose_sellers_there_are_is_said_where_one_looks():
     for name, (_, _, chains) in SELLERS.items():
         words = f"{name} ({', '.join(chains)})" if chains else name
         assert words in told and words in shown
-    wrong = run("sandbox", "up", "--seller", "monitor")
+    wrong = run("sandbox", "up", "--seller", "monitor", "--chain", "evm")
     assert (wrong.exit_code, "--chain tron --seller monitor" in wrong.stderr) == (2, True)

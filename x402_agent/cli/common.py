@@ -36,13 +36,14 @@ if TYPE_CHECKING:
     from ..ledger import Payment, SqliteLedger
     from ..model import Offer
 
-__all__ = ["SOLD", "Chain", "Exit", "Json", "SellerName", "account", "as_json", "asked", "colored", "errors", "exit_code", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
+__all__ = ["SELLER", "SOLD", "Chain", "Exit", "Json", "SellerName", "account", "as_json", "asked", "colored", "errors", "exit_code", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
 
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
-Chain = Annotated[str, typer.Option(help=f"The chain it stands on: {', '.join(GROUNDS)}.")]
+Chain = Annotated[str, typer.Option(show_default=False, help=f"The chain it stands on: {', '.join(GROUNDS)}; the first of these on which the seller sells, unless said.")]
 SOLD = ", ".join(f"{name} ({', '.join(chains)})" if chains else name for name, (_, _, chains) in SELLERS.items())  # and on which chains, where not on all
-SellerName = Annotated[str, typer.Option("--seller", help=f"Whose seller: {SOLD}. `shop` is plain x402, `mcp` sells tools, `catalogue` lists what is not so.")]
+SELLER = f"Whose seller: {SOLD}. `shop` is plain x402, `mcp` sells tools, `catalogue` lists what is not so."
+SellerName = Annotated[str, typer.Option("--seller", help=SELLER)]
 _OPTION = re.compile(r'extensions=\{"payment": \{"max": "([0-9.]+)"\}\}')  # what a program writes; here it is an option
 
 

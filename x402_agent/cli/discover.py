@@ -14,6 +14,7 @@ from .. import PaymentError, Settings, SettingsError
 from ..assets import asset_by_id
 from ..discovery.nouns import counted
 from ..model import Money
+from ..payer import sandboxed
 from ..payer.history import past
 from ..policy import dollars, micros
 from .common import Exit, Json, as_json, colored, errors, ledgers, say
@@ -154,7 +155,8 @@ def show(service: _Id, where: _Where = "", json: Json = False) -> None:
             print(f"  listed by    {row['source']}, last seen {_age(row['last'])} ago{''.join(f', {flag}' for flag in row['flags'])}")
         for row in probes:
             print(f"  asked        {_age(row['at'])} ago: {row['verdict']}, {row['why']}")
-        print(f"  buy          x402-agent get {one.id}" if one.payable and not one.template and not one.tool else f"  buy          no: {_not(one)}")
+        box = " --sandbox" if sandboxed(Settings.load(), one.url) else ""
+        print(f"  buy          x402-agent get {one.id}{box}" if one.payable and not one.template and not one.tool else f"  buy          no: {_not(one)}")
 
 
 @app.command("probe", short_help="Ask one service what it costs, now.")

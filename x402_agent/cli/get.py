@@ -5,22 +5,26 @@ from __future__ import annotations
 import base64
 import codecs
 import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import Payer, Settings, SettingsError
+from .. import NoAcceptableOffer, Payer, Settings, SettingsError
+from ..model import Credential
+from ..payer import sandboxed
 from ..policy import expected, micros
 from ..recovery import delivered
 from ..secret import plain
-from ..steps import Progress
+from ..steps import Look, Progress, Return, Use
 from .catalogued import place
 from .common import Exit, as_json, asked, errors, sandbox_payer, say
 from .secrets import payer as own_payer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .. import Offer, Quote, Receipt
 
@@ -69,16 +73,17 @@ def run(
             micros(maximum, "--max")
         if expect_calls is not None:
             options["extensions"] = {"payment": {"expect_calls": expected(expect_calls, "--expect-calls")}}
-        with sandbox_payer(Settings.load()) if sandbox else own_payer(signs=not dry_run) as payer:
+        with _hinted(url, sandbox), sandbox_payer(Settings.load()) if sandbox else own_payer(signs=not dry_run) as payer:
             if dry_run:
-                code = _quote(payer.quote(url, method=verb, **options), payer, json)
+                quote = payer.quote(url, method=verb, **options)
+                _forgotten(quote.reason, url, sandbox)
+                code = _quote(quote, payer, json)
             else:
                 listed = known.listed if known else ""
                 asked = {"max": maximum or None, "key": key or None, "again": again, "expect_calls": expect_calls, "listed": listed or None}
                 payment = {name: value for name, value in asked.items() if value is not None}
                 options["extensions"] = {"payment": payment}
-                trace, told = _watched(json)
-                payer.trace = trace
+                payer.trace = told = _Told(aloud=not json)
                 if output:
                     code = _save(payer, verb, url, options, output, told, json=json, overwrite=overwrite)
                 else:
@@ -86,17 +91,50 @@ def run(
     raise typer.Exit(code)
 
 
-def _watched(json: bool) -> tuple[Callable[[Any, Any, Any], None], list[dict[str, str]]]:
-    """A trace of how far a payment has come that is broadcast first: told as it comes, and kept for the document."""
-    found: list[dict[str, str]] = []
+@contextmanager
+def _hinted(url: str, sandbox: bool) -> Iterator[None]:
+    """For a payment: what `_forgotten` says."""
+    try:
+        yield
+    except NoAcceptableOffer as why:
+        _forgotten(why, url, sandbox)
+        raise
 
-    def trace(_ask: Any, step: Any, _value: Any) -> None:
+
+def _forgotten(why: Exception | None, url: str, sandbox: bool) -> None:
+    """Who forgets --sandbox is told so, and not to pay in test money of his own."""
+    if isinstance(why, NoAcceptableOffer) and "X402_AGENT_NETWORKS" in why.hint and not sandbox and sandboxed(Settings.load(), url):
+        why.hint = f"x402-agent get --sandbox {url}"
+
+
+@dataclass
+class _Told:
+    """What its trace says of a request: how far a payment has come that is broadcast first, and what was shown that was bought earlier."""
+
+    aloud: bool
+    progress: list[dict[str, str]] = field(default_factory=list)
+    shown: Credential | None = None
+
+    def __call__(self, _ask: Any, step: Any, value: Any) -> None:
+        """A trace for `Payer.trace`."""
         if isinstance(step, Progress):
-            found.append({"state": step.state, "words": plain(step.words, 300)})
-            if not json:
-                say(f"  {step.state.lower():9} {found[-1]['words']}")
+            self.progress.append({"state": step.state, "words": plain(step.words, 300)})
+            if self.aloud:
+                say(f"  {step.state.lower():9} {self.progress[-1]['words']}")
+        elif isinstance(step, Look | Use) and isinstance(value, Credential):
+            self.shown = value
+        elif isinstance(step, Return) and self.shown:
+            self.shown = None if step.refused else replace(self.shown, uses_left=_least(self.shown.uses_left, step.left))
 
-    return trace, found
+    def opened(self, receipt: Receipt | None, status: int) -> dict[str, Any] | None:
+        """Which earlier payment opened the door, and for how many more requests it does, None for no count; None where none did."""
+        if self.shown is None or receipt is not None or not 200 <= status < 300:
+            return None
+        return {"payment_id": self.shown.payment_id, "credential": self.shown.name, "left": self.shown.uses_left}
+
+
+def _least(ours: int | None, theirs: int | None) -> int | None:
+    return min((each for each in (ours, theirs) if each is not None), default=None)
 
 
 def _headers(lines: list[str] | None) -> list[tuple[str, str]]:
@@ -119,7 +157,7 @@ def _body(data: str | None) -> bytes | None:
         raise SettingsError(f"{data[1:]} cannot be read: {why.strerror}", rule="-d @file") from None
 
 
-def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], told: list[dict[str, str]], json: bool) -> int:
+def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], told: _Told, json: bool) -> int:
     show = _shown()
     with payer.client() as http, http.stream(verb, url, **options) as reply:
         body = bytearray()
@@ -133,11 +171,11 @@ def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], told: lis
             show(chunk, reply.extensions.get("payment"))
     if not json and body and not body.endswith(b"\n") and sys.stdout.isatty():
         say("")
-    return _told(reply, {**_content(bytes(body)), "progress": told} if json else {}, json)
+    return _ended(reply, _content(bytes(body)) if json else {}, told, json)
 
 
 def _save(
-    payer: Payer, verb: str, url: str, options: dict[str, Any], output: Path, told: list[dict[str, str]], *, json: bool, overwrite: bool
+    payer: Payer, verb: str, url: str, options: dict[str, Any], output: Path, told: _Told, *, json: bool, overwrite: bool
 ) -> int:  # fmt: skip
     """Into a file; what is no goods goes where it always goes."""
     said = bytearray()
@@ -148,18 +186,23 @@ def _save(
     reply, size = delivered(payer, verb, url, output, overwrite=overwrite, other=kept if json else _shown(), **options)
     good = 200 <= reply.status_code < 300
     content = {"output": str(output.absolute()), "bytes": size} if good else _content(bytes(said))
-    code = _told(reply, {**content, "progress": told}, json)
+    code = _ended(reply, content, told, json)
     if good and not json:
         say(f"{size} bytes in {output}")
     return code
 
 
-def _told(reply: Any, content: dict[str, Any], json: bool) -> int:
+def _ended(reply: Any, content: dict[str, Any], told: _Told, json: bool) -> int:
     """What came of it, for people or as one document. -> the exit code."""
     receipt: Receipt | None = reply.extensions.get("payment")
     code = _code(reply.status_code, receipt)
+    opened = told.opened(receipt, reply.status_code)
     if json:
-        as_json({"status": reply.status_code, "headers": dict(reply.headers), **content, "payment": _payment(receipt), "exit": code})
+        as_json({"status": reply.status_code, "headers": dict(reply.headers), **content, "progress": told.progress,
+                 "payment": _payment(receipt), "opened_by": opened, "exit": code})  # fmt: skip
+    elif opened:
+        left = "" if opened["left"] is None else f"; {opened['left']} more requests are paid for"
+        say(f"nothing new was paid: what payment {opened['payment_id'][:16]} bought was shown again{left}")
     elif receipt is not None:
         say(f"{receipt.outcome}  {asked(receipt.offer)}  payment {receipt.payment_id}  {receipt.milliseconds} ms")
         if receipt.again:

@@ -32,7 +32,7 @@ def pay(
     file: _File,
     maximum: Annotated[str, typer.Option("--max", help="Pay at most this much, in dollars. It only lowers.")] = "",
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the monitor, once it is on the chain.")] = 180.0,
-    sandbox: Annotated[bool, typer.Option("--sandbox", help="In test money, of the sandbox that `sandbox up --chain tron --seller monitor` runs.")] = False,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="In test money, of the sandbox that `sandbox up --seller monitor` runs.")] = False,
     json: Json = False,
 ) -> None:
     """Pay an invoice within policy, and wait until its monitor calls it completed. It is paid once: the same command shows what became of it.

@@ -8,16 +8,20 @@ import signal
 import sys
 import threading
 import time
-from typing import Annotated, Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .. import Settings, SettingsError
 from ..ledger import SqliteLedger
-from ..sandbox import Sandbox, scenarios
+from ..sandbox import GROUNDS, Sandbox, chains, scenarios, sellers
 from ..secret import plain
 from . import sandbox_db
-from .common import SOLD, Chain, Json, SellerName, as_json, errors, say
+from .common import SELLER, SOLD, Chain, Json, SellerName, as_json, errors, say
+
+if TYPE_CHECKING:
+    from ..sandbox import Route
 
 __all__ = ["app"]
 
@@ -38,66 +42,136 @@ def list_(seller: SellerName = "shop", json: Json = False) -> None:
     say(f"these are of --seller {seller}; sellers: {SOLD}")
 
 
+@app.command("sellers")
+def sellers_(json: Json = False) -> None:
+    """Every seller of every dialect: whose system, on which chains, what it sells, and how it is started."""
+    rows = [
+        {"seller": name, "dialect": kind.dialect, "chains": list(chains(name)), "sells": kind.sells, "scenarios": len(scenarios(name)), "start": _start(name)}
+        for name, kind in sellers().items()
+    ]
+    if json:
+        as_json(rows)
+        return
+    for row in rows:
+        print(f"{row['seller']:9} {row['dialect']:12} {', '.join(row['chains']):27} {row['scenarios']:2} scenarios   {row['sells']}")  # type: ignore[arg-type]
+    say("start one by  x402-agent sandbox up --seller NAME, or all of them by --seller all")
+
+
 @app.command("up")
 def up(
     scenario: Annotated[str, typer.Option(help="What the sellers do; see `sandbox scenarios`.")] = "honest",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 picks a free one.")] = 0,
-    chain: Chain = "evm",
-    seller: SellerName = "shop",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1, with --seller all the first of them; 0 picks free ones.")] = 0,
+    chain: Chain = "",
+    seller: Annotated[str, typer.Option("--seller", help=f"{SELLER} `all` is every seller on every chain, one payer for all.")] = "shop",
     database: Annotated[str, typer.Option(envvar="DATABASE_URL", show_envvar=False, help="Where a seller that keeps books keeps them: postgresql://… or a path; DATABASE_URL.")] = "",
     redis: Annotated[str, typer.Option(help="redis://…: where KAMIYO's verification service counts calls, when several processes share them.")] = "",
-    json: Annotated[bool, typer.Option("--json", help='A line per seller, then {"ready": true}.')] = False,
+    json: Annotated[bool, typer.Option("--json", help='A line for each thing that is sold, then {"ready": true}.')] = False,
 ) -> None:
     """Run the sandbox until ^C. Pay it with `x402-agent get --sandbox URL`, or with any x402 client."""
-    with errors(json):
-        if scenario not in scenarios(seller):
-            raise SettingsError(f"no scenario is called {scenario!r}", rule="--scenario", hint=", ".join(scenarios(seller)))
+    with errors(json), ExitStack() as opened:
         settings = Settings.load()
-        url = sandbox_db.database_of(settings, seller, database) if seller != "shop" else ""
-        with Sandbox(scenario, chain=chain, seller=seller, database=url) as box:
-            if redis:
-                box.seller.count_in(redis)
-            stop = _told_to_stop()  # before the first word, and before anything lies there to be taken away again
-            box.serve(port=port)
-            path = settings.data_dir / "sandbox" / "payer.json"
-            _leave_key(path, {"key": box.payer_key.hex(), "node": box.rpc_url, "url": box.url(""), "network": box.network, "dialects": box.dialects, "coins": dict(box.seller.coins), **box.seller.keys()})
-            kept = SqliteLedger(settings.sandbox_ledger, sandbox=True)
-            kept.unpin(box.origin)  # another sandbox may have had this port
-            for allowed in box.ground.allowances:
-                kept.allow(*allowed).run()
-            kept.shut()
-            try:
-                _announce(box, scenario, json)
-                _wait(box, stop, json)
-            finally:
-                path.unlink(missing_ok=True)
+        boxes = _boxes(settings, seller, chain, scenario, database, opened)
+        if redis:
+            boxes[0].seller.count_in(redis)
+        stop = _told_to_stop()  # before the first word, and before anything lies there to be taken away again
+        for index, box in enumerate(boxes):
+            box.serve(port=port and port + index)
+        path = settings.data_dir / "sandbox" / "payer.json"
+        _leave_key(path, *map(_facts, boxes))
+        _begin_anew(settings, boxes)
+        try:
+            _announce(boxes, scenario, json)
+            _wait(boxes, stop, json)
+        finally:
+            path.unlink(missing_ok=True)
 
 
-def _leave_key(path: Any, facts: dict[str, Any]) -> None:
-    """The sandbox's own key, for `get --sandbox` on this machine: test money that dies with the sandbox."""
+def _boxes(settings: Settings, seller: str, chain: str, scenario: str, database: str, opened: ExitStack) -> list[Sandbox]:
+    """The sandboxes of `--seller`, closed with `opened`; those of one chain stand on one ground, so that one payer pays them all."""
+    every, boxes = seller == "all", list[Sandbox]()
+    if every and database:
+        raise SettingsError("one database is one seller's", rule="--database, DATABASE_URL", hint="--seller kamiyo, or neither of them")
+    if every and chain not in ("", *GROUNDS):
+        raise SettingsError(f"the sandbox has no chain {chain[:40]!r}", rule=f"one of {', '.join(GROUNDS)}", hint="--chain evm")
+    for name in sellers() if every else (seller,):
+        if scenario not in scenarios(name):
+            raise SettingsError(f"no scenario of {name} is called {scenario!r}", rule="--scenario", hint=", ".join(scenarios(name)))
+        for on in [each for each in chains(name) if chain in ("", each)] if every else [chain or chains(name)[0]]:
+            ground = next((box.ground for box in boxes if box.ground.name == on), on)
+            file = f"{name}-{on}" if every and on != chains(name)[0] else name
+            url = sandbox_db.database_of(settings, file, database) if sellers()[name].books else ""
+            boxes.append(opened.enter_context(Sandbox(scenario, chain=ground, seller=name, database=url)))
+    return boxes
+
+
+def _begin_anew(settings: Settings, boxes: list[Sandbox]) -> None:
+    """Another sandbox may have had these ports: its payees are no pins of these, and what it sold is sealed by a key that is gone."""
+    kept = SqliteLedger(settings.sandbox_ledger, sandbox=True)
+    origins = {box.origin for box in boxes}
+    for token in kept.tokens():
+        if token.origin in origins:
+            kept.forget_token(token.name)
+    for box in boxes:
+        kept.unpin(box.origin)
+        for allowed in box.ground.allowances:
+            kept.allow(*allowed).run()
+    kept.shut()
+
+
+def _facts(box: Sandbox) -> dict[str, Any]:
+    """What the payer of a sandbox needs to know of it."""
+    return {"key": box.payer_key.hex(), "node": box.rpc_url, "url": box.url(""), "seller": box.seller.name, "network": box.network,
+            "dialects": box.dialects, "coins": dict(box.seller.coins), **box.seller.keys()}  # fmt: skip
+
+
+def _leave_key(path: Any, *facts: dict[str, Any]) -> None:
+    """Of each sandbox its payer's key and the rest, for `get --sandbox` on this machine: test money that dies with the sandbox."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         js.dump(facts, file)
 
 
-def _announce(box: Sandbox, scenario: str, json: bool) -> None:
+def _start(name: str) -> str:
+    """How this seller is started on its usual chain."""
+    return f"x402-agent sandbox up --seller {name}"
+
+
+def _announce(boxes: list[Sandbox], scenario: str, json: bool) -> None:
     if json:
-        for path, route in box.routes.items():
-            if not route.price:
-                continue
-            as_json({"url": box.url(path), "seller": box.seller.name, "dialect": box.seller.dialect, "chain": box.network, "scenario": scenario,
-                     "price": str(route.price), "wire": route.wire, "flow": route.flow, "pay_to": box.pay_to, "faucet": box.url("/sandbox/fund"), "facilitator": box.url("/facilitator"),
-                     "node": box.rpc_url, "catalogue": box.url("/discovery/resources")})  # fmt: skip
+        for box in boxes:
+            for path, route in box.routes.items():
+                if route.price:
+                    as_json(_sold(box, path, route, scenario))
         as_json({"ready": True})
     else:
-        print(f"sandbox  {box.url('')}    {box.seller.name}, scenario {scenario}; test money; nothing leaves this machine")
-        print(f"routes   {'  '.join(box.routes)}")
-        print(f"pay it   {box.seller.pay_it(box.origin)}")
-        print(f"crawl it x402-agent discover crawl --source bazaar={box.origin} --allow-loopback --rate 100")
-        print(f"sellers  {SOLD}: another one by --seller")
+        if len(boxes) > 1:
+            _all(boxes, scenario)
+        else:
+            _one(boxes[0], scenario)
         print("Ready! (^C to quit)")
     sys.stdout.flush()
+
+
+def _sold(box: Sandbox, path: str, route: Route, scenario: str) -> dict[str, Any]:
+    return {"url": box.url(path), "seller": box.seller.name, "dialect": box.seller.dialect, "chain": box.network, "scenario": scenario,
+            "price": str(route.price), "wire": route.wire, "flow": route.flow, "pay_to": box.pay_to, "faucet": box.url("/sandbox/fund"), "facilitator": box.url("/facilitator"),
+            "node": box.rpc_url, "catalogue": box.url("/discovery/resources"), "pay_it": box.seller.pay_it(box.origin)}  # fmt: skip
+
+
+def _one(box: Sandbox, scenario: str) -> None:
+    print(f"sandbox  {box.url('')}    {box.seller.name}, scenario {scenario}; test money; nothing leaves this machine")
+    print(f"routes   {'  '.join(box.routes)}")
+    print(f"pay it   {box.seller.pay_it(box.origin)}")
+    print(f"crawl it x402-agent discover crawl --source bazaar={box.origin} --allow-loopback --rate 100")
+    print(f"sellers  {SOLD}: another one by --seller, all of them by --seller all")
+
+
+def _all(boxes: list[Sandbox], scenario: str) -> None:
+    print(f"sandbox  {len(boxes)} sellers, scenario {scenario}; test money; nothing leaves this machine")
+    for box in boxes:
+        print(f"{box.seller.name:9} {box.ground.name:7} {box.origin}   {box.seller.sells}")
+        print(f"  pay it  {box.seller.pay_it(box.origin)}")
 
 
 def _arrow(one: Any) -> str:
@@ -113,13 +187,13 @@ def _told_to_stop() -> threading.Event:
     return stop
 
 
-def _wait(box: Sandbox, stop: threading.Event, json: bool) -> None:
-    """Until a signal; meanwhile two arrows for each request."""
-    shown = 0
+def _wait(boxes: list[Sandbox], stop: threading.Event, json: bool) -> None:
+    """Until a signal; meanwhile a line for each request."""
+    shown = [0] * len(boxes)
     while not stop.is_set():
-        requests = box.requests
-        for one in requests[shown:]:
-            if not json:
-                print(_arrow(one), flush=True)
-        shown = len(requests)
+        for index, box in enumerate(boxes):
+            requests = box.requests
+            for one in () if json else requests[shown[index] :]:
+                print(_arrow(one) + (f"   {box.seller.name} on {box.ground.name}" if len(boxes) > 1 else ""), flush=True)
+            shown[index] = len(requests)
         stop.wait(0.2)

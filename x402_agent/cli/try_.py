@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import Payer, Settings
+from ..sandbox import chains
 from ..steps import Progress
 from .arrows import Arrows
 from .common import Chain, SellerName, as_json, errors, row
@@ -50,7 +51,7 @@ next: x402-agent sandbox up, then what it says under `crawl it` · x402-agent di
 
 def run(
     scenario: Annotated[str, typer.Option(help="What the pretend seller does; `sandbox scenarios` lists them.")] = "honest",
-    chain: Chain = "evm",
+    chain: Chain = "",
     seller: SellerName = "shop",
     discover: Annotated[bool, typer.Option("--discover", help="Find first what to buy: read the seller's catalogue, ask, rank, choose by evidence.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the transcript.")] = False,
@@ -98,7 +99,7 @@ def run(
 
 def _lesson(chain: str, seller: str, path: str, origin: str) -> str:
     """What to type next; with an `origin`, of finding."""
-    named = {"chain": chain if chain != "evm" else "", "seller": seller if seller != "shop" else ""}
+    named = {"chain": chain if chain != chains(seller)[0] else "", "seller": seller if seller != "shop" else ""}
     options = ", ".join(f'{name}="{value}"' for name, value in named.items() if value)
     lines = FOUND if origin else LINES
     return lines.replace("x402-agent ", f"{_program()} ").replace("{options}", options).replace("{words}", path.rpartition("/")[2]).replace("/joke", path)

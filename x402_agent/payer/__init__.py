@@ -7,6 +7,6 @@ from __future__ import annotations
 from .kit import Quote
 from .payer import Payer, attach
 from .plan import Plan
-from .running import sandbox_payer
+from .running import sandbox_payer, sandboxed
 
-__all__ = ["Payer", "Plan", "Quote", "attach", "sandbox_payer"]
+__all__ = ["Payer", "Plan", "Quote", "attach", "sandbox_payer", "sandboxed"]

@@ -146,7 +146,7 @@ class Payer(Services):
         cls,
         scenario: str = "honest",
         *,
-        chain: str = "evm",
+        chain: str = "",
         seller: str = "shop",
         ledger: Path | None = None,
         budget: Budget | None = None,
@@ -156,7 +156,7 @@ class Payer(Services):
     ) -> Payer:
         """The same object on test money: `payer.sandbox` is a pretend seller on a chain in this process.
 
-        `chain` is evm or another of sandbox.GROUNDS, `seller` one of sandbox.SELLERS. With `serve`, and where a node must be asked before paying, it listens
+        `chain` is one of sandbox.GROUNDS, "" the seller's usual one (EVM, where it sells on all), `seller` one of sandbox.SELLERS. With `serve`, and where a node must be asked before paying, it listens
         on loopback; otherwise `payer.client()` reaches it without a socket. Without a `ledger` path the journal lives in a
         temporary folder and goes with the payer. Raises SettingsError for a chain that the sandbox has not.
         """

@@ -1,4 +1,4 @@
-"""The payer of the sandbox that `x402-agent sandbox up` runs on this machine: test money, a ledger of its own."""
+"""The payer of what `x402-agent sandbox up` runs on this machine: test money, a ledger of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import SettingsError
 from ..ledger import SqliteLedger
 from ..policy import Policy
-from ..wallet import Wallet
+from ..wallet import KeySigner, Wallet
 from .facts import pretend
 from .payer import Payer
 
@@ -18,18 +18,33 @@ if TYPE_CHECKING:
 
     from ..settings import Settings
 
-__all__ = ["sandbox_payer"]
+__all__ = ["sandbox_payer", "sandboxed"]
+
+
+def sandboxed(settings: Settings, url: str) -> bool:
+    """Whether a URL is of a sandbox that `sandbox up` runs on this machine."""
+    path = settings.data_dir / "sandbox" / "payer.json"
+    return path.exists() and any(url.startswith(f"{facts['url']}/") for facts in json.loads(path.read_text("utf-8")))
 
 
 def sandbox_payer(settings: Settings, trace: Callable[[Any, Any, Any], None] | None = None) -> Payer:
-    """A payer with the key of the sandbox that `sandbox up` runs; raises SettingsError when none runs."""
+    """A payer with the keys of the sandboxes that `sandbox up` runs; raises SettingsError when none runs."""
     path = settings.data_dir / "sandbox" / "payer.json"
     if not path.exists():
         raise SettingsError("no sandbox is running", rule=str(path), hint="x402-agent sandbox up")
-    facts = json.loads(path.read_text("utf-8"))
-    network = facts["network"]
-    settings = replace(settings, nodes={network: facts["node"]}, dialects=facts.get("dialects", {}))
-    policy = Policy(networks=(network,), source="the sandbox default")
+    found = json.loads(path.read_text("utf-8"))
+    nodes: dict[str, str] = {}
+    keys: dict[str, str] = {}
+    dialects: dict[str, dict[str, Any]] = {}
+    coins: dict[str, int] = {}
+    for facts in found:  # sandboxes of one chain stand on one ground: one node, one key
+        nodes[facts["network"]] = facts["node"]
+        keys[facts["network"].partition(":")[0]] = facts["key"]
+        coins |= facts.get("coins", {})
+        for name, said in facts.get("dialects", {}).items():
+            dialects.setdefault(name, {}).update(said)
+    settings = replace(settings, nodes=nodes, dialects=dialects)
+    policy = Policy(networks=tuple(nodes), source="the sandbox default")
     ledger = SqliteLedger(settings.sandbox_ledger, sandbox=True)
-    wallet = Wallet.from_key(facts["key"], network.partition(":")[0])
-    return Payer(wallet=wallet, policy=policy, settings=settings, ledger=ledger, trace=trace, prices=pretend(facts.get("coins", {})))
+    wallet = Wallet(*(KeySigner(key, namespace) for namespace, key in keys.items()))
+    return Payer(wallet=wallet, policy=policy, settings=settings, ledger=ledger, trace=trace, prices=pretend(coins))

@@ -7,7 +7,7 @@ from .ground import GROUNDS, Ground, Settlement
 from .routes import Route
 from .scenario import Scenario
 from .scene import Scene
-from .seller import SELLERS, Seller, books, scenario, scenarios
+from .seller import SELLERS, Seller, books, chains, scenario, scenarios, sellers
 from .world import Sandbox
 
-__all__ = ["GROUNDS", "SELLERS", "Books", "Ground", "Route", "Sandbox", "Scenario", "Scene", "Seller", "Settlement", "books", "scenario", "scenarios"]
+__all__ = ["GROUNDS", "SELLERS", "Books", "Ground", "Route", "Sandbox", "Scenario", "Scene", "Seller", "Settlement", "books", "chains", "scenario", "scenarios", "sellers"]

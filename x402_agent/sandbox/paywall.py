@@ -55,6 +55,7 @@ class Paywall(Seller):
     """The priced routes of the shop that stands on a ground. It keeps nothing."""
 
     name = "shop"
+    sells = "jokes and reports by plain x402, version 1 and 2"
     scenario: Scenario
     routes: dict[str, Route] = {}  # noqa: RUF012 - each shop has its own, below
 

@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import SettingsError
+from .ground import GROUNDS
 from .scene import Scene, load
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .messages import Answer, Request
     from .routes import Route
 
-__all__ = ["SELLERS", "Seller", "Visit", "books", "scenario", "scenarios", "seller"]
+__all__ = ["SELLERS", "Seller", "Visit", "books", "chains", "scenario", "scenarios", "seller", "sellers"]
 
 SELLERS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {  # what --seller says: its class, its scenarios' class, the chains it sells on (none: every one)
     "shop": ("paywall:Paywall", "scenario:Scenario", ()),
@@ -51,7 +52,7 @@ class Visit:
 class Seller(ABC):
     """The pretend seller of one system. Any thread may call any method.
 
-    `coins` is what a whole coin without a peg counts here, by symbol, in millionths of a dollar: where prices are in such coins.
+    `sells` says in a line what it sells, and how; `coins` is what a whole coin without a peg counts here, by symbol, in millionths of a dollar: where prices are in such coins.
     `dialect` is how it asks for money; `asks_node` whether its payers need a node; `slow` how many seconds it waits for depth in its
     chain, by which `try` moves the sandbox's clock on; `database` is where it keeps what it
     sold, where it keeps that at all: "" is memory. `pages` are those of the sandbox's catalogue that it has itself, `tools_at`
@@ -59,6 +60,7 @@ class Seller(ABC):
     """
 
     name: ClassVar[str]
+    sells: ClassVar[str] = ""
     dialect: ClassVar[str] = "x402"
     asks_node: ClassVar[bool] = False
     slow: ClassVar[int] = 0
@@ -108,11 +110,22 @@ class Seller(ABC):
 
 def seller(name: str, ground: Ground, which: str | Scene, database: str) -> Seller:
     """A new seller of this name; raises SettingsError for one, or a scenario of it, that there is not, and for a ground on which it does not sell."""
-    kind, chains = _class(name, 0), SELLERS[name][2]
-    if chains and ground.name not in chains:
-        raise SettingsError(f"the seller {name} does not sell on {ground.name}", rule=f"it sells on {' and '.join(chains)}", hint=f"--chain {chains[0]} --seller {name}")
+    kind, stands = _class(name, 0), chains(name)
+    if ground.name not in stands:
+        raise SettingsError(f"the seller {name} does not sell on {ground.name}", rule=f"it sells on {' and '.join(stands)}", hint=f"--chain {stands[0]} --seller {name}")
     made: Seller = kind(ground, scenario(which, name), database)
     return made
+
+
+def sellers() -> dict[str, type[Seller]]:
+    """Every seller that there is, by the name that --seller takes."""
+    return {name: _class(name, 0) for name in SELLERS}
+
+
+def chains(name: str) -> tuple[str, ...]:
+    """The chains on which this seller sells, its usual one first; raises SettingsError for one that there is not."""
+    _class(name, 0)
+    return SELLERS[name][2] or tuple(GROUNDS)
 
 
 def books(name: str, url: str) -> Books:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .app import App
 from .ground import ground
+from .seller import chains
 from .seller import scenario as _scenario
 from .seller import seller as _seller
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from .ground import Facilitator, Settlement
+    from .ground import Facilitator, Ground, Settlement
     from .inprocess import InProcess
     from .routes import Route
     from .scene import Scene
@@ -35,8 +36,8 @@ ORIGIN = "http://{}.sandbox.localhost"  # RFC 6761: never leaves this machine
 class Sandbox:
     """A seller to practise on. `with Sandbox() as box: httpx.Client(transport=box.transport())`, or `box.serve()`.
 
-    `scenario` is a name or a scenario of the seller's; `clock` gives unix seconds; `chain` is one of ground.GROUNDS; `backend` is
-    what runs below it (EVM: pyrevm or py-evm), None for the best there is; `sleep` is how the sync in-process door waits.
+    `scenario` is a name or a scenario of the seller's; `clock` gives unix seconds; `chain` is one of ground.GROUNDS, "" the seller's
+    usual one, or another sandbox's `ground`: then both sell on one chain, to one payer. `backend` is what runs below it (EVM: pyrevm or py-evm), None for the best there is; `sleep` is how the sync in-process door waits.
     `seller` is one of seller.SELLERS, `database` where it keeps what it sold: "" for memory, a path, or a postgresql:// URL.
     Raises SettingsError when there is no such chain or seller, or nothing installed to run it on.
     """
@@ -47,14 +48,14 @@ class Sandbox:
         clock: Callable[[], float] = time.time,
         backend: str | None = None,
         sleep: Callable[[float], None] = time.sleep,
-        chain: str = "evm",
+        chain: str | Ground = "",
         seller: str = "shop",
         database: str = "",
     ) -> None:
         self._origin = ORIGIN.format(secrets.token_hex(4))
         self._sleep = sleep
         self._server: LoopbackServer | None = None
-        self.ground = ground(chain, clock, backend)
+        self.ground = ground(chain or chains(seller)[0], clock, backend) if isinstance(chain, str) else chain
         self.seller = _seller(seller, self.ground, scenario, database)
         self.app = App(self)
 

@@ -177,7 +177,7 @@ def test_up_leaves_the_operators_key_in_a_private_file_alone(tmp_path):
         while not lines or "ready" not in lines[-1]:
             lines.append(json.loads(up.stdout.readline()))
         (path,) = tmp_path.rglob("payer.json")
-        key = json.loads(path.read_text())["admin_key"]
+        key = json.loads(path.read_text())[0]["admin_key"]
         assert path.stat().st_mode & 0o077 == 0
         assert key not in json.dumps(lines)
         assert {(each["seller"], each["dialect"]) for each in lines[:-1]} == {("kamiyo", "kamiyo")}

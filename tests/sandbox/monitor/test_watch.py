@@ -108,7 +108,7 @@ def test_every_invoice_of_the_shop_has_an_amount_of_its_own(till_on):
 
 def test_it_stands_on_tron_alone():
     with pytest.raises(SettingsError, match="does not sell on evm") as caught:
-        Sandbox(seller="monitor")
+        Sandbox(seller="monitor", chain="evm")
     assert (caught.value.rule, caught.value.hint) == ("it sells on tron", "--chain tron --seller monitor")
 
 

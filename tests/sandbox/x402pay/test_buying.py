@@ -170,4 +170,5 @@ def test_articles_are_free_after_thirty_days(till):
 
 def test_it_sells_on_stacks_alone():
     with pytest.raises(SettingsError, match="does not sell on evm"):
-        Sandbox(seller="x402pay")
+        Sandbox(seller="x402pay", chain="evm")
+    assert Sandbox(seller="x402pay").ground.name == "stacks"

@@ -16,4 +16,5 @@ class Listed(Paywall):
     """A shop whose scenarios are lies of its catalogue."""
 
     name = "catalogue"
+    sells = "the shop, with a catalogue that lies as its scenario says"
     scenario: Lies

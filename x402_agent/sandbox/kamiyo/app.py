@@ -71,6 +71,7 @@ class Kamiyo(Seller):
     """Sells by authorisation and by transfer, and verifies for others (`saas`). `admin_key` opens what only its operator may; `store` is its database."""
 
     name = "kamiyo"
+    sells = "answers one by one, or by one transfer a day of calls (--expect-calls 200)"
     dialect = "kamiyo"
     books = KamiyoBooks
     asks_node = True

@@ -30,6 +30,7 @@ class Toolshop(Paywall):
     """A paid MCP server at `/mcp`: streamable HTTP without sessions, each request answered by one JSON document."""
 
     name = "mcp"
+    sells = "the shop as paid tools of an MCP server; each is a page, too"
     tools_at = PATH
     scenario: Manners
 

@@ -37,6 +37,7 @@ class Monitor(Seller):
     """Watches for USDT on TRON. `callback_key` signs callbacks where the scenario wants that; `store` is its database."""
 
     name = "monitor"
+    sells = "jokes and reports by invoice: a monitor waits a minute for USDT, or POST /sandbox/warp"
     dialect = "tron-invoice"
     books = MonitorBooks
     asks_node = True

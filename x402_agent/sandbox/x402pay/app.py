@@ -45,6 +45,7 @@ class X402Pay(Seller):
     """Sells content for transactions that are shown afterwards. `store` is its database, `key` what a payer's program is given."""
 
     name = "x402pay"
+    sells = "a blog and an API, paid in STX by transfer or contract"
     dialect = "x402pay"
     books = X402PayBooks
     asks_node = True
