@@ -242,6 +242,7 @@ def test_a_proof_that_is_refused_is_shown_again_and_never_paid_twice(payer, shop
     assert rows(payer) == [("CLAIMED", 10_000)] and shop.earned
 
 
+@pytest.mark.proves("solana", "lily", "fate")
 def test_what_landed_although_its_blockhash_has_ended_opens_its_session(payer, shop, monkeypatch):
     before = shop.earned
 
