@@ -12,6 +12,9 @@ from x402_agent import SettingsError
 from x402_agent.dialects import Lily
 from x402_agent.dialects.lily.desk import desk
 from x402_agent.model import QUOTA
+from x402_agent.policy import Policy
+from x402_agent.policy.facts import NOTHING
+from x402_agent.policy.reasons import reasons
 from x402_agent.steps import Fetch, Fetched, Worth
 
 CONFIG, SERVICE = WIRE["config"], WIRE["config"]["service_id"]
@@ -88,7 +91,6 @@ WHYS = {
     "a negative least": ("no plain number", {"row": {"min_payment": -1}}),
     "words for a price": ("no plain number", {"row": {"base_price": "cheap"}}),
     "no price anywhere": ("says a price", {"document": {"error": "Session expired", "paymentRequired": True}, "row": {"base_price": None}}),
-    "a unit's price, no most": ("max_payment", {"row": {"pricing_model": "per_token"}}),
     "a unit's price above the most": ("0.01 for the least", {"row": {"pricing_model": "per_kb"}, "max_payment": "0.001"}),
     "a session for less than a call": ("a session 0 at most", {"row": {"max_session_amount": 0.005, "requires_preauth": True}}),
     "ahead, and no tables": ("names who is paid", {"rows": [], "pays": "session"}),
@@ -125,6 +127,14 @@ def test_the_least_is_a_floor_and_the_most_of_a_session_a_ceiling():
 def test_what_is_counted_afterwards_holds_the_most(model):
     assert offers(row={"pricing_model": model, "max_payment": 0.2}) == [(QUOTA, 200_000, "USDC", 20), ("proof", 200_000, "USDC", 1)]
     assert offers(row={"pricing_model": model, "max_payment": 0.2}, max_payment="0.05", expect=3)[0] == (QUOTA, 50_000, "USDC", 5)
+
+
+def test_what_is_counted_afterwards_without_a_most_is_a_persons_to_allow():
+    made = found(row={"pricing_model": "per_token"}, expect=3).offers
+    assert [(each.amount, each.metered) for each in made] == [(30_000, "per_token")] * 2
+    assert not any(each.metered for each in found(row={"pricing_model": "per_token"}, max_payment="0.05").offers)
+    asks = reasons(Policy(), asked(), made[0], NOTHING)
+    assert "nobody knows what a call costs" in asks[0].what and "max_payment" in asks[0].hint and reasons(Policy(), asked(), found().offers[0], NOTHING) == ()
 
 
 def test_a_fraction_of_a_unit_is_rounded_up_in_dollars_and_down_in_lamports():

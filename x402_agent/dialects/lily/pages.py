@@ -124,7 +124,7 @@ def _offers(terms: _Terms, ask: Ask, desk: Desk) -> Steps[tuple[tuple[Offer, ...
     for kind, wanted in works.items():
         try:
             if wanted:
-                usd = _session(terms, ask, desk) if kind == "session" else _single(terms, desk)
+                usd = _session(terms, ask, desk) if kind == "session" else _single(terms, ask, desk)
                 made.append(_offer(kind, usd, terms, asset, rate, ask, desk))
         except Passed as why:
             passed.append(f"{kind}: {why.reason}")
@@ -145,13 +145,13 @@ def _why_none(terms: _Terms, desk: Desk) -> str:
     return "settings leave no way to pay it: pays"
 
 
-def _single(terms: _Terms, desk: Desk) -> Decimal:
-    return _held(terms, desk) if terms.metered else terms.price
+def _single(terms: _Terms, ask: Ask, desk: Desk) -> Decimal:
+    return _held(terms, ask, desk) if terms.metered else terms.price
 
 
 def _session(terms: _Terms, ask: Ask, desk: Desk) -> Decimal:
     """What is paid up front: as many calls as are expected, within what the seller takes for one session. Raises Passed."""
-    usd = _held(terms, desk) if terms.metered else EXACT.multiply(terms.price, Decimal(max(ask.expect, 1)))
+    usd = _held(terms, ask, desk) if terms.metered else _expected(terms, ask)
     if terms.session is not None and usd > terms.session:
         usd = EXACT.multiply(terms.price, Decimal(calls(terms.session, terms.price)))
     if usd < terms.price:
@@ -159,11 +159,15 @@ def _session(terms: _Terms, ask: Ask, desk: Desk) -> Decimal:
     return usd
 
 
-def _held(terms: _Terms, desk: Desk) -> Decimal:
-    """What is paid where the seller counts afterwards. Raises Passed where nobody says the most of it."""
+def _expected(terms: _Terms, ask: Ask) -> Decimal:
+    return EXACT.multiply(terms.price, Decimal(max(ask.expect, 1)))
+
+
+def _held(terms: _Terms, ask: Ask, desk: Desk) -> Decimal:
+    """What is paid ahead where the seller counts afterwards: the most that settings or row say, else one unit a call, if a person agrees. Raises Passed."""
     most = desk.most or terms.most
     if most is None:
-        raise _no(f'it is priced {terms.metered}, so nobody knows what a call costs: max_payment = "…" in settings says how much may be paid ahead')
+        return _expected(terms, ask)
     if most < terms.price:
         raise _no(f"it is priced {terms.metered}, {plainly(terms.price)} for the least, and max_payment is {plainly(most)}")
     return most
@@ -177,7 +181,7 @@ def _offer(kind: str, usd: Decimal, terms: _Terms, asset: Asset, rate: Decimal |
     many = calls(usd, terms.price) if kind == "session" else 1
     words = f"{many} calls at {plainly(terms.price)} by a session" if kind == "session" else f"one call at {plainly(usd)}"
     return Offer(dialect=NAME, scheme="transfer", asset=asset, amount=int(units), pay_to=terms.pay_to, lifetime=LIFETIME, resource=ask.url, description=words,
-                 flow=QUOTA if kind == "session" else PROOF, method="transfer", serves=many,
+                 flow=QUOTA if kind == "session" else PROOF, method="transfer", serves=many, metered="" if desk.most or terms.most else terms.metered,
                  wire=(plainly(terms.price), plainly(usd), asset.symbol, plainly(rate) if rate else "", desk.service_id, desk.service_type, str(desk.hours)))  # fmt: skip
 
 
