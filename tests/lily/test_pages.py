@@ -6,9 +6,11 @@ import json
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lily.test_shapes import DESIGN, HOME, SAID, WIRE, asked, read
-from x402_agent import SettingsError
+from x402_agent import ChallengeInvalid, SettingsError
 from x402_agent.dialects import Lily
 from x402_agent.dialects.lily.desk import desk
 from x402_agent.model import QUOTA
@@ -80,6 +82,8 @@ WHYS = {
     "above its own most": ("takes 0.005 at most", {"row": {"max_payment": 0.005}}),
     "not active": ("is not active", {"row": {"is_active": False}}),
     "another service's row": ("names who is paid", {"row": {"service_id": "another"}}),
+    "a payee that is none": ("no account of Solana", {"row": {"owner_wallet": "\x1b[2Jme"}}),
+    "a payee of another chain": ("no account of Solana", {"row": {"platform_wallet": "0x" + "ab" * 20}}),
     "two rows": ("2 rows", {"rows": [CONFIG, CONFIG]}),
     "no row that can be read: HTML": ("cannot be read", {"rows": b"<html>"}),
     "no row that can be read: an error": ("cannot be read", {"rows": b'{"code":"42501"}', "status": 403}),
@@ -177,3 +181,25 @@ def test_settings_as_they_stand_by_themselves():
     assert desk({})._asdict() | {"key": ""} == {"rest": "", "key": "", "service_id": "", "service_type": "agent_execution", "pay_to": "",
         "network": "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "currency": "", "pays": "auto", "most": None, "hours": 24, "price": None}  # fmt: skip
     assert desk({"max_payment": "0.50"}).most == Decimal("0.5")
+
+
+_ANY = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20) | st.lists(st.integers(), max_size=2) | st.sampled_from(["0.01", 0.01, PAYEE, "SOL"])
+
+
+@given(asks=st.dictionaries(st.sampled_from([*DESIGN, "amount"]), _ANY), row=st.dictionaries(st.sampled_from([*CONFIG, "platform_wallet", "conversion_rate"]), _ANY))
+def test_whatever_is_said_is_offers_that_are_sound_or_a_reason(asks, row):
+    try:
+        made = found({**DESIGN, **asks}, row, expect=7)
+    except ChallengeInvalid:
+        return
+    except AttributeError:  # it was none of ours
+        assert read({**DESIGN, **asks}) is None
+        return
+    assert made.offers or made.passed_over
+    assert all(0 < each.amount < 1 << 63 and 1 <= each.serves <= 7 for each in made.offers)
+
+
+@given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: f'[{{"service_id":{text}}}]'.encode()))
+def test_whatever_a_table_answers_is_a_row_or_a_reason(body):
+    made = found(rows=body)
+    assert not made.offers and made.passed_over

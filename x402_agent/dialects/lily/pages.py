@@ -10,10 +10,11 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...encodings import unbase58
 from ...model import QUOTA, Offer
 from ...secret import plain
 from ...steps import Worth
-from ..x402.passed import Passed
+from ..x402.passed import Passed, show
 from .desk import CONFIGS, amount_in, text_in
 from .header import EXACT, calls, number, plainly
 from .shapes import NAME
@@ -81,6 +82,8 @@ def _terms(said: tuple[str, ...], row: strict.Document | None, desk: Desk) -> _T
     pay_to = desk.pay_to or (row and (text_in(row, "platform_wallet") or text_in(row, "owner_wallet"))) or ""
     if not pay_to:
         raise _no("its service has no row that names who is paid, and settings name nobody: pay_to, or another service_id")
+    if not _account(pay_to):
+        raise _no(f"who is paid, {show(pay_to)}, is no account of Solana (R2)")
     base = (_dollars(row, "base_price") if row else None) or desk.price
     least = (_dollars(row, "min_payment") if row else None) or Decimal(0)
     if asked is None and base is None:
@@ -98,6 +101,13 @@ def _terms(said: tuple[str, ...], row: strict.Document | None, desk: Desk) -> _T
     rate = rate or amount_in(row, "conversion_rate")
     return terms._replace(metered="" if model in _FIXED else plain(model, 20), most=most, session=_dollars(row, "max_session_amount"),
                           ahead=row.fields.get("requires_preauth") is True, rate=rate)  # fmt: skip
+
+
+def _account(text: str) -> bool:
+    try:
+        return text.isascii() and len(unbase58(text, 44)) == 32
+    except ValueError:
+        return False
 
 
 def _currency(coin: str, row: strict.Document | None, desk: Desk) -> str:
