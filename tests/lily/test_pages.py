@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lily.test_shapes import DESIGN, HOME, SAID, WIRE, asked, read
-from x402_agent import ChallengeInvalid, SettingsError
+from x402_agent import ChallengeInvalid, Settings, SettingsError
 from x402_agent.dialects import Lily
 from x402_agent.dialects.lily.desk import desk
 from x402_agent.model import QUOTA
@@ -203,3 +203,15 @@ def test_whatever_is_said_is_offers_that_are_sound_or_a_reason(asks, row):
 def test_whatever_a_table_answers_is_a_row_or_a_reason(body):
     made = found(rows=body)
     assert not made.offers and made.passed_over
+
+
+def test_settings_toml_names_tables_and_a_key_for_one_origin(tmp_path):
+    (tmp_path / "settings.toml").write_text(f'[dialects.lily."{HOME}"]\nrest_url = "https://p.example"\nkey_env = "LILY_KEY"\nservice_id = "{SERVICE}"\nhours = "2"\n')
+    env = {"X402_AGENT_HOME": str(tmp_path), "LILY_KEY": "k-1"}
+    said = Settings.load(env).dialects["lily"][HOME]
+    assert said["key"] == "k-1" and "k-1" not in repr(said) and desk(said).hours == 2
+    for line in ('rest_url = "http://p.example"', "hours = 2", 'payee = "me"', 'key = "a", key_env = "LILY_KEY"'):
+        (tmp_path / "settings.toml").write_text(f'[dialects.lily."{HOME}"]\n' + line.replace(", ", "\n"))
+        with pytest.raises(SettingsError) as caught:
+            Settings.load(env)
+        assert "k-1" not in str(caught.value)
