@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from .errors import NoAcceptableOffer, NodeError, PaymentError, PaymentInDoubt, PolicyDenied
+from .bought import SECOND, SHOWN, ask_with, wait
+from .errors import NoAcceptableOffer, NodeError, PaymentError, PaymentInDoubt
 from .model import ASKED_FIRST, QUOTA
 from .secret import Veiled
 from .steps import (
@@ -18,21 +19,17 @@ from .steps import (
     Broadcast,
     Busy,
     Close,
-    Collect,
     Commit,
     Find,
     Hold,
     Keep,
-    Look,
     NoAnswer,
     Presented,
     Reply,
-    Return,
     Send,
     Sign,
     Sleep,
     Steps,
-    Use,
 )
 
 if TYPE_CHECKING:
@@ -45,12 +42,8 @@ __all__ = ["FREES", "PAYS_FIRST", "Dialect", "Kit", "in_doubt", "judge", "pay", 
 RESENDS = 2
 PAYS_FIRST = "transfer"  # the method of offers that are paid on chain before the seller is shown the transaction
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-BUSY_PAUSE = 0.05
-_SECOND = "one purchase, one payment: who comes second waits for the first, until its own deadline"
 _SAME = "the same bytes go out again, never others (C5)"
 _RESUME = "x402-agent resume {}"
-SHOWN = 3  # credentials that one request may try
-UNSENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})  # of httpx and httpx2: no connection, so no byte left
 FREES = {"dead": ("DEAD", "unused on chain past its expiry"), "failed": ("REVERTED", "a final block holds it, and it moved nothing")}
 SPENT = frozenset({"CLAIMED", "CONFIRMED", "PAID_UNDELIVERED"})
 
@@ -131,7 +124,7 @@ def pay(ask: model.Ask, kit: Kit, billed: model.Challenge | None = None) -> Step
         if bought is not None:
             return bought
     for _ in range(SHOWN + 1):
-        reply = yield from _ask(ask, kit)
+        reply = yield from ask_with(ask, kit)
         if reply.status != 402 or (challenge := kit.read(reply, ask)) is None:
             break
         if (made := (yield from prove(ask, challenge, kit))) is not None:
@@ -146,7 +139,7 @@ def _prepaid(ask: model.Ask, known: model.Challenge, kit: Kit) -> Steps[Reply | 
     except PaymentInDoubt:
         raise
     except PaymentError as why:
-        if why.rule == _SECOND:
+        if why.rule == SECOND:
             raise
         return None
     return None if made is None else (yield from _present(*made, kit, prepaid=not made[0].resumed))
@@ -191,49 +184,6 @@ def _without(challenge: model.Challenge, offer: model.Offer, why: PaymentError) 
     return replace(challenge, offers=offers, passed_over=(*challenge.passed_over, f"{offer.money}: {why.what}"))
 
 
-def _ask(ask: model.Ask, kit: Kit) -> Steps[Reply]:
-    """The request, with what was bought for it earlier where there is such a thing, until one is not refused.
-
-    Another process may have bought one since memory looked, so a plain 402 looks again before it is paid.
-    """
-    reply: Reply | None = None
-    if not kit.keeps(ask):
-        reply = yield Send()
-    for _ in range(SHOWN):
-        if reply is not None and reply.status != 402:
-            return reply
-        found: model.Credential | Reply | None = yield Look(ask)
-        if found is None:
-            break
-        if isinstance(found, Reply):
-            yield Collect(found.receipt.payment_id if found.receipt else "")
-            return found
-        credential: model.Credential | None = found
-        if found.uses_left is not None:
-            credential = yield Use(found)
-        if credential is not None:
-            reply = yield from _show(credential, kit)
-    return (yield Send()) if reply is None else reply
-
-
-def _show(credential: model.Credential, kit: Kit) -> Steps[Reply]:
-    """One request with a credential. What is not known to be unsent was used (c2); a refused one is forgotten (K3).
-
-    Where its seller wants none of it, the request is made without, for what else its payment opens with.
-    """
-    try:
-        reply: Reply = yield Send(Veiled(credential.headers))
-    except BaseException as cause:
-        if credential.lease:
-            yield Return(credential, unsent=type(cause).__name__ in UNSENT)
-        raise
-    left = kit.left(reply, credential)
-    refused = reply.status == 402 or (left == 0 and reply.status == 401)
-    if credential.lease or refused or left is not None:
-        yield Return(credential, left, refused)
-    return (yield Send()) if refused and reply.status == 401 and (credential.lease or kit.exchanges) else reply
-
-
 def show_again(hold: model.Hold, kit: Kit) -> Steps[Reply]:
     """Present the proof of an open payment once more, without asking first; ends with no reply when it is not ours."""
     committed = yield from prove_hold(hold)
@@ -247,10 +197,7 @@ def _open_hold(ask: model.Ask, kit: Kit, *, whole: bool) -> Steps[tuple[model.Ho
     waited = False
     while isinstance(hold := (yield Find(ask, whole)), Busy):
         waited = True
-        try:
-            yield Sleep(BUSY_PAUSE)
-        except Exception as why:  # whoever drives has no more time
-            raise _second(ask, hold) from why
+        yield from wait(ask, hold)
     if hold is None or hold.state == "CONFIRMED":
         return hold, waited
     fate = yield from kit.fate(hold)
@@ -261,16 +208,6 @@ def _open_hold(ask: model.Ask, kit: Kit, *, whole: bool) -> Steps[tuple[model.Ho
     if fate == "settled":
         yield Close(hold, "CONFIRMED", note="found on chain")
     return hold, waited
-
-
-def _second(ask: model.Ask, busy: Busy) -> PolicyDenied:
-    """The error for a call that has no more time while another one makes its payment."""
-    ours = busy.payment_id[:8]
-    return PolicyDenied(
-        f"what is asked of {ask.host} is being paid for by another call, which has not ended; this call paid nothing",
-        rule=_SECOND, payment_id=busy.payment_id,
-        hint=f"x402-agent why {ours} says how far it is; then repeat the request" if ours else "repeat the request later",
-    )  # fmt: skip
 
 
 def prove_hold(hold: model.Hold) -> Steps[tuple[model.Hold, model.Proof] | None]:

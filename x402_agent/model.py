@@ -266,8 +266,8 @@ class Credential:
 
     A dialect that has bought one may leave `origin` and `path` empty: they are then those of the Ask, and another
     origin than the Ask's is never kept (K6). `uses_left` counts the uses after the request that it was bought for, None
-    for a credential without a count; `expires` is in unix seconds. `name` and `lease` are the ledger's: what it is
-    called there, and the one use of it that was taken.
+    for a credential without a count; `expires` is in unix seconds. `serial`: one use at a time, by whichever thread or process
+    (of counted ones alone). `name` and `lease` are the ledger's: what it is called there, and the one use of it that was taken.
     """
 
     origin: str
@@ -279,6 +279,7 @@ class Credential:
     dialect: str = ""
     name: str = ""
     lease: int = 0
+    serial: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "headers", Veiled(self.headers))

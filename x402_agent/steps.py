@@ -173,9 +173,13 @@ class Sleep(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What was bought earlier and serves this Ask. -> Credential, Reply (goods that waited for it) or None."""
+    """What was bought earlier and serves this Ask. -> Credential, Reply (goods that waited for it) or None; behind a signer, Busy.
+
+    `payment_id`: what that payment bought and nothing else, to look at, with no use of it taken.
+    """
 
     ask: Ask
+    payment_id: str = ""
 
 
 class Collect(NamedTuple):
@@ -185,7 +189,7 @@ class Collect(NamedTuple):
 
 
 class Use(NamedTuple):
-    """Take one use of a counted credential, in the ledger, before it is shown. -> Credential with a lease, or None."""
+    """Take one use of a counted credential, in the ledger, before it is shown. -> Credential with a lease, None, or Busy (a serial one)."""
 
     credential: Credential
 
@@ -233,9 +237,11 @@ class NoAnswer(ConnectionError):
 
 
 class Busy(NamedTuple):
-    """A live process or thread is making this very purchase right now: by which payment, "" for one that is not ours to name."""
+    """A live process or thread is making this very purchase right now, or (`shown`) using what it bought, which serves one call at a
+    time: by which payment, "" for one that is not ours to name."""
 
     payment_id: str
+    shown: bool = False
 
 
 Step = Send | Find | Hold | Approve | Sign | Commit | Broadcast | Progress | Close | Fetch | Sleep | Look | Collect | Use | Return | Keep | Call

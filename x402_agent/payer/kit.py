@@ -248,7 +248,7 @@ class Kit:
         return self._credential(step)  # type: ignore[arg-type]
 
     def _look(self, step: Look) -> Any:
-        return None if step.ask.method == CALL else self.payer.credentials.look(step.ask)  # what opens a URL is a header
+        return None if step.ask.method == CALL else self.payer.credentials.look(*step)  # what opens a URL is a header
 
     def _commit(self, step: Commit) -> Any:
         hold, ledger = step.hold, self.payer.ledger

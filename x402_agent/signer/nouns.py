@@ -291,7 +291,7 @@ def credential_out(credential: Credential) -> dict[str, Any]:
     one = credential
     return {
         "origin": one.origin, "path": one.path, "headers": dict(one.headers), "payment_id": one.payment_id, "uses": one.uses_left,
-        "expires": None if one.expires is None else int(one.expires), "dialect": one.dialect, "name": one.name, "lease": one.lease,
+        "expires": None if one.expires is None else int(one.expires), "dialect": one.dialect, "name": one.name, "lease": one.lease, "serial": one.serial,
     }  # fmt: skip
 
 
@@ -305,7 +305,7 @@ def credential_in(told: Fields) -> Credential:
         told.whole("uses", (1 << 53) - 1) if told.has("uses") else None,
         float(told.whole("expires", (1 << 40) - 1, 1)) if told.has("expires") else None,
         told.text("dialect", 32, shape=_WORD), told.text("name", 64, shape=_WORD),
-        told.whole("lease", 1 << 62) if told.has("lease") else 0,
+        told.whole("lease", 1 << 62) if told.has("lease") else 0, bool(told.flag("serial")),
     )  # fmt: skip
 
 
@@ -321,7 +321,7 @@ def token_in(told: Fields) -> Token:
         told.text("name", 64), told.text("payment_id", 64), told.text("origin", 1024), told.text("path", 1024),
         told.whole("uses_left", most, -most) if told.has("uses_left") else None, told.whole("expires", most) if told.has("expires") else None,
         dialect=told.text("dialect", 32), created_at=told.whole("created_at", most),
-        last_used_at=told.whole("last_used_at", most) if told.has("last_used_at") else None, in_use=told.whole("in_use", most),
+        last_used_at=told.whole("last_used_at", most) if told.has("last_used_at") else None, serial=told.whole("serial", 1), in_use=told.whole("in_use", most),
     )  # fmt: skip
 
 
