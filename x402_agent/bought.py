@@ -63,7 +63,7 @@ def _show(credential: Credential, kit: Kit) -> Steps[Reply]:
     Where its seller wants none of it, the request is made without, for what else its payment opens with.
     """
     try:
-        reply: Reply = yield Send(Veiled(credential.headers))
+        reply: Reply = yield Send(Veiled(kit.fresh(credential)))
     except BaseException as cause:
         if credential.lease:
             yield Return(credential, unsent=type(cause).__name__ in UNSENT)
