@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .errors import PolicyDenied
+from .errors import PaymentError, PolicyDenied
 from .model import Credential
 from .secret import Veiled
 from .steps import Busy, Collect, Look, Reply, Return, Send, Sleep, Use
@@ -63,7 +63,13 @@ def _show(credential: Credential, kit: Kit) -> Steps[Reply]:
     Where its seller wants none of it, the request is made without, for what else its payment opens with.
     """
     try:
-        reply: Reply = yield Send(Veiled(kit.fresh(credential)))
+        headers = kit.fresh(credential)
+    except PaymentError:  # nobody signs in
+        if credential.lease:
+            yield Return(credential, unsent=True)
+        raise
+    try:
+        reply: Reply = yield Send(Veiled(headers))
     except BaseException as cause:
         if credential.lease:
             yield Return(credential, unsent=type(cause).__name__ in UNSENT)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from .bought import SECOND, SHOWN, ask_with, wait
 from .errors import NoAcceptableOffer, NodeError, PaymentError, PaymentInDoubt
-from .model import ASKED_FIRST, QUOTA
+from .model import ASKED_FIRST, BUY, QUOTA, Claim
 from .secret import Veiled
 from .steps import (
     Approve,
@@ -52,8 +52,8 @@ class Dialect(Protocol):
     """How one family of sellers asks. Pure: it does no I/O but by yielding steps, and never signs.
 
     One that sells Credentials gives them with `Presented` (known before the paid leg) or `Claim` (from its answer). It may have
-    `left(reply, credential) -> int | None`: how many uses an answer says are left; it never raises; `fresh(credential, now) -> headers`: as it goes out
-    at `now` (unix seconds), where it says a time; `agrees(challenge, ask) -> Steps[Challenge]`: the challenge as the seller's own pages have it.
+    `left(reply, credential) -> int | None`: how many uses an answer says are left; it never raises; `fresh(credential, now, sign) -> headers`: as it goes
+    out at `now` (unix seconds), where it says a time or is signed; `agrees(challenge, ask) -> Steps[Challenge]`: the challenge as the seller's own pages have it.
     And `owned(challenge, ask, account, paid, now, refused) -> Steps[Credential | None]`: what opens the door where the seller knows that we
     have paid; and `otherwise(hold, proof, reply, presented) -> Steps[Presented | None]`: the payment itself, where what it bought was refused.
     """
@@ -120,8 +120,9 @@ class Kit(Protocol):
 
 def pay(ask: model.Ask, kit: Kit, billed: model.Challenge | None = None) -> Steps[Reply]:
     """One request, paid for if it must be and may be; at once where it was `billed`. Ends in the reply that the caller gets."""
-    if billed is not None and (made := (yield from prove(ask, billed, kit))) is not None:
-        return (yield from _present(*made, kit))
+    had: model.Receipt | Reply | None = None
+    if billed is not None and (made := (yield from prove(ask, billed, kit))) is not None and isinstance(had := (yield from _present(*made, kit)), Reply):
+        return had
     if not kit.keeps(ask) and (known := kit.remembered(ask)) is not None:
         bought = yield from _prepaid(ask, known, kit)
         if bought is not None:
@@ -130,8 +131,22 @@ def pay(ask: model.Ask, kit: Kit, billed: model.Challenge | None = None) -> Step
         reply = yield from ask_with(ask, kit)
         if reply.status != 402 or (challenge := kit.read(reply, ask)) is None:
             break
-        if (made := (yield from prove(ask, challenge, kit))) is not None:
-            return (yield from _present(*made, kit))
+        if had is not None:  # what was bought for it in this call is refused
+            break
+        if (made := (yield from prove(ask, challenge, kit))) is not None and isinstance(had := (yield from _present(*made, kit)), Reply):
+            return had
+    if reply.receipt is None and not isinstance(had, Reply):
+        reply.receipt = had
+    return reply
+
+
+def ahead(ask: model.Ask, kit: Kit) -> Steps[Reply]:
+    """Calls bought for later, at the price that one request is told: its 402 is what the caller gets, with the receipt."""
+    reply: Reply = yield Send()
+    if reply.status == 402 and (challenge := kit.read(reply, ask)) is not None:
+        sold = replace(challenge, offers=tuple(each for each in challenge.offers if each.flow == QUOTA))
+        if (made := (yield from prove(ask, sold, kit))) is not None and not isinstance(had := (yield from _present(*made, kit)), Reply):
+            reply.receipt = had
     return reply
 
 
@@ -145,7 +160,8 @@ def _prepaid(ask: model.Ask, known: model.Challenge, kit: Kit) -> Steps[Reply | 
         if why.rule == SECOND:
             raise
         return None
-    return None if made is None else (yield from _present(*made, kit, prepaid=not made[0].resumed))
+    had = None if made is None else (yield from _present(*made, kit, prepaid=not made[0].resumed))
+    return had if isinstance(had, Reply) else None
 
 
 def prove(ask: model.Ask, challenge: model.Challenge, kit: Kit) -> Steps[tuple[model.Hold, model.Proof] | None]:
@@ -194,7 +210,12 @@ def show_again(hold: model.Hold, kit: Kit) -> Steps[Reply]:
     committed = yield from prove_hold(hold)
     if committed is None:
         raise in_doubt(hold, "another process is presenting it")
-    return (yield from _present(*committed, kit))
+    had = yield from _present(*committed, kit)
+    if isinstance(had, Reply):
+        return had
+    reply: Reply = (yield Send()) if hold.ask.method == BUY else (yield from ask_with(hold.ask, kit))
+    reply.receipt = had
+    return reply
 
 
 def _open_hold(ask: model.Ask, kit: Kit, *, whole: bool) -> Steps[tuple[model.Hold | None, bool]]:
@@ -247,14 +268,17 @@ def _pay_first(hold: model.Hold, proof: model.Proof) -> Steps[model.Proof]:
         raise
 
 
-def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = False) -> Steps[Reply]:
-    """From here money may move: every way out closes the hold with what is known, and frees nothing."""
+def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = False) -> Steps[Reply | model.Receipt]:
+    """From here money may move: every way out closes the hold with what is known, and frees nothing. -> a Receipt where nothing was asked for:
+    what was bought is a credential, shown by whoever needs it."""  # fmt: skip
     dialect, refusable = kit.dialect(hold.offer.dialect), hold.refused
     kept = True
     try:
         presented = yield from dialect.present(hold, proof)
         if presented.credential is not None:
             kept = yield from _keep(hold, presented.credential)
+        if not presented.headers or hold.ask.method == BUY:
+            return (yield from _had(hold, presented, kit, kept=kept))
         reply, repeated = yield from _send(hold, Veiled(presented.headers), dialect)
         if (other := (yield from kit.otherwise(hold, proof, reply, presented))) is not None:
             presented, (reply, repeated) = other, (yield from _send(hold, Veiled(other.headers), dialect))
@@ -283,6 +307,15 @@ def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = 
         state, note = "PAID_UNDELIVERED", "what it bought could not be written down"
     yield Close(hold, state, refused=refused, status=reply.status, receipt=reply.receipt, note=note)
     return reply
+
+
+def _had(hold: model.Hold, presented: Presented, kit: Kit, *, kept: bool) -> Steps[model.Receipt]:
+    """What was bought for later is there, or is not: then its payment stays open for it."""
+    good = kept and presented.credential is not None
+    state, note = ("CLAIMED", presented.note) if good else ("PAID_UNDELIVERED", presented.note or "what it bought could not be written down")
+    receipt = kit.receipt(hold, Claim(), state, refused=False)
+    yield Close(hold, state, receipt=receipt, note=note)
+    return receipt
 
 
 def _keep(hold: model.Hold, credential: model.Credential) -> Steps[bool]:

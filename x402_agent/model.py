@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from .ask import CALL, NOBODY, Ask, Cap, Repeat, Under, run_id
+from .ask import BUY, CALL, NOBODY, Ask, Cap, Repeat, Under, run_id
 from .money import Asset, Money, Network
 from .scopes import scopes_of
 from .secret import Veiled
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASKED_FIRST",
+    "BUY",
     "CALL",
     "FEES",
     "FOREVER",
@@ -144,7 +145,8 @@ class Challenge:
 
     `signed` are the offers that the seller signed, each as parsed: untrusted until `evidence` has judged them. `untouched`: another
     system's 402, known and left alone: no other dialect reads it, and the caller gets it as it came. `pages` is what the 402 said where
-    that is not all: there are no offers until its dialect has asked its seller's own pages (`agrees`).
+    that is not all: there are no offers until its dialect has asked its seller's own pages (`agrees`). Those may say what binds beside policy's rules (`limits`),
+    and what opens the door already (`held`).
     """
 
     dialect: str
@@ -153,6 +155,8 @@ class Challenge:
     signed: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     untouched: bool = False
     pages: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    held: Credential | None = field(default=None, repr=False)
 
 
 class Anchor(NamedTuple):

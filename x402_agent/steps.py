@@ -17,6 +17,7 @@ from .model import Hold as HeldBudget
 __all__ = [
     "MAX_BODY",
     "ON_CHAIN",
+    "Account",
     "Approve",
     "Aside",
     "Broadcast",
@@ -44,6 +45,7 @@ __all__ = [
     "Steps",
     "Use",
     "Walk",
+    "Whose",
     "Worth",
 ]
 
@@ -233,6 +235,19 @@ class Aside:
         self.steps = steps
 
 
+class Account(NamedTuple):
+    """Who would pay, "" for nobody; `signs`: with a key of this process, so that it could sign in somewhere, too."""
+
+    address: str = ""
+    signs: bool = False
+
+
+class Whose(NamedTuple):
+    """Which account of ours would pay on this family of chains (CAIP-2 namespace). -> Account."""
+
+    namespace: str
+
+
 class Worth(NamedTuple):
     """What a whole coin is worth by the payer's own price source. -> (price, spread) in millionths of a dollar, or None where nobody knows."""
 
@@ -251,7 +266,7 @@ class Busy(NamedTuple):
     shown: bool = False
 
 
-Step = Send | Find | Hold | Approve | Sign | Commit | Broadcast | Progress | Close | Fetch | Sleep | Look | Collect | Use | Return | Keep | Worth | Call
+Step = Send | Find | Hold | Approve | Sign | Commit | Broadcast | Progress | Close | Fetch | Sleep | Look | Collect | Use | Return | Keep | Whose | Worth | Call
 Steps = Generator[Step, Any, T]
 
 

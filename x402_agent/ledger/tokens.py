@@ -32,7 +32,7 @@ _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM x402_tokens"
 _LIVE = f"{_SELECT} WHERE uses_left IS NULL OR uses_left > 0 ORDER BY created_at, rowid"
 _INSERT = (
     f"INSERT INTO x402_tokens ({', '.join(_COLUMNS)}) VALUES ({','.join('?' * len(_COLUMNS))}) "
-    "ON CONFLICT (token_hash) DO UPDATE SET uses_left = excluded.uses_left, expires_at = excluded.expires_at"
+    "ON CONFLICT (token_hash) DO UPDATE SET uses_left = excluded.uses_left, expires_at = excluded.expires_at, sealed = excluded.sealed"
 )
 _TAKE = (
     "UPDATE x402_tokens SET uses_left = uses_left - 1, last_used_at = ?1 WHERE token_hash = ?2 AND uses_left > 0 "
@@ -240,7 +240,7 @@ def _used(store: Store, use: Used) -> None:
     query = "DELETE FROM x402_leases WHERE id = ? AND token_hash = ?"
     held = bool(use.lease) and store.db.execute(query, (use.lease, use.name)).rowcount == 1
     if use.refused:
-        if not _owed(store, use.name):
+        if use.left == 0 or not _owed(store, use.name):  # its seller says that it is used up
             _drop(store, use.name)
     elif use.unsent and held:  # a lease gives back once, and only what it took
         store.db.execute("UPDATE x402_tokens SET uses_left = uses_left + 1 WHERE token_hash = ?", (use.name,))

@@ -65,7 +65,7 @@ def ask_out(ask: Ask) -> dict[str, Any]:
     under = ask.under
     return {
         "method": ask.method, "url": ask.url, "key": ask.key, "has_body": ask.has_body, "caller_key": ask.caller_key,
-        "again": ask.again, "paid": ask.paid, "listed": None if ask.listed is None else str(ask.listed), "expect": ask.expect, "task": under.task, "tool": under.tool, "category": under.category,
+        "again": ask.again, "paid": ask.paid, "listed": None if ask.listed is None else str(ask.listed), "expect": ask.expect, "top_up": str(ask.top_up), "task": under.task, "tool": under.tool, "category": under.category,
         "runs": list(under.runs), "slips": [one for one in under.slip.split(",") if one],
         "limits": limits_out(ask.limits), "caps": caps_out(ask.caps),
     }  # fmt: skip
@@ -89,8 +89,9 @@ def ask_in(told: Fields, agent: str, group: str) -> Ask:
         told.text("method", shape=_METHOD), url, origin, host, path,
         has_body=bool(told.flag("has_body")), caller_key=f"{agent}\n{mine}" if mine else "",
         under=under_in(told, agent, group), again=told.flag("again"), listed=told.whole("listed", 1 << 62) if told.has("listed") else None,
-        limits=limits_in(told, agent), caps=caps_in(told),
+        limits=limits_in(told, agent, origin), caps=caps_in(told),
     )  # fmt: skip
+    made.top_up = told.whole("top_up", 1 << 62) if told.has("top_up") else 0
     made.paid = told.text("paid", 64, shape=_WORD)
     made.expect = told.whole("expect", 1_000_000) if told.has("expect") else 0
     made._key = hashlib.sha256(f"{agent}\n{told.text('key', 64, shape=_HEX)}".encode()).hexdigest()
@@ -155,14 +156,15 @@ def limits_out(limits: Iterable[Limit]) -> list[dict[str, Any]]:
              "hint": one.hint} for one in limits]  # fmt: skip
 
 
-def limits_in(told: Fields, agent: str = "") -> tuple[Limit, ...]:
-    """Ceilings from a message. Those that an `agent` brings along bind that agent alone: its runs, or all that it pays."""
+def limits_in(told: Fields, agent: str = "", origin: str = "") -> tuple[Limit, ...]:
+    """Ceilings from a message. Those that an `agent` brings along bind that agent alone: its runs, or all that it pays; or what anybody pays
+    to the very `origin` that it asks, where the seller of a shared account has its own ceiling."""  # fmt: skip
     found = []
     for one in told.each("limits", MAX_LIMITS):
         window, unit, scope = one.text("window"), one.text("unit"), one.text("scope", 4096)
         if window not in get_args(Window) or unit not in get_args(Unit):
             raise Malformed("a limit is on no window or unit")
-        scope = own_scope(scope, agent) if agent else scope
+        scope = own_scope(scope, agent) if agent and (not origin or scope != f"origin:{origin}") else scope
         found.append(Limit(scope, window, one.whole("most", 1 << 62), *_words(one), unit))  # type: ignore[arg-type]
     return tuple(found)
 
