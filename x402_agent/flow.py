@@ -311,7 +311,9 @@ def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = 
 
 def _had(hold: model.Hold, presented: Presented, kit: Kit, *, kept: bool) -> Steps[model.Receipt]:
     """What was bought for later is there, or is not: then its payment stays open for it."""
-    good = kept and presented.credential is not None
+    if presented.credential is None and presented.good is not None:
+        kept = yield from _keep(hold, presented.good)
+    good = kept and (presented.credential or presented.good) is not None
     state, note = ("CLAIMED", presented.note) if good else ("PAID_UNDELIVERED", presented.note or "what it bought could not be written down")
     receipt = kit.receipt(hold, Claim(), state, refused=False)
     yield Close(hold, state, receipt=receipt, note=note)

@@ -32,6 +32,7 @@ LIFETIME = 300  # seconds that our transfer may take to begin: a blockhash ends 
 APART = Fraction(2, 100)  # that a seller's rate may be from our own price's spread
 _SMALLEST = Decimal(10) ** -9
 _MOST = 1 << 63
+PROOF = "proof"  # the flow of one that is paid before it is asked for
 _FIXED = ("", "per_request")
 
 
@@ -208,7 +209,7 @@ def _offer(kind: str, usd: Decimal, terms: _Terms, asset: Asset, rate: Decimal |
     calls = int(usd // terms.price) if kind in ("session", KIND) else 1
     words = {"session": f"{calls} calls at {plainly(terms.price)} by a session", KIND: f"{plainly(usd)} dollars of credits"}.get(kind, f"one call at {plainly(usd)}")
     return Offer(dialect=NAME, scheme="transfer", asset=asset, amount=int(units), pay_to=terms.pay_to, lifetime=LIFETIME, resource=ask.url, description=words,
-                 flow="authorization" if kind == "proof" else QUOTA, method="transfer", serves=calls,
+                 flow=PROOF if kind == "proof" else QUOTA, method="transfer", serves=calls,
                  wire=(plainly(terms.price), plainly(usd), asset.symbol, plainly(rate) if rate else "", desk.service_id, desk.service_type, str(desk.hours),
                        *((KIND,) if kind == KIND else ())))  # fmt: skip
 
