@@ -46,7 +46,7 @@ def test_what_lies_there_is_spent_before_anything_is_paid(payer, bank):
 
 
 def test_the_sellers_count_holds_and_calls_take_turns(payer, bank):
-    bank.balance = Decimal("1")
+    bank.balance = Decimal(1)
     with payer.client(timeout=60) as http:
         http.get(bank.url())
         bank.balance = Decimal("0.05")
@@ -137,7 +137,7 @@ def test_credits_that_are_refused_buy_nothing_twice(payer, bank, seller):
 
 
 def test_a_key_that_signs_nowhere_spends_no_credits_and_says_so(payer, bank, monkeypatch):
-    bank.balance = Decimal("1")
+    bank.balance = Decimal(1)
     monkeypatch.setattr(type(payer.wallet.signers[0]), "local", False)
     quote = payer.quote(bank.url())
     assert any("credits lie there" in each and "locked or remote" in each for each in quote.unread)
