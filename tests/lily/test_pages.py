@@ -13,11 +13,11 @@ from lily.test_shapes import DESIGN, HOME, SAID, WIRE, asked, read
 from x402_agent import ChallengeInvalid, Settings, SettingsError
 from x402_agent.dialects import Lily
 from x402_agent.dialects.lily.desk import desk
-from x402_agent.model import QUOTA
+from x402_agent.model import QUOTA, Account
 from x402_agent.policy import Policy
 from x402_agent.policy.facts import NOTHING
 from x402_agent.policy.reasons import reasons
-from x402_agent.steps import Fetch, Fetched, Worth
+from x402_agent.steps import Fetch, Fetched, Whose, Worth
 
 CONFIG, SERVICE = WIRE["config"], WIRE["config"]["service_id"]
 PAYEE = WIRE["platform_wallet"]
@@ -35,8 +35,8 @@ def found(document=DESIGN, row=(), *, rows=None, status=200, expect=1, worth=(15
             step = steps.send(got)
             if questions is not None:
                 questions.append(step)
-            got = Fetched(status, {}, body) if isinstance(step, Fetch) else worth
-            assert isinstance(step, (Fetch, Worth))
+            got = Fetched(status, {}, body) if isinstance(step, Fetch) else worth if isinstance(step, Worth) else Account()
+            assert isinstance(step, (Fetch, Whose, Worth))
     except StopIteration as done:
         return done.value
 
@@ -60,7 +60,7 @@ def test_one_call_is_a_proof_and_several_are_a_session():
 def test_the_table_is_asked_with_the_key_and_nobody_else():
     asked_of = []
     found(questions=asked_of)
-    (step,) = asked_of
+    (step,) = [each for each in asked_of if isinstance(each, Fetch)]
     assert step.url == f"https://p.example/rest/v1/x402_service_configs?service_id=eq.{SERVICE}&service_type=eq.agent_execution&select=*"
     assert (step.headers["apikey"], step.headers["authorization"], step.method, step.theirs) == ("k-1", "Bearer k-1", "GET", False)
     assert "k-1" not in repr(step)

@@ -45,7 +45,7 @@ def test_the_header_is_written_as_published_and_cut_as_published():
 
 
 def test_a_kept_header_says_the_time_of_its_request_and_loses_an_old_signature():
-    shown = Lily().fresh(Credential(HOME, "/", {header.HEADER: WIRE["header"]}, dialect="lily"), 1795218200.25)
+    shown = Lily().fresh(Credential(HOME, "/", {header.HEADER: WIRE["header"]}, dialect="lily"), 1795218200.25, None)
     assert shown[header.HEADER] == "session=T; proof=SIG; wallet=ADDR; amount=0.01; currency=USDC; timestamp=1795218200250"
 
 

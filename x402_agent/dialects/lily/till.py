@@ -13,9 +13,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import PaymentInDoubt
-from ...model import QUOTA, Ask, Credential
+from ...model import BUY, QUOTA, Ask, Credential
 from ...secret import Secret, Veiled, plain
 from ...steps import Keep, Look, Presented, Sleep
+from .credits import KIND, booked
 from .desk import SESSIONS, amount_in, pause, rows_of, text_in
 from .header import HEADER, calls, number, parts, written
 from .shapes import NAME
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from .. import strict
     from .desk import Desk
 
-__all__ = ["present", "session_in"]
+__all__ = ["present", "revoked", "session_in"]
 
 ASIDE = "/.x402/a-session-that-is-being-opened"  # where no request goes: its token is kept there until the row is written
 TRIES = 5
@@ -54,7 +55,7 @@ class _Sold(NamedTuple):
 
 def sold(offer: Offer) -> _Sold:
     """The terms of an offer of ours."""
-    price, usd, currency, rate, service_id, service_type, hours = offer.wire
+    price, usd, currency, rate, service_id, service_type, hours = offer.wire[:7]
     return _Sold(Decimal(price), Decimal(usd), currency, number(rate), service_id, service_type, int(hours))
 
 
@@ -65,6 +66,8 @@ def present(hold: Hold, proof: Proof, desk: Desk, chance: Callable[[], Secret]) 
         return Presented(_shown(hold, "proof", Secret(txid)))
     if not desk.serves:
         raise _stuck(hold, "settings name no tables of this seller any more: rest_url, service_id")
+    if hold.offer.wire[-1] == KIND:
+        return (yield from booked(hold, proof, desk))
     row, token = yield from _opened(hold, txid, desk, chance)
     kept = _credential(hold, token, row)
     over = _over(hold, row)
@@ -82,16 +85,16 @@ def _opened(hold: Hold, txid: str, desk: Desk, chance: Callable[[], Secret]) -> 
     """The session of this payment: its row, where the seller shows it, and its token. Raises PaymentInDoubt."""
     token, before = chance(), False
     if hold.resumed:
-        kept = yield from _kept(hold, ASIDE)
+        kept, opened = (yield from _kept(hold, ASIDE)), (yield from _kept(hold, hold.ask.path))
         before, token = len(kept) > 0, kept if len(kept) else token
         rows = yield from _rows(hold, txid, desk)
         if rows:
             return rows[0], Secret(text_in(rows[0], "session_token"))
-        if rows == [] and hold.state == "CLAIMED":
+        if rows == [] and (hold.state == "CLAIMED" or len(opened)):
             raise _stuck(hold, "its seller has no row of it any more")
         if rows is None and not before:  # it may be open already: written a second time it would be two for one payment
-            if len(kept := (yield from _kept(hold, hold.ask.path))):
-                return None, kept
+            if len(opened):
+                return None, opened
             raise _stuck(hold, f"its table cannot be read ({SESSIONS})")
     yield Keep(replace(_credential(hold, token, None), origin=hold.ask.origin, path=ASIDE, payment_id=hold.payment_id, dialect=NAME))
     got = yield from _written(hold, token, txid, desk)
@@ -107,14 +110,27 @@ def _opened(hold: Hold, txid: str, desk: Desk, chance: Callable[[], Secret]) -> 
 def _kept(hold: Hold, path: str) -> Steps[Secret]:
     """The token that this very payment was given before: while its row was being written (ASIDE), or for calls."""
     ask = hold.ask
-    found = yield Look(Ask("GET", ask.origin + path, ask.origin, ask.host, path))
-    mine = isinstance(found, Credential) and found.payment_id == hold.payment_id
-    return Secret(session_in(found)) if mine else Secret()
+    found = yield Look(Ask("GET", ask.origin + path, ask.origin, ask.host, path), hold.payment_id)
+    return Secret(session_in(found)) if isinstance(found, Credential) and (found.path == ASIDE) == (path == ASIDE) else Secret()
 
 
 def session_in(credential: Credential) -> str:
     """The token that a credential of ours shows, "" where it shows none."""
     return parts(credential.headers.get(HEADER, "")).get("session", "")
+
+
+def revoked(credential: Credential, desk: Desk) -> Steps[str]:
+    """The row of a session says from now on that it is revoked. -> in words, "" for what is no session."""
+    token = Secret(session_in(credential))
+    if not len(token):
+        return ""
+    if not desk.serves:
+        return "its seller was not told: settings name no tables of it"
+    got = yield from desk.ask("PATCH", SESSIONS, {"session_token": token.text}, {"status": "revoked"})
+    said = [text_in(each, "status") for each in rows_of(got) or ()] if got.status == 200 else []
+    if said == ["revoked"]:
+        return "its seller's row says revoked, too; what was left of it is not paid back"
+    return f"its seller was told, and his row does not show it ({_why(got)})"
 
 
 def _rows(hold: Hold, txid: str, desk: Desk) -> Steps[list[strict.Document] | None]:
@@ -159,7 +175,7 @@ def _credential(hold: Hold, token: Secret, row: strict.Document | None) -> Crede
     left = bought if remaining is None else min(bought, calls(remaining, said.price))
     told = _seconds(text_in(row, "expires_at")) if row is not None else None
     ends = since + life if told is None else min(max(told, since + min(LEAST, life)), since + life)
-    return Credential("", "/", _shown(hold, "session", token), uses_left=max(0, left - 1), expires=float(ends - EARLY))
+    return Credential("", "/", _shown(hold, "session", token), uses_left=max(0, left - (hold.ask.method != BUY)), expires=float(ends - EARLY), serial=True)
 
 
 def _over(hold: Hold, row: strict.Document | None) -> str:
