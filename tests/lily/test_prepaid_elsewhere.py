@@ -61,7 +61,7 @@ def test_an_agent_buys_calls_ahead_uses_them_in_turn_and_revokes_them(payer, ban
 
 
 def test_an_agent_spends_no_credits_and_is_told_why(payer, bank, agent):
-    bank.balance = Decimal("1")
+    bank.balance = Decimal(1)
     assert "locked or remote" in agent.credits(bank.url()).why
     with agent.client(timeout=60) as http:
         assert http.get(bank.url()).text == "goods"
