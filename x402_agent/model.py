@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from .ask import CALL, NOBODY, Ask, Cap, Repeat, Under, run_id
+from .ask import BUY, CALL, NOBODY, Ask, Cap, Repeat, Under, run_id
 from .money import Asset, Money, Network
 from .scopes import scopes_of
 from .secret import Veiled
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASKED_FIRST",
+    "BUY",
     "CALL",
     "FEES",
     "FOREVER",
@@ -24,6 +25,7 @@ __all__ = [
     "NOBODY",
     "NO_ANCHOR",
     "QUOTA",
+    "Account",
     "Anchor",
     "Ask",
     "Asset",
@@ -76,6 +78,7 @@ class Offer:
     only one such payment may be unresolved.
     `ends` is the last moment, in unix seconds, at which it is worth paying; 0 where nobody says.
     `fee_cap` is what fees may add, `fees` says which part of it is of which kind (FEES), for policy alone.
+    `metered` is the unit that its seller counts afterwards, where nobody says the most of it: then a person is asked.
     """
 
     dialect: str
@@ -96,6 +99,7 @@ class Offer:
     fees: tuple[tuple[str, int], ...] = field(default=(), compare=False)
     serves: int = field(default=1, compare=False)
     ends: int = field(default=0, compare=False)
+    metered: str = field(default="", compare=False)
 
     @property
     def network(self) -> Network:
@@ -143,7 +147,9 @@ class Challenge:
     """Their 402, as read by one dialect: the offers it holds and why each other entry was passed over.
 
     `signed` are the offers that the seller signed, each as parsed: untrusted until `evidence` has judged them. `untouched`: another
-    system's 402, known and left alone: no other dialect reads it, and the caller gets it as it came.
+    system's 402, known and left alone: no other dialect reads it, and the caller gets it as it came. `pages` is what the 402 said where
+    that is not all: there are no offers until its dialect has asked its seller's own pages (`agrees`). Those may say what binds beside policy's rules (`limits`),
+    and what opens the door already (`held`).
     """
 
     dialect: str
@@ -151,6 +157,16 @@ class Challenge:
     passed_over: tuple[str, ...] = ()
     signed: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     untouched: bool = False
+    pages: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    held: Credential | None = field(default=None, repr=False)
+
+
+class Account(NamedTuple):
+    """Who would pay, "" for nobody; `signs`: with a key of this process, so that it could sign in somewhere, too."""
+
+    address: str = ""
+    signs: bool = False
 
 
 class Anchor(NamedTuple):
@@ -266,8 +282,8 @@ class Credential:
 
     A dialect that has bought one may leave `origin` and `path` empty: they are then those of the Ask, and another
     origin than the Ask's is never kept (K6). `uses_left` counts the uses after the request that it was bought for, None
-    for a credential without a count; `expires` is in unix seconds. `name` and `lease` are the ledger's: what it is
-    called there, and the one use of it that was taken.
+    for a credential without a count; `expires` is in unix seconds. `serial`: one use at a time, by whichever thread or process
+    (of counted ones alone). `name` and `lease` are the ledger's: what it is called there, and the one use of it that was taken.
     """
 
     origin: str
@@ -279,6 +295,7 @@ class Credential:
     dialect: str = ""
     name: str = ""
     lease: int = 0
+    serial: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "headers", Veiled(self.headers))

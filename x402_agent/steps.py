@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from .errors import ChallengeInvalid
-from .model import NO_ANCHOR, Anchor, Ask, Credential, Limit, Offer, Proof, Receipt
+from .model import NO_ANCHOR, Anchor, Ask, Asset, Credential, Limit, Offer, Proof, Receipt
 from .model import Hold as HeldBudget
 
 __all__ = [
@@ -44,6 +44,8 @@ __all__ = [
     "Steps",
     "Use",
     "Walk",
+    "Whose",
+    "Worth",
 ]
 
 MAX_BODY = 64 * 1024
@@ -173,9 +175,13 @@ class Sleep(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What was bought earlier and serves this Ask. -> Credential, Reply (goods that waited for it) or None."""
+    """What was bought earlier and serves this Ask. -> Credential, Reply (goods that waited for it) or None; behind a signer, Busy.
+
+    `payment_id`: what that payment bought and nothing else, to look at, with no use of it taken.
+    """
 
     ask: Ask
+    payment_id: str = ""
 
 
 class Collect(NamedTuple):
@@ -185,7 +191,7 @@ class Collect(NamedTuple):
 
 
 class Use(NamedTuple):
-    """Take one use of a counted credential, in the ledger, before it is shown. -> Credential with a lease, or None."""
+    """Take one use of a counted credential, in the ledger, before it is shown. -> Credential with a lease, None, or Busy (a serial one)."""
 
     credential: Credential
 
@@ -228,17 +234,31 @@ class Aside:
         self.steps = steps
 
 
+class Whose(NamedTuple):
+    """Which account of ours would pay on this family of chains (CAIP-2 namespace). -> Account."""
+
+    namespace: str
+
+
+class Worth(NamedTuple):
+    """What a whole coin is worth by the payer's own price source. -> (price, spread) in millionths of a dollar, or None where nobody knows."""
+
+    asset: Asset
+
+
 class NoAnswer(ConnectionError):
     """The paid leg broke before an answer came: a reset, a closed connection, half an answer."""
 
 
 class Busy(NamedTuple):
-    """A live process or thread is making this very purchase right now: by which payment, "" for one that is not ours to name."""
+    """A live process or thread is making this very purchase right now, or (`shown`) using what it bought, which serves one call at a
+    time: by which payment, "" for one that is not ours to name."""
 
     payment_id: str
+    shown: bool = False
 
 
-Step = Send | Find | Hold | Approve | Sign | Commit | Broadcast | Progress | Close | Fetch | Sleep | Look | Collect | Use | Return | Keep | Call
+Step = Send | Find | Hold | Approve | Sign | Commit | Broadcast | Progress | Close | Fetch | Sleep | Look | Collect | Use | Return | Keep | Whose | Worth | Call
 Steps = Generator[Step, Any, T]
 
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from .. import recovery, tasks
 from ..assets import coin
 from ..errors import NoAcceptableOffer, PaymentError, PolicyDenied
-from ..flow import pay
+from ..flow import ahead, pay
 from ..ledger.budget import left_words
 from ..ledger.purchase import Rebuy
 from ..ledger.states import outcome
-from ..model import ASKED_FIRST, CALL, Money, Receipt
+from ..model import ASKED_FIRST, BUY, CALL, Account, Money, Receipt
 from ..policy import Choice, choose, locked
 from ..policy.fees import gas_of
-from ..policy.value import with_fee
+from ..policy.value import priced, with_fee
 from ..steps import (
     Approve,
     Aside,
@@ -33,17 +33,19 @@ from ..steps import (
     Look,
     Progress,
     Return,
-    Send,
     Sign,
     Use,
     Walk,
+    Whose,
+    Worth,
 )
+from ..wallet import LockedSigner
 from . import before, consent
 from .paying import Paying
 from .prepay import LIFETIME, same_terms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ..flow import Dialect
     from ..ledger import Sealed
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
     from ..tasks import Task
     from .payer import Payer
 
-__all__ = ["Kit", "Quote", "QuoteKit", "digest"]
+__all__ = ["Kit", "Quote", "digest"]
 
 log = logging.getLogger("x402_agent")
 _canonical = json.JSONEncoder(sort_keys=True).encode
@@ -98,6 +100,7 @@ class Kit:
         self.ask = ask
         self.standing = tasks.standing(payer, task)
         tasks.place(ask, self.standing[0])
+        ask.top_up = ask.top_up or payer.policy.top_up(ask)
         ask.expect = ask.expect or self.standing[0].expect or payer.policy.expect_calls
         self.signed = ""  # the offer that we take, as its seller signed it
         self.sent = ""  # the transaction by which we paid first: no seller's word names another
@@ -113,17 +116,28 @@ class Kit:
 
     def conversation(self) -> Steps[Reply]:
         """What the driver is to perform."""
-        return pay(self.ask, self, self.billed)
+        return ahead(self.ask, self) if self.ask.method == BUY else pay(self.ask, self, self.billed)
 
     def keeps(self, ask: Ask) -> bool:
         return self.payer.credentials.keeps(ask.origin)
 
+    def fresh(self, credential: Credential) -> Mapping[str, str]:
+        made: Any = self._door(credential, "fresh")
+        return made(credential, self.payer.clock(), self.sign_in) if made else credential.headers
+
+    def sign_in(self, namespace: str, account: str, message: str) -> str:
+        """One of the messages that a chain knows, signed by an account of ours. Raises SigningFailed, WalletError."""
+        chain: Any = self.payer.chains[namespace]
+        return str(chain.sign_in(message, self.payer.signer(namespace, account)))
+
     def left(self, reply: Reply, credential: Credential) -> int | None:
-        for dialect in self.payer.dialects:
-            if dialect.name == credential.dialect and (told := getattr(dialect, "left", None)):
-                said: Any = told(reply, credential)
-                return said if type(said) is int and 0 <= said < 1 << 53 else None
-        return None
+        told: Any = self._door(credential, "left")
+        said: Any = told(reply, credential) if told else None
+        return said if type(said) is int and 0 <= said < 1 << 53 else None
+
+    def _door(self, credential: Credential, name: str) -> Any:
+        """What its dialect may have beside its three doors; None where it has not."""
+        return next((getattr(each, name, None) for each in self.payer.dialects if each.name == credential.dialect), None)
 
     def remembered(self, ask: Ask) -> Challenge | None:
         if not self.payer.policy.prepay or ask.method == CALL:
@@ -151,11 +165,13 @@ class Kit:
         return None
 
     def agreed(self, ask: Ask, challenge: Challenge) -> Steps[Challenge]:
-        if self.consulted or not self.asked or not self.buys(ask, challenge):  # not asked: a signer talks to no stranger's host
+        if self.consulted or not self.asked or not (challenge.pages or self.buys(ask, challenge)):  # not asked: a signer talks to no stranger's host
             return challenge
         self.consulted = True
         agrees = getattr(self.dialect(challenge.dialect), "agrees", None)
-        return (yield from agrees(challenge, ask)) if agrees else challenge
+        challenge = (yield from agrees(challenge, ask)) if agrees else challenge
+        ask.limits = tuple(dict.fromkeys((*ask.limits, *challenge.limits)))
+        return challenge
 
     def owned(self, ask: Ask, challenge: Challenge) -> Steps[bool]:
         return before.owned(self, ask, challenge)
@@ -245,10 +261,19 @@ class Kit:
             return self._close(step, milliseconds)  # type: ignore[arg-type]
         if kind is Look:
             return self._look(step)  # type: ignore[arg-type]
+        if kind is Whose:
+            return self._account(step.namespace)  # type: ignore[union-attr]
+        if kind is Worth:
+            return priced(self.payer.facts, step.asset)  # type: ignore[union-attr]
         return self._credential(step)  # type: ignore[arg-type]
 
+    def _account(self, namespace: str) -> Any:
+        address = Paying(self.payer, self.ask).wallet.address(namespace)
+        signer: Any = self.payer.wallet.signer(namespace, address) if address else None
+        return Account(address, signs=bool(getattr(signer, "local", False)) and not isinstance(signer, LockedSigner))
+
     def _look(self, step: Look) -> Any:
-        return None if step.ask.method == CALL else self.payer.credentials.look(step.ask)  # what opens a URL is a header
+        return None if step.ask.method == CALL else self.payer.credentials.look(*step)  # what opens a URL is a header
 
     def _commit(self, step: Commit) -> Any:
         hold, ledger = step.hold, self.payer.ledger
@@ -367,32 +392,6 @@ class Kit:
             self.payer.prepay.remember(hold.ask, hold.offer, self.asked)
         elif self.prepaid and not good:
             self.payer.prepay.forget(hold.ask)
-
-
-class QuoteKit(Kit):
-    """A conversation that ends where policy has spoken."""
-
-    __slots__ = ("found",)
-
-    def __init__(self, payer: Payer, ask: Ask, found: list[Quote]) -> None:
-        super().__init__(payer, ask)
-        self.found = found
-
-    def conversation(self) -> Steps[Reply]:
-        reply: Reply = yield Send()
-        if reply.status == 402 and (challenge := self.read(reply, self.ask)) is not None:
-            yield from self.payer.balances.ask(challenge.offers, Paying(self.payer, self.ask).wallet)
-            challenge = yield from self.agreed(self.ask, challenge)
-            self.found.append(self._quote(challenge))
-        return reply
-
-    def _quote(self, challenge: Challenge) -> Quote:
-        made = self.judge(self.ask, challenge)
-        over = (((made.offer, ""),) if made.offer else ()) + made.passed_over
-        if made.offer:
-            before.signed(challenge, self.ask, made.offer, self.payer.clock())
-        return Quote(402, True, made.offer, over, made.unread, made.error, made.limits, made.asks,
-                     tuple(made.micros(offer) for offer, _ in over))  # fmt: skip
 
 
 def digest(proof: Proof) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NoAcceptableOffer, PaymentError, SettingsError, SigningFailed
 from ..flow import FREES, PAYS_FIRST
-from ..model import CALL, NO_ANCHOR, QUOTA, Ask, Cap, Limit
+from ..model import CALL, NO_ANCHOR, QUOTA, Account, Ask, Cap, Limit
 from ..payer import Payer
 from ..payer.before import lives
 from ..payer.kit import Kit, Quote
@@ -94,6 +94,13 @@ class AgentKit(Kit):
         """The service has asked the chain already."""
         yield from ()
         return "unknown"
+
+    def sign_in(self, namespace: str, account: str, message: str) -> str:
+        """Nowhere: over there no agent's words are signed."""
+        raise SigningFailed("a signer signs payments, and no messages of its agents", rule="X402_AGENT_SIGNER")
+
+    def _account(self, namespace: str) -> Any:
+        return self.payer.desk.blocking(lambda: Account(self.payer.desk.account(namespace)))
 
     def perform(self, step: Step, milliseconds: int) -> Any:
         """As a Kit, but for the steps that need key, policy or ledger."""
