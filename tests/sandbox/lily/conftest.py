@@ -102,6 +102,11 @@ class Till:
         with self.box.seller.store.pool.lent() as link:
             return link.rows(sql, *values)
 
+    def spent(self) -> dict[str, tuple[int, int]]:
+        """Transactions by what they were for: how many, and how much they were."""
+        found = self.rows("select purpose, count(*) as n, sum(amount) as m from x402_transactions group by purpose")
+        return {row["purpose"]: (int(row["n"]), int(row["m"])) for row in found}
+
     def stranger(self, method: str, path: str, headers: dict | None = None, body: bytes = b"", query: str = "", client: str = "10.1.2.3"):
         """What somebody at another address gets."""
         answer = self.box.app.handle(Request(method, self.box.origin, path, headers or {}, body, query, client))
@@ -148,6 +153,15 @@ def till_on():
     yield make
     for each in opened:
         each.close()
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """One till for many cases; `paid` is a payment that nothing has used up."""
+    with Sandbox(chain="solana", seller="lily", clock=standing()) as box:
+        made = Till(box)
+        made.paid = made.pay(100_000)
+        yield made
 
 
 @pytest.fixture

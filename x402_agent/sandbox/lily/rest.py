@@ -173,10 +173,10 @@ class Rest:
         except Forbidden as why:
             raise Turned(401 if caller.role == ANON else 403, why.code, str(why)) from None
         except self._store.books.database.errors as cause:
-            words = str(cause)
-            if "nique" in words:
+            words = str(cause).lower()
+            if "unique constraint" in words:
                 raise Turned(409, "23505", "duplicate key value violates unique constraint") from None
-            if "onstraint" in words or "too long" in words:
+            if "constraint" in words or "too long" in words:
                 raise Turned(400, "23514", "new row violates check constraint") from None
             raise
 
@@ -185,7 +185,9 @@ class Rest:
 
     def _insert(self, caller: Claims, table: str, row: Mapping[str, Any]) -> dict[str, Any]:
         """One row, as its caller may write it: what stands for money is as large as what was paid."""
-        if table in MONEY and caller.role == AUTHENTICATED and row.get("wallet_address") == caller.wallet:
+        if caller.role == AUTHENTICATED and "wallet_address" in COLUMNS[table] and row.get("wallet_address") != caller.wallet:
+            raise Turned(403, "42501", f'new row violates row-level security policy for table "{table}"')
+        if table in MONEY and caller.role == AUTHENTICATED:
             paid, kept = self._desk.row(table, row)
             with self._writing(caller) as link:
                 with self._acting(link, caller._replace(signature=paid.signature, paid=paid.amount)) as act:
