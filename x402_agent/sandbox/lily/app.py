@@ -14,8 +14,9 @@ from ..tokens import Tokens
 from .books import LilyBooks
 from .gate import Gate, shown_digest
 from .paid_rows import Desk
+from .policies import ANON, AUTHENTICATED
+from .policies import SERVICE as OPERATOR
 from .rest import ROOT, USE, Rest
-from .rules import ANON, OPERATOR, PERSON
 from .sight import Sight
 from .store import AGENT, SERVICE, Store
 
@@ -72,7 +73,7 @@ class Lily(Seller):
 
     def key(self, wallet: str) -> str:
         """What a wallet's program shows at the database's door: it reads and writes that wallet's rows."""
-        return self.tokens.issue(USE, _EVER, role=PERSON, wallet_address=wallet)
+        return self.tokens.issue(USE, _EVER, role=AUTHENTICATED, wallet_address=wallet)
 
     def keys(self) -> dict[str, str]:
         """The key that may read what is for sale, and the one that may everything."""

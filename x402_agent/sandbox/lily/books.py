@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...database import Pool
-from ..books import Books
+from ..books import Books, Migration
+from .policies import migration
 
 __all__ = ["LilyBooks"]
 
@@ -28,6 +29,11 @@ class LilyBooks(Books):
         self.pool.close()
         self.database.close()  # where the pool has renewed it, it was opened for an operator
 
+    def migrations(self) -> tuple[Migration, ...]:
+        """Those of the files, and on PostgreSQL who may do what there."""
+        found = super().migrations()
+        return found if self.database.engine == "sqlite" else tuple(sorted((*found, migration(3, self.schema))))
+
     def cleanup(self) -> int:
         """Sessions and authorisations whose time is over become expired; how many of both."""
         now = self.now()
@@ -48,6 +54,6 @@ class LilyBooks(Books):
         return {
             "sessions": {row["status"]: int(row["n"]) for row in sessions},
             "unused_usd": {row["status"]: f"{int(row['m']) / 1_000_000:.6f}" for row in sessions},
-            "credits": {"wallets": int(balances["n"]), "usd": f"{int(credits['m']) / 1_000_000:.6f}"} if balances else {},
+            "credits": {"wallets": int(balances["n"]), "usd": f"{int(balances['m']) / 1_000_000:.6f}"} if balances else {},
             "transactions": {row["purpose"]: int(row["n"]) for row in noted},
         }

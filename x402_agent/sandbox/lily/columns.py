@@ -51,7 +51,8 @@ def _said(kind: str, value: Any) -> Any:
     if kind == "bool":
         return bool(value)
     if kind == "time":
-        return f"{str(value).replace(' ', 'T')}+00:00"
+        whole, _, part = str(value).replace(" ", "T").partition(".")
+        return f"{whole}.{part[:3]:0<3}+00:00"  # whatever the engine leaves out
     return json.loads(value) if kind == "json" else value
 
 

@@ -1,23 +1,26 @@
 """The database's own door: `/rest/v1/TABLE` in PostgREST's manners, for who holds a key. A key is a JSON Web Token with a role and a wallet.
 
-Filters eq, neq, gt, gte, lt, lte, in, is; select, order, limit, offset; Prefer return=representation. `rules` says who may touch which rows.
+Filters eq, neq, gt, gte, lt, lte, in, is; select, order, limit, offset; Prefer return=representation. `policies` says who may touch which rows.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from ..messages import Answer, json_answer
 from .columns import COLUMNS, Wrong, inside, outside
-from .paid_rows import Turned
-from .rules import ANON, OPERATOR, PERSON, RULES, Caller, may
+from .paid_rows import MONEY, Turned
+from .policies import ANON, AUTHENTICATED, SERVICE, Acting, Claims, Forbidden, acting
 from .store import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
+    from ...database import Database
     from ..limits import Limiter
     from ..messages import Request
     from ..tokens import Tokens
@@ -33,7 +36,6 @@ MOST = 1_000  # rows of an answer
 _KNOWN = 10_000  # keys that are remembered
 _SIGNS = {"eq": "=", "neq": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 _VERBS = {"GET": "select", "HEAD": "select", "POST": "insert", "PATCH": "update", "DELETE": "delete"}
-_T = TypeVar("_T")
 _ORDER = re.compile(r"([a-z_]+)(\.(asc|desc))?").fullmatch
 
 
@@ -42,7 +44,7 @@ class Rest:
 
     def __init__(self, store: Store, desk: Desk, tokens: Tokens, limiter: Limiter, clock: Callable[[], float]) -> None:
         self._store, self._desk, self._tokens, self._limiter, self._clock = store, desk, tokens, limiter, clock
-        self._callers: dict[str, tuple[Caller, int]] = {}
+        self._callers: dict[str, tuple[Claims, int]] = {}
 
     def handle(self, request: Request, quirks: Quirks) -> Answer:
         """One request below ROOT."""
@@ -62,7 +64,7 @@ class Rest:
 
     # -- who asks -------------------------------------------------------------------------------------------------------
 
-    def caller(self, request: Request) -> Caller:
+    def caller(self, request: Request) -> Claims:
         """Whose key a request shows; raises Turned."""
         bearer = request.headers.get("authorization", "")
         token = bearer[7:].strip() if bearer[:7].lower() == "bearer " else request.headers.get("apikey", "")
@@ -73,41 +75,32 @@ class Rest:
             return known[0]
         claims = self._tokens.read(token, USE)
         role = (claims or {}).get("role")
-        if claims is None or role not in (ANON, PERSON, OPERATOR):
+        if claims is None or role not in (ANON, AUTHENTICATED, SERVICE):
             raise Turned(401, "PGRST301", "JWT is not valid, or has expired")
-        made = Caller(role, str(claims.get("wallet_address", "")))
+        made = Claims(role, str(claims.get("wallet_address", "")))
         if len(self._callers) >= _KNOWN:
             self._callers.clear()
         self._callers[token] = made, int(claims["exp"])
         return made
 
-    def _often(self, caller: Caller, request: Request, quirks: Quirks) -> None:
-        if caller.role != OPERATOR and not self._limiter.call(f"rest {caller.wallet or request.client}", quirks.calls, 60).allowed:
+    def _often(self, caller: Claims, request: Request, quirks: Quirks) -> None:
+        if caller.role != SERVICE and not self._limiter.call(f"rest {caller.wallet or request.client}", quirks.calls, 60).allowed:
             raise Turned(429, "RATE_LIMITED", "Too many requests")
 
     # -- what is asked --------------------------------------------------------------------------------------------------
 
-    def _done(self, caller: Caller, table: str, verb: str, request: Request) -> Answer:
+    def _done(self, caller: Claims, table: str, verb: str, request: Request) -> Answer:
         pairs = parse_qsl(request.query, keep_blank_values=True)
         names = self._names(table, dict(pairs).get("select", "*"))
-        where, values = may(caller, table, verb)
-        if verb == "select":
-            if not where:
-                return json_answer(200, [])
-            rows = self._select(table, (where, values), pairs)
-            return json_answer(200, [outside(table, row, names) for row in rows], ("cache-control", "no-store"))
-        if not where:
-            raise Turned(401 if caller.role == ANON else 403, "42501", f"permission denied for table {table}")
         if verb == "insert":
             rows = [self._insert(caller, table, each) for each in self._bodies(request)]
+        elif verb == "select":
+            rows = self._select(caller, table, pairs)
         else:
-            body = self._bodies(request)[0] if verb == "update" else {}
-            rows = self._change(caller, table, verb, (where, values), pairs, body)
-        shown = "return=representation" in request.headers.get("prefer", "")
-        status = 201 if verb == "insert" else 200 if shown else 204
-        if not shown:
-            return Answer(status)
-        return json_answer(status, [outside(table, row, names) for row in rows], ("cache-control", "no-store"))
+            rows = self._change(caller, table, pairs, self._bodies(request)[0] if verb == "update" else None)
+        if verb != "select" and "return=representation" not in request.headers.get("prefer", ""):
+            return Answer(201 if verb == "insert" else 204)
+        return json_answer(201 if verb == "insert" else 200, [outside(table, row, names) for row in rows], ("cache-control", "no-store"))
 
     def _names(self, table: str, said: str) -> tuple[str, ...]:
         names = tuple(COLUMNS[table]) if said == "*" else tuple(each.strip() for each in said.split(","))
@@ -126,7 +119,7 @@ class Rest:
         return rows
 
     def _filters(self, table: str, pairs: Sequence[tuple[str, str]]) -> tuple[str, list[object]]:
-        """The conditions of a query, beside what `rules` says."""
+        """The condition of a query, with its values."""
         parts: list[str] = []
         values: list[object] = []
         for name, said in pairs:
@@ -146,7 +139,7 @@ class Rest:
                 values.append(self._value(table, name, value))
             else:
                 raise Turned(400, "PGRST100", f"failed to parse filter ({said[:60]})")
-        return "".join(f" and {each}" for each in parts), values
+        return " and ".join(parts), values
 
     def _value(self, table: str, name: str, value: object) -> object:
         try:
@@ -154,18 +147,15 @@ class Rest:
         except Wrong as why:
             raise Turned(400, "22P02", str(why)) from None
 
-    def _select(self, table: str, allowed: tuple[str, tuple[object, ...]], pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-        more, values = self._filters(table, pairs)
+    def _select(self, caller: Claims, table: str, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+        where, values = self._filters(table, pairs)
         asked = dict(pairs)
         order = _ORDER(asked.get("order", "id"))
         if order is None or order[1] not in COLUMNS[table]:
             raise Turned(400, "PGRST100", "failed to parse order")
         limit, offset = (self._count(asked.get(name, usual)) for name, usual in (("limit", str(MOST)), ("offset", "0")))
-        with self._store.pool.lent() as link:
-            return link.rows(
-                f"select * from {table} where {allowed[0]}{more} order by {order[1]} {order[3] or 'asc'} limit ? offset ?",
-                *allowed[1], *values, min(limit, MOST), offset,
-            )  # fmt: skip
+        with self._writing(caller) as link, self._acting(link, caller) as act:
+            return act.select(table, tuple(COLUMNS[table]), where, values, f"order by {order[1]} {order[3] or 'asc'} limit {min(limit, MOST)} offset {offset}")
 
     def _count(self, text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) < 10):
@@ -174,53 +164,14 @@ class Rest:
 
     # -- what changes ---------------------------------------------------------------------------------------------------
 
-    def _insert(self, caller: Caller, table: str, row: Mapping[str, Any]) -> dict[str, Any]:
-        if caller.role == OPERATOR:
-            return self._put(table, row)
-        if row.get("wallet_address") != caller.wallet:
-            raise Turned(403, "42501", f'new row violates row-level security policy for table "{table}"')
-        if table == "x402_payment_sessions":
-            return self._desk.session(row)
-        if table == "x402_transactions":
-            if row.get("purpose") == "credit_top_up":
-                return self._desk.top_up(row)
-            with self._store.writing() as link:
-                return self._guarded(lambda: self._desk.note(link, row))
-        changes = RULES[table, "update"].changes
-        return self._put(table, {name: value for name, value in row.items() if name in ("wallet_address", "service_id", "service_type", *changes)})
-
-    def _put(self, table: str, row: Mapping[str, Any]) -> dict[str, Any]:
-        now = self._store.now()
-        filled = {"id": new_id()} | {name: now for name in ("created_at", "updated_at") if name in COLUMNS[table]}
-        kept: dict[str, object] = {**filled} | {name: self._value(table, name, value) for name, value in row.items()}
-        sql = f"insert into {table} ({', '.join(kept)}) values ({', '.join('?' * len(kept))}) returning *"
-        with self._store.writing() as link:
-            return self._guarded(lambda: link.rows(sql, *kept.values()))[0]
-
-    def _change(
-        self, caller: Caller, table: str, verb: str, allowed: tuple[str, tuple[object, ...]], pairs: Sequence[tuple[str, str]], body: Mapping[str, Any]
-    ) -> list[dict[str, Any]]:
-        more, values = self._filters(table, pairs)
-        if not more:
-            raise Turned(400, "21000", f"{verb} requires a filter")
-        where = f"where {allowed[0]}{more}"
-        if verb == "delete":
-            with self._store.writing() as link:
-                return self._guarded(lambda: link.rows(f"delete from {table} {where} returning *", *allowed[1], *values))
-        changes = RULES[table, "update"].changes
-        if caller.role != OPERATOR and not set(body) <= set(changes):
-            raise Turned(403, "42501", f"permission denied for table {table}", f"columns {', '.join(changes)}")
-        if caller.role != OPERATOR and table == "x402_payment_sessions" and body.get("status", "revoked") != "revoked":
-            raise Turned(403, "42501", "a session can only be revoked")
-        kept = {name: self._value(table, name, value) for name, value in body.items()} | {"updated_at": self._store.now()}
-        sets = ", ".join(f"{name} = ?" for name in kept)
-        with self._store.writing() as link:
-            return self._guarded(lambda: link.rows(f"update {table} set {sets} {where} returning *", *kept.values(), *allowed[1], *values))
-
-    def _guarded(self, work: Callable[[], _T]) -> _T:
-        """What the database refuses, in its own manners; raises Turned."""
+    @contextmanager
+    def _writing(self, caller: Claims) -> Iterator[Database]:
+        """A transaction; what the rules or the database refuse in it is Turned, in PostgREST's manners."""
         try:
-            return work()
+            with self._store.writing() as link:
+                yield link
+        except Forbidden as why:
+            raise Turned(401 if caller.role == ANON else 403, why.code, str(why)) from None
         except self._store.books.database.errors as cause:
             words = str(cause)
             if "nique" in words:
@@ -228,3 +179,30 @@ class Rest:
             if "onstraint" in words or "too long" in words:
                 raise Turned(400, "23514", "new row violates check constraint") from None
             raise
+
+    def _acting(self, link: Database, caller: Claims) -> AbstractContextManager[Acting]:
+        return acting(link, caller, self._store.books.schema)
+
+    def _insert(self, caller: Claims, table: str, row: Mapping[str, Any]) -> dict[str, Any]:
+        """One row, as its caller may write it: what stands for money is as large as what was paid."""
+        if table in MONEY and caller.role == AUTHENTICATED and row.get("wallet_address") == caller.wallet:
+            paid, kept = self._desk.row(table, row)
+            with self._writing(caller) as link:
+                with self._acting(link, caller._replace(signature=paid.signature, paid=paid.amount)) as act:
+                    made = act.insert(table, kept)
+                self._desk.book(link, table, paid, made)  # what follows is the seller's own to write
+                return made
+        now = self._store.now()
+        filled = {"id": new_id()} | {name: now for name in ("created_at", "updated_at") if name in COLUMNS[table]}
+        kept = {**filled, **{name: self._value(table, name, value) for name, value in row.items()}}
+        with self._writing(caller) as link, self._acting(link, caller) as act:
+            return act.insert(table, kept)
+
+    def _change(self, caller: Claims, table: str, pairs: Sequence[tuple[str, str]], body: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+        """The rows that a filter names, changed, or gone where there is no body."""
+        where, values = self._filters(table, pairs)
+        if not where or body == {}:
+            raise Turned(400, "21000", "UPDATE and DELETE require a filter, and an UPDATE something to change")
+        kept = {name: self._value(table, name, value) for name, value in (body or {}).items()}
+        with self._writing(caller) as link, self._acting(link, caller) as act:
+            return act.delete(table, where, values) if body is None else act.update(table, kept, where, values)
