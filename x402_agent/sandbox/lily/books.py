@@ -18,6 +18,7 @@ class LilyBooks(Books):
     package = __package__
     tables = (
         "x402_service_configs", "x402_payment_sessions", "x402_payment_credits", "x402_transactions", "x402_payment_authorizations", "x402_analytics",
+        "webhooks", "webhook_deliveries", "x402_alerts",
     )  # fmt: skip
 
     def __init__(self, url: str) -> None:

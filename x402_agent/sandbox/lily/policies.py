@@ -52,7 +52,7 @@ _GIVEN = (
     Rule("x402_payment_sessions", "update", _WALLET, f"{_OWN} and status = 'active'", f"{_OWN} and status = 'revoked'", ("status", "updated_at")),
     Rule("x402_payment_credits", "select", _WALLET, _OWN),
     Rule("x402_transactions", "select", _WALLET, _OWN),
-    Rule("x402_transactions", "insert", _WALLET, made=f"{_OWN} and (purpose = 'log' or transaction_signature = {{signature}} and amount = {{paid}})"),
+    Rule("x402_transactions", "insert", _WALLET, made=f"{_OWN} and transaction_signature = {{signature}} and amount = {{paid}}"),
     Rule("x402_payment_authorizations", "select", _WALLET, _OWN),
     Rule("x402_payment_authorizations", "insert", _WALLET, made=_OWN),
     Rule("x402_payment_authorizations", "update", _WALLET, _OWN, _OWN, _LIMITS),
