@@ -88,12 +88,13 @@ class Alerts:
         """A session bought something from an address."""
         with self._lock:
             found = self._addresses.of(int(self._clock()) // _HOUR).setdefault(session, set())
-            count, _ = len(found), found.add(address)
-            if len(found) == count:
+            if address in found:
                 return
-        if count + 1 >= self.thresholds.addresses:
-            words = f"this session was used from {count + 1} addresses within an hour"
-            self._raise(link, "session_abuse", session, service, words, (count + 1, self.thresholds.addresses), _HOUR)
+            found.add(address)
+            count = len(found)
+        if count >= self.thresholds.addresses:
+            words = f"this session was used from {count} addresses within an hour"
+            self._raise(link, "session_abuse", session, service, words, (count, self.thresholds.addresses), _HOUR)
 
     def spent(self, link: Database, wallet: str, service: tuple[str, str], amount: int) -> None:
         """A wallet spent so much on a call."""

@@ -109,7 +109,7 @@ class Gate:
         name = resource_of(terms, request.path)
         asked_for = f"{request.method} {request.path}?{request.query}\n".encode() + request.body
         method = request.method if request.method != "HEAD" else "GET"
-        return Call(name, method, hashlib.sha256(asked_for).hexdigest(), (name, resource_of(terms, "/*")))
+        return Call(name, method, hashlib.sha256(asked_for).hexdigest(), (name, resource_of(terms, "/*")), request.client)
 
     def _origin(self, terms: Terms, request: Request) -> None:
         """A browser's page may ask where the service says so."""
@@ -125,7 +125,7 @@ class Gate:
             if not verdict.allowed:
                 return asked(terms, Refused("RATE_LIMITED", "Too many attempts", 429, wait=max(1, verdict.ends - int(self._clock()))))
             with self._store.writing() as link:
-                self._store.log(link, shown.wallet, terms, terms.price, "refused", call, code=why.code)
+                self._store.log(link, shown.wallet, terms, terms.price, "refused", call, session=why.session or None, code=why.code)
         return asked(terms, why)
 
     # -- what pays ------------------------------------------------------------------------------------------------------
