@@ -90,7 +90,7 @@ class Lily(Seller):
     def dialect_settings(self, origin: str) -> Mapping[str, Mapping[str, str]]:
         """Where its database's door is, the payer's key for it, and which service is sold here."""
         wallet = self._ground.payer_address
-        return {"lily": {"rest_url": origin, "key": self.key(wallet), "service_id": SERVICE, "service_type": AGENT, "network": self._ground.networks[2]}}
+        return {"lily": {"rest_url": origin, "key": self.key(wallet), "service_id": self.scenario.named or SERVICE, "service_type": AGENT, "network": self._ground.networks[2]}}
 
     def handle(self, request: Request) -> Answer:
         """Decide, settle and note."""
@@ -114,6 +114,8 @@ class Lily(Seller):
         quirks = self.scenario
         if quirks is not self._sold:
             self.store.configure(quirks, self._ground.facilitator.address, self._ground.pay_to)
+            self.store.rate = quirks.rate or self.coins["SOL"]
+            cast("SolanaGround", self._ground).chain.lag = quirks.lag
             self._sold = quirks
 
     def _answer(self, request: Request) -> Answer:

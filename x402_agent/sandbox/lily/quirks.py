@@ -12,7 +12,7 @@ __all__ = ["AFTER", "CURRENCIES", "INSERTS", "MODELS", "SPELLINGS", "Quirks"]
 CURRENCIES = ("USDC", "SOL")
 MODELS = ("per_request", "per_minute", "per_kb", "per_token")
 SPELLINGS = ("seed", "real", "guide")
-AFTER = ("content", "challenge", "error", "forbidden", "drop")
+AFTER = ("content", "challenge", "error", "drop")
 INSERTS = ("works", "fails", "booked")
 
 
@@ -27,7 +27,8 @@ class Quirks(Scene):
     `named`: a service id that is no uuid.
     Proofs: `any_price` compares no amount, `anything` takes any transaction that mentions the payee, whoever paid what and when.
     Sessions: `deducts` so many times the price of a call; `atomic`: in one statement, else read, reckoned and written a moment later;
-    `life` of the longest (0: as asked for); `in_seconds` wants the header's time so; `silent` never says what is left.
+    `life` of the longest (0: as asked for); `in_seconds` wants the header's time so; `silent` never says what is left;
+    `forbids`: 403 for every one.
     After a valid payment, which is taken and kept: `after` is one of AFTER, with `status`; `times` calls of one proof, session or wallet are answered so, 0 for all.
     `limited`: so many calls with a payment are answered 429; `quiet` says no Retry-After.
     The tables: `inserts` of sessions is one of INSERTS (`booked`: the row is there, the answer a 503), `failing` of them, 0 for all; `unbooked` takes top-ups and
@@ -55,6 +56,7 @@ class Quirks(Scene):
     life: int = 0
     in_seconds: bool = False
     silent: bool = False
+    forbids: bool = False
     after: str = "content"
     status: int = 502
     times: int = 0

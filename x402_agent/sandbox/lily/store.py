@@ -70,7 +70,7 @@ class Store:
     def __init__(self, books: LilyBooks, clock: Callable[[], float], rate: int) -> None:
         self.books, self.pool = books, books.pool
         self.away = books.database.away
-        self._clock, self._rate = clock, rate
+        self._clock, self.rate = clock, rate
         self.told: Callable[[Database, str, Terms, str, dict[str, Any]], None] = lambda *_: None
 
     def now(self) -> str:
@@ -105,7 +105,7 @@ class Store:
             return None
         return Terms(
             row["service_id"], row["service_type"], row["platform_wallet"], row["base_price"], row["currency"], row["min_payment"], row["max_payment"] or 0,
-            row["max_session_amount"] or 0, bool(row["requires_preauth"]), row["allowed_origins"], bool(row["is_active"]), self._rate,
+            row["max_session_amount"] or 0, bool(row["requires_preauth"]), row["allowed_origins"], bool(row["is_active"]), self.rate,
         )  # fmt: skip
 
     # -- sessions -------------------------------------------------------------------------------------------------------
