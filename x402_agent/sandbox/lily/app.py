@@ -11,14 +11,17 @@ from ..routes import Route, joke, report
 from ..seller import Seller, Visit
 from ..solana.token import address
 from ..tokens import Tokens
+from .alerts import Alerts
 from .books import LilyBooks
 from .gate import Gate, shown_digest
+from .hooks import Hooks
 from .paid_rows import Desk
 from .policies import ANON, AUTHENTICATED
 from .policies import SERVICE as OPERATOR
 from .rest import ROOT, USE, Rest
 from .sight import Sight
 from .store import AGENT, SERVICE, Store
+from .watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,6 +64,8 @@ class Lily(Seller):
             books.migrate()
             self.store = Store(books, ground.now, self.coins["SOL"])
             self._tick()
+            self.hooks = Hooks(books, ground.now, lambda: self.scenario)
+        self.store.told = Watch(self.hooks, Alerts(ground.now, self.hooks.tell)).told
         self.tokens = Tokens(ground.now)
         limiter, sight = Limiter(ground.now), Sight(ground)
         self._gate = Gate(self.store, sight, limiter, ground.now)
@@ -68,7 +73,8 @@ class Lily(Seller):
         self.anon_key, self._operator_key = (self.tokens.issue(USE, _EVER, role=role) for role in (ANON, OPERATOR))
 
     def close(self) -> None:
-        """Close the database."""
+        """Tell nobody any more, and close the database."""
+        self.hooks.close()
         self.store.books.close()
 
     def key(self, wallet: str) -> str:
@@ -76,13 +82,15 @@ class Lily(Seller):
         return self.tokens.issue(USE, _EVER, role=AUTHENTICATED, wallet_address=wallet)
 
     def keys(self) -> dict[str, str]:
-        """The key that may read what is for sale, and the one that may everything."""
-        return {"anon_key": self.anon_key, "service_role_key": self._operator_key}
+        """The key that may read what is for sale, the one that may everything, and what deliveries of its webhook are signed with."""
+        with self.store.writing() as link:
+            secret = self.hooks.secret(link, (SERVICE, AGENT))
+        return {"anon_key": self.anon_key, "service_role_key": self._operator_key, "webhook_secret": secret}
 
     def dialect_settings(self, origin: str) -> Mapping[str, Mapping[str, str]]:
         """Where its database's door is, the payer's key for it, and which service is sold here."""
         wallet = self._ground.payer_address
-        return {"lily": {"rest_url": origin, "key": self.key(wallet), "service_id": SERVICE, "service_type": AGENT, "network": self._ground.networks[2]}}
+        return {"lily": {"rest_url": origin, "key": self.key(wallet), "service_id": self.scenario.named or SERVICE, "service_type": AGENT, "network": self._ground.networks[2]}}
 
     def handle(self, request: Request) -> Answer:
         """Decide, settle and note."""
@@ -106,6 +114,8 @@ class Lily(Seller):
         quirks = self.scenario
         if quirks is not self._sold:
             self.store.configure(quirks, self._ground.facilitator.address, self._ground.pay_to)
+            self.store.rate = quirks.rate or self.coins["SOL"]
+            cast("SolanaGround", self._ground).chain.lag = quirks.lag
             self._sold = quirks
 
     def _answer(self, request: Request) -> Answer:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..messages import json_answer
+from ..messages import Answer, json_answer
 
 if TYPE_CHECKING:
-    from ..messages import Answer
+    from .quirks import Quirks
     from .store import Terms
 
 __all__ = ["MICRO", "Refused", "asked", "dollars", "number"]
 
 MICRO = 1_000_000
 _NO_STORE = ("cache-control", "no-store")
+_REAL = ("SESSION_NOT_FOUND", "VALIDATION_FAILED", "UPDATE_FAILED", "UNKNOWN_ERROR", "PAYMENT_REQUIRED", "RATE_LIMITED")  # what the library says
+_WORDS = ("Session expired", "Session not found", "Session is revoked", "Insufficient session balance")
 
 
 class Refused(Exception):
@@ -35,22 +37,39 @@ def number(amount: int) -> float:
     return amount / MICRO
 
 
-def asked(terms: Terms, why: Refused) -> Answer:
+def asked(terms: Terms, why: Refused, quirks: Quirks) -> Answer:
     """The body of every refusal, with the headers of the 402 where it is one."""
-    details: dict[str, Any] = {}
-    if why.balance is not None:
-        details["currentBalance"] = number(why.balance)
-    if why.session:
-        details["sessionId"] = why.session
-    if terms.currency == "SOL":
-        details["conversionRate"] = number(terms.rate)
+    lines = [_NO_STORE]
+    if why.wait and not quirks.quiet:
+        lines.append(("retry-after", str(why.wait)))
+    if quirks.spelling == "guide":
+        return _guides(terms, why, lines)
     body = {
         "success": False, "error": str(why), "errorCode": why.code, "paymentRequired": why.status == 402,
-        "requiredAmount": number(terms.price), "currency": terms.currency, "details": details,
+        "requiredAmount": number(terms.price), "currency": terms.currency, "details": _details(terms, why, quirks),
     }  # fmt: skip
-    lines = [_NO_STORE]
+    if quirks.spelling == "real":
+        body = {"success": False, "error": str(why), "errorCode": why.code if why.code in _REAL else "VALIDATION_FAILED", "paymentRequired": why.status == 402}
     if why.status == 402:
         lines += [("X-402-Amount", dollars(terms.price)), ("X-402-Currency", terms.currency)]
-    if why.wait:
-        lines.append(("retry-after", str(why.wait)))
     return json_answer(why.status, body, *lines)
+
+
+def _details(terms: Terms, why: Refused, quirks: Quirks) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if why.balance is not None and not quirks.silent:
+        found["currentBalance"] = number(why.balance)
+    if why.session:
+        found["sessionId"] = why.session
+    if terms.currency == "SOL":
+        found["conversionRate"] = number(terms.rate)
+    return found
+
+
+def _guides(terms: Terms, why: Refused, lines: list[tuple[str, str]]) -> Answer:
+    """As the guide's server writes it: its own words for a session that opens nothing, three words for all the rest."""
+    if why.code == "PAYMENT_REQUIRED":
+        return json_answer(402, {"error": "Payment required", "amount": number(terms.price), "currency": terms.currency}, *lines)
+    if str(why) in _WORDS:
+        return json_answer(402, {"error": str(why), "paymentRequired": True}, *lines)
+    return Answer(402, (("content-type", "text/plain"), *lines), (b"Payment validation failed",))

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from ..books import stamp
 
@@ -16,17 +17,17 @@ __all__ = ["COLUMNS", "Wrong", "inside", "outside"]
 
 MOST = 10**15  # millionths
 _SAID: Mapping[str, str] = {
-    "x402_service_configs": "id service_id service_type owner_wallet platform_wallet base_price:usd currency pricing_model min_payment:usd max_payment:usd"
+    "x402_service_configs": "id service_id:uuid service_type owner_wallet platform_wallet base_price:usd currency pricing_model min_payment:usd max_payment:usd"
     " max_session_amount:usd requires_preauth:bool allowed_origins:json webhook_url is_active:bool created_at:time updated_at:time",
-    "x402_payment_sessions": "id wallet_address session_token authorized_amount:usd remaining_amount:usd currency resource_pattern service_id service_type status"
+    "x402_payment_sessions": "id wallet_address session_token authorized_amount:usd remaining_amount:usd currency resource_pattern service_id:uuid service_type status"
     " auto_renew:bool renewal_amount:usd initial_payment_signature sol_amount:sol usd_amount:usd conversion_rate:usd expires_at:time last_used_at:time"
     " created_at:time updated_at:time",
-    "x402_payment_credits": "id wallet_address service_id service_type balance:usd total_deposited:usd total_spent:usd created_at:time updated_at:time",
-    "x402_transactions": "id wallet_address service_id service_type session_id transaction_signature amount:usd currency status resource_type resource_id"
+    "x402_payment_credits": "id wallet_address service_id:uuid service_type balance:usd total_deposited:usd total_spent:usd created_at:time updated_at:time",
+    "x402_transactions": "id wallet_address service_id:uuid service_type session_id transaction_signature amount:usd currency status resource_type resource_id"
     " http_method purpose error_code created_at:time",
-    "x402_payment_authorizations": "id wallet_address service_id service_type spending_limit_per_request:usd spending_limit_per_day:usd"
+    "x402_payment_authorizations": "id wallet_address service_id:uuid service_type spending_limit_per_request:usd spending_limit_per_day:usd"
     " spending_limit_per_month:usd status expires_at:time created_at:time updated_at:time",
-    "x402_analytics": "id date service_id service_type total_requests:int successful_payments:int failed_payments:int total_revenue:usd unique_wallets:int updated_at:time",
+    "x402_analytics": "id date service_id:uuid service_type total_requests:int successful_payments:int failed_payments:int total_revenue:usd unique_wallets:int updated_at:time",
 }
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     table: {name: kind or "text" for name, _, kind in (each.partition(":") for each in said.split())} for table, said in _SAID.items()
@@ -66,7 +67,8 @@ def inside(table: str, name: str, value: Any) -> object:
     try:
         return _kept(kind, value)
     except (ValueError, TypeError, OverflowError, InvalidOperation):
-        raise Wrong(f"invalid value for {name}") from None
+        words = f'input syntax for type uuid: "{str(value)[:60]}"' if kind == "uuid" else f"value for {name}"
+        raise Wrong(f"invalid {words}") from None
 
 
 def _kept(kind: str, value: Any) -> object:
@@ -89,4 +91,4 @@ def _kept(kind: str, value: Any) -> object:
         return json.dumps(value)
     if not isinstance(value, str) or not value.isprintable():
         raise Wrong
-    return value
+    return str(UUID(value)) if kind == "uuid" else value

@@ -63,10 +63,10 @@ class Desk:
         if table == "x402_payment_sessions":
             if not self._store.claim(link, paid.signature, paid.wallet, paid.terms, paid.amount, "session"):
                 raise _used()
-            self._store.told(link, "session.created", paid.wallet, {"sessionId": made["id"], "amount": paid.amount})
+            self._store.told(link, "session.created", paid.terms, paid.wallet, {"sessionId": made["id"], "amount": paid.amount})
         else:
             self._store.top_up(link, paid.wallet, paid.terms, paid.amount)
-            self._store.told(link, "payment.completed", paid.wallet, {"transactionId": made["id"], "purpose": "credit_top_up", "amount": paid.amount})
+            self._store.told(link, "payment.completed", paid.terms, paid.wallet, {"transactionId": made["id"], "purpose": "credit_top_up", "amount": paid.amount})
 
     def _session(self, said: Mapping[str, Any]) -> tuple[Paid, dict[str, object]]:
         terms, token = self._terms(said), _text(said, "session_token", _TOKEN)

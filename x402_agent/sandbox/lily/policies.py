@@ -44,24 +44,21 @@ class Rule(NamedTuple):
 
 _WALLET = (AUTHENTICATED,)
 _OWN = "wallet_address = {wallet}"
-_MINE = "owner_wallet = {wallet}"
-_TERMS = ("base_price", "min_payment", "max_payment", "max_session_amount", "requires_preauth", "webhook_url", "is_active")
-_SOLD_BY_ME = "exists (select 1 from x402_service_configs c where c.service_id = x402_analytics.service_id and c.owner_wallet = {wallet})"
+_LIMITS = ("spending_limit_per_request", "spending_limit_per_day", "spending_limit_per_month", "status", "expires_at", "updated_at")
 _GIVEN = (
+    Rule("x402_service_configs", "select", (ANON, AUTHENTICATED), "is_active = 1"),
     Rule("x402_payment_sessions", "select", _WALLET, _OWN),
     Rule("x402_payment_sessions", "insert", _WALLET, made=f"{_OWN} and initial_payment_signature = {{signature}} and authorized_amount = {{paid}} and remaining_amount = {{paid}}"),
-    Rule("x402_payment_sessions", "update", _WALLET, f"{_OWN} and status = 'active'", f"{_OWN} and status = 'revoked'", ("status",)),
+    Rule("x402_payment_sessions", "update", _WALLET, f"{_OWN} and status = 'active'", f"{_OWN} and status = 'revoked'", ("status", "updated_at")),
     Rule("x402_payment_credits", "select", _WALLET, _OWN),
     Rule("x402_transactions", "select", _WALLET, _OWN),
     Rule("x402_transactions", "insert", _WALLET, made=f"{_OWN} and transaction_signature = {{signature}} and amount = {{paid}}"),
     Rule("x402_payment_authorizations", "select", _WALLET, _OWN),
     Rule("x402_payment_authorizations", "insert", _WALLET, made=_OWN),
-    Rule("x402_payment_authorizations", "update", _WALLET, _OWN, _OWN, ("spending_limit_per_request", "spending_limit_per_day", "spending_limit_per_month", "status")),
-    Rule("x402_service_configs", "select", (ANON, AUTHENTICATED), f"is_active = 1 or {_MINE}"),
-    Rule("x402_service_configs", "update", _WALLET, _MINE, _MINE, _TERMS),
-    Rule("x402_analytics", "select", _WALLET, _SOLD_BY_ME),
+    Rule("x402_payment_authorizations", "update", _WALLET, _OWN, _OWN, _LIMITS),
+    Rule("x402_payment_authorizations", "delete", _WALLET, _OWN),
 )  # fmt: skip
-_TABLES = tuple(dict.fromkeys(each.table for each in _GIVEN))
+_TABLES = (*dict.fromkeys(each.table for each in _GIVEN), "x402_analytics")
 RULES: Mapping[tuple[str, str], Rule] = {(table, verb): Rule(table, verb) for table in _TABLES for verb in _VERBS} | {(each.table, each.verb): each for each in _GIVEN}
 
 

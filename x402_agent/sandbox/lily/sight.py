@@ -64,6 +64,14 @@ class Sight:
             raise Unpaid("Another wallet paid this transaction")
         return Seen(gained, currency, int(found["blockTime"]))
 
+    def mentions(self, signature: str, payee: str) -> bool:
+        """Whether a transaction that did not fail has an account of ours in it: all that the real check asks."""
+        found = self._node("getTransaction", signature, {"encoding": "json", "maxSupportedTransactionVersion": 0, "commitment": "confirmed"})
+        if found is None or found["meta"]["err"] is not None:
+            return False
+        owners = {each["owner"] for each in found["meta"]["postTokenBalances"]}
+        return payee in {*found["transaction"]["message"]["accountKeys"], *owners}
+
     def _lamports(self, found: dict[str, Any]) -> dict[str, int]:
         """By address, what it gained."""
         keys, meta = found["transaction"]["message"]["accountKeys"], found["meta"]

@@ -50,12 +50,13 @@ class Terms(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A request that wants to be sold: `digest` is of all that it asks for; `patterns` are those that cover what it is."""
+    """A request that wants to be sold: `digest` is of all that it asks for; `patterns` are those that cover what it is; `client` is where it comes from."""
 
     resource: str
     method: str
     digest: str
     patterns: tuple[str, str]
+    client: str = ""
 
 
 def new_id() -> str:
@@ -64,13 +65,13 @@ def new_id() -> str:
 
 
 class Store:
-    """`clock` is the seller's, in unix seconds; `rate` what a SOL counts; `told` hears of each event in its transaction: link, event, wallet, facts."""
+    """`clock` is the seller's, in unix seconds; `rate` what a SOL counts; `told` hears of each event in its transaction: link, event, terms, wallet, facts."""
 
     def __init__(self, books: LilyBooks, clock: Callable[[], float], rate: int) -> None:
         self.books, self.pool = books, books.pool
         self.away = books.database.away
-        self._clock, self._rate = clock, rate
-        self.told: Callable[[Database, str, str, dict[str, Any]], None] = lambda *_: None
+        self._clock, self.rate = clock, rate
+        self.told: Callable[[Database, str, Terms, str, dict[str, Any]], None] = lambda *_: None
 
     def now(self) -> str:
         """The seller's time."""
@@ -104,7 +105,7 @@ class Store:
             return None
         return Terms(
             row["service_id"], row["service_type"], row["platform_wallet"], row["base_price"], row["currency"], row["min_payment"], row["max_payment"] or 0,
-            row["max_session_amount"] or 0, bool(row["requires_preauth"]), row["allowed_origins"], bool(row["is_active"]), self._rate,
+            row["max_session_amount"] or 0, bool(row["requires_preauth"]), row["allowed_origins"], bool(row["is_active"]), self.rate,
         )  # fmt: skip
 
     # -- sessions -------------------------------------------------------------------------------------------------------
@@ -122,8 +123,9 @@ class Store:
         if row is None:
             raise self._why_not(link, token, wallet, terms, call)
         self.log(link, wallet, terms, terms.price, "call", call, session=row["id"])
+        self.told(link, "call.sold", terms, wallet, {"sessionId": row["id"], "amount": terms.price, "client": call.client})
         if row["remaining_amount"] == 0:
-            self.told(link, "session.depleted", wallet, {"sessionId": row["id"]})
+            self.told(link, "session.depleted", terms, wallet, {"sessionId": row["id"]})
         return int(row["remaining_amount"])
 
     def _why_not(self, link: Database, token: str, wallet: str, terms: Terms, call: Call) -> Refused:
@@ -171,7 +173,7 @@ class Store:
             purpose, call.digest if call else "", self.now(),
         )  # fmt: skip
         if row is not None:
-            self.told(link, "payment.completed", wallet, {"transactionId": row["id"], "purpose": purpose, "amount": amount})
+            self.told(link, "payment.completed", terms, wallet, {"transactionId": row["id"], "purpose": purpose, "amount": amount})
         return row is not None
 
     # -- credits --------------------------------------------------------------------------------------------------------
@@ -186,7 +188,7 @@ class Store:
         if row is None:
             raise Refused("INSUFFICIENT_BALANCE", "Insufficient credits", balance=self.credits(link, wallet, terms))
         left = int(row["balance"])
-        self.told(link, "credits.spent", wallet, {"balance": left})
+        self.told(link, "credits.spent", terms, wallet, {"balance": left})
         return left
 
     def credits(self, link: Database, wallet: str, terms: Terms) -> int:
@@ -242,4 +244,4 @@ class Store:
             purpose, call.digest, code, self.now(),
         )  # fmt: skip
         if code:
-            self.told(link, "payment.failed", wallet, {"code": code, "resource": call.resource})
+            self.told(link, "payment.failed", terms, wallet, {"code": code, "resource": call.resource, "sessionId": session or ""})
