@@ -30,6 +30,7 @@ LIFETIME = 300  # seconds that our transfer may take to begin: a blockhash ends 
 APART = Fraction(2, 100)  # that a seller's rate may be from our own price's spread
 _SMALLEST = Decimal(10) ** -9
 _MOST = 1 << 63
+PROOF = "proof"  # the flow of one that is paid before it is asked for
 _FIXED = ("", "per_request")
 
 
@@ -176,7 +177,7 @@ def _offer(kind: str, usd: Decimal, terms: _Terms, asset: Asset, rate: Decimal |
     calls = int(usd // terms.price) if kind == "session" else 1
     words = f"{calls} calls at {plainly(terms.price)} by a session" if kind == "session" else f"one call at {plainly(usd)}"
     return Offer(dialect=NAME, scheme="transfer", asset=asset, amount=int(units), pay_to=terms.pay_to, lifetime=LIFETIME, resource=ask.url, description=words,
-                 flow=QUOTA if kind == "session" else "authorization", method="transfer", serves=calls,
+                 flow=QUOTA if kind == "session" else PROOF, method="transfer", serves=calls,
                  wire=(plainly(terms.price), plainly(usd), asset.symbol, plainly(rate) if rate else "", desk.service_id, desk.service_type, str(desk.hours)))  # fmt: skip
 
 

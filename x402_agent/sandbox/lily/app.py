@@ -116,6 +116,8 @@ class Lily(Seller):
             self.store.configure(quirks, self._ground.facilitator.address, self._ground.pay_to)
             self.store.rate = quirks.rate or self.coins["SOL"]
             cast("SolanaGround", self._ground).chain.lag = quirks.lag
+            if quirks.flips:
+                cast("SolanaGround", self._ground).fund(self._ground.facilitator.address, 1)  # whom it names then has an account, too
             self._sold = quirks
 
     def _answer(self, request: Request) -> Answer:
