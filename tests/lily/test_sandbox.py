@@ -17,11 +17,12 @@ from x402_agent.sandbox import scenarios
 PRICE, CALLS = 10_000, 5
 PROOF, SESSION = 1, CALLS  # how many calls are expected decides which of the two is bought
 REFUSED = {  # before anything is signed, and why
-    "dearer": "0.02", "old_rate": "more than 2 % apart", "service_no_uuid": "its services cannot be read",
+    "dearer": "0.02", "old_rate": "more than 2 % apart", "preauth": "it wants an authorisation, and yours there is none",
+    "service_no_uuid": "its services cannot be read",
 }  # fmt: skip
 STUCK = {  # paid, kept, and not delivered: a person is told, and nothing is paid again
-    PROOF: {"dead_service", "guide", "in_seconds", "paid_then_402", "preauth"},
-    SESSION: {"dead_service", "in_seconds", "insert_fails_always", "paid_then_402", "preauth", "session_forbidden"},
+    PROOF: {"dead_service", "guide", "in_seconds", "paid_then_402"},
+    SESSION: {"dead_service", "in_seconds", "insert_fails_always", "paid_then_402", "session_forbidden"},
 }
 SLOWLY = {(PROOF, "silent_429"), (SESSION, "silent_429")}  # the first call brings a 429, and the same proof opens at the second
 AGAIN = {(SESSION, "double_deduction")}  # what its seller calls used up is bought anew, within what policy allows
@@ -130,6 +131,18 @@ def test_a_row_that_could_not_be_written_is_written_when_it_can_be(buyer):
     assert one.call() == 0 and "no session is open" in str(one.said[0]) and one.said[0].hint.startswith("x402-agent resume")
     one.box.scenario = "honest"
     assert [one.call() for _ in range(3)] == [200] * 3 and one.moved() == CALLS * PRICE and len(states(one.payer)) == 1
+
+
+@pytest.mark.full
+def test_who_has_authorised_a_service_that_wants_it_buys_and_is_held_to_its_limit(buyer):
+    one = buyer("preauth", SESSION)
+    told = one.box.seller.dialect_settings(one.box.origin)["lily"]
+    row = {"wallet_address": one.box.payer_address, "service_id": told["service_id"], "service_type": told["service_type"], "spending_limit_per_day": 0.03}
+    with one.payer.client(timeout=60) as http:
+        headers = {"apikey": told["key"], "authorization": f"Bearer {told['key']}"}
+        assert http.post(one.box.url("/rest/v1/x402_payment_authorizations"), json=row, headers=headers).status_code == 201
+    assert one.call() == 0 and "spending_limit_per_day of your authorisation" in str(one.said[0]) and one.moved() == 0
+    assert [one.call(expect_calls=2) for _ in range(2)] == [200] * 2 and one.moved() == 2 * PRICE
 
 
 @pytest.mark.full
