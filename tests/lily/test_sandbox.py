@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from typer.testing import CliRunner
@@ -171,3 +172,41 @@ def test_a_token_that_everybody_can_read_is_spent_by_others_and_what_is_bought_t
             shown = f"session={row['session_token']}; wallet={row['wallet_address']}; amount=0.01; currency=USDC; timestamp={one.box.ground.now() * 1000}"
             assert http.get(one.box.url("/report"), headers={"x-402-payment": shown}).status_code == 200
     assert one.call() == 200 and one.moved() == 2 * CALLS * PRICE == sum(each.amount for each in one.payer.ledger.payments())
+
+
+@pytest.mark.full
+def test_ten_calls_at_once_cost_ten_where_a_seller_reads_and_writes(buyer):
+    one = buyer("not_atomic", 10)
+    with ThreadPoolExecutor(10) as pool:
+        assert list(pool.map(lambda _: one.call(), range(10))) == [200] * 10
+    (row,) = sold(one, "select remaining_amount as n, status as s from x402_payment_sessions")
+    assert (row, one.moved(), len(states(one.payer))) == ({"n": 0, "s": "depleted"}, 10 * PRICE, 1)
+
+
+def sold(one, sql):
+    with one.box.seller.store.pool.lent() as link:
+        return link.rows(sql)
+
+
+@pytest.mark.full
+def test_a_top_up_that_is_not_booked_is_paid_once_and_spent_once_it_is(buyer):
+    one = buyer("top_up_unbooked")
+    for _ in range(2):
+        with pytest.raises(PaymentInDoubt, match="is paid, and not booked"):
+            one.payer.top_up(one.box.url("/joke"), "0.10")
+    assert one.moved() == 100_000 and len(states(one.payer)) == 1 and sold(one, "select id from x402_payment_credits") == []
+    store = one.box.seller.store
+    with store.writing() as link:  # its operator books it by hand
+        store.top_up(link, one.box.payer_address, store.terms(link), 100_000)
+    one.box.scenario = "honest"
+    one.payer.resume()
+    assert states(one.payer) == ["CONFIRMED"]
+    assert one.call() == 200 and one.moved() == 100_000 and sold(one, "select balance as n from x402_payment_credits") == [{"n": 90_000}]
+
+
+@pytest.mark.full
+def test_credits_are_topped_up_and_spent_by_signature(buyer):
+    one = buyer("honest")
+    assert one.payer.top_up(one.box.url("/joke"), "0.10").outcome == "spent"
+    assert [one.call(key=f"{number}") for number in range(3)] == [200] * 3
+    assert one.moved() == 100_000 and sold(one, "select balance as n from x402_payment_credits") == [{"n": 70_000}]
