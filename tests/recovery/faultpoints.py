@@ -21,6 +21,7 @@ import time
 import traceback
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ import watch  # noqa: E402
 import trust  # noqa: E402
 from first import First, shop  # noqa: E402
 from kamiyo.shop import Shop  # noqa: E402
-from lily.shop import Shop as Lily  # noqa: E402
+from lily.bank import Bank as Lily  # noqa: E402
 from loopback import Seller  # noqa: E402
 from tron_invoice.shop import Shop as Invoices  # noqa: E402
 
@@ -56,6 +57,7 @@ WAYS = {  # name: path, and how it is paid
     "on solana, pays first": {"path": "/first", "first": True, "chain": "solana"},
     "on solana, a Lily proof": {"path": "/agents/report", "lily": True, "chain": "solana"},
     "on solana, a Lily session": {"path": "/agents/report", "lily": True, "chain": "solana", "expect": 10, "settles": 100_000},
+    "on solana, a Lily top-up": {"path": "/agents/report", "lily": True, "chain": "solana", "top_up": 100_000, "settles": 100_000},
     "upto": {"path": "/upto", "settles": 12_000, "counts": 50_000},
     "on solana": {"path": "/joke", "chain": "solana"},
     "on tron": {"path": "/joke", "chain": "tron", "counts": PRICE + 100},  # with the facilitator's fee
@@ -73,7 +75,7 @@ WAYS = {  # name: path, and how it is paid
     "on stacks, x402Pay by its gateway": {"path": "/functions/v1/x402-gateway?contentId=paying-by-contract", **X402PAY},
     "on stacks, resumed": {"path": "/joke", "chain": "stacks", "died": "sent"},
 }
-PAY_FIRST = (*(f"x402_agent.chains.{chain}.transfer" for chain in ("evm", "solana", "stacks", "tron")), "x402_agent.dialects.kamiyo.native", "x402_agent.dialects.x402pay.till", "x402_agent.dialects.lily.pages", "x402_agent.dialects.lily.till", "x402_agent.payer.invoices")  # what only such payments import
+PAY_FIRST = (*(f"x402_agent.chains.{chain}.transfer" for chain in ("evm", "solana", "stacks", "tron")), "x402_agent.dialects.kamiyo.native", "x402_agent.dialects.x402pay.till", "x402_agent.dialects.lily.pages", "x402_agent.dialects.lily.credits", "x402_agent.dialects.lily.till", "x402_agent.payer.invoices")  # what only such payments import
 CONTROL = {"a client that writes down late": {"path": "/joke", "late": True}}  # what a fault looks like to this judge
 
 
@@ -102,11 +104,13 @@ def payer_of(order: dict[str, Any]) -> Any:
     from x402_agent import Payer, Policy, Settings, Wallet
     from x402_agent.ledger import SqliteLedger
     from x402_agent.payer.facts import pretend
+    from x402_agent.policy import Bounds
 
     settings = Settings.load({"X402_AGENT_HOME": order["home"]})
     settings = replace(settings, nodes={order["network"]: order["node"]}, dialects=order.get("dialects", {}))
     policy = Policy(networks=(order["network"],), approve_above=0 if order.get("reserve") else None,
-                    prepay=(order["origin"],) if order.get("prepay") else (), expect_calls=order.get("expect", 1))  # fmt: skip
+                    prepay=(order["origin"],) if order.get("prepay") else (), expect_calls=order.get("expect", 1),
+                    budgets={"host:127.0.0.1": Bounds(top_up=order["top_up"])} if order.get("top_up") else {})  # fmt: skip
     ledger = SqliteLedger(Path(order["home"]) / "ledger.db", sandbox=True, notes=settings.notes_path)
     wallet = Wallet.from_key(bytes.fromhex(order["key"]), order["network"].partition(":")[0])
     return Payer(wallet=wallet, policy=policy, settings=settings, ledger=ledger,
@@ -320,6 +324,7 @@ class Bench:
         price = way.get("settles", PRICE)
         most = way.get("counts", price)  # what budgets count at most: a fee beside the price, a ceiling that is not trued up yet
         self._ready(most)
+        self.lily.balance = None
         before = self._got()
         base, last = known
         if way.get("bill"):  # a new one for each child
@@ -365,6 +370,8 @@ class Bench:
         """How many calls the last payment still has by its seller's count: one token of ours stands for it, with no call more, and few less."""
         if way.get("calls"):
             return int(self.calls.left[max(self.calls.left)])
+        if way.get("top_up"):
+            return int((self.lily.balance or 0) / Decimal(self.lily.price))
         return self.lily.left if way.get("expect") else None
 
 
