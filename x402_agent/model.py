@@ -25,6 +25,7 @@ __all__ = [
     "NOBODY",
     "NO_ANCHOR",
     "QUOTA",
+    "Account",
     "Anchor",
     "Ask",
     "Asset",
@@ -157,6 +158,13 @@ class Challenge:
     pages: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()
     held: Credential | None = field(default=None, repr=False)
+
+
+class Account(NamedTuple):
+    """Who would pay, "" for nobody; `signs`: with a key of this process, so that it could sign in somewhere, too."""
+
+    address: str = ""
+    signs: bool = False
 
 
 class Anchor(NamedTuple):

@@ -65,7 +65,7 @@ def ask_out(ask: Ask) -> dict[str, Any]:
     under = ask.under
     return {
         "method": ask.method, "url": ask.url, "key": ask.key, "has_body": ask.has_body, "caller_key": ask.caller_key,
-        "again": ask.again, "paid": ask.paid, "listed": None if ask.listed is None else str(ask.listed), "expect": ask.expect, "top_up": str(ask.top_up), "task": under.task, "tool": under.tool, "category": under.category,
+        "again": ask.again, "paid": ask.paid, "listed": None if ask.listed is None else str(ask.listed), "expect": ask.expect, "task": under.task, "tool": under.tool, "category": under.category,
         "runs": list(under.runs), "slips": [one for one in under.slip.split(",") if one],
         "limits": limits_out(ask.limits), "caps": caps_out(ask.caps),
     }  # fmt: skip
@@ -91,7 +91,6 @@ def ask_in(told: Fields, agent: str, group: str) -> Ask:
         under=under_in(told, agent, group), again=told.flag("again"), listed=told.whole("listed", 1 << 62) if told.has("listed") else None,
         limits=limits_in(told, agent, origin), caps=caps_in(told),
     )  # fmt: skip
-    made.top_up = told.whole("top_up", 1 << 62) if told.has("top_up") else 0
     made.paid = told.text("paid", 64, shape=_WORD)
     made.expect = told.whole("expect", 1_000_000) if told.has("expect") else 0
     made._key = hashlib.sha256(f"{agent}\n{told.text('key', 64, shape=_HEX)}".encode()).hexdigest()

@@ -16,13 +16,13 @@ from ...steps import Whose, Worth
 from ..x402.passed import Passed
 from .credits import KIND, Credits, balance, signed
 from .desk import CONFIGS, amount_in, text_in
-from .header import number, plainly
+from .header import EXACT, calls, number, plainly
 from .shapes import NAME
 from .standing import limits
 
 if TYPE_CHECKING:
-    from ...model import Ask, Asset, Challenge, Limit
-    from ...steps import Account, Steps
+    from ...model import Account, Ask, Asset, Challenge, Limit
+    from ...steps import Steps
     from .. import strict
     from .desk import Desk
 
@@ -183,9 +183,9 @@ def _single(terms: _Terms, desk: Desk) -> Decimal:
 
 def _session(terms: _Terms, ask: Ask, desk: Desk) -> Decimal:
     """What is paid up front: as many calls as are expected, within what the seller takes for one session. Raises Passed."""
-    usd = _held(terms, desk) if terms.metered else terms.price * max(ask.expect, 1)
+    usd = _held(terms, desk) if terms.metered else EXACT.multiply(terms.price, Decimal(max(ask.expect, 1)))
     if terms.session is not None and usd > terms.session:
-        usd = terms.session // terms.price * terms.price
+        usd = EXACT.multiply(terms.price, Decimal(calls(terms.session, terms.price)))
     if usd < terms.price:
         raise _no(f"one call costs {plainly(terms.price)}, and a session {plainly(usd)} at most")
     return usd
@@ -206,10 +206,10 @@ def _offer(kind: str, usd: Decimal, terms: _Terms, asset: Asset, rate: Decimal |
     units = -(-Fraction(usd) * 10**asset.decimals // 1) if rate is None else Fraction(usd) / Fraction(rate) * 10**asset.decimals // 1
     if not 0 < units < _MOST:
         raise _no(f"{plainly(usd)} dollars are no amount of {asset.symbol} that can be paid (P2, P8)")
-    calls = int(usd // terms.price) if kind in ("session", KIND) else 1
-    words = {"session": f"{calls} calls at {plainly(terms.price)} by a session", KIND: f"{plainly(usd)} dollars of credits"}.get(kind, f"one call at {plainly(usd)}")
+    many = calls(usd, terms.price) if kind in ("session", KIND) else 1
+    words = {"session": f"{many} calls at {plainly(terms.price)} by a session", KIND: f"{plainly(usd)} dollars of credits"}.get(kind, f"one call at {plainly(usd)}")
     return Offer(dialect=NAME, scheme="transfer", asset=asset, amount=int(units), pay_to=terms.pay_to, lifetime=LIFETIME, resource=ask.url, description=words,
-                 flow=PROOF if kind == "proof" else QUOTA, method="transfer", serves=calls,
+                 flow=PROOF if kind == "proof" else QUOTA, method="transfer", serves=many,
                  wire=(plainly(terms.price), plainly(usd), asset.symbol, plainly(rate) if rate else "", desk.service_id, desk.service_type, str(desk.hours),
                        *((KIND,) if kind == KIND else ())))  # fmt: skip
 
