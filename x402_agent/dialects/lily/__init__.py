@@ -1,4 +1,4 @@
-"""Lily: calls paid with SOL or USDC on Solana, one by one by the transaction's id, or ahead by a session.
+"""Lily: calls paid with SOL or USDC on Solana, one by one by the transaction's id, ahead by a session, or from credits.
 
     dialect    the door: read, agrees, present, fresh, left
     header     X-402-Payment as its servers cut it
@@ -6,6 +6,8 @@
     desk       what settings say of one origin: its tables, a key, a service; questions to those tables
     pages      the service's own row: the 402's price becomes offers, or lines that say why not
     till       after a transfer of ours: its id shown itself, or a session opened with it
+    credits    a balance that the seller keeps: spent by a signed header, topped up by a transfer
+    standing   what the seller lets our account spend there
 """
 
 from .dialect import Lily
