@@ -78,6 +78,7 @@ class Offer:
     only one such payment may be unresolved.
     `ends` is the last moment, in unix seconds, at which it is worth paying; 0 where nobody says.
     `fee_cap` is what fees may add, `fees` says which part of it is of which kind (FEES), for policy alone.
+    `metered` is the unit that its seller counts afterwards, where nobody says the most of it: then a person is asked.
     """
 
     dialect: str
@@ -98,6 +99,7 @@ class Offer:
     fees: tuple[tuple[str, int], ...] = field(default=(), compare=False)
     serves: int = field(default=1, compare=False)
     ends: int = field(default=0, compare=False)
+    metered: str = field(default="", compare=False)
 
     @property
     def network(self) -> Network:

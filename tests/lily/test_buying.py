@@ -110,6 +110,16 @@ def test_an_agent_of_a_signer_pays_by_both_ways(payer, shop):
     assert rows(payer) == [("CLAIMED", 50_000), ("CLAIMED", 10_000)] and len(shop.sessions) == 1 and left(payer) == [2]
 
 
+def test_a_quote_and_a_plan_say_what_is_paid_and_pay_it(payer, shop):
+    payer.prices = None  # a plan's budget is its prices: a network's fee that is counted in dollars would be beside it
+    chosen = payer.quote(shop.url()).chosen
+    assert (chosen.amount, chosen.pay_to) == (10_000, payer.box.pay_to) and rows(payer) == []
+    plan = payer.plan([shop.url(), shop.url("/agents/other")])
+    assert plan.total == "0.02"
+    done = plan.run()
+    assert [each.error for each in done] == [None] * 2 and [each.response.text for each in done] == ["goods"] * 2 and rows(payer) == [("CLAIMED", 10_000)] * 2
+
+
 # -- the row that opens a session -----------------------------------------------------------------------------------------
 
 
@@ -219,6 +229,15 @@ def test_what_is_no_402_is_the_callers(code, status, payer, shop):
     assert len(rows(payer)) == 1 and left(payer) == [8]  # whether it was deducted nobody knows
 
 
+def test_a_row_that_is_gone_is_not_written_a_second_time(payer, shop):
+    many(payer, shop, 2)
+    shop.sessions.clear()
+    for _ in range(2):
+        with pytest.raises(PaymentInDoubt, match="no row of it any more"):
+            many(payer, shop, 1)
+    assert len(rows(payer)) == 1 and shop.sessions == [] and len(shop.posted) == 1
+
+
 def test_a_session_that_is_revoked_says_so_and_pays_nothing(payer, shop):
     many(payer, shop, 1)
     shop.sessions[0]["status"] = "revoked"
@@ -242,6 +261,7 @@ def test_a_proof_that_is_refused_is_shown_again_and_never_paid_twice(payer, shop
     assert rows(payer) == [("CLAIMED", 10_000)] and shop.earned
 
 
+@pytest.mark.proves("solana", "lily", "fate")
 def test_what_landed_although_its_blockhash_has_ended_opens_its_session(payer, shop, monkeypatch):
     before = shop.earned
 

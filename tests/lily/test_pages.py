@@ -6,12 +6,17 @@ import json
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lily.test_shapes import DESIGN, HOME, SAID, WIRE, asked, read
-from x402_agent import SettingsError
+from x402_agent import ChallengeInvalid, Settings, SettingsError
 from x402_agent.dialects import Lily
 from x402_agent.dialects.lily.desk import desk
 from x402_agent.model import QUOTA, Account
+from x402_agent.policy import Policy
+from x402_agent.policy.facts import NOTHING
+from x402_agent.policy.reasons import reasons
 from x402_agent.steps import Fetch, Fetched, Whose, Worth
 
 CONFIG, SERVICE = WIRE["config"], WIRE["config"]["service_id"]
@@ -77,6 +82,8 @@ WHYS = {
     "above its own most": ("takes 0.005 at most", {"row": {"max_payment": 0.005}}),
     "not active": ("is not active", {"row": {"is_active": False}}),
     "another service's row": ("names who is paid", {"row": {"service_id": "another"}}),
+    "a payee that is none": ("no account of Solana", {"row": {"owner_wallet": "\x1b[2Jme"}}),
+    "a payee of another chain": ("no account of Solana", {"row": {"platform_wallet": "0x" + "ab" * 20}}),
     "two rows": ("2 rows", {"rows": [CONFIG, CONFIG]}),
     "no row that can be read: HTML": ("cannot be read", {"rows": b"<html>"}),
     "no row that can be read: an error": ("cannot be read", {"rows": b'{"code":"42501"}', "status": 403}),
@@ -88,7 +95,6 @@ WHYS = {
     "a negative least": ("no plain number", {"row": {"min_payment": -1}}),
     "words for a price": ("no plain number", {"row": {"base_price": "cheap"}}),
     "no price anywhere": ("says a price", {"document": {"error": "Session expired", "paymentRequired": True}, "row": {"base_price": None}}),
-    "a unit's price, no most": ("max_payment", {"row": {"pricing_model": "per_token"}}),
     "a unit's price above the most": ("0.01 for the least", {"row": {"pricing_model": "per_kb"}, "max_payment": "0.001"}),
     "a session for less than a call": ("a session 0 at most", {"row": {"max_session_amount": 0.005, "requires_preauth": True}}),
     "ahead, and no tables": ("names who is paid", {"rows": [], "pays": "session"}),
@@ -125,6 +131,14 @@ def test_the_least_is_a_floor_and_the_most_of_a_session_a_ceiling():
 def test_what_is_counted_afterwards_holds_the_most(model):
     assert offers(row={"pricing_model": model, "max_payment": 0.2}) == [(QUOTA, 200_000, "USDC", 20), ("proof", 200_000, "USDC", 1)]
     assert offers(row={"pricing_model": model, "max_payment": 0.2}, max_payment="0.05", expect=3)[0] == (QUOTA, 50_000, "USDC", 5)
+
+
+def test_what_is_counted_afterwards_without_a_most_is_a_persons_to_allow():
+    made = found(row={"pricing_model": "per_token"}, expect=3).offers
+    assert [(each.amount, each.metered) for each in made] == [(30_000, "per_token")] * 2
+    assert not any(each.metered for each in found(row={"pricing_model": "per_token"}, max_payment="0.05").offers)
+    asks = reasons(Policy(), asked(), made[0], NOTHING)
+    assert "nobody knows what a call costs" in asks[0].what and "max_payment" in asks[0].hint and reasons(Policy(), asked(), found().offers[0], NOTHING) == ()
 
 
 def test_a_fraction_of_a_unit_is_rounded_up_in_dollars_and_down_in_lamports():
@@ -167,3 +181,37 @@ def test_settings_as_they_stand_by_themselves():
     assert desk({})._asdict() | {"key": ""} == {"rest": "", "key": "", "service_id": "", "service_type": "agent_execution", "pay_to": "",
         "network": "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "currency": "", "pays": "auto", "most": None, "hours": 24, "price": None}  # fmt: skip
     assert desk({"max_payment": "0.50"}).most == Decimal("0.5")
+
+
+_ANY = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20) | st.lists(st.integers(), max_size=2) | st.sampled_from(["0.01", 0.01, PAYEE, "SOL"])
+
+
+@given(asks=st.dictionaries(st.sampled_from([*DESIGN, "amount"]), _ANY), row=st.dictionaries(st.sampled_from([*CONFIG, "platform_wallet", "conversion_rate"]), _ANY))
+def test_whatever_is_said_is_offers_that_are_sound_or_a_reason(asks, row):
+    try:
+        made = found({**DESIGN, **asks}, row, expect=7)
+    except ChallengeInvalid:
+        return
+    except AttributeError:  # it was none of ours
+        assert read({**DESIGN, **asks}) is None
+        return
+    assert made.offers or made.passed_over
+    assert all(0 < each.amount < 1 << 63 and 1 <= each.serves <= 7 for each in made.offers)
+
+
+@given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: f'[{{"service_id":{text}}}]'.encode()))
+def test_whatever_a_table_answers_is_a_row_or_a_reason(body):
+    made = found(rows=body)
+    assert not made.offers and made.passed_over
+
+
+def test_settings_toml_names_tables_and_a_key_for_one_origin(tmp_path):
+    (tmp_path / "settings.toml").write_text(f'[dialects.lily."{HOME}"]\nrest_url = "https://p.example"\nkey_env = "LILY_KEY"\nservice_id = "{SERVICE}"\nhours = "2"\n')
+    env = {"X402_AGENT_HOME": str(tmp_path), "LILY_KEY": "k-1"}
+    said = Settings.load(env).dialects["lily"][HOME]
+    assert said["key"] == "k-1" and "k-1" not in repr(said) and desk(said).hours == 2
+    for line in ('rest_url = "http://p.example"', "hours = 2", 'payee = "me"', 'key = "a", key_env = "LILY_KEY"'):
+        (tmp_path / "settings.toml").write_text(f'[dialects.lily."{HOME}"]\n' + line.replace(", ", "\n"))
+        with pytest.raises(SettingsError) as caught:
+            Settings.load(env)
+        assert "k-1" not in str(caught.value)

@@ -189,7 +189,7 @@ def offer_out(offer: Offer) -> dict[str, Any]:
         "dialect": offer.dialect, "scheme": offer.scheme, "asset": offer.asset.id, "amount": str(offer.amount),
         "pay_to": offer.pay_to, "lifetime": str(offer.lifetime), "resource": offer.resource,
         "description": offer.description, "flow": offer.flow, "fee_cap": str(offer.fee_cap), "wire": list(offer.wire),
-        "method": offer.method, "facilitator": offer.facilitator, "details": offer.details, "serves": offer.serves, "ends": offer.ends,
+        "method": offer.method, "facilitator": offer.facilitator, "details": offer.details, "serves": offer.serves, "ends": offer.ends, "metered": offer.metered,
     }  # fmt: skip
 
 
@@ -208,7 +208,7 @@ def offer_in(told: Fields, resource: str | None = None) -> Offer:
         fee_cap=told.whole("fee_cap", uint), wire=told.texts("wire", 8, 1 << 17),
         method=told.text("method", shape=_WORD), facilitator=told.text("facilitator", shape=_WORD),
         details=told.text("details", 4096), serves=told.whole("serves", 1 << 53, 1) if told.has("serves") else 1,
-        ends=told.whole("ends", 1 << 53) if told.has("ends") else 0,
+        ends=told.whole("ends", 1 << 53) if told.has("ends") else 0, metered=plain(told.text("metered", 64), 40) if told.has("metered") else "",
     )  # fmt: skip
 
 

@@ -90,6 +90,8 @@ def _opened(hold: Hold, txid: str, desk: Desk, chance: Callable[[], Secret]) -> 
         rows = yield from _rows(hold, txid, desk)
         if rows:
             return rows[0], Secret(text_in(rows[0], "session_token"))
+        if rows == [] and hold.state == "CLAIMED":
+            raise _stuck(hold, "its seller has no row of it any more")
         if rows is None and not before:  # it may be open already: written a second time it would be two for one payment
             if len(kept := (yield from _kept(hold, hold.ask.path))):
                 return None, kept
