@@ -223,7 +223,8 @@ def _offer(kind: str, usd: Decimal, terms: _Terms, asset: Asset, rate: Decimal |
     many = calls(usd, terms.price) if kind in ("session", KIND) else 1
     words = {"session": f"{many} calls at {plainly(terms.price)} by a session", KIND: f"{plainly(usd)} dollars of credits"}.get(kind, f"one call at {plainly(usd)}")
     return Offer(dialect=NAME, scheme="transfer", asset=asset, amount=int(units), pay_to=terms.pay_to, lifetime=LIFETIME, resource=ask.url, description=words,
-                 flow=PROOF if kind == "proof" else QUOTA, method="transfer", serves=many, metered="" if desk.most or terms.most else terms.metered,
+                 flow=PROOF if kind == "proof" else QUOTA, method="transfer", serves=many,
+                 metered="" if desk.most or terms.most or kind == KIND else terms.metered,
                  wire=(plainly(terms.price), plainly(usd), asset.symbol, plainly(rate) if rate else "", desk.service_id, desk.service_type, str(desk.hours),
                        *((KIND,) if kind == KIND else ())))  # fmt: skip
 

@@ -85,16 +85,16 @@ def _opened(hold: Hold, txid: str, desk: Desk, chance: Callable[[], Secret]) -> 
     """The session of this payment: its row, where the seller shows it, and its token. Raises PaymentInDoubt."""
     token, before = chance(), False
     if hold.resumed:
-        kept = yield from _kept(hold, ASIDE)
+        kept, opened = (yield from _kept(hold, ASIDE)), (yield from _kept(hold, hold.ask.path))
         before, token = len(kept) > 0, kept if len(kept) else token
         rows = yield from _rows(hold, txid, desk)
         if rows:
             return rows[0], Secret(text_in(rows[0], "session_token"))
-        if rows == [] and hold.state == "CLAIMED":
+        if rows == [] and (hold.state == "CLAIMED" or len(opened)):
             raise _stuck(hold, "its seller has no row of it any more")
         if rows is None and not before:  # it may be open already: written a second time it would be two for one payment
-            if len(kept := (yield from _kept(hold, hold.ask.path))):
-                return None, kept
+            if len(opened):
+                return None, opened
             raise _stuck(hold, f"its table cannot be read ({SESSIONS})")
     yield Keep(replace(_credential(hold, token, None), origin=hold.ask.origin, path=ASIDE, payment_id=hold.payment_id, dialect=NAME))
     got = yield from _written(hold, token, txid, desk)
@@ -111,7 +111,7 @@ def _kept(hold: Hold, path: str) -> Steps[Secret]:
     """The token that this very payment was given before: while its row was being written (ASIDE), or for calls."""
     ask = hold.ask
     found = yield Look(Ask("GET", ask.origin + path, ask.origin, ask.host, path), hold.payment_id)
-    return Secret(session_in(found)) if isinstance(found, Credential) else Secret()
+    return Secret(session_in(found)) if isinstance(found, Credential) and (found.path == ASIDE) == (path == ASIDE) else Secret()
 
 
 def session_in(credential: Credential) -> str:
