@@ -235,6 +235,8 @@ def test_limits_are_a_wallets_own_and_count_what_is_paid(till_on):
     assert (refused(over, 429, "RATE_LIMITED")["paymentRequired"], over.headers["retry-after"]) == (False, "60")
     till.box.warp(60)
     assert till.get(session=token).headers["x-402-remaining"] == "0.06"  # what was refused took nothing
+    asked = [till.rest("GET", "x402_payment_credits") for _ in range(4)]
+    assert ([each.status_code for each in asked], asked[-1].headers["retry-after"]) == ([200, 200, 200, 429], "60")
 
 
 def test_who_tries_too_often_waits(till):

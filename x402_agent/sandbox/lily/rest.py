@@ -61,7 +61,7 @@ class Rest:
             return self._done(caller, table, verb, request, quirks)
         except Turned as why:
             document = {"code": why.code, "message": str(why), "details": None, "hint": why.hint}
-            lines = [("retry-after", "1")] if why.status == 429 else []
+            lines = [("retry-after", str(60 - int(self._clock()) % 60))] if why.status == 429 else []
             return json_answer(why.status, document, ("cache-control", "no-store"), *lines)
 
     # -- who asks -------------------------------------------------------------------------------------------------------
