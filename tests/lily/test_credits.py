@@ -215,3 +215,9 @@ def test_a_rule_about_top_ups_is_of_one_seller():
     with pytest.raises(Exception, match="credits are topped up at one"):
         parse('[budgets."asset:USDC"]\ntop_up = "1.00"', "policy.toml")
     assert parse('[budgets."origin:https://a.example"]\ntop_up = "1.00"', "policy.toml") != Policy()
+
+
+def test_what_settings_do_not_name_is_told_in_words(payer, seller, bank):
+    told(payer, {})
+    found = payer.credits(bank.url())
+    assert found.balance is None and "[dialects.lily" in found.why

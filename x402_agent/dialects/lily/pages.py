@@ -73,6 +73,8 @@ def agrees(challenge: Challenge, ask: Ask, desk: Desk) -> Steps[Challenge]:
 
 def credits_at(challenge: Challenge, desk: Desk) -> Steps[Credits]:
     """What our account has there, and what a call costs."""
+    if not challenge.pages:  # it cannot be asked: why stands where an offer would
+        return Credits("", None, None, "; ".join(challenge.passed_over))
     try:
         terms = _terms(challenge.pages, (yield from _row(desk)), desk)
     except Passed as why:
