@@ -13,6 +13,7 @@ if [ -n "$memory" ]; then
 fi
 cache=${memory:-$(mktemp -d)}
 trap 'rm -rf "$cache"' EXIT
+trap 'exit 130' HUP INT TERM  # what was stopped takes its folders along, too
 # pyproject.toml's own options, but for the cache, which remembers what failed; what a test that passed has written is not kept
 run() {
   "$python" -m pytest -q -o addopts="--import-mode=importlib --strict-markers --strict-config" -o cache_dir="$cache" \
