@@ -1,0 +1,156 @@
+"""Sends requests that lie in a file, as many a second as it is told, whatever comes back: aiohttp, in a process of its own.
+
+    PYTHON generator.py ORIGIN FILE --rate 500 --seconds 60 --warm 5 [--users 1000] [--flat-out 32]
+
+A time is counted from when its request was due, not from when there was room for it: who waits behind others waits. With `--users` each
+one sends, thinks, and sends again, half to one and a half times as long as the rate gives it. `--flat-out` asks how many answers so
+many users get who never think. It imports nothing of x402_agent: its Python is any that has aiohttp. It prints a line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import re
+import time
+from collections import Counter, defaultdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+__all__: list[str] = []
+
+LINKS = 256  # connections
+MANY = 4_000  # unanswered requests at which nobody needs to see more
+PATIENCE = aiohttp.ClientTimeout(total=10)
+_PART = re.compile(r"([A-Za-z_-]+);dur=([0-9.]+)").findall
+
+
+class Load:
+    """What was sent and what came back. Times are in seconds."""
+
+    def __init__(self, http: aiohttp.ClientSession, origin: str, warm_until: float) -> None:
+        self._http, self._origin, self._warm = http, origin, warm_until
+        self.took: list[float] = []
+        self.late: list[float] = []
+        self.statuses: Counter[str] = Counter()
+        self.parts: dict[str, list[float]] = defaultdict(list)
+        self.open = 0
+        self.books: list[Any] = []
+
+    async def send(self, shot: list[Any], due: float) -> None:
+        """One request, to its end."""
+        method, path, headers, body = shot
+        loop = asyncio.get_running_loop()
+        counted = due >= self._warm
+        self.open += 1
+        if counted:
+            self.late.append(loop.time() - due)
+        try:
+            async with self._http.request(method, self._origin + path, headers=headers, data=body.encode() if body else None) as reply:
+                await reply.read()
+                status, timing = str(reply.status), reply.headers.get("server-timing", "")
+        except (aiohttp.ClientError, TimeoutError, OSError) as why:
+            status, timing = type(why).__name__, ""
+        self.open -= 1
+        if counted:
+            self.took.append(loop.time() - due)
+            self.statuses[status] += 1
+            for name, milliseconds in _PART(timing):
+                self.parts[name].append(float(milliseconds) / 1000)
+
+
+def summary(times: list[float]) -> dict[str, float]:
+    """min, mean, p50, p95, p99 and max, in milliseconds."""
+    if not times:
+        return {}
+    times = sorted(times)
+    at = {f"p{part}": times[min(len(times) - 1, len(times) * part // 100)] for part in (50, 95, 99)}
+    found = {"min": times[0], "mean": sum(times) / len(times), **at, "max": times[-1]}
+    return {name: round(1000 * seconds, 3) for name, seconds in found.items()}
+
+
+async def _at_rate(load: Load, shots: Any, rate: float, start: float) -> None:
+    loop, tasks = asyncio.get_running_loop(), set()
+    for number, shot in enumerate(shots):
+        due = start + number / rate
+        if (wait := due - loop.time()) > 0:
+            await asyncio.sleep(wait)
+        if load.open > MANY:
+            load.statuses["overrun"] += MANY
+            break
+        task = asyncio.create_task(load.send(shot, due))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    await asyncio.gather(*tasks)
+
+
+async def _users(load: Load, shots: list[Any], rate: float, users: int, start: float) -> None:
+    """Each has every `users`-th request."""
+    loop, chance = asyncio.get_running_loop(), random.Random(1)  # noqa: S311 - when somebody clicks is no secret
+    pause = users / rate
+
+    async def one(own: list[Any], due: float) -> None:
+        for shot in own:
+            if (wait := due - loop.time()) > 0:
+                await asyncio.sleep(wait)
+            due = max(due, loop.time() - 0.001)
+            await load.send(shot, due)
+            due = loop.time() + pause * chance.uniform(0.5, 1.5)
+
+    await asyncio.gather(*(one(shots[each::users], start + pause * chance.random()) for each in range(users)))
+
+
+async def _flat_out(load: Load, shots: Any, users: int, seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+
+    async def one() -> None:
+        for shot in shots:
+            if (now := loop.time()) > end:
+                return
+            await load.send(shot, now)
+
+    await asyncio.gather(*(one() for _ in range(users)))
+
+
+async def main() -> None:
+    """Read, send, tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("origin")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--rate", type=float, default=0.0)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--warm", type=float, default=0.0)
+    parser.add_argument("--users", type=int, default=0)
+    parser.add_argument("--flat-out", type=int, default=0)
+    said = parser.parse_args()
+    count = int(said.rate * (said.warm + said.seconds)) if said.rate else None
+    with said.file.open(encoding="utf-8") as file:
+        shots = [json.loads(line) for line in islice(file, count)]
+    loop = asyncio.get_running_loop()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=LINKS), timeout=PATIENCE) as http:
+        start = loop.time() + 0.05
+        load = Load(http, said.origin, start + said.warm)
+        cpu = time.process_time()
+        if said.flat_out:
+            await _flat_out(load, iter(shots), said.flat_out, said.seconds)
+        elif said.users:
+            await _users(load, shots, said.rate, said.users, start)
+        else:
+            await _at_rate(load, shots, said.rate, start)
+        spent = loop.time() - start
+    good = sum(count for status, count in load.statuses.items() if status in ("200", "201"))
+    sent = sum(load.statuses.values())
+    print(json.dumps({
+        "sent": sent, "good": good, "statuses": dict(load.statuses), "seconds": round(spent - said.warm, 3), "took": summary(load.took),
+        "late": summary(load.late), "parts": {name: summary(times) for name, times in load.parts.items()}, "cpu": round(time.process_time() - cpu, 3),
+    }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
