@@ -31,6 +31,7 @@ class Told(NamedTuple):
     statuses: dict[str, int]
     late: float
     cpu: float
+    shares: dict[str, float]
 
     @property
     def rate(self) -> float:
@@ -72,15 +73,17 @@ class Seller:
         self._process.stdin.flush()
         return self._line()
 
-    def load(self, count: int, *options: object) -> Told:
-        """So many requests made, then sent as the options of generator.py say."""
+    def load(self, count: int, *options: object, profiled: bool = False) -> Told:
+        """So many requests made, then sent as the options of generator.py say; `shares` are the profile's."""
         before = self.ask("make", count=count, file=str(self._file))
+        if profiled:
+            self.ask("look")
         command = [python(), str(HERE / "generator.py"), self.origin, str(self._file), *map(str, options)]
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        after = self.ask("spent")
+        after = self.ask("looked" if profiled else "spent")
         came = max(1, after["requests"] - before["requests"])
         cpu = (after["cpu"] - before["cpu"]) / came
-        return Told(found["sent"], found["good"], found["seconds"], found["took"], found["parts"], found["statuses"], found["late"].get("p99", 0.0), cpu)
+        return Told(found["sent"], found["good"], found["seconds"], found["took"], found["parts"], found["statuses"], found["late"].get("p99", 0.0), cpu, after.get("shares", {}))
 
 
 @contextmanager

@@ -45,9 +45,8 @@ def measure(name: str, options: argparse.Namespace) -> Found:
     with serving(name) as seller:
         rate, held = _highest(seller, options)
         steady = seller.load(int(STEADY * options.steady), "--rate", STEADY, "--seconds", options.steady)
-        seller.ask("look")
-        seller.load(int(0.8 * rate * options.probe) or 1, "--rate", max(1.0, 0.8 * rate), "--seconds", options.probe)
-        shares = seller.ask("looked")["shares"]
+        slow = max(10.0, 0.25 * rate)  # a profiler takes time of its own
+        shares = seller.load(int(slow * options.probe), "--rate", slow, "--seconds", options.probe, profiled=True).shares if options.where else {}
     return Found(name, rate, held, steady, shares)
 
 
