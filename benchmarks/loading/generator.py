@@ -1,6 +1,6 @@
 """Sends requests that lie in a file, as many a second as it is told, whatever comes back: aiohttp, in a process of its own.
 
-    PYTHON generator.py ORIGIN FILE --rate 500 --seconds 60 --warm 5 [--users 1000] [--flat-out 32]
+    PYTHON generator.py ORIGIN FILE --rate 500 --seconds 60 --warm 5 [--users 1000] [--flat-out 32] [--answers FILE]
 
 A time is counted from when its request was due, not from when there was room for it: who waits behind others waits. With `--users` each
 one sends, thinks, and sends again, half to one and a half times as long as the rate gives it. `--flat-out` asks how many answers so
@@ -13,9 +13,8 @@ import argparse
 import asyncio
 import json
 import random
-import re
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ __all__: list[str] = []
 LINKS = 256  # connections
 MANY = 4_000  # unanswered requests at which nobody needs to see more
 PATIENCE = aiohttp.ClientTimeout(total=10)
-_PART = re.compile(r"([A-Za-z_-]+);dur=([0-9.]+)").findall
+REMAINING = "X-402-Remaining"
 
 
 class Load:
@@ -38,11 +37,10 @@ class Load:
         self.took: list[float] = []
         self.late: list[float] = []
         self.statuses: Counter[str] = Counter()
-        self.parts: dict[str, list[float]] = defaultdict(list)
+        self.answers: list[tuple[int, str, str]] = []
         self.open = 0
-        self.books: list[Any] = []
 
-    async def send(self, shot: list[Any], due: float) -> None:
+    async def send(self, number: int, shot: list[Any], due: float) -> None:
         """One request, to its end."""
         method, path, headers, body = shot
         loop = asyncio.get_running_loop()
@@ -53,15 +51,15 @@ class Load:
         try:
             async with self._http.request(method, self._origin + path, headers=headers, data=body.encode() if body else None) as reply:
                 await reply.read()
-                status, timing = str(reply.status), reply.headers.get("server-timing", "")
+                status = str(reply.status)
+                self.answers.append((number, status, reply.headers.get(REMAINING, "")))
         except (aiohttp.ClientError, TimeoutError, OSError) as why:
-            status, timing = type(why).__name__, ""
+            status = type(why).__name__
+            self.answers.append((number, status, ""))
         self.open -= 1
         if counted:
             self.took.append(loop.time() - due)
             self.statuses[status] += 1
-            for name, milliseconds in _PART(timing):
-                self.parts[name].append(float(milliseconds) / 1000)
 
 
 def summary(times: list[float]) -> dict[str, float]:
@@ -83,7 +81,7 @@ async def _at_rate(load: Load, shots: Any, rate: float, start: float) -> None:
         if load.open > MANY:
             load.statuses["overrun"] += MANY
             break
-        task = asyncio.create_task(load.send(shot, due))
+        task = asyncio.create_task(load.send(number, shot, due))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
     await asyncio.gather(*tasks)
@@ -94,15 +92,15 @@ async def _users(load: Load, shots: list[Any], rate: float, users: int, start: f
     loop, chance = asyncio.get_running_loop(), random.Random(1)  # noqa: S311 - when somebody clicks is no secret
     pause = users / rate
 
-    async def one(own: list[Any], due: float) -> None:
-        for shot in own:
+    async def one(first: int, due: float) -> None:
+        for number in range(first, len(shots), users):
             if (wait := due - loop.time()) > 0:
                 await asyncio.sleep(wait)
             due = max(due, loop.time() - 0.001)
-            await load.send(shot, due)
+            await load.send(number, shots[number], due)
             due = loop.time() + pause * chance.uniform(0.5, 1.5)
 
-    await asyncio.gather(*(one(shots[each::users], start + pause * chance.random()) for each in range(users)))
+    await asyncio.gather(*(one(each, start + pause * chance.random()) for each in range(users)))
 
 
 async def _flat_out(load: Load, shots: Any, users: int, seconds: float) -> None:
@@ -110,10 +108,10 @@ async def _flat_out(load: Load, shots: Any, users: int, seconds: float) -> None:
     end = loop.time() + seconds
 
     async def one() -> None:
-        for shot in shots:
+        for number, shot in shots:
             if (now := loop.time()) > end:
                 return
-            await load.send(shot, now)
+            await load.send(number, shot, now)
 
     await asyncio.gather(*(one() for _ in range(users)))
 
@@ -128,6 +126,7 @@ async def main() -> None:
     parser.add_argument("--warm", type=float, default=0.0)
     parser.add_argument("--users", type=int, default=0)
     parser.add_argument("--flat-out", type=int, default=0)
+    parser.add_argument("--answers", type=Path, help="where to write of each request its line, status, and what the seller says is left")
     said = parser.parse_args()
     count = int(said.rate * (said.warm + said.seconds)) if said.rate else None
     with said.file.open(encoding="utf-8") as file:
@@ -138,17 +137,19 @@ async def main() -> None:
         load = Load(http, said.origin, start + said.warm)
         cpu = time.process_time()
         if said.flat_out:
-            await _flat_out(load, iter(shots), said.flat_out, said.seconds)
+            await _flat_out(load, enumerate(shots), said.flat_out, said.seconds)
         elif said.users:
             await _users(load, shots, said.rate, said.users, start)
         else:
             await _at_rate(load, shots, said.rate, start)
         spent = loop.time() - start
+    if said.answers:
+        said.answers.write_text(json.dumps(load.answers), encoding="utf-8")
     good = sum(count for status, count in load.statuses.items() if status in ("200", "201"))
     sent = sum(load.statuses.values())
     print(json.dumps({
         "sent": sent, "good": good, "statuses": dict(load.statuses), "seconds": round(spent - said.warm, 3), "took": summary(load.took),
-        "late": summary(load.late), "parts": {name: summary(times) for name, times in load.parts.items()}, "cpu": round(time.process_time() - cpu, 3),
+        "late": summary(load.late), "cpu": round(time.process_time() - cpu, 3),
     }))  # fmt: skip
 
 

@@ -21,13 +21,12 @@ SHOWN = ("min", "mean", "p50", "p95", "p99", "max")
 
 
 class Told(NamedTuple):
-    """One load: what was sent and answered well, in how many seconds, times in milliseconds, CPU of the server for each request."""
+    """One load: what was sent and answered well, in how many seconds, times in milliseconds, CPU of the server for each request in seconds."""
 
     sent: int
     good: int
     seconds: float
     took: dict[str, float]
-    parts: dict[str, dict[str, float]]
     statuses: dict[str, int]
     late: float
     cpu: float
@@ -83,7 +82,7 @@ class Seller:
         after = self.ask("looked" if profiled else "spent")
         came = max(1, after["requests"] - before["requests"])
         cpu = (after["cpu"] - before["cpu"]) / came
-        return Told(found["sent"], found["good"], found["seconds"], found["took"], found["parts"], found["statuses"], found["late"].get("p99", 0.0), cpu, after.get("shares", {}))
+        return Told(found["sent"], found["good"], found["seconds"], found["took"], found["statuses"], found["late"].get("p99", 0.0), cpu, after.get("shares", {}))
 
 
 @contextmanager

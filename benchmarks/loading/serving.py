@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.request import urlopen
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -28,7 +28,12 @@ from loading.shots import ROWS
 
 from x402_agent.sandbox import Sandbox
 
-__all__: list[str] = []
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from loading.shots import Row
+
+__all__ = ["serve"]
 
 SLOWER = 10
 BOOKS = ("kamiyo", "x402pay", "monitor", "lily")  # sellers that keep a database
@@ -92,9 +97,8 @@ def _spent(box: Sandbox) -> dict[str, Any]:
     return {"cpu": time.process_time(), "rss": used.ru_maxrss // 1024, "payments": len(box.settlements), "requests": len(box.requests)}
 
 
-def main() -> None:
-    """Serve the row that is named until stdin ends."""
-    row = next(each for each in ROWS if each.name == sys.argv[1])
+def serve(row: Row, orders: Mapping[str, Callable[[Sandbox, dict[str, Any]], dict[str, Any]]]) -> None:
+    """Serve a row until stdin ends; `orders` are more that it takes."""
     start = time.time()
     with tempfile.TemporaryDirectory(prefix="x402-") as folder:
         books = f"{folder}/books.db" if row.seller in BOOKS else ""
@@ -114,8 +118,10 @@ def main() -> None:
                     looks.begin()
                 elif order["do"] == "looked":
                     said["shares"] = looks.end()
+                elif order["do"] in orders:
+                    said |= orders[order["do"]](box, order)
                 print(json.dumps(said | _spent(box)), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    serve(next(each for each in ROWS if each.name == sys.argv[1]), {})

@@ -12,6 +12,8 @@ import secrets
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
+from loading import lily_shots as lily
+from loading.calls import CALLER, Shot, called, solana_paid
 
 from x402_agent.chains import builtin as chains
 from x402_agent.chains.stacks import ALLOW, Transfer
@@ -31,11 +33,9 @@ if TYPE_CHECKING:
     from x402_agent.model import Offer
     from x402_agent.sandbox import Sandbox
 
-__all__ = ["ROWS", "Row", "Shot", "called"]
+__all__ = ["ROWS", "Row"]
 
-Shot = tuple[str, str, dict[str, str], str]  # method, path, header lines, body
 LIFE = 100_000  # seconds for which an authorisation is signed, where the payer may choose
-CALLER = "127.0.0.1"  # from where the load comes
 CALLS = 10_000  # that a token of KAMIYO's has: ten dollars
 OPEN = 500  # invoices that are open at once
 TENANT = 1_500  # verifications of one tenant: 2,000 are allowed a minute
@@ -49,17 +49,6 @@ class Row(NamedTuple):
     chain: str
     seller: str
     made: Callable[[Any, int], Iterator[Shot]]
-
-
-def called(box: Sandbox, method: str, path: str, document: object = None, client: str = CALLER, **headers: str) -> Any:
-    """A call of the seller without a socket, for what stands before a payment: the JSON that it answers."""
-    body = b"" if document is None else json.dumps(document).encode()
-    lines = {name.replace("_", "-"): value for name, value in headers.items()}
-    answer = box.app.handle(Request(method, box.origin, path, lines, body, client=client))
-    found = json.loads(b"".join(answer.chunks))
-    if answer.status not in (200, 201, 402):
-        raise RuntimeError(f"{method} {path}: {answer.status} {found}")
-    return found
 
 
 # -- x402 and what is spelt like it -----------------------------------------------------------------------------------------
@@ -152,16 +141,14 @@ def _moved(box: Sandbox, amount: int) -> str:
     ground = _ground(box)
     if ground.name == "evm":
         return str(ground.token.transfer(ground.payer, raw_address(box.pay_to), amount).hash)
-    from x402_agent.sandbox.solana.token import MEMO, TOKEN, Instruction, address, transfer
-
-    ground.chain.endow(ground.payer.pubkey(), 10**9)
-    memo = Instruction(MEMO, secrets.token_hex(16).encode(), [])  # a message runs once on a chain
-    return str(ground.send([transfer(ground.payer.pubkey(), address(box.pay_to), amount, ground.mint, TOKEN), memo], ground.payer).signature)
+    return solana_paid(box, ground.payer, amount)
 
 
 def _transactions(box: Sandbox, count: int, amount: int = 100_000) -> list[str]:
     """So many payments on the chain, as deep as anybody wants them."""
     _purse(box, 2 * amount * count)
+    if box.ground.name == "solana":
+        _ground(box).chain.endow(_ground(box).payer.pubkey(), 10**9 + 10_000 * count)
     made = [_moved(box, amount) for _ in range(count)]
     box.mine(64)
     return made
@@ -288,6 +275,9 @@ ROWS = (
     Row("x402pay, token", "stacks", "x402pay", _x402pay_tokens),
     Row("monitor, paid invoice", "tron", "monitor", _invoices),
     Row("monitor, new invoice", "tron", "monitor", _orders),
+    Row("lily, session", "solana", "lily", lily.sessions),
+    Row("lily, proof", "solana", "lily", lily.proofs),
+    Row("lily, credits", "solana", "lily", lily.credits),
     Row("mcp, EVM", "evm", "mcp", _tool),
     Row("catalogue, EVM", "evm", "catalogue", _x402("/joke")),
 )
