@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import random
+import sys
 import time
 from collections import Counter
 from itertools import islice
@@ -21,9 +22,13 @@ from typing import Any
 
 import aiohttp
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from loading.summed import summary
+
 __all__: list[str] = []
 
 LINKS = 256  # connections
+IDLE = 2  # seconds after which a connection is not used again: servers close theirs after five
 MANY = 4_000  # unanswered requests at which nobody needs to see more
 PATIENCE = aiohttp.ClientTimeout(total=10)
 REMAINING = "X-402-Remaining"
@@ -62,16 +67,6 @@ class Load:
             self.statuses[status] += 1
 
 
-def summary(times: list[float]) -> dict[str, float]:
-    """min, mean, p50, p95, p99 and max, in milliseconds."""
-    if not times:
-        return {}
-    times = sorted(times)
-    at = {f"p{part}": times[min(len(times) - 1, len(times) * part // 100)] for part in (50, 95, 99)}
-    found = {"min": times[0], "mean": sum(times) / len(times), **at, "max": times[-1]}
-    return {name: round(1000 * seconds, 3) for name, seconds in found.items()}
-
-
 async def _at_rate(load: Load, shots: Any, rate: float, start: float) -> None:
     loop, tasks = asyncio.get_running_loop(), set()
     for number, shot in enumerate(shots):
@@ -87,16 +82,17 @@ async def _at_rate(load: Load, shots: Any, rate: float, start: float) -> None:
     await asyncio.gather(*tasks)
 
 
-async def _users(load: Load, shots: list[Any], rate: float, users: int, start: float) -> None:
-    """Each has every `users`-th request."""
+async def _users(load: Load, shots: list[Any], rate: float, users: int, start: float, end: float) -> None:
+    """Each has every `users`-th request, as many of them as come due before the end."""
     loop, chance = asyncio.get_running_loop(), random.Random(1)  # noqa: S311 - when somebody clicks is no secret
     pause = users / rate
 
     async def one(first: int, due: float) -> None:
         for number in range(first, len(shots), users):
+            if due > end:
+                return
             if (wait := due - loop.time()) > 0:
                 await asyncio.sleep(wait)
-            due = max(due, loop.time() - 0.001)
             await load.send(number, shots[number], due)
             due = loop.time() + pause * chance.uniform(0.5, 1.5)
 
@@ -128,21 +124,22 @@ async def main() -> None:
     parser.add_argument("--flat-out", type=int, default=0)
     parser.add_argument("--answers", type=Path, help="where to write of each request its line, status, and what the seller says is left")
     said = parser.parse_args()
-    count = int(said.rate * (said.warm + said.seconds)) if said.rate else None
+    whole = said.warm + said.seconds
+    count = int(said.rate * whole) if said.rate and not said.users else None
     with said.file.open(encoding="utf-8") as file:
         shots = [json.loads(line) for line in islice(file, count)]
     loop = asyncio.get_running_loop()
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=LINKS), timeout=PATIENCE) as http:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=LINKS, keepalive_timeout=IDLE), timeout=PATIENCE) as http:
         start = loop.time() + 0.05
         load = Load(http, said.origin, start + said.warm)
         cpu = time.process_time()
         if said.flat_out:
             await _flat_out(load, enumerate(shots), said.flat_out, said.seconds)
         elif said.users:
-            await _users(load, shots, said.rate, said.users, start)
+            await _users(load, shots, said.rate, said.users, start, start + whole)
         else:
             await _at_rate(load, shots, said.rate, start)
-        spent = loop.time() - start
+        spent = loop.time() - start if not said.users else whole
     if said.answers:
         said.answers.write_text(json.dumps(load.answers), encoding="utf-8")
     good = sum(count for status, count in load.statuses.items() if status in ("200", "201"))
