@@ -25,6 +25,7 @@ __all__ = [
     "NOBODY",
     "NO_ANCHOR",
     "QUOTA",
+    "Account",
     "Anchor",
     "Ask",
     "Asset",
@@ -77,6 +78,7 @@ class Offer:
     only one such payment may be unresolved.
     `ends` is the last moment, in unix seconds, at which it is worth paying; 0 where nobody says.
     `fee_cap` is what fees may add, `fees` says which part of it is of which kind (FEES), for policy alone.
+    `metered` is the unit that its seller counts afterwards, where nobody says the most of it: then a person is asked.
     """
 
     dialect: str
@@ -97,6 +99,7 @@ class Offer:
     fees: tuple[tuple[str, int], ...] = field(default=(), compare=False)
     serves: int = field(default=1, compare=False)
     ends: int = field(default=0, compare=False)
+    metered: str = field(default="", compare=False)
 
     @property
     def network(self) -> Network:
@@ -157,6 +160,13 @@ class Challenge:
     pages: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()
     held: Credential | None = field(default=None, repr=False)
+
+
+class Account(NamedTuple):
+    """Who would pay, "" for nobody; `signs`: with a key of this process, so that it could sign in somewhere, too."""
+
+    address: str = ""
+    signs: bool = False
 
 
 class Anchor(NamedTuple):
