@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import NoAcceptableOffer, NodeError, PaymentError, PaymentInDoubt, PolicyDenied
-from .model import ASKED_FIRST, QUOTA
+from .model import ASKED_FIRST, CROWDED, QUOTA
 from .secret import Veiled
 from .steps import (
     Approve,
@@ -45,7 +45,7 @@ __all__ = ["FREES", "PAYS_FIRST", "Dialect", "Kit", "in_doubt", "judge", "pay", 
 RESENDS = 2
 PAYS_FIRST = "transfer"  # the method of offers that are paid on chain before the seller is shown the transaction
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-BUSY_PAUSE = 0.05
+BUSY_PAUSE, CROWD_PAUSE = 0.05, 5.0  # seconds
 _SECOND = "one purchase, one payment: who comes second waits for the first, until its own deadline"
 _SAME = "the same bytes go out again, never others (C5)"
 _RESUME = "x402-agent resume {}"
@@ -170,22 +170,23 @@ def prove(ask: model.Ask, challenge: model.Challenge, kit: Kit) -> Steps[tuple[m
                 challenge = yield from kit.agreed(ask, challenge)
             offer, limits = kit.choose(ask, challenge)
             try:
-                anchor = yield from kit.anchor(offer)
+                hold = yield Hold(ask, offer, limits, (yield from kit.anchor(offer)))
             except (NoAcceptableOffer, NodeError) as why:
-                challenge = _without(challenge, offer, why)
+                challenge = yield from _without(challenge, offer, why)
                 continue
-            hold = yield Hold(ask, offer, limits, anchor)
-            if hold is None:
-                continue
-        committed = yield from prove_hold(hold)
-        if committed is not None:  # None: another process opened this very purchase first; its proof is the only one
-            found: tuple[model.Hold, model.Proof] = committed
-            return found
+        if hold is not None and (made := (yield from prove_hold(hold))) is not None:  # else another process opened this very purchase first
+            return made
 
 
-def _without(challenge: model.Challenge, offer: model.Offer, why: PaymentError) -> model.Challenge:
-    """The challenge without an offer that its chain cannot pay just now; raises `why` when it was the only one."""
+def _without(challenge: model.Challenge, offer: model.Offer, why: PaymentError) -> Steps[model.Challenge]:
+    """The challenge without an offer that its chain cannot pay just now. When it was the only one raises `why`, where time mends nothing, or there is none."""
     offers = tuple(each for each in challenge.offers if each != offer)
+    if not offers and why.rule == CROWDED:
+        try:
+            yield Sleep(CROWD_PAUSE)
+        except Exception:  # whoever drives has no more time
+            raise why from None
+        return challenge
     if not offers or len(offers) == len(challenge.offers):
         raise why
     return replace(challenge, offers=offers, passed_over=(*challenge.passed_over, f"{offer.money}: {why.what}"))
