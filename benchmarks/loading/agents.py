@@ -22,9 +22,25 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 from judged import Judged, judge
 
-__all__ = ["add_options", "main"]
+__all__ = ["main"]
 
 HERE = Path(__file__).parent
+DEFAULTS: dict[str, Any] = {
+    "seconds": 300.0,  # of buying, in each variant
+    "agents": 200,
+    "seed": 1,
+    "faults": 0.15,  # share of all requests that something happens to
+    "pause": 0.0,  # seconds at most between two purchases of an agent; 0: as many as sellers in one process bear
+    "processes": 4,
+    "kill_every": 5.0,
+    "resumes": 8.0,  # seconds between two `resume`s while agents buy
+    "grace": 150.0,  # seconds that calls may take to end
+    "stop_after": 0,  # policy's rule for sellers that deliver nothing: 0 is none
+    "only": "",  # one, or several
+    "trace": False,  # tracemalloc in the one process: slower, and names what grows
+    "keep": "",  # a folder for the ledgers
+    "json": False,
+}
 SPEED = 4.0
 
 
@@ -102,7 +118,7 @@ def together(told: dict[str, Any], options: Any, street: Street) -> tuple[list[d
 
 def apart(told: dict[str, Any], options: Any, street: Street) -> tuple[list[dict[str, Any]], int]:
     """The same agents in several processes on one ledger; every few seconds one of them is killed, and another takes its place."""
-    chance = random.Random(options.seed)
+    chance = random.Random(options.seed)  # noqa: S311 - chance is seeded
     each = max(1, options.agents // options.processes)
     killed = 0
 
@@ -136,26 +152,17 @@ def one(name: str, options: Any, home: Path) -> Judged:
         street.close()
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """What may be chosen."""
-    parser.add_argument("--seconds", type=float, default=300.0, help="of buying, in each variant")
-    parser.add_argument("--agents", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--faults", type=float, default=0.15, help="share of all requests that something happens to")
-    parser.add_argument("--pause", type=float, default=0.0, help="seconds at most between two purchases of an agent; 0: as sellers in one process bear it")
-    parser.add_argument("--processes", type=int, default=4)
-    parser.add_argument("--kill-every", type=float, default=5.0)
-    parser.add_argument("--resumes", type=float, default=10.0, help="seconds between two `resume`s while agents buy")
-    parser.add_argument("--grace", type=float, default=150.0, help="seconds that calls may take to end")
-    parser.add_argument("--stop-after", type=int, default=0, help="policy's rule for sellers that deliver nothing; 0 is none")
-    parser.add_argument("--only", choices=("one", "several"), default="")
-    parser.add_argument("--trace", action="store_true", help="tracemalloc in the one process: slower, and names what grows")
-    parser.add_argument("--keep", default="", help="a folder for the ledgers")
-    parser.add_argument("--json", action="store_true")
+def _options(given: argparse.Namespace) -> argparse.Namespace:
+    """What was given, and the rest as it is meant; `quick` is a few seconds of each variant."""
+    quick = getattr(given, "quick", False)
+    found = {**DEFAULTS, **({"seconds": 12.0, "agents": 24} if quick else {})}
+    said = {name: value for name, value in vars(given).items() if not (quick and name in ("seconds", "agents"))}
+    return argparse.Namespace(**{**found, **said})
 
 
 def main(options: Any) -> int:
     """Both variants; 0 when every verdict is PASS."""
+    options = _options(options)
     names = [name for name in ("one process", "several processes") if name.startswith(options.only)]
     found = []
     for name in names:
@@ -172,5 +179,11 @@ def main(options: Any) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    add_options(parser)
+    for name, value in DEFAULTS.items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            parser.add_argument(flag, action="store_true", default=argparse.SUPPRESS)
+        else:
+            parser.add_argument(flag, type=type(value), default=argparse.SUPPRESS)
+    parser.add_argument("--quick", action="store_true", default=argparse.SUPPRESS)
     sys.exit(main(parser.parse_args()))

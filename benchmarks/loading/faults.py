@@ -29,7 +29,7 @@ class Faults:
     count: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._chance = random.Random(self.seed)
+        self._chance = random.Random(self.seed)  # noqa: S311 - chance is seeded
 
     def drawn(self, *, paid: bool) -> tuple[str, float]:
         """The fault of one request, "" for none, and how many seconds its way takes."""

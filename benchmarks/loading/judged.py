@@ -6,7 +6,6 @@ import sqlite3
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from swarm import ledger_of, payer_of
@@ -157,5 +156,3 @@ def _calls(made: Judged, said: list[dict[str, Any]], processes: int) -> None:
     made.say("memory is flat", all(each <= most for each in grown), "; ".join(words) or "too short to say")
     made.say("no connection or thread is left", not leaks, "; ".join(leaks) or "as many as before")
 
-
-assert Path(__file__).name == "judged.py"

@@ -21,7 +21,7 @@ from faults import Faults, Proxy
 
 from x402_agent.sandbox import Sandbox
 from x402_agent.sandbox.app import App
-from x402_agent.sandbox.seller import SELLERS, seller
+from x402_agent.sandbox.seller import seller
 
 __all__ = ["STALLS", "Stall", "fast"]
 
@@ -30,20 +30,21 @@ ALLOWED = 10**12  # atomic units that an account is given: no test of ours is ab
 
 
 class Stall(NamedTuple):
-    """One seller on one chain: what is bought there, and how many calls at a time each agent expects."""
+    """One seller on one chain: what is bought there, how often beside the others, and how many calls at a time each agent expects."""
 
     seller: str
     chain: str
     paths: tuple[str, ...]
+    weight: int
     expect: int = 1
 
 
 STALLS = (
-    Stall("shop", "evm", ("/joke", "/v1/joke", "/upload", "/report", "/order", "/stream")),
-    Stall("kamiyo", "solana", ("/exploits", "/exploits/latest-alert", "/wallets/risk-check"), 10),
-    Stall("x402pay", "stacks", ("/articles/piece-{}",)),
-    Stall("monitor", "tron", ("/joke", "/report")),
-    Stall("shop", "stacks", ("/joke", "/stx", "/sponsored")),
+    Stall("shop", "evm", ("/joke", "/v1/joke", "/upload", "/report", "/order", "/stream"), 8),
+    Stall("kamiyo", "solana", ("/exploits", "/exploits/latest-alert", "/wallets/risk-check"), 6, 10),
+    Stall("x402pay", "stacks", ("/articles/piece-{}",), 1),  # it answers about ten payments a minute
+    Stall("monitor", "tron", ("/joke", "/report"), 3),
+    Stall("shop", "stacks", ("/joke", "/stx", "/sponsored"), 3),
 )
 
 
@@ -100,7 +101,7 @@ class Street:
         history = [each for each in stacks.chain.history(ours) if each.status == "success"]
         sent = sum(move.amount for each in history for move in each.moves if move.sender == ours and move.asset == "STX")
         moved[next(each.id for each in _coins() if each.network.id == stacks.networks[2])] = sent
-        faults = {name: count for name, count in sorted(self.faults.count.items())}
+        faults = dict(sorted(self.faults.count.items()))
         return {"moved": moved, "faults": faults, "requests": sum(len(box.requests) for _, box in self.boxes)}
 
     def command(self, told: dict[str, Any]) -> Any:
@@ -151,16 +152,15 @@ def _endowed(chain: str, ground: Any) -> None:
 async def main(seed: int, share: float, start: float, speed: float) -> None:
     """Open, tell, obey until stdin ends."""
     street = await asyncio.to_thread(Street, seed, share, start, speed)
-    print(json.dumps(await street.opened()), flush=True)  # noqa: T201
+    print(json.dumps(await street.opened()), flush=True)
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
-        print(json.dumps(await asyncio.to_thread(street.command, json.loads(line))), flush=True)  # noqa: T201
+        print(json.dumps(await asyncio.to_thread(street.command, json.loads(line))), flush=True)
     for _, box in street.boxes:
         box.close()
     os._exit(0)  # whatever still waits for a slow answer: its client is gone
 
 
-assert SELLERS.keys() >= {stall.seller for stall in STALLS}
 if __name__ == "__main__":
     asyncio.run(main(int(sys.argv[1]), *map(float, sys.argv[2:5])))

@@ -80,13 +80,13 @@ class Swarm:
 
     async def agent(self, number: int, http: Any, ends: float) -> None:
         """Buy until the time is over."""
-        chance = random.Random(self.told["seed"] * 10_007 + number)
+        chance = random.Random(self.told["seed"] * 10_007 + number)  # noqa: S311 - chance is seeded
         bought = 0
         await asyncio.sleep(chance.random() * min(self.told["pause"], 5.0))
         with self.payer.task(f"agent-{number}", expect_calls=None):
             while time.monotonic() < ends:
                 bought += 1
-                stall = chance.choice(self.told["stalls"])
+                (stall,) = chance.choices(self.told["stalls"], [each["weight"] for each in self.told["stalls"]])
                 await self.purchase(f"{self.told['seed']}-{number}-{bought}", stall, chance, http, ends)
                 await asyncio.sleep(chance.random() * self.told["pause"])
 
@@ -147,7 +147,7 @@ class Swarm:
         self.errors = (httpx2.HTTPError, httpx2.StreamError)
         ends = time.monotonic() + self.told["until"] - time.time()
         loop = asyncio.get_running_loop()
-        watch = asyncio.create_task(self.watch(ends))
+        watch = asyncio.create_task(self.watch())
         limits = httpx2.Limits(max_connections=200, max_keepalive_connections=50)
         first = self.told["first"]
         async with self.payer.async_client(library="httpx2", limits=limits, timeout=httpx2.Timeout(10.0, pool=60.0)) as http:
@@ -165,7 +165,7 @@ class Swarm:
         return {"count": self.count, "why": self.why, "hung": self.hung, "broken": broken, "samples": self.samples,
                 "longest": self.longest, "piece": self.piece, "done": len(done)}  # fmt: skip
 
-    async def watch(self, ends: float) -> None:
+    async def watch(self) -> None:
         """How much memory, how many connections and threads there are, each second; and `resume` as a person would type it."""
         began, last = time.monotonic(), time.monotonic()
         while True:
@@ -173,7 +173,7 @@ class Swarm:
             rss, fds, threads = self.resources()
             traced = tracemalloc.get_traced_memory()[0] if tracemalloc.is_tracing() else 0
             self.samples.append((round(time.monotonic() - began, 1), rss, fds, threads, traced))
-            if time.monotonic() - last > self.told["resumes"] and time.monotonic() < ends - 2:
+            if time.monotonic() - last > self.told["resumes"]:
                 last = time.monotonic()
                 await asyncio.to_thread(self.resume)
                 last = time.monotonic()
