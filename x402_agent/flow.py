@@ -161,9 +161,7 @@ def prove(ask: model.Ask, challenge: model.Challenge, kit: Kit) -> Steps[tuple[m
     whole = any(offer.flow == QUOTA for offer in challenge.offers)
     while True:
         hold, waited = yield from _open_hold(ask, kit, whole=whole)
-        if hold is None and waited and whole:
-            return None
-        if hold is None and (yield from kit.owned(ask, challenge)):
+        if hold is None and ((waited and whole) or (yield from kit.owned(ask, challenge))):
             return None
         if hold is None:
             if any(offer.flow in ASKED_FIRST for offer in challenge.offers):
