@@ -7,6 +7,7 @@ from functools import lru_cache
 
 __all__ = ["base58", "base58check", "c32_address", "unbase58", "unbase58check", "unc32_address"]
 
+_known = lru_cache(maxsize=4096)  # addresses alone: our own, contracts, payees, the same few in every payment
 _B58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _C32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -44,16 +45,19 @@ def unbase58(text: str, most: int = 128) -> bytes:
     return _undigits(text, _B58, most)
 
 
+@_known
 def base58check(data: bytes) -> str:
     """Base58 of `data` and the first four bytes of its double SHA-256: a TRON address is 0x41 and 20 bytes."""
     return base58(data + _checksum(data))
 
 
+@_known
 def c32_address(version: int, hash160: bytes) -> str:
     """A Stacks address: `S`, the version (22 mainnet, 26 testnet), and c32 of the hash and its checksum (SIP-005)."""
     return "S" + _C32[version] + _digits(hash160 + _checksum(bytes((version,)) + hash160), _C32)
 
 
+@_known
 def unbase58check(text: str) -> bytes:
     """The bytes that `base58check` wrote; raises ValueError for another spelling of them, or a wrong checksum."""
     raw = unbase58(text)
@@ -63,7 +67,7 @@ def unbase58check(text: str) -> bytes:
     return data
 
 
-@lru_cache(maxsize=4096)  # our own account, contracts, payees: the same few in every payment
+@_known
 def unc32_address(text: str) -> tuple[int, bytes]:
     """Version and hash160 of a Stacks address; raises ValueError for any other spelling than `c32_address` gives it."""
     if not 28 <= len(text) <= 41 or text[0] != "S":

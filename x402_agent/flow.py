@@ -58,9 +58,9 @@ SPENT = frozenset({"CLAIMED", "CONFIRMED", "PAID_UNDELIVERED"})
 class Dialect(Protocol):
     """How one family of sellers asks. Pure: it does no I/O but by yielding steps, and never signs.
 
-    One that sells Credentials gives them with `Presented` (known before the paid leg) or `Claim` (from its answer). It
-    may have `left(reply, credential) -> int | None`: how many uses an answer says are left; it never raises. And
-    `agrees(challenge, ask) -> Steps[Challenge]`: the challenge as the seller's own pages have it, asked before calls (QUOTA) are chosen.
+    One that sells Credentials gives them with `Presented` (known before the paid leg) or `Claim` (from its answer). It may have
+    `left(reply, credential) -> int | None`: how many uses an answer says are left; it never raises; `fresh(credential, now) -> headers`: as it goes out
+    at `now` (unix seconds), where it says a time; `agrees(challenge, ask) -> Steps[Challenge]`: the challenge as the seller's own pages have it.
     And `owned(challenge, ask, account, paid, now, refused) -> Steps[Credential | None]`: what opens the door where the seller knows that we
     have paid; and `otherwise(hold, proof, reply, presented) -> Steps[Presented | None]`: the payment itself, where what it bought was refused.
     """
@@ -84,6 +84,8 @@ class Kit(Protocol):
 
     def keeps(self, ask: model.Ask) -> bool:
         """Whether something may serve this Ask without being paid for, from memory: False costs nothing."""
+
+    def fresh(self, credential: model.Credential) -> Mapping[str, str]: ...  # as its headers are shown now
 
     def left(self, reply: Reply, credential: model.Credential) -> int | None:
         """How many uses the seller says are left, None when the answer says nothing of it."""
@@ -158,10 +160,14 @@ def prove(ask: model.Ask, challenge: model.Challenge, kit: Kit) -> Steps[tuple[m
     None where calls of this whole origin were bought by somebody else meanwhile, or its seller knows that it was paid for: what was
     bought may serve this Ask.
     """
-    whole = any(offer.flow == QUOTA for offer in challenge.offers)
+    whole = bool(challenge.pages) or any(offer.flow == QUOTA for offer in challenge.offers)
     while True:
         hold, waited = yield from _open_hold(ask, kit, whole=whole)
-        if hold is None and ((waited and whole) or (yield from kit.owned(ask, challenge))):
+        if hold is None and waited and whole:
+            return None
+        if hold is None and challenge.pages:
+            challenge = yield from kit.agreed(ask, challenge)
+        if hold is None and (yield from kit.owned(ask, challenge)):
             return None
         if hold is None:
             if any(offer.flow in ASKED_FIRST for offer in challenge.offers):
@@ -221,7 +227,7 @@ def _show(credential: model.Credential, kit: Kit) -> Steps[Reply]:
     Where its seller wants none of it, the request is made without, for what else its payment opens with.
     """
     try:
-        reply: Reply = yield Send(Veiled(credential.headers))
+        reply: Reply = yield Send(Veiled(kit.fresh(credential)))
     except BaseException as cause:
         if credential.lease:
             yield Return(credential, unsent=type(cause).__name__ in UNSENT)
@@ -265,11 +271,9 @@ def _open_hold(ask: model.Ask, kit: Kit, *, whole: bool) -> Steps[tuple[model.Ho
 def _second(ask: model.Ask, busy: Busy) -> PolicyDenied:
     """The error for a call that has no more time while another one makes its payment."""
     ours = busy.payment_id[:8]
-    return PolicyDenied(
-        f"what is asked of {ask.host} is being paid for by another call, which has not ended; this call paid nothing",
-        rule=_SECOND, payment_id=busy.payment_id,
-        hint=f"x402-agent why {ours} says how far it is; then repeat the request" if ours else "repeat the request later",
-    )  # fmt: skip
+    hint = f"x402-agent why {ours} says how far it is; then repeat the request" if ours else "repeat the request later"
+    return PolicyDenied(f"what is asked of {ask.host} is being paid for by another call, which has not ended; this call paid nothing",
+                        rule=_SECOND, payment_id=busy.payment_id, hint=hint)  # fmt: skip
 
 
 def prove_hold(hold: model.Hold) -> Steps[tuple[model.Hold, model.Proof] | None]:
@@ -389,9 +393,6 @@ def judge(status: int, claim: model.Claim, *, fresh: bool) -> tuple[str, bool]:
 
 def in_doubt(hold: model.Hold, why: str) -> PaymentInDoubt:
     """The error for a proof that left and was not answered."""
-    return PaymentInDoubt(
-        f"{hold.ask.host} was shown a proof for {hold.offer.money} and did not answer ({why})",
-        rule="a proof that left stays counted until the chain shows that it can never settle",
-        hint=f"x402-agent resume {hold.payment_id[:8]}   (or repeat the call: the same proof is shown again)",
-        payment_id=hold.payment_id,
-    )
+    return PaymentInDoubt(f"{hold.ask.host} was shown a proof for {hold.offer.money} and did not answer ({why})", payment_id=hold.payment_id,
+                          rule="a proof that left stays counted until the chain shows that it can never settle",
+                          hint=f"x402-agent resume {hold.payment_id[:8]}   (or repeat the call: the same proof is shown again)")  # fmt: skip

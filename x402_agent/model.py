@@ -145,7 +145,8 @@ class Challenge:
     """Their 402, as read by one dialect: the offers it holds and why each other entry was passed over.
 
     `signed` are the offers that the seller signed, each as parsed: untrusted until `evidence` has judged them. `untouched`: another
-    system's 402, known and left alone: no other dialect reads it, and the caller gets it as it came.
+    system's 402, known and left alone: no other dialect reads it, and the caller gets it as it came. `pages` is what the 402 said where
+    that is not all: there are no offers until its dialect has asked its seller's own pages (`agrees`).
     """
 
     dialect: str
@@ -153,6 +154,7 @@ class Challenge:
     passed_over: tuple[str, ...] = ()
     signed: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     untouched: bool = False
+    pages: tuple[str, ...] = ()
 
 
 class Anchor(NamedTuple):

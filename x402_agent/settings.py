@@ -124,9 +124,9 @@ class Settings:
 
 
 def read_dialects(path: Path, env: Mapping[str, str]) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
-    """`[dialects.x402pay."https://origin"]` with `api`, `key` or `key_env`, `agent`, `recipient`: {} where there is no file.
+    """`[dialects.NAME."https://origin"]` with the names of _DIALECTS, all short texts: {} where there is no file.
 
-    A value never leaves for another address than the `api` named beside it. Raises SettingsError.
+    A key never leaves for another address than the `api` or `rest_url` named beside it. Raises SettingsError.
     """
     try:
         text = path.read_text("utf-8")
@@ -147,7 +147,10 @@ def read_dialects(path: Path, env: Mapping[str, str]) -> Mapping[str, Mapping[st
             for name, own in named.items() if isinstance(own, dict)}  # fmt: skip
 
 
-_DIALECTS = {"x402pay": ("api", "key", "key_env", "agent", "recipient")}
+_DIALECTS = {
+    "x402pay": ("api", "key", "key_env", "agent", "recipient"),
+    "lily": ("rest_url", "key", "key_env", "service_id", "service_type", "pay_to", "network", "currency", "pays", "max_payment", "hours", "price"),
+}
 _TABLE = '[dialects.x402pay."https://shop.example"] api = "https://api.example/v1", key_env = "X402PAY_KEY"'
 _LINE = re.compile(r"[!-~]{1,512}").fullmatch
 
@@ -160,8 +163,9 @@ def _seller(name: str, origin: str, said: object, place: str, env: Mapping[str, 
     place = f"{place}, {origin}"
     if not isinstance(said, dict) or set(said) - set(_DIALECTS[name]) or not all(isinstance(each, str) and _LINE(each) for each in said.values()):
         raise SettingsError(f"it holds short texts without spaces, {', '.join(_DIALECTS[name])}", rule=place, hint=_TABLE)
-    if "api" in said and not _is_safe(Secret(said["api"])):
-        raise SettingsError("api is not https, nor on this machine", rule=place, hint=_TABLE)
+    for base in ("api", "rest_url"):
+        if base in said and not _is_safe(Secret(said[base])):
+            raise SettingsError(f"{base} is not https, nor on this machine", rule=place, hint=_TABLE)
     if "key_env" not in said:
         return Veiled(said)
     if "key" in said or not env.get(said["key_env"]):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from .errors import ChallengeInvalid
-from .model import NO_ANCHOR, Anchor, Ask, Credential, Limit, Offer, Proof, Receipt
+from .model import NO_ANCHOR, Anchor, Ask, Asset, Credential, Limit, Offer, Proof, Receipt
 from .model import Hold as HeldBudget
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "Steps",
     "Use",
     "Walk",
+    "Worth",
 ]
 
 MAX_BODY = 64 * 1024
@@ -228,6 +229,12 @@ class Aside:
         self.steps = steps
 
 
+class Worth(NamedTuple):
+    """What a whole coin is worth by the payer's own price source. -> (price, spread) in millionths of a dollar, or None where nobody knows."""
+
+    asset: Asset
+
+
 class NoAnswer(ConnectionError):
     """The paid leg broke before an answer came: a reset, a closed connection, half an answer."""
 
@@ -238,7 +245,7 @@ class Busy(NamedTuple):
     payment_id: str
 
 
-Step = Send | Find | Hold | Approve | Sign | Commit | Broadcast | Progress | Close | Fetch | Sleep | Look | Collect | Use | Return | Keep | Call
+Step = Send | Find | Hold | Approve | Sign | Commit | Broadcast | Progress | Close | Fetch | Sleep | Look | Collect | Use | Return | Keep | Worth | Call
 Steps = Generator[Step, Any, T]
 
 

@@ -1,4 +1,4 @@
-"""Five sellers on four chains in one process, each behind a proxy that misbehaves, and so are their nodes. Told what to do line by line (JSON) on its
+"""Five systems' sellers on four chains in one process, each behind a proxy that misbehaves, and so are their nodes. Told what to do line by line (JSON) on its
 stdin; says on its stdout what a client has to know, and at the end what truly moved on the chains.
 
     python street.py SEED SHARE T0 SPEED
@@ -45,6 +45,7 @@ STALLS = (
     Stall("x402pay", "stacks", ("/articles/piece-{}",), 1),  # it answers about ten payments a minute
     Stall("monitor", "tron", ("/joke", "/report"), 3),
     Stall("shop", "stacks", ("/joke", "/stx", "/sponsored"), 3),
+    Stall("lily", "solana", ("/joke", "/report"), 3, 5),
 )
 
 

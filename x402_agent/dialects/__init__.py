@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
 from .kamiyo import Escrow, Kamiyo
+from .lily import Lily
 from .stacks_v1 import StacksV1
 from .tron_invoice import TronInvoice
 from .x402 import X402
@@ -19,14 +20,15 @@ if TYPE_CHECKING:
 
     from ..flow import Dialect
 
-__all__ = ["X402", "Escrow", "Kamiyo", "StacksV1", "TronInvoice", "X402Pay", "builtin", "load"]
+__all__ = ["X402", "Escrow", "Kamiyo", "Lily", "StacksV1", "TronInvoice", "X402Pay", "builtin", "load"]
 
 GROUP = "x402_agent.dialects"
 
 
 def builtin(settings: Mapping[str, Mapping[str, Mapping[str, str]]] | None = None) -> tuple[Dialect, ...]:
     """Our own dialects, in their order of trust, each with its own part of `Settings.dialects`."""
-    return (X402(), Kamiyo(), Escrow(), StacksV1(), TronInvoice(), X402Pay((settings or {}).get(X402Pay.name)))
+    said = settings or {}
+    return (X402(), Kamiyo(), Escrow(), StacksV1(), X402Pay(said.get(X402Pay.name)), Lily(said.get(Lily.name)), TronInvoice())
 
 
 def load(names: Iterable[str]) -> tuple[Dialect, ...]:

@@ -18,7 +18,7 @@ from ..ledger.states import outcome
 from ..model import ASKED_FIRST, CALL, Money, Receipt
 from ..policy import Choice, choose, locked
 from ..policy.fees import gas_of
-from ..policy.value import with_fee
+from ..policy.value import priced, with_fee
 from ..steps import (
     Approve,
     Aside,
@@ -33,17 +33,17 @@ from ..steps import (
     Look,
     Progress,
     Return,
-    Send,
     Sign,
     Use,
     Walk,
+    Worth,
 )
 from . import before, consent
 from .paying import Paying
 from .prepay import LIFETIME, same_terms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ..flow import Dialect
     from ..ledger import Sealed
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from ..tasks import Task
     from .payer import Payer
 
-__all__ = ["Kit", "Quote", "QuoteKit", "digest"]
+__all__ = ["Kit", "Quote", "digest"]
 
 log = logging.getLogger("x402_agent")
 _canonical = json.JSONEncoder(sort_keys=True).encode
@@ -118,12 +118,18 @@ class Kit:
     def keeps(self, ask: Ask) -> bool:
         return self.payer.credentials.keeps(ask.origin)
 
+    def fresh(self, credential: Credential) -> Mapping[str, str]:
+        made: Any = self._door(credential, "fresh")
+        return made(credential, self.payer.clock()) if made else credential.headers
+
     def left(self, reply: Reply, credential: Credential) -> int | None:
-        for dialect in self.payer.dialects:
-            if dialect.name == credential.dialect and (told := getattr(dialect, "left", None)):
-                said: Any = told(reply, credential)
-                return said if type(said) is int and 0 <= said < 1 << 53 else None
-        return None
+        told: Any = self._door(credential, "left")
+        said: Any = told(reply, credential) if told else None
+        return said if type(said) is int and 0 <= said < 1 << 53 else None
+
+    def _door(self, credential: Credential, name: str) -> Any:
+        """What its dialect may have beside its three doors; None where it has not."""
+        return next((getattr(each, name, None) for each in self.payer.dialects if each.name == credential.dialect), None)
 
     def remembered(self, ask: Ask) -> Challenge | None:
         if not self.payer.policy.prepay or ask.method == CALL:
@@ -151,7 +157,7 @@ class Kit:
         return None
 
     def agreed(self, ask: Ask, challenge: Challenge) -> Steps[Challenge]:
-        if self.consulted or not self.asked or not self.buys(ask, challenge):  # not asked: a signer talks to no stranger's host
+        if self.consulted or not self.asked or not (challenge.pages or self.buys(ask, challenge)):  # not asked: a signer talks to no stranger's host
             return challenge
         self.consulted = True
         agrees = getattr(self.dialect(challenge.dialect), "agrees", None)
@@ -245,6 +251,8 @@ class Kit:
             return self._close(step, milliseconds)  # type: ignore[arg-type]
         if kind is Look:
             return self._look(step)  # type: ignore[arg-type]
+        if kind is Worth:
+            return priced(self.payer.facts, step.asset)  # type: ignore[union-attr]
         return self._credential(step)  # type: ignore[arg-type]
 
     def _look(self, step: Look) -> Any:
@@ -367,32 +375,6 @@ class Kit:
             self.payer.prepay.remember(hold.ask, hold.offer, self.asked)
         elif self.prepaid and not good:
             self.payer.prepay.forget(hold.ask)
-
-
-class QuoteKit(Kit):
-    """A conversation that ends where policy has spoken."""
-
-    __slots__ = ("found",)
-
-    def __init__(self, payer: Payer, ask: Ask, found: list[Quote]) -> None:
-        super().__init__(payer, ask)
-        self.found = found
-
-    def conversation(self) -> Steps[Reply]:
-        reply: Reply = yield Send()
-        if reply.status == 402 and (challenge := self.read(reply, self.ask)) is not None:
-            yield from self.payer.balances.ask(challenge.offers, Paying(self.payer, self.ask).wallet)
-            challenge = yield from self.agreed(self.ask, challenge)
-            self.found.append(self._quote(challenge))
-        return reply
-
-    def _quote(self, challenge: Challenge) -> Quote:
-        made = self.judge(self.ask, challenge)
-        over = (((made.offer, ""),) if made.offer else ()) + made.passed_over
-        if made.offer:
-            before.signed(challenge, self.ask, made.offer, self.payer.clock())
-        return Quote(402, True, made.offer, over, made.unread, made.error, made.limits, made.asks,
-                     tuple(made.micros(offer) for offer, _ in over))  # fmt: skip
 
 
 def digest(proof: Proof) -> str:

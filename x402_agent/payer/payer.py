@@ -24,8 +24,9 @@ from . import history, plan
 from .balances import Balances
 from .clients import Led, transport_for
 from .facts import Known, pretend
-from .kit import Kit, Quote, QuoteKit
+from .kit import Kit, Quote
 from .prepay import Prepay
+from .quoting import QuoteKit
 from .services import Services
 
 if TYPE_CHECKING:

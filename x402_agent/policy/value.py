@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .facts import Facts
     from .rules import Policy
 
-__all__ = ["doubt", "ratio", "valued", "with_fee", "worth"]
+__all__ = ["doubt", "priced", "ratio", "valued", "with_fee", "worth"]
 
 _MOST = 2**53
 
@@ -37,6 +37,12 @@ def worth(facts: Facts, asset: Asset, units: int) -> int | None:
         return asset.micros(units)
     found = _price(facts, asset)
     return None if found is None else -(-units * (found.micros + found.spread) // 10**asset.decimals)
+
+
+def priced(facts: Facts, asset: Asset) -> tuple[int, int] | None:
+    """Millionths of a dollar that one whole coin is worth, give or take so many; None where nobody knows."""
+    found = _price(facts, asset)
+    return None if found is None else (found.micros, found.spread)
 
 
 def doubt(policy: Policy, offer: Offer, facts: Facts) -> tuple[str, str]:

@@ -219,12 +219,15 @@ class _Undo(Exception):
 
 @cache
 def _read(package: str, engine: str) -> tuple[Migration, ...]:
-    folder = files(package) / "sql" / engine
+    root = files(package) / "sql"
     made = []
-    for name in sorted(each.name for each in folder.iterdir() if each.name.endswith(".sql")):
-        up, _, down = (folder / name).read_text("utf-8").partition("-- down\n")
-        made.append(Migration(int(name[:4]), name.removesuffix(".sql"), up, down))
-    return tuple(made)
+    for folder in (each for each in (root, root / engine) if each.is_dir()):
+        for file in (each.name for each in folder.iterdir() if each.name.endswith(".sql")):
+            name, _, whose = file.removesuffix(".sql").partition(".")
+            if whose in ("", engine):
+                up, _, down = (folder / file).read_text("utf-8").partition("-- down\n")
+                made.append(Migration(int(name[:4]), name, up, down))
+    return tuple(sorted(made))
 
 
 @contextmanager

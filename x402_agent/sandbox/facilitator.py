@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..primitives import checksum, keccak, recover
+from ..primitives import checksum, keccak
 from .evm import CHAIN_ID, NETWORK
 from .ground import Facilitator, Settled, Settlement
 from .payments import NETWORKS, Payment, read
 from .permit2 import EXACT_PROXY, PERMIT2, UPTO_PROXY, Permit
 from .refusals import AMOUNTS, Refused, asked
 from .reverts import revert_reason
-from .token import Authorization, word
+from .token import Authorization, signer_of, word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -196,7 +196,7 @@ class EvmFacilitator(Facilitator):
         if len(payment.signature) != 65:
             raise Refused(code if permit2 else f"{_P}undeployed_smart_wallet")
         try:
-            signer = recover(digest, payment.signature)
+            signer = signer_of(digest, payment.signature)
         except ValueError:
             raise Refused(code) from None
         if signer != payment.payer:

@@ -20,6 +20,7 @@ GAS = 5_000_000
 GAS_LIMIT = 60_000_000  # of a block
 COINBASE = bytes.fromhex("4200000000000000000000000000000000000011")  # where Base's sequencer collects its fees
 SPEC = "CANCUN"
+_VIEWS = 64
 _INSTALL = "uv add 'x402-agent-sdk[sandbox]'"
 _OUTPUT = re.compile(r"output: 0x([0-9a-f]*)").search
 _USED = re.compile(r"gas_used: (\d+)").search
@@ -94,15 +95,58 @@ def machine(backend: Backend | None, chain_id: int) -> Machine:
         if backend not in made:
             raise SettingsError(f"no EVM is called {backend!r}", rule="backend pyrevm or py-evm")
         try:
-            return made[backend](chain_id)
+            return _Once(made[backend](chain_id))
         except ImportError as cause:
             raise SettingsError(f"{backend} is not installed", rule="extra `sandbox`", hint=_INSTALL) from cause
     for each in (_PyRevm, _PyEvm):
         try:
-            return each(chain_id)
+            return _Once(each(chain_id))
         except ImportError:
             continue
     raise SettingsError("no EVM is installed", rule="extra `sandbox`", hint=_INSTALL)
+
+
+class _Once:
+    """Runs no view twice while nothing has changed: what verifying a payment rehearses, settling it rehearses again."""
+
+    def __init__(self, inner: Machine) -> None:
+        self._inner, self.name = inner, inner.name
+        self._block = (-1, -1)
+        self._views: dict[tuple[bytes, bytes, bytes, int, int], Ran] = {}
+
+    def block(self, number: int, timestamp: int) -> None:
+        if (number, timestamp) != self._block:
+            self._block = number, timestamp
+            self._views.clear()
+            self._inner.block(number, timestamp)
+
+    def run(self, caller: bytes, to: bytes, data: bytes, *, keep: bool, value: int = 0, gas: int = GAS) -> Ran:
+        view = (caller, to, data, value, gas)
+        if keep or len(self._views) >= _VIEWS:
+            self._views.clear()
+        found = self._views.get(view)
+        if found is None:
+            found = self._inner.run(caller, to, data, keep=keep, value=value, gas=gas)
+            if not keep:
+                self._views[view] = found
+        return found
+
+    def install(self, address: bytes, code: bytes) -> None:
+        self._views.clear()
+        self._inner.install(address, code)
+
+    def code(self, address: bytes) -> bytes:
+        return self._inner.code(address)
+
+    def storage(self, address: bytes, slot: int) -> int:
+        return self._inner.storage(address, slot)
+
+    def balance(self, address: bytes) -> int:
+        return self._inner.balance(address)
+
+    def endow(self, address: bytes, wei: int) -> None:
+        self._views.clear()
+        self._inner.endow(address, wei)
 
 
 class _PyRevm:

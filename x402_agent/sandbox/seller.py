@@ -34,6 +34,7 @@ SELLERS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {  # what --seller say
     "mcp": ("mcp.app:Toolshop", "mcp.manners:Manners", ()),
     "catalogue": ("catalogue.app:Listed", "catalogue.lies:Lies", ()),
     "monitor": ("monitor.app:Monitor", "monitor.quirks:Quirks", ("tron",)),
+    "lily": ("lily.app:Lily", "lily.quirks:Quirks", ("solana",)),
 }
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..assets import asset, network
-from ..primitives import keccak
+from ..primitives import keccak, recover
 from .evm import NETWORK, revert_reason
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .evm import Chain
     from .transactions import Transaction
 
-__all__ = ["Authorization", "Token", "artifact", "raw_address", "selector", "tail", "usdc", "word"]
+__all__ = ["Authorization", "Token", "artifact", "raw_address", "selector", "signer_of", "tail", "usdc", "word"]
 
 
 class Authorization(NamedTuple):
@@ -58,6 +58,12 @@ def artifact(contract: str) -> dict[str, object]:
 def selector(signature: str) -> bytes:
     """The first four bytes of keccak over `name(type,...)`."""
     return keccak(signature.encode())[:4]
+
+
+@lru_cache(maxsize=64)
+def signer_of(digest: bytes, signature: bytes) -> str:
+    """The EIP-55 address that signed; raises ValueError. A payment is verified and settled within a moment, so the last few are known."""
+    return recover(digest, signature)
 
 
 def word(value: int | bytes) -> bytes:

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from x402_agent.errors import SettingsError
-from x402_agent.sandbox.x402pay.tokens import Tokens
+from x402_agent.sandbox.tokens import Tokens
 
 BY_TRANSFER, NAME = "/articles/paying-by-transfer", "paying-by-transfer"
 

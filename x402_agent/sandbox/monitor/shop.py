@@ -18,6 +18,8 @@ from ..tron.facilitator import ALIAS
 from .store import MICRO, Payment, usdt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..ground import Ground
     from ..messages import Request
     from .quirks import Quirks
@@ -27,6 +29,7 @@ __all__ = ["IDENTITY", "ROUTES", "TRANSACTION", "Shop", "shown"]
 
 IDENTITY, TRANSACTION = "x-payment-id", "x-payment-transaction"
 TAIL = 9_999  # atomic units: the most that makes an amount unlike every other open one
+TRIES = 8
 DAY = 86_400
 _TABLE = (
     Route("/joke", 50_000, joke, "a joke"),
@@ -66,15 +69,26 @@ class Shop:
             return json_answer(402, {"error": why})  # nobody would see the invoice
         with self._lock:
             wallet = self._ground.pay_to
-            used = self._store.amounts(wallet)
-            free = [each for each in range(route.price + 1, route.price + TAIL + 1) if each not in used and (quirks.rounds == 6 or _rounded(each, quirks) != each)]
-            if not free:
+            amount = self._free(wallet, route, quirks)
+            if not amount:
                 return json_answer(503, {"error": "too many invoices are open"}, ("retry-after", "60"))
-            amount = secrets.choice(free)
             order = f"shop-{route.path.strip('/')}-{secrets.token_hex(8)}"
             made = Payment(str(uuid.uuid4()), wallet, amount, "", order, "pending", created=float(self._ground.now()))
             self._store.add(made._replace(expected=_rounded(amount, quirks) + quirks.short), route.path)
         return self._asked(made, request, quirks, why)
+
+    def _free(self, wallet: str, route: Route, quirks: Quirks) -> int:
+        """An amount that no open invoice of the wallet has, 0 where there is none. Most are free: a few are tried before all are looked at."""
+        fit: Sequence[int] = range(route.price + 1, route.price + TAIL + 1)
+        if quirks.rounds != 6:
+            fit = [each for each in fit if _rounded(each, quirks) != each]
+        for _ in range(TRIES):
+            amount = secrets.choice(fit)
+            if not self._store.asked(wallet, amount):
+                return amount
+        used = self._store.amounts(wallet)
+        free = [each for each in fit if each not in used]
+        return secrets.choice(free) if free else 0
 
     def _asked(self, made: Payment, request: Request, quirks: Quirks, why: str) -> Answer:
         """The 402. Every name in it is documented."""

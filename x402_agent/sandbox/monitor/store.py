@@ -118,6 +118,11 @@ class Store:
             rows = link.rows("select distinct expected_amount_usdt as a from payments where status = 'PENDING' and wallet_address = ?", wallet)
         return {_micros(row["a"]) for row in rows}
 
+    def asked(self, wallet: str, amount: int) -> bool:
+        """Whether an open invoice of it asks for so much."""
+        with self.pool.lent() as link:
+            return link.one("select 1 as n from payments where status = 'PENDING' and wallet_address = ? and expected_amount_usdt = ?", wallet, usdt(amount)) is not None
+
     def complete(self, paid: Sequence[Transfer], *, shared: bool = False) -> None:
         """For each transfer the oldest open invoice that it pays exactly and in time is completed, unless it paid one before.
 

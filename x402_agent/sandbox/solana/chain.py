@@ -109,6 +109,7 @@ class Chain:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.lock = threading.RLock()
+        self.lag = 0  # seconds after which its node first shows a transaction, where a scenario hides what has landed
         self._apart = _Apart()
         self._clock = clock
         self._start = clock()

@@ -205,10 +205,15 @@ def _fee(chain: Chain, params: list[Any]) -> object:
     return _at(chain, _FEE * message.header.num_required_signatures if good else None)
 
 
+def _shown(chain: Chain, signature: str) -> Row | None:
+    row = chain.row(Signature.from_string(signature))
+    return row if row is None or row.time + chain.lag <= chain.now() else None
+
+
 def _found(chain: Chain, params: list[Any]) -> object:
     options = params[1] if len(params) > 1 else {}
     options = {"encoding": options} if isinstance(options, str) else _options(chain, params)
-    row = chain.row(Signature.from_string(params[0]))
+    row = _shown(chain, params[0])
     if row is None:
         return None
     if row.version == 0 and options.get("maxSupportedTransactionVersion") is None:
@@ -222,7 +227,7 @@ def _history(chain: Chain, params: list[Any]) -> object:
     limit = options.get("limit", _PAGE)
     if type(limit) is not int or not 0 < limit <= _PAGE:
         raise Wrong(-32602, "Invalid limit; max 1000")
-    rows = chain.rows(address(params[0]))
+    rows = [each for each in chain.rows(address(params[0])) if each.time + chain.lag <= chain.now()]
     names = [str(each.signature) for each in rows]
     start = names.index(options["before"]) + 1 if options.get("before") in names else 0
     end = names.index(options["until"]) if options.get("until") in names else len(rows)
@@ -230,7 +235,7 @@ def _history(chain: Chain, params: list[Any]) -> object:
 
 
 def _statuses(chain: Chain, params: list[Any]) -> object:
-    return _at(chain, [_status(chain.row(Signature.from_string(each))) for each in params[0]])
+    return _at(chain, [_status(_shown(chain, each)) for each in params[0]])
 
 
 def _status(row: Row | None) -> dict[str, Any] | None:

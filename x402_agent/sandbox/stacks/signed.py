@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ...chains.stacks import read as parse
@@ -53,6 +54,7 @@ class Signed:
         return self.parsed.sponsor is None or any(self.parsed.sponsor.signature)
 
 
+@lru_cache(maxsize=64)  # verified, settled and taken by the node within a moment
 def read(raw: bytes) -> Signed:
     """Read raw bytes; raises Malformed. Several signers, and other payloads than transfers and calls, are not known."""
     try:

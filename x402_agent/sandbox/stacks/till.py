@@ -216,5 +216,6 @@ class Till:
 
 def _identity(tx: Signed) -> str:
     """What the origin signed, whoever pays the fee."""
-    sponsor = EMPTY_SPONSOR if tx.parsed.sponsor else None
-    return hashlib.sha256(replace(tx.parsed, sponsor=sponsor).wire()).hexdigest()
+    if tx.parsed.sponsor is None:
+        return tx.txid
+    return hashlib.sha256(replace(tx.parsed, sponsor=EMPTY_SPONSOR).wire()).hexdigest()

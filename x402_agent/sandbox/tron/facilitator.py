@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...primitives import recover
 from ..ground import Facilitator, Settled, Settlement
 from ..refusals import Refused, asked, uint
 from ..reverts import revert_reason
 from ..token import raw_address as raw_hex
+from ..token import signer_of
 from ..transactions import TRANSFER
 from .chain import NETWORK, Rejected, show
 from .contracts import EXACT_PROXY, PAYMENT_PERMIT, PERMIT2, Permit, Permit2, raw_address
@@ -177,7 +177,7 @@ class TronFacilitator(Facilitator):
     def _check_signature(self, payment: Payment) -> None:
         code = "invalid_signature" if isinstance(payment.permit, Permit) else "invalid_permit2_signature"
         try:
-            signer = recover(payment.permit.digest(), payment.signature)
+            signer = signer_of(payment.permit.digest(), payment.signature)
         except ValueError:
             raise Refused(code) from None
         if bytes.fromhex(signer[2:]) != payment.permit.buyer:

@@ -12,6 +12,7 @@ from ..limits import Limiter
 from ..messages import Answer, json_answer
 from ..routes import Route
 from ..seller import Seller, Visit
+from ..tokens import Tokens
 from .asking import Asking, path_of
 from .books import X402PayBooks
 from .content import ARTICLES, Catalogue
@@ -24,7 +25,6 @@ from .hooks import Hooks
 from .service import ROOT, Service
 from .sight import Sight, Unpaid
 from .store import Store
-from .tokens import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

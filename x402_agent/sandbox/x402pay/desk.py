@@ -18,8 +18,8 @@ from .store import digest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..tokens import Tokens
     from .books import X402PayBooks
-    from .tokens import Tokens
 
 __all__ = ["SCOPES", "Caller", "Desk", "Refusal"]
 

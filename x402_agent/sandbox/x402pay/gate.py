@@ -16,13 +16,13 @@ from .sight import Unpaid
 
 if TYPE_CHECKING:
     from ..messages import Request
+    from ..tokens import Tokens
     from .asking import Asking
     from .content import Catalogue, Piece
     from .crowd import Visitor
     from .quirks import Quirks
     from .sight import Seen, Sight
     from .store import Challenge, Grant, Store
-    from .tokens import Tokens
 
 __all__ = ["Gate", "Paid", "proof", "shown"]
 

@@ -1,47 +1,45 @@
-"""Webhooks: others are told what was paid and published, signed, from a thread of their own, so that the seller never waits.
-
-An attempt is counted before it is made. After the first one come five more, 1, 2, 4, 8 and 16 seconds of the seller's clock after the
-one before; then the hook is disabled. Only this machine is called.
-"""
+"""Webhooks: creators are told what was paid and published, as `outbox` tells it."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import secrets
-import threading
 import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..books import stamp
-from ..posting import Said, loopback, post
+from ..outbox import Outbox
+from ..posting import loopback
 from .desk import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from ...database import Database
     from .books import X402PayBooks
     from .quirks import Quirks
 
-__all__ = ["EVENTS", "RETRIES", "Hooks"]
+__all__ = ["EVENTS", "Hooks"]
 
 EVENTS = ("payment.verified", "content.created")
-RETRIES = 5
-PATIENCE = 10.0  # seconds for one attempt, all of it
 MOST = 20  # hooks of one account
-_TURN = 0.1  # seconds between two looks at the clock, which tests move
 
 
-class Hooks:
+class Hooks(Outbox):
     """`clock` is the seller's, in unix seconds; `lock` guards its database; `quirks` gives the scenario of the moment."""
 
+    prefix = "X-x402Pay"
+
     def __init__(self, books: X402PayBooks, clock: Callable[[], float], lock: Any, quirks: Callable[[], Quirks]) -> None:
-        self._database, self._clock, self._lock, self._quirks = books.database, clock, lock, quirks
-        self._stopped, self._wake = False, threading.Event()
-        self._thread: threading.Thread | None = None
-        if self._waiting():
-            self._start()
+        self._database = books.database
+
+        @contextmanager
+        def lent() -> Iterator[Database]:
+            with lock:
+                yield books.database
+
+        super().__init__(lent, books.database.away, clock, lambda: quirks().hooks_down)
 
     # -- subscriptions --------------------------------------------------------------------------------------------------
 
@@ -86,90 +84,7 @@ class Hooks:
             for row in rows
         ]  # fmt: skip
 
-    # -- telling --------------------------------------------------------------------------------------------------------
-
     def tell(self, user: str, event: str, data: dict[str, Any]) -> None:
-        """Write down what is to be told, in whatever transaction is under way; the thread does the rest."""
-        now = stamp(self._clock())
+        """Write down what the hooks of an account are to be told, in whatever transaction is under way."""
         hooks = self._database.rows("select id, events from webhooks where user_id = ? and enabled = 1", user)
-        told = [each["id"] for each in hooks if event in json.loads(each["events"])]
-        for hook in told:
-            identity = str(uuid.uuid4())
-            body = json.dumps({"id": identity, "type": event, "data": data, "timestamp": int(self._clock())}, separators=(",", ":"))
-            self._database.rows(
-                "insert into webhook_deliveries (id, webhook_id, event, body, next_at, created_at) values (?, ?, ?, ?, ?, ?)", identity, hook, event, body, now, now,
-            )  # fmt: skip
-        if told:
-            self._start()
-
-    def close(self) -> None:
-        """Tell nobody any more; what was not told waits for the next process."""
-        self._stopped = True
-        self._wake.set()
-
-    def _start(self) -> None:
-        self._wake.set()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="x402pay-webhooks", daemon=True)
-            self._thread.start()
-
-    def _waiting(self) -> bool:
-        return bool(self._database.rows("select id from webhook_deliveries where status = 'pending' limit 1"))
-
-    def _work(self) -> None:
-        """Until it is told to stop: whatever is due, one after the other; nothing of it holds the seller up."""
-        while not self._stopped:
-            try:
-                due = self._claimed()
-                if due is not None:
-                    self._record(due, self._sent(due))
-                    continue
-                with self._lock:
-                    self._wake.clear()  # whoever tells something holds the lock, and sets it again
-                    idle = not self._stopped and not self._waiting()
-            except self._database.away:
-                self._wake.clear()
-                idle = False
-            self._wake.wait(None if idle else _TURN)
-
-    def _claimed(self) -> dict[str, Any] | None:
-        """One delivery that is due, its attempt counted."""
-        with self._lock:
-            if self._stopped:
-                return None
-            now = stamp(self._clock())
-            row = self._database.one(
-                "select d.id, d.event, d.body, d.attempts, d.webhook_id, w.url, w.secret, w.enabled from webhook_deliveries d"
-                " join webhooks w on w.id = d.webhook_id where d.status = 'pending' and d.next_at <= ? order by d.next_at, d.id limit 1",
-                now,
-            )
-            if row is None:
-                return None
-            later = stamp(self._clock() + 2 ** row["attempts"])
-            taken = self._database.rows(
-                "update webhook_deliveries set attempts = attempts + 1, next_at = ? where id = ? and attempts = ? returning id", later, row["id"], row["attempts"],
-            )  # fmt: skip
-            return row if taken else None
-
-    def _sent(self, due: dict[str, Any]) -> Said:
-        if not due["enabled"]:
-            return Said(0, "the hook is disabled")
-        if self._quirks().hooks_down:
-            return Said(0, "ConnectionRefusedError")
-        body = due["body"].encode()
-        signature = hmac.new(due["secret"].encode(), body, hashlib.sha256).hexdigest()
-        lines = {"X-x402Pay-Signature": signature, "X-x402Pay-Event": due["event"], "X-x402Pay-Delivery": due["id"]}
-        return post(due["url"], body, lines, PATIENCE)
-
-    def _record(self, due: dict[str, Any], said: Said) -> None:
-        """How it went; after the last attempt that failed the hook is disabled."""
-        with self._lock:
-            if self._stopped:
-                return
-            over = due["attempts"] >= RETRIES or not due["enabled"]
-            status = "delivered" if said.good else "failed" if over else "pending"
-            self._database.rows(
-                "update webhook_deliveries set status = ?, response_status = ?, words = ? where id = ?", status, said.status, said.words[:100], due["id"],
-            )  # fmt: skip
-            if status == "failed" and due["enabled"]:
-                self._database.rows("update webhooks set enabled = 0, disabled_at = ? where id = ?", stamp(self._clock()), due["webhook_id"])
+        self.write(self._database, [each["id"] for each in hooks if event in json.loads(each["events"])], event, data)

@@ -13,8 +13,8 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...dialects import strict
-from ...errors import ChallengeInvalid
+from ..dialects import strict
+from ..errors import ChallengeInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,102 @@
+"""The highest rate that each seller sustains, and what becomes of 100 requests a second in five minutes.
+
+A guess comes from users who never think; short probes find the edge; the rate that is told was held for `--seconds` after a warm-up, at
+p95 below 500 ms and with more than 99 % of the answers good.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from loading.measuring import SHOWN, numbers, serving
+from loading.shots import ROWS
+
+if TYPE_CHECKING:
+    import argparse
+
+    from loading.measuring import Seller, Told
+
+__all__ = ["Found", "main", "measure"]
+
+P95, SHARE = 500.0, 0.99  # milliseconds, of all answers
+PROMISED, STEADY = 1_000, 100  # requests a second
+USERS = 32  # who never think
+STEP = 0.92  # of a rate that did not hold
+
+
+class Found(NamedTuple):
+    """What was found of one row. `rate` is what was asked for and held, 0 where nothing was; shares are of the server's thread."""
+
+    name: str
+    rate: float
+    held: Told
+    steady: Told
+    shares: dict[str, float]
+
+    @property
+    def good(self) -> bool:
+        """Whether it holds any rate, and the steady one."""
+        return self.rate > 0 and self.steady.meets(P95, SHARE)
+
+
+def measure(name: str, options: argparse.Namespace) -> Found:
+    """One row."""
+    with serving(name) as seller:
+        rate, held = _highest(seller, options)
+        steady = seller.load(int(STEADY * options.steady), "--rate", STEADY, "--seconds", options.steady)
+        slow = max(10.0, 0.25 * rate)  # a profiler takes time of its own
+        shares = seller.load(int(slow * options.probe), "--rate", slow, "--seconds", options.probe, profiled=True).shares if options.where else {}
+    return Found(name, rate, held, steady, shares)
+
+
+def _highest(seller: Seller, options: argparse.Namespace) -> tuple[float, Told]:
+    """The rate that was held, and how."""
+    guess = seller.load(300, "--flat-out", USERS, "--seconds", options.probe).rate
+    rate = seller.load(max(int(1.2 * guess * options.probe), 100), "--flat-out", USERS, "--seconds", options.probe).rate
+    for _ in range(options.tries):
+        if seller.load(int(rate * options.probe), "--rate", rate, "--seconds", options.probe).meets(P95, SHARE):
+            break
+        rate *= STEP
+    whole = options.warm + options.seconds
+    for _ in range(options.tries):
+        held = seller.load(int(rate * whole), "--rate", rate, "--seconds", options.seconds, "--warm", options.warm)
+        if held.meets(P95, SHARE):
+            return rate, held
+        rate *= STEP
+    return 0.0, held
+
+
+def main(options: argparse.Namespace) -> int:
+    """Measure, print; 1 where a seller does not hold the steady rate."""
+    if options.quick:
+        options.seconds, options.warm, options.steady, options.probe, options.tries = 0.6, 0.2, 0.6, 0.3, 1
+    rows = [row.name for row in ROWS if options.only.lower() in row.name.lower()]
+    found = []
+    for name in rows:
+        found.append(measure(name, options))
+        if not options.json:
+            _line(found[-1], first=len(found) == 1, options=options)
+    if options.json:
+        print(json.dumps([_facts(each) for each in found]))
+    return 0 if found and all(each.good for each in found) else 1
+
+
+def _line(one: Found, *, first: bool, options: argparse.Namespace) -> None:
+    if first:
+        print(f"| seller, {options.seconds:g} s at its rate; {options.steady:g} s at {STEADY}/s | held, /s | of {PROMISED}/s | good | CPU ms | "
+              f"{' | '.join(f'{name} ms' for name in SHOWN)} | at {STEADY}/s: good | p95 ms | p99 ms | |")  # fmt: skip
+        print("|---" * (9 + len(SHOWN)) + "|")
+    held, steady = one.held, one.steady
+    print(f"| {one.name} | {one.rate:.0f} | {one.rate / PROMISED:.2f} | {_share(held)} | {1000 * held.cpu:.2f} | {numbers(held.took)} | "
+          f"{_share(steady)} | {steady.took.get('p95', 0):.1f} | {steady.took.get('p99', 0):.1f} | {'PASS' if one.good else 'FAIL'} |", flush=True)  # fmt: skip
+    if options.where:
+        print("    " + ", ".join(f"{name} {share:.0%}" for name, share in one.shares.items() if share >= 0.02), flush=True)
+
+
+def _share(told: Told) -> str:
+    return f"{100 * told.good / max(1, told.sent):.2f} %"
+
+
+def _facts(one: Found) -> dict[str, Any]:
+    return {"name": one.name, "rate": one.rate, "promised": PROMISED, "held": one.held._asdict(), "steady": one.steady._asdict(), "shares": one.shares, "pass": one.good}

@@ -1,0 +1,209 @@
+"""The service's own row, asked before anything is chosen: who is paid, in what, and the most and least. With the 402's price it makes offers.
+
+A 402 that is dearer than its row is not paid: it is one of the two that lies. What settings say outweighs the row, since a person wrote it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
+
+from ...model import QUOTA, Offer
+from ...secret import plain
+from ...steps import Worth
+from ..x402.passed import Passed
+from .desk import CONFIGS, amount_in, text_in
+from .header import number, plainly
+from .shapes import NAME
+
+if TYPE_CHECKING:
+    from ...model import Ask, Asset, Challenge
+    from ...steps import Steps
+    from .. import strict
+    from .desk import Desk
+
+__all__ = ["agrees", "rate_of"]
+
+LIFETIME = 300  # seconds that our transfer may take to begin: a blockhash ends sooner
+APART = Fraction(2, 100)  # that a seller's rate may be from our own price's spread
+_SMALLEST = Decimal(10) ** -9
+_MOST = 1 << 63
+_FIXED = ("", "per_request")
+
+
+class _Terms(NamedTuple):
+    """What is asked and of whom: `price` of one call, `metered` where that is only a unit's, and the most of one session; dollars."""
+
+    price: Decimal
+    pay_to: str
+    currency: str
+    metered: str = ""
+    most: Decimal | None = None
+    session: Decimal | None = None
+    ahead: bool = False
+    rate: Decimal | None = None
+
+
+def agrees(challenge: Challenge, ask: Ask, desk: Desk) -> Steps[Challenge]:
+    """The challenge with its offers, or with the reasons why there are none."""
+    offers: tuple[Offer, ...] = ()
+    passed: tuple[str, ...] = ()
+    try:
+        row = yield from _row(desk)
+        terms = _terms(challenge.pages, row, desk)
+        offers, passed = yield from _offers(terms, ask, desk)
+    except Passed as why:
+        passed = (why.reason,)
+    return replace(challenge, offers=offers, passed_over=(*challenge.passed_over, *passed), pages=())
+
+
+def _row(desk: Desk) -> Steps[strict.Document | None]:
+    """The row of the service; None where settings name no tables, or the tables no such service. Raises Passed."""
+    if not desk.serves:
+        return None
+    found = yield from desk.rows(CONFIGS, desk.service)
+    if found is None:
+        raise _no(f"its services cannot be read just now ({CONFIGS}), so nobody knows who is paid")
+    rows = [each for each in found if all(text_in(each, name) == value for name, value in desk.service.items())]
+    if len(rows) > 1:
+        raise _no(f"service {desk.service_id} has {len(rows)} rows, and it is unique")
+    if rows and rows[0].fields.get("is_active") is False:
+        raise _no(f"service {desk.service_id} is not active")
+    return rows[0] if rows else None
+
+
+def _terms(said: tuple[str, ...], row: strict.Document | None, desk: Desk) -> _Terms:
+    """What the 402 said, held against the row. Raises Passed."""
+    asked, coin, rate = number(said[0]), said[1], number(said[2])
+    pay_to = desk.pay_to or (row and (text_in(row, "platform_wallet") or text_in(row, "owner_wallet"))) or ""
+    if not pay_to:
+        raise _no("its service has no row that names who is paid, and settings name nobody: pay_to, or another service_id")
+    base = (_dollars(row, "base_price") if row else None) or desk.price
+    least = (_dollars(row, "min_payment") if row else None) or Decimal(0)
+    if asked is None and base is None:
+        raise _no("neither the 402 nor its service's row says a price; settings may: price")
+    if asked is not None and base is not None and asked > max(base, least):
+        raise _no(f"its 402 asks {plainly(asked)}, and its own row {plainly(max(base, least))}: one of them lies (P15)")
+    price = max(asked if asked is not None else base or least, least)
+    terms = _Terms(price, pay_to, _currency(coin, row, desk), rate=rate)
+    if row is None:
+        return terms
+    model = text_in(row, "pricing_model")
+    most = _dollars(row, "max_payment")
+    if model in _FIXED and most is not None and price > most:
+        raise _no(f"it asks {plainly(price)}, and takes {plainly(most)} at most by its own row")
+    rate = rate or amount_in(row, "conversion_rate")
+    return terms._replace(metered="" if model in _FIXED else plain(model, 20), most=most, session=_dollars(row, "max_session_amount"),
+                          ahead=row.fields.get("requires_preauth") is True, rate=rate)  # fmt: skip
+
+
+def _currency(coin: str, row: strict.Document | None, desk: Desk) -> str:
+    """USDC or SOL: as settings say, else as 402 and row agree. Raises Passed."""
+    if desk.currency:
+        return desk.currency
+    said = {each for each in (coin, text_in(row, "currency") if row else "") if each} - {"USD"}
+    if len(said) > 1:
+        raise _no(f"its 402 and its own row name two currencies, {' and '.join(sorted(plain(each, 12) for each in said))}")
+    if not said:
+        raise _no('it asks dollars and no coin: settings may say currency = "USDC" or "SOL"')
+    return said.pop()
+
+
+def _offers(terms: _Terms, ask: Ask, desk: Desk) -> Steps[tuple[tuple[Offer, ...], tuple[str, ...]]]:
+    """A proof for this call, and a session for as many as are expected. Raises Passed."""
+    asset = desk.asset(terms.currency)
+    if asset is None:
+        raise _no(f"{plain(terms.currency, 12)} is not what can be paid there")
+    rate = None if asset.symbol == "USDC" else (yield from rate_of(terms.rate, asset))
+    made: list[Offer] = []
+    passed: list[str] = []
+    works = {"session": desk.serves and _wants_session(terms, ask, desk), "proof": desk.pays in ("auto", "proof") and not terms.ahead}
+    for kind, wanted in works.items():
+        try:
+            if wanted:
+                usd = _session(terms, ask, desk) if kind == "session" else _single(terms, desk)
+                made.append(_offer(kind, usd, terms, asset, rate, ask, desk))
+        except Passed as why:
+            passed.append(f"{kind}: {why.reason}")
+    if not made and not passed:
+        raise _no(_why_none(terms, desk))
+    return tuple(made), tuple(passed)
+
+
+def _wants_session(terms: _Terms, ask: Ask, desk: Desk) -> bool:
+    return desk.pays == "session" or (desk.pays == "auto" and (ask.expect > 1 or terms.ahead or bool(terms.metered)))
+
+
+def _why_none(terms: _Terms, desk: Desk) -> str:
+    if desk.pays == "credits":
+        return 'settings say pays = "credits", and there are not enough'
+    if desk.pays == "session" or terms.ahead:
+        return "it wants a session, and settings name no tables to open one in: rest_url and service_id"
+    return "settings leave no way to pay it: pays"
+
+
+def _single(terms: _Terms, desk: Desk) -> Decimal:
+    return _held(terms, desk) if terms.metered else terms.price
+
+
+def _session(terms: _Terms, ask: Ask, desk: Desk) -> Decimal:
+    """What is paid up front: as many calls as are expected, within what the seller takes for one session. Raises Passed."""
+    usd = _held(terms, desk) if terms.metered else terms.price * max(ask.expect, 1)
+    if terms.session is not None and usd > terms.session:
+        usd = terms.session // terms.price * terms.price
+    if usd < terms.price:
+        raise _no(f"one call costs {plainly(terms.price)}, and a session {plainly(usd)} at most")
+    return usd
+
+
+def _held(terms: _Terms, desk: Desk) -> Decimal:
+    """What is paid where the seller counts afterwards. Raises Passed where nobody says the most of it."""
+    most = desk.most or terms.most
+    if most is None:
+        raise _no(f'it is priced {terms.metered}, so nobody knows what a call costs: max_payment = "…" in settings says how much may be paid ahead')
+    if most < terms.price:
+        raise _no(f"it is priced {terms.metered}, {plainly(terms.price)} for the least, and max_payment is {plainly(most)}")
+    return most
+
+
+def _offer(kind: str, usd: Decimal, terms: _Terms, asset: Asset, rate: Decimal | None, ask: Ask, desk: Desk) -> Offer:
+    """Raises Passed for an amount that no transfer can move."""
+    units = -(-Fraction(usd) * 10**asset.decimals // 1) if rate is None else Fraction(usd) / Fraction(rate) * 10**asset.decimals // 1
+    if not 0 < units < _MOST:
+        raise _no(f"{plainly(usd)} dollars are no amount of {asset.symbol} that can be paid (P2, P8)")
+    calls = int(usd // terms.price) if kind == "session" else 1
+    words = f"{calls} calls at {plainly(terms.price)} by a session" if kind == "session" else f"one call at {plainly(usd)}"
+    return Offer(dialect=NAME, scheme="transfer", asset=asset, amount=int(units), pay_to=terms.pay_to, lifetime=LIFETIME, resource=ask.url, description=words,
+                 flow=QUOTA if kind == "session" else "authorization", method="transfer", serves=calls,
+                 wire=(plainly(terms.price), plainly(usd), asset.symbol, plainly(rate) if rate else "", desk.service_id, desk.service_type, str(desk.hours)))  # fmt: skip
+
+
+def rate_of(quoted: Decimal | None, asset: Asset) -> Steps[Decimal]:
+    """Dollars for one coin: the seller's where our own price source has it within its spread and APART, else our own. Raises Passed."""
+    ours: tuple[int, int] | None = yield Worth(asset)
+    if ours is None:
+        if quoted:
+            return quoted
+        raise _no(f"it is paid in {asset.symbol}, and nobody says what that is worth: Payer(prices=…) does")
+    price, spread = (Fraction(each, 10**6) for each in ours)
+    if not quoted:
+        return (Decimal(ours[0]) / 10**6).quantize(_SMALLEST)
+    if not (price - spread) * (1 - APART) <= Fraction(quoted) <= (price + spread) * (1 + APART):
+        raise _no(f"it counts {asset.symbol} at {plainly(quoted)} dollars, and ours is {plainly(Decimal(ours[0]) / 10**6)}: more than 2 % apart (P18)")
+    return quoted
+
+
+def _dollars(row: strict.Document, name: str) -> Decimal | None:
+    """A column in dollars; None where it is null. Raises Passed for what is no plain number."""
+    if row.fields.get(name) is None:
+        return None
+    found = amount_in(row, name)
+    if found is None:
+        raise _no(f"{name} of its service's row is no plain number of dollars (P3, P4, P5)")
+    return found
+
+
+def _no(reason: str) -> Passed:
+    return Passed(reason, broken=False)

@@ -1,0 +1,187 @@
+"""After a transfer of ours: its id shown itself, or a session opened with it, which is a row that we write into the seller's table.
+
+The token of a session is ours, and is kept before the row leaves: what was written and not answered is asked for by the payment's
+id, and written again with the same token and id. Nothing here pays; what fails leaves the payment open for `resume`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+from ...errors import PaymentInDoubt
+from ...model import QUOTA, Ask, Credential
+from ...secret import Secret, Veiled, plain
+from ...steps import Keep, Look, Presented, Sleep
+from .desk import SESSIONS, amount_in, pause, rows_of, text_in
+from .header import HEADER, number, parts, written
+from .shapes import NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...model import Hold, Offer, Proof
+    from ...steps import Fetched, Steps
+    from .. import strict
+    from .desk import Desk
+
+__all__ = ["present", "session_in"]
+
+ASIDE = "/.x402/a-session-that-is-being-opened"  # where no request goes: its token is kept there until the row is written
+TRIES = 5
+PAUSE = 0.5  # seconds after the first failure; then twice as many each time
+LEAST = 3_600  # seconds: an end sooner than that is believed only of sessions that were to be as short
+EARLY = 30  # seconds before its end that a session is shown no more: clocks differ
+_BUSY = (0, 429, 500, 502, 503, 504)
+_TOKEN = re.compile(r"[0-9A-Za-z_-]{16,128}").fullmatch
+_DONE = frozenset({"CLAIMED", "CONFIRMED", "PAID_UNDELIVERED"})
+_RULE = "paid once: the same row goes in with the same payment, never a second payment"
+
+
+class _Sold(NamedTuple):
+    """What an offer's `wire` says of it; dollars."""
+
+    price: Decimal
+    usd: Decimal
+    currency: str
+    rate: Decimal | None
+    service_id: str
+    service_type: str
+    hours: int
+
+
+def sold(offer: Offer) -> _Sold:
+    """The terms of an offer of ours."""
+    price, usd, currency, rate, service_id, service_type, hours = offer.wire
+    return _Sold(Decimal(price), Decimal(usd), currency, number(rate), service_id, service_type, int(hours))
+
+
+def present(hold: Hold, proof: Proof, desk: Desk, chance: Callable[[], Secret]) -> Steps[Presented]:
+    """The transaction's id, or the session that it has paid for. Raises PaymentInDoubt where that cannot be opened just now."""
+    txid = str(proof.payload["transaction"])
+    if hold.offer.flow != QUOTA:
+        return Presented(_shown(hold, "proof", Secret(txid)))
+    if not desk.serves:
+        raise _stuck(hold, "settings name no tables of this seller any more: rest_url, service_id")
+    row, token, note = yield from _opened(hold, txid, desk, chance)
+    kept = _credential(hold, token, row)
+    over = _over(hold, row)
+    return Presented(kept.headers, kept if kept.uses_left and not over else None, note=note or over)
+
+
+def _shown(hold: Hold, kind: str, value: Secret) -> Veiled:
+    """The header, at the payment's own time: the same bytes each time."""
+    said = sold(hold.offer)
+    return Veiled({HEADER: written({kind: value.text, "wallet": hold.terms.payer, "amount": hold.offer.wire[0] if kind == "session" else hold.offer.wire[1],
+                                    "currency": said.currency, "timestamp": str(hold.terms.valid_after * 1000)})})  # fmt: skip
+
+
+def _opened(hold: Hold, txid: str, desk: Desk, chance: Callable[[], Secret]) -> Steps[tuple[strict.Document | None, Secret, str]]:
+    """The session of this payment: its row where the seller shows it, its token, and what to note. Raises PaymentInDoubt."""
+    kept = Secret()
+    if hold.resumed:
+        kept = yield from _kept(hold)
+        if (row := (yield from _row(hold, txid, desk))) is not None:
+            return row, Secret(text_in(row, "session_token")), ""
+        if hold.state in _DONE and len(kept):
+            return None, kept, ""
+    token = kept if len(kept) else chance()
+    yield Keep(replace(_credential(hold, token, None), origin=hold.ask.origin, path=ASIDE, payment_id=hold.payment_id, dialect=NAME))
+    got = yield from _written(hold, token, txid, desk)
+    row = _ours(rows_of(got) or [], hold, txid) if got.status in (200, 201) else None
+    if row is None and got.status not in (201, 204):
+        row = yield from _row(hold, txid, desk)
+        if row is None and not (got.status == 409 and len(kept)):
+            raise _stuck(hold, f"its session's row could not be written ({_why(got)})")
+    return row, Secret(text_in(row, "session_token")) if row is not None else token, ""
+
+
+def _kept(hold: Hold) -> Steps[Secret]:
+    """The token that this very payment was given before a crash."""
+    ask = hold.ask
+    for each in (Ask("GET", ask.origin + ASIDE, ask.origin, ask.host, ASIDE), ask):
+        found = yield Look(each)
+        if isinstance(found, Credential) and found.payment_id == hold.payment_id:
+            return Secret(session_in(found))
+    return Secret()
+
+
+def session_in(credential: Credential) -> str:
+    """The token that a credential of ours shows, "" where it shows none."""
+    return parts(credential.headers.get(HEADER, "")).get("session", "")
+
+
+def _row(hold: Hold, txid: str, desk: Desk) -> Steps[strict.Document | None]:
+    """The row that this payment has opened, if it has and the seller shows it to us."""
+    found = yield from desk.rows(SESSIONS, {"initial_payment_signature": txid})
+    return _ours(found or [], hold, txid)
+
+
+def _ours(rows: list[strict.Document], hold: Hold, txid: str) -> strict.Document | None:
+    """The row that names our account, our payment and a token; what names others is nothing to us."""
+    mine = {"wallet_address": hold.terms.payer, "initial_payment_signature": txid}
+    return next((each for each in rows if all(text_in(each, name) == value for name, value in mine.items()) and _TOKEN(text_in(each, "session_token"))), None)
+
+
+def _written(hold: Hold, token: Secret, txid: str, desk: Desk) -> Steps[Fetched]:
+    """The row, written until somebody answers; the same one each time. -> the last answer."""
+    said, offer = sold(hold.offer), hold.offer
+    ends = datetime.fromtimestamp(hold.terms.valid_after + said.hours * 3600, UTC)
+    document: dict[str, object] = {
+        "wallet_address": hold.terms.payer, "session_token": token, "authorized_amount": said.usd, "remaining_amount": said.usd,
+        "currency": said.currency, "resource_pattern": f"agent/{said.service_id}/*", "service_id": said.service_id, "service_type": said.service_type,
+        "expires_at": ends.isoformat().replace("+00:00", "Z"), "auto_renew": False, "status": "active", "initial_payment_signature": txid, "usd_amount": said.usd,
+        **({"sol_amount": Decimal(offer.amount).scaleb(-offer.asset.decimals), "conversion_rate": said.rate} if said.rate else {}),
+    }  # fmt: skip
+    wait = PAUSE
+    for left in range(TRIES, 0, -1):
+        got = yield from desk.ask("POST", SESSIONS, document=document)
+        if got.status not in _BUSY or left == 1:
+            break
+        yield Sleep(pause(got, wait))
+        wait *= 2
+    return got
+
+
+def _credential(hold: Hold, token: Secret, row: strict.Document | None) -> Credential:
+    """The session, for the calls after this one: of their count and ours the lower, and an end that both can live with."""
+    said, since = sold(hold.offer), hold.terms.valid_after
+    bought, life = int(said.usd // said.price), said.hours * 3600
+    remaining = None if row is None else amount_in(row, "remaining_amount")
+    left = bought if remaining is None else min(bought, int(remaining // said.price))
+    told = _seconds(text_in(row, "expires_at")) if row is not None else None
+    ends = since + life if told is None else min(max(told, since + min(LEAST, life)), since + life)
+    return Credential("", "/", _shown(hold, "session", token), uses_left=max(0, left - 1), expires=float(ends - EARLY))
+
+
+def _over(hold: Hold, row: strict.Document | None) -> str:
+    """Why a session that is there opens nothing any more, in words; "" where it may."""
+    if row is None:
+        return ""
+    status, remaining = text_in(row, "status"), amount_in(row, "remaining_amount")
+    if status not in ("", "active"):
+        return f"its seller's row says that the session is {plain(status, 20)}"
+    if remaining is not None and remaining < sold(hold.offer).price:
+        return "its seller's row says that the session is used up"
+    return ""
+
+
+def _seconds(text: str) -> int | None:
+    """ISO 8601 as unix seconds, UTC where it names no zone; None for what is none."""
+    try:
+        at = datetime.fromisoformat(text) if 0 < len(text) <= 40 else None
+        return None if at is None else int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _why(got: Fetched) -> str:
+    return f"status {got.status}" if got.status else "no answer"
+
+
+def _stuck(hold: Hold, why: str) -> PaymentInDoubt:
+    return PaymentInDoubt(f"{hold.offer.money} for {hold.ask.host} is paid, and no session is open for it: {why}", rule=_RULE,
+                          hint=f"x402-agent resume {hold.payment_id[:8]}   (or repeat the call)", payment_id=hold.payment_id)  # fmt: skip
