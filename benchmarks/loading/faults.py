@@ -50,7 +50,7 @@ class Proxy:
     def __init__(self, faults: Faults, port: int) -> None:
         self._faults, self._port = faults, port
         self._server: asyncio.Server | None = None
-        self.open = 0  # connections of clients
+        self._tasks: set[asyncio.Task[None] | None] = set()  # a loop alone keeps none of them alive
 
     async def start(self, host: str) -> int:
         """Listen; -> the port."""
@@ -59,14 +59,14 @@ class Proxy:
         return port
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.open += 1
+        self._tasks.add(task := asyncio.current_task())
         try:
             while await self._one(reader, writer):
                 pass
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             _reset(writer)
         finally:
-            self.open -= 1
+            self._tasks.discard(task)
             with suppress(OSError):
                 writer.close()
                 await writer.wait_closed()

@@ -66,7 +66,7 @@ def judge(name: str, told: dict[str, Any], street: Any, said: list[dict[str, Any
         _books(made, told, ledger, problems)
         _money(made, told, truth)
         _ends(made, told)
-    _calls(made, said, processes)
+    _calls(made, said, processes, killed)
     made.told |= {"killed": killed, "faults": truth["faults"], "requests": truth["requests"]}
     purchases: Counter[str] = Counter()
     why: Counter[str] = Counter()
@@ -131,11 +131,11 @@ def _ends(made: Judged, told: dict[str, Any]) -> None:
     made.say("nothing was paid twice", not twice, "; ".join(f"{url} {count} times" for url, count in twice[:5]) or "one payment for each Ask")
 
 
-def _calls(made: Judged, said: list[dict[str, Any]], processes: int) -> None:
+def _calls(made: Judged, said: list[dict[str, Any]], processes: int, killed: int) -> None:
     """No call hangs, nothing breaks, and what a process holds does not grow."""
     hung, broken = [each for one in said for each in one["hung"]], [each for one in said for each in one["broken"]]
     longest = max((one["longest"] for one in said), default=0)
-    made.say("every process told what it did", len(said) == processes, f"{len(said)} of {processes}")
+    made.say("every process told what it did", len(said) == processes, f"{len(said)} of {processes}, {killed} killed before")
     made.say("no call hung", not hung, "; ".join(hung[:5]) or f"the longest took {longest:.0f} s")
     made.say("only typed errors", not broken, "; ".join(broken[:3]) or "of ours and of the HTTP library")
     refused = sum(count for one in said for what, count in one["why"].items() if "Budget" in what)

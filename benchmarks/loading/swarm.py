@@ -22,6 +22,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 sys.path.insert(0, str(Path(__file__).parent))
 from street import fast
 
@@ -34,6 +36,7 @@ from x402_agent.wallet import KeySigner
 __all__ = ["Swarm", "payer_of"]
 
 FAMILIES = {"evm": "eip155", "solana": "solana", "stacks": "stacks", "tron": "tron"}
+LATE = ("tenacity.asyncio", "coincurve", "solders.transaction", "Crypto.PublicKey.ECC", "Crypto.Cipher.AES", "sha3")
 DEADLINE, ANSWER = 30.0, 8.0  # seconds: of all legs, and of a seller's answer at least
 WAITING = ("evm", "solana", "stacks", "tron")  # whose PATIENCE is in seconds of a chain that runs faster here
 TRIES = 5
@@ -129,7 +132,7 @@ class Swarm:
             self.why[f"{label}: {type(error).__name__}: {error.rule[:60]}"] += 1
             rule = f"{type(error).__name__} {error.rule}"
             return "no" if "Budget" in rule else "again"
-        except self.errors as error:
+        except (httpx2.HTTPError, httpx2.StreamError) as error:
             self.why[f"{label}: {type(error).__name__}"] += 1
             return "again"
         if reply.status_code == 200:
@@ -140,11 +143,15 @@ class Swarm:
 
     # -- all of them ------------------------------------------------------------------------------------------------
 
+    async def warm(self) -> None:
+        """Import what the first calls would: on a busy machine that takes seconds, and all wait for it."""
+        for name in LATE:
+            import_module(name)
+        async with self.payer.async_client(library="httpx2"):
+            pass
+
     async def run(self) -> dict[str, Any]:
         """Let them buy; -> what there is to say."""
-        import httpx2
-
-        self.errors = (httpx2.HTTPError, httpx2.StreamError)
         ends = time.monotonic() + self.told["until"] - time.time()
         loop = asyncio.get_running_loop()
         watch = asyncio.create_task(self.watch())
@@ -157,7 +164,7 @@ class Swarm:
             for task in late:
                 task.cancel()
             ended = await asyncio.gather(*agents, return_exceptions=True)
-            broken = [repr(each)[:300] for each in ended if isinstance(each, Exception)]
+            broken = [repr(each)[:300] for each in ended if isinstance(each, BaseException)]
         watch.cancel()
         with suppress(asyncio.CancelledError):
             await watch
@@ -209,6 +216,7 @@ def main() -> None:
         tracemalloc.start(8)
     before = Swarm.resources()
     swarm = Swarm(told)
+    asyncio.run(swarm.warm())
     print("ready", flush=True)
     told["until"] = told.get("until") or float(sys.stdin.readline())
     made = asyncio.run(swarm.run())
