@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -18,16 +19,17 @@ def number(reply: Any, name: str) -> int | None:
 
 
 class Meter(X402):
-    """Reads x-token, x-left, x-path, x-origin and x-expires of an answer. `early`: the token is known before the paid leg."""
+    """Reads x-token, x-left, x-path, x-origin and x-expires of an answer. `early`: the token is known before the paid leg.
+    `serial`: its tokens serve one call at a time."""
 
-    def __init__(self, early: str = "") -> None:
-        self.early = early
+    def __init__(self, early: str = "", *, serial: bool = False) -> None:
+        self.early, self.serial = early, serial
 
     def present(self, hold, proof):
         presented = yield from super().present(hold, proof)
         if not self.early:
             return presented
-        token = Credential("", "/", {"x-token": self.early}, uses_left=5)
+        token = Credential("", "/", {"x-token": self.early}, uses_left=5, serial=self.serial)
         return presented._replace(headers={**presented.headers, "x-token": self.early}, credential=token)
 
     def receipt(self, reply, offer):
@@ -37,7 +39,7 @@ class Meter(X402):
             return claim
         path, origin = (reply.headers.get_list(name) for name in ("x-path", "x-origin"))
         bought = Credential(origin[0] if origin else "", path[0] if path else "/", {"x-token": token[0]},
-                            uses_left=number(reply, "x-uses"), expires=number(reply, "x-expires"))  # fmt: skip
+                            uses_left=number(reply, "x-uses"), expires=number(reply, "x-expires"), serial=self.serial)  # fmt: skip
         return replace(claim, credential=bought)
 
     def left(self, reply, credential):
@@ -52,9 +54,12 @@ class Counter:
         self.left: dict[str, int] = {}
         self.shown: list[str] = []
         self.over = 0
+        self.slow = 0.0  # seconds between reading what is left and writing it, as sellers do it who do not lock
         self.lock = threading.Lock()
 
     def __call__(self, hit):
+        if self.slow and not hit.proof:
+            return self.lax(hit)
         with self.lock:
             token = hit.headers.get("x-token", "")
             if hit.proof:
@@ -67,6 +72,17 @@ class Counter:
                     return self.seller.answer(200, b"metered", **told)
                 self.over += 1
             return self.seller.ask(hit.path)
+
+    def lax(self, hit):
+        """Read, compute, write."""
+        token = hit.headers.get("x-token", "")
+        left = self.left.get(token, 0)
+        if not left:
+            return self.seller.ask(hit.path)
+        self.shown.append(token)
+        time.sleep(self.slow)
+        self.left[token] = left - 1
+        return self.seller.answer(200, b"metered", x_left=str(left - 1))
 
     def sell(self, hit):
         token = f"token-{hit.proof[-40:-4]}-{len(hit.proof)}"  # the same proof buys the same token

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 
     from .model import Limit, Offer
 
-__all__ = ["CALL", "NOBODY", "Ask", "Cap", "Repeat", "Under", "run_id"]
+__all__ = ["BUY", "CALL", "NOBODY", "Ask", "Cap", "Repeat", "Under", "run_id"]
 
 CALL = "CALL"  # the method of an Ask that calls a tool of an MCP server: nobody repeats it but who has a session there
+
+BUY = "BUY"  # of one that buys for later: what was bought is kept, and nothing is asked for with it
 
 
 class Under(NamedTuple):
@@ -69,7 +71,7 @@ class Ask:
     """
 
     __slots__ = ("_digest_body", "_key", "again", "caller_key", "caps", "expect", "has_body", "host", "limits", "listed", "method",
-                 "of", "offer", "origin", "output", "paid", "path", "repeat", "under", "url")  # fmt: skip
+                 "of", "offer", "origin", "output", "paid", "path", "repeat", "top_up", "under", "url")  # fmt: skip
 
     def __init__(
         self,
@@ -102,6 +104,7 @@ class Ask:
         self.caps = caps  # likewise, for one call
         self.listed = listed  # what a catalogue says it costs, in millionths of a dollar
         self.expect = 0  # how many calls its seller is expected to be asked for, this one included; 0: nobody has said
+        self.top_up = 0  # what may be paid ahead to an account at its seller, in millionths of a dollar; 0: nothing
         self.offer = offer  # the only one that may be paid, where a quote or plan has locked it
         self.again = again
         self.paid = ""  # the payment already made on an earlier hop of this same request

@@ -113,6 +113,7 @@ class _Sqlite(Database):
             self._link.execute("pragma journal_mode = wal")
             self._link.execute("pragma synchronous = normal")
             self._link.execute("pragma foreign_keys = on")
+            self._link.execute("pragma wal_autocheckpoint = 10000")  # pages: what is written again and again is copied back once
         except sqlite3.Error as cause:
             raise SettingsError(f"{path}: {cause}", rule="database") from None
 

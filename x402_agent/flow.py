@@ -10,29 +10,26 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from .errors import NoAcceptableOffer, NodeError, PaymentError, PaymentInDoubt, PolicyDenied
-from .model import ASKED_FIRST, CROWDED, QUOTA
+from .bought import SECOND, SHOWN, ask_with, wait
+from .errors import NoAcceptableOffer, NodeError, PaymentError, PaymentInDoubt
+from .model import ASKED_FIRST, BUY, CROWDED, QUOTA, Claim
 from .secret import Veiled
 from .steps import (
     Approve,
     Broadcast,
     Busy,
     Close,
-    Collect,
     Commit,
     Find,
     Hold,
     Keep,
-    Look,
     NoAnswer,
     Presented,
     Reply,
-    Return,
     Send,
     Sign,
     Sleep,
     Steps,
-    Use,
 )
 
 if TYPE_CHECKING:
@@ -45,12 +42,9 @@ __all__ = ["FREES", "PAYS_FIRST", "Dialect", "Kit", "in_doubt", "judge", "pay", 
 RESENDS = 2
 PAYS_FIRST = "transfer"  # the method of offers that are paid on chain before the seller is shown the transaction
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-BUSY_PAUSE, CROWD_PAUSE = 0.05, 5.0  # seconds
-_SECOND = "one purchase, one payment: who comes second waits for the first, until its own deadline"
+CROWD_PAUSE = 5.0  # seconds until a chain that takes no more of our transactions is asked again
 _SAME = "the same bytes go out again, never others (C5)"
 _RESUME = "x402-agent resume {}"
-SHOWN = 3  # credentials that one request may try
-UNSENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})  # of httpx and httpx2: no connection, so no byte left
 FREES = {"dead": ("DEAD", "unused on chain past its expiry"), "failed": ("REVERTED", "a final block holds it, and it moved nothing")}
 SPENT = frozenset({"CLAIMED", "CONFIRMED", "PAID_UNDELIVERED"})
 
@@ -59,8 +53,8 @@ class Dialect(Protocol):
     """How one family of sellers asks. Pure: it does no I/O but by yielding steps, and never signs.
 
     One that sells Credentials gives them with `Presented` (known before the paid leg) or `Claim` (from its answer). It may have
-    `left(reply, credential) -> int | None`: how many uses an answer says are left; it never raises; `fresh(credential, now) -> headers`: as it goes out
-    at `now` (unix seconds), where it says a time; `agrees(challenge, ask) -> Steps[Challenge]`: the challenge as the seller's own pages have it.
+    `left(reply, credential) -> int | None`: how many uses an answer says are left; it never raises; `fresh(credential, now, sign) -> headers`: as it goes
+    out at `now` (unix seconds), where it says a time or is signed; `agrees(challenge, ask) -> Steps[Challenge]`: the challenge as the seller's own pages have it.
     And `owned(challenge, ask, account, paid, now, refused) -> Steps[Credential | None]`: what opens the door where the seller knows that we
     have paid; and `otherwise(hold, proof, reply, presented) -> Steps[Presented | None]`: the payment itself, where what it bought was refused.
     """
@@ -85,7 +79,8 @@ class Kit(Protocol):
     def keeps(self, ask: model.Ask) -> bool:
         """Whether something may serve this Ask without being paid for, from memory: False costs nothing."""
 
-    def fresh(self, credential: model.Credential) -> Mapping[str, str]: ...  # as its headers are shown now
+    def fresh(self, credential: model.Credential) -> Mapping[str, str]:
+        """The headers of a credential as they are shown now."""
 
     def left(self, reply: Reply, credential: model.Credential) -> int | None:
         """How many uses the seller says are left, None when the answer says nothing of it."""
@@ -126,18 +121,33 @@ class Kit(Protocol):
 
 def pay(ask: model.Ask, kit: Kit, billed: model.Challenge | None = None) -> Steps[Reply]:
     """One request, paid for if it must be and may be; at once where it was `billed`. Ends in the reply that the caller gets."""
-    if billed is not None and (made := (yield from prove(ask, billed, kit))) is not None:
-        return (yield from _present(*made, kit))
+    had: model.Receipt | Reply | None = None
+    if billed is not None and (made := (yield from prove(ask, billed, kit))) is not None and isinstance(had := (yield from _present(*made, kit)), Reply):
+        return had
     if not kit.keeps(ask) and (known := kit.remembered(ask)) is not None:
         bought = yield from _prepaid(ask, known, kit)
         if bought is not None:
             return bought
     for _ in range(SHOWN + 1):
-        reply = yield from _ask(ask, kit)
+        reply = yield from ask_with(ask, kit)
         if reply.status != 402 or (challenge := kit.read(reply, ask)) is None:
             break
-        if (made := (yield from prove(ask, challenge, kit))) is not None:
-            return (yield from _present(*made, kit))
+        if had is not None:  # what was bought for it in this call is refused
+            break
+        if (made := (yield from prove(ask, challenge, kit))) is not None and isinstance(had := (yield from _present(*made, kit)), Reply):
+            return had
+    if reply.receipt is None and not isinstance(had, Reply):
+        reply.receipt = had
+    return reply
+
+
+def ahead(ask: model.Ask, kit: Kit) -> Steps[Reply]:
+    """Calls bought for later, at the price that one request is told: its 402 is what the caller gets, with the receipt."""
+    reply: Reply = yield Send()
+    if reply.status == 402 and (challenge := kit.read(reply, ask)) is not None:
+        sold = replace(challenge, offers=tuple(each for each in challenge.offers if each.flow == QUOTA))
+        if (made := (yield from prove(ask, sold, kit))) is not None and not isinstance(had := (yield from _present(*made, kit)), Reply):
+            reply.receipt = had
     return reply
 
 
@@ -148,10 +158,11 @@ def _prepaid(ask: model.Ask, known: model.Challenge, kit: Kit) -> Steps[Reply | 
     except PaymentInDoubt:
         raise
     except PaymentError as why:
-        if why.rule == _SECOND:
+        if why.rule == SECOND:
             raise
         return None
-    return None if made is None else (yield from _present(*made, kit, prepaid=not made[0].resumed))
+    had = None if made is None else (yield from _present(*made, kit, prepaid=not made[0].resumed))
+    return had if isinstance(had, Reply) else None
 
 
 def prove(ask: model.Ask, challenge: model.Challenge, kit: Kit) -> Steps[tuple[model.Hold, model.Proof] | None]:
@@ -196,55 +207,17 @@ def _without(challenge: model.Challenge, offer: model.Offer, why: PaymentError) 
     return replace(challenge, offers=offers, passed_over=(*challenge.passed_over, f"{offer.money}: {why.what}"))
 
 
-def _ask(ask: model.Ask, kit: Kit) -> Steps[Reply]:
-    """The request, with what was bought for it earlier where there is such a thing, until one is not refused.
-
-    Another process may have bought one since memory looked, so a plain 402 looks again before it is paid.
-    """
-    reply: Reply | None = None
-    if not kit.keeps(ask):
-        reply = yield Send()
-    for _ in range(SHOWN):
-        if reply is not None and reply.status != 402:
-            return reply
-        found: model.Credential | Reply | None = yield Look(ask)
-        if found is None:
-            break
-        if isinstance(found, Reply):
-            yield Collect(found.receipt.payment_id if found.receipt else "")
-            return found
-        credential: model.Credential | None = found
-        if found.uses_left is not None:
-            credential = yield Use(found)
-        if credential is not None:
-            reply = yield from _show(credential, kit)
-    return (yield Send()) if reply is None else reply
-
-
-def _show(credential: model.Credential, kit: Kit) -> Steps[Reply]:
-    """One request with a credential. What is not known to be unsent was used (c2); a refused one is forgotten (K3).
-
-    Where its seller wants none of it, the request is made without, for what else its payment opens with.
-    """
-    try:
-        reply: Reply = yield Send(Veiled(kit.fresh(credential)))
-    except BaseException as cause:
-        if credential.lease:
-            yield Return(credential, unsent=type(cause).__name__ in UNSENT)
-        raise
-    left = kit.left(reply, credential)
-    refused = reply.status == 402 or (left == 0 and reply.status == 401)
-    if credential.lease or refused or left is not None:
-        yield Return(credential, left, refused)
-    return (yield Send()) if refused and reply.status == 401 and (credential.lease or kit.exchanges) else reply
-
-
 def show_again(hold: model.Hold, kit: Kit) -> Steps[Reply]:
     """Present the proof of an open payment once more, without asking first; ends with no reply when it is not ours."""
     committed = yield from prove_hold(hold)
     if committed is None:
         raise in_doubt(hold, "another process is presenting it")
-    return (yield from _present(*committed, kit))
+    had = yield from _present(*committed, kit)
+    if isinstance(had, Reply):
+        return had
+    reply: Reply = (yield Send()) if hold.ask.method == BUY else (yield from ask_with(hold.ask, kit))
+    reply.receipt = had
+    return reply
 
 
 def _open_hold(ask: model.Ask, kit: Kit, *, whole: bool) -> Steps[tuple[model.Hold | None, bool]]:
@@ -252,10 +225,7 @@ def _open_hold(ask: model.Ask, kit: Kit, *, whole: bool) -> Steps[tuple[model.Ho
     waited = False
     while isinstance(hold := (yield Find(ask, whole)), Busy):
         waited = True
-        try:
-            yield Sleep(BUSY_PAUSE)
-        except Exception as why:  # whoever drives has no more time
-            raise _second(ask, hold) from why
+        yield from wait(ask, hold)
     if hold is None or hold.state == "CONFIRMED":
         return hold, waited
     fate = yield from kit.fate(hold)
@@ -266,14 +236,6 @@ def _open_hold(ask: model.Ask, kit: Kit, *, whole: bool) -> Steps[tuple[model.Ho
     if fate == "settled":
         yield Close(hold, "CONFIRMED", note="found on chain")
     return hold, waited
-
-
-def _second(ask: model.Ask, busy: Busy) -> PolicyDenied:
-    """The error for a call that has no more time while another one makes its payment."""
-    ours = busy.payment_id[:8]
-    hint = f"x402-agent why {ours} says how far it is; then repeat the request" if ours else "repeat the request later"
-    return PolicyDenied(f"what is asked of {ask.host} is being paid for by another call, which has not ended; this call paid nothing",
-                        rule=_SECOND, payment_id=busy.payment_id, hint=hint)  # fmt: skip
 
 
 def prove_hold(hold: model.Hold) -> Steps[tuple[model.Hold, model.Proof] | None]:
@@ -308,14 +270,17 @@ def _pay_first(hold: model.Hold, proof: model.Proof) -> Steps[model.Proof]:
         raise
 
 
-def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = False) -> Steps[Reply]:
-    """From here money may move: every way out closes the hold with what is known, and frees nothing."""
+def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = False) -> Steps[Reply | model.Receipt]:
+    """From here money may move: every way out closes the hold with what is known, and frees nothing. -> a Receipt where nothing was asked for:
+    what was bought is a credential, shown by whoever needs it."""  # fmt: skip
     dialect, refusable = kit.dialect(hold.offer.dialect), hold.refused
     kept = True
     try:
         presented = yield from dialect.present(hold, proof)
         if presented.credential is not None:
             kept = yield from _keep(hold, presented.credential)
+        if not presented.headers or hold.ask.method == BUY:
+            return (yield from _had(hold, presented, kit, kept=kept))
         reply, repeated = yield from _send(hold, Veiled(presented.headers), dialect)
         if (other := (yield from kit.otherwise(hold, proof, reply, presented))) is not None:
             presented, (reply, repeated) = other, (yield from _send(hold, Veiled(other.headers), dialect))
@@ -344,6 +309,17 @@ def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = 
         state, note = "PAID_UNDELIVERED", "what it bought could not be written down"
     yield Close(hold, state, refused=refused, status=reply.status, receipt=reply.receipt, note=note)
     return reply
+
+
+def _had(hold: model.Hold, presented: Presented, kit: Kit, *, kept: bool) -> Steps[model.Receipt]:
+    """What was bought for later is there, or is not: then its payment stays open for it."""
+    if presented.credential is None and presented.good is not None:
+        kept = yield from _keep(hold, presented.good)
+    good = kept and (presented.credential or presented.good) is not None
+    state, note = ("CLAIMED", presented.note) if good else ("PAID_UNDELIVERED", presented.note or "what it bought could not be written down")
+    receipt = kit.receipt(hold, Claim(), state, refused=False)
+    yield Close(hold, state, receipt=receipt, note=note)
+    return receipt
 
 
 def _keep(hold: model.Hold, credential: model.Credential) -> Steps[bool]:

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from .ask import CALL, NOBODY, Ask, Cap, Repeat, Under, run_id
+from .ask import BUY, CALL, NOBODY, Ask, Cap, Repeat, Under, run_id
 from .money import Asset, Money, Network
 from .scopes import scopes_of
 from .secret import Veiled
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASKED_FIRST",
+    "BUY",
     "CALL",
     "CROWDED",
     "FEES",
@@ -146,7 +147,8 @@ class Challenge:
 
     `signed` are the offers that the seller signed, each as parsed: untrusted until `evidence` has judged them. `untouched`: another
     system's 402, known and left alone: no other dialect reads it, and the caller gets it as it came. `pages` is what the 402 said where
-    that is not all: there are no offers until its dialect has asked its seller's own pages (`agrees`).
+    that is not all: there are no offers until its dialect has asked its seller's own pages (`agrees`). Those may say what binds beside policy's rules (`limits`),
+    and what opens the door already (`held`).
     """
 
     dialect: str
@@ -155,6 +157,8 @@ class Challenge:
     signed: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     untouched: bool = False
     pages: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    held: Credential | None = field(default=None, repr=False)
 
 
 class Anchor(NamedTuple):
@@ -272,8 +276,8 @@ class Credential:
 
     A dialect that has bought one may leave `origin` and `path` empty: they are then those of the Ask, and another
     origin than the Ask's is never kept (K6). `uses_left` counts the uses after the request that it was bought for, None
-    for a credential without a count; `expires` is in unix seconds. `name` and `lease` are the ledger's: what it is
-    called there, and the one use of it that was taken.
+    for a credential without a count; `expires` is in unix seconds. `serial`: one use at a time, by whichever thread or process
+    (of counted ones alone). `name` and `lease` are the ledger's: what it is called there, and the one use of it that was taken.
     """
 
     origin: str
@@ -285,6 +289,7 @@ class Credential:
     dialect: str = ""
     name: str = ""
     lease: int = 0
+    serial: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "headers", Veiled(self.headers))

@@ -17,6 +17,7 @@ from .model import Hold as HeldBudget
 __all__ = [
     "MAX_BODY",
     "ON_CHAIN",
+    "Account",
     "Approve",
     "Aside",
     "Broadcast",
@@ -44,6 +45,7 @@ __all__ = [
     "Steps",
     "Use",
     "Walk",
+    "Whose",
     "Worth",
 ]
 
@@ -174,9 +176,13 @@ class Sleep(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What was bought earlier and serves this Ask. -> Credential, Reply (goods that waited for it) or None."""
+    """What was bought earlier and serves this Ask. -> Credential, Reply (goods that waited for it) or None; behind a signer, Busy.
+
+    `payment_id`: what that payment bought and nothing else, to look at, with no use of it taken.
+    """
 
     ask: Ask
+    payment_id: str = ""
 
 
 class Collect(NamedTuple):
@@ -186,7 +192,7 @@ class Collect(NamedTuple):
 
 
 class Use(NamedTuple):
-    """Take one use of a counted credential, in the ledger, before it is shown. -> Credential with a lease, or None."""
+    """Take one use of a counted credential, in the ledger, before it is shown. -> Credential with a lease, None, or Busy (a serial one)."""
 
     credential: Credential
 
@@ -229,6 +235,19 @@ class Aside:
         self.steps = steps
 
 
+class Account(NamedTuple):
+    """Who would pay, "" for nobody; `signs`: with a key of this process, so that it could sign in somewhere, too."""
+
+    address: str = ""
+    signs: bool = False
+
+
+class Whose(NamedTuple):
+    """Which account of ours would pay on this family of chains (CAIP-2 namespace). -> Account."""
+
+    namespace: str
+
+
 class Worth(NamedTuple):
     """What a whole coin is worth by the payer's own price source. -> (price, spread) in millionths of a dollar, or None where nobody knows."""
 
@@ -240,12 +259,14 @@ class NoAnswer(ConnectionError):
 
 
 class Busy(NamedTuple):
-    """A live process or thread is making this very purchase right now: by which payment, "" for one that is not ours to name."""
+    """A live process or thread is making this very purchase right now, or (`shown`) using what it bought, which serves one call at a
+    time: by which payment, "" for one that is not ours to name."""
 
     payment_id: str
+    shown: bool = False
 
 
-Step = Send | Find | Hold | Approve | Sign | Commit | Broadcast | Progress | Close | Fetch | Sleep | Look | Collect | Use | Return | Keep | Worth | Call
+Step = Send | Find | Hold | Approve | Sign | Commit | Broadcast | Progress | Close | Fetch | Sleep | Look | Collect | Use | Return | Keep | Whose | Worth | Call
 Steps = Generator[Step, Any, T]
 
 

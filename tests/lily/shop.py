@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 SERVICE = "0b7d4b52-9a1c-4d6e-8f0a-6f0f1e2d3c4b"
 KEY = "key-of-the-tables"
 RATE = Decimal(150)
+DOOR = "/agents/report"
 
 
 class Shop:
@@ -33,12 +34,12 @@ class Shop:
         self.counts = True  # whether an answer says what is left
         self.extras: dict = {}
         self.lock = threading.RLock()
-        seller.serves("/report", self.door)
-        seller.serves("/other", self.door)
+        seller.serves(DOOR, self.door)
+        seller.serves("/agents/other", self.door)
         for table in ("x402_service_configs", "x402_payment_sessions") if tables else ():
             seller.serves(f"/rest/v1/{table}", self.rest)
 
-    def url(self, path="/report"):
+    def url(self, path=DOOR):
         return self.seller.url(path)
 
     def settings(self, **more):
@@ -121,6 +122,11 @@ class Shop:
 
     def units(self, usd):
         return usd / RATE * 10**9 if self.currency == "SOL" else usd * 10**6
+
+    @property
+    def left(self):
+        """Calls that the last session still has."""
+        return int(Decimal(self.sessions[-1]["remaining_amount"]) / Decimal(self.price))
 
     @property
     def earned(self):

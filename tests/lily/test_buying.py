@@ -22,6 +22,6 @@ def test_a_session_is_opened_once_and_used_until_it_is_empty(payer, shop):
     before = shop.earned
     with payer.task("many", expect_calls=10) as task, task.client(timeout=60) as http:
         assert [http.get(shop.url()).text for _ in range(10)] == ["goods"] * 10
-        assert http.get(shop.url("/other")).text == "goods"
+        assert http.get(shop.url("/agents/other")).text == "goods"
     assert shop.earned - before == 200_000 and rows(payer) == [("CLAIMED", 100_000)] * 2
     assert len(shop.sessions) == 2 and len(shop.shown) == 11

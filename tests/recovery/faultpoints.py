@@ -21,6 +21,7 @@ import time
 import traceback
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ import watch  # noqa: E402
 import trust  # noqa: E402
 from first import First, shop  # noqa: E402
 from kamiyo.shop import Shop  # noqa: E402
+from lily.bank import Bank as Lily  # noqa: E402
 from loopback import Seller  # noqa: E402
 from tron_invoice.shop import Shop as Invoices  # noqa: E402
 
@@ -53,6 +55,9 @@ WAYS = {  # name: path, and how it is paid
     "resumed": {"path": "/joke", "died": "sent"},
     "resumed, nothing sent": {"path": "/joke", "died": "send"},
     "on solana, pays first": {"path": "/first", "first": True, "chain": "solana"},
+    "on solana, a Lily proof": {"path": "/agents/report", "lily": True, "chain": "solana"},
+    "on solana, a Lily session": {"path": "/agents/report", "lily": True, "chain": "solana", "expect": 10, "settles": 100_000},
+    "on solana, a Lily top-up": {"path": "/agents/report", "lily": True, "chain": "solana", "top_up": 100_000, "settles": 100_000},
     "upto": {"path": "/upto", "settles": 12_000, "counts": 50_000},
     "on solana": {"path": "/joke", "chain": "solana"},
     "on tron": {"path": "/joke", "chain": "tron", "counts": PRICE + 100},  # with the facilitator's fee
@@ -70,7 +75,7 @@ WAYS = {  # name: path, and how it is paid
     "on stacks, x402Pay by its gateway": {"path": "/functions/v1/x402-gateway?contentId=paying-by-contract", **X402PAY},
     "on stacks, resumed": {"path": "/joke", "chain": "stacks", "died": "sent"},
 }
-PAY_FIRST = (*(f"x402_agent.chains.{chain}.transfer" for chain in ("evm", "solana", "stacks", "tron")), "x402_agent.dialects.kamiyo.native", "x402_agent.dialects.x402pay.till", "x402_agent.payer.invoices")  # what only such payments import
+PAY_FIRST = (*(f"x402_agent.chains.{chain}.transfer" for chain in ("evm", "solana", "stacks", "tron")), "x402_agent.dialects.kamiyo.native", "x402_agent.dialects.x402pay.till", "x402_agent.dialects.lily.pages", "x402_agent.dialects.lily.credits", "x402_agent.dialects.lily.till", "x402_agent.payer.invoices")  # what only such payments import
 CONTROL = {"a client that writes down late": {"path": "/joke", "late": True}}  # what a fault looks like to this judge
 
 
@@ -99,11 +104,13 @@ def payer_of(order: dict[str, Any]) -> Any:
     from x402_agent import Payer, Policy, Settings, Wallet
     from x402_agent.ledger import SqliteLedger
     from x402_agent.payer.facts import pretend
+    from x402_agent.policy import Bounds
 
     settings = Settings.load({"X402_AGENT_HOME": order["home"]})
     settings = replace(settings, nodes={order["network"]: order["node"]}, dialects=order.get("dialects", {}))
     policy = Policy(networks=(order["network"],), approve_above=0 if order.get("reserve") else None,
-                    prepay=(order["origin"],) if order.get("prepay") else ())  # fmt: skip
+                    prepay=(order["origin"],) if order.get("prepay") else (), expect_calls=order.get("expect", 1),
+                    budgets={"host:127.0.0.1": Bounds(top_up=order["top_up"])} if order.get("top_up") else {})  # fmt: skip
     ledger = SqliteLedger(Path(order["home"]) / "ledger.db", sandbox=True, notes=settings.notes_path)
     wallet = Wallet.from_key(bytes.fromhex(order["key"]), order["network"].partition(":")[0])
     return Payer(wallet=wallet, policy=policy, settings=settings, ledger=ledger,
@@ -265,6 +272,7 @@ class Bench:
             shop(self.seller, box)  # who is paid first, by a transaction
             self.calls = Shop(self.seller, box, gateway=False)  # and one who sells calls for it
             self.invoices = Invoices(self.seller, box, amount="0.01", newest=True)
+            self.lily = Lily(self.seller, box)
         self.process = subprocess.Popen([sys.executable, __file__, "--helper"], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)  # fmt: skip
 
@@ -277,9 +285,9 @@ class Bench:
 
     def tell(self, do: str, home: Path, way: dict[str, Any], **more: Any) -> Any:
         assert self.process.stdin is not None and self.process.stdout is not None
-        origin = (self.seller if way.get("first") or way.get("calls") or way.get("invoice") else self.box).origin
+        origin = (self.seller if way.get("first") or way.get("calls") or way.get("invoice") or way.get("lily") else self.box).origin
         facts = {"do": do, "home": str(home), "origin": origin, "key": self.box.payer_key.hex(), "node": self.box.rpc_url,
-                 "allowed": self.box.ground.allowances, "network": self.box.network, "dialects": self.box.dialects}  # fmt: skip
+                 "allowed": self.box.ground.allowances, "network": self.box.network, "dialects": self.lily.settings() if way.get("lily") else self.box.dialects}  # fmt: skip
         self.process.stdin.write(json.dumps({**facts, **way, **more}) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
@@ -316,6 +324,7 @@ class Bench:
         price = way.get("settles", PRICE)
         most = way.get("counts", price)  # what budgets count at most: a fee beside the price, a ceiling that is not trued up yet
         self._ready(most)
+        self.lily.balance = None
         before = self._got()
         base, last = known
         if way.get("bill"):  # a new one for each child
@@ -334,8 +343,8 @@ class Bench:
         found.double += settled > price
         found.forgotten += after["before"] - base < moved or after["counted"] - base < settled
         whole = (after["outcome"], settled, price <= after["counted"] - base <= most, after["wrong"])
-        if way.get("calls") and not self._intact(after["left"]):
-            found.faults.append(f"{found.way}, point {point}: {after['left']} of {self.calls.left} calls")
+        if (theirs := self._theirs(way)) is not None and not (len(after["left"]) == 1 and theirs - 4 <= after["left"][0] <= theirs):
+            found.faults.append(f"{found.way}, point {point}: {after['left']} of {theirs} calls")
         if whole != ("spent", price, True, []) or (not done["killed"] and done["status"]):
             found.faults.append(f"{found.way}, point {point} ({done['points'][-1:]}): {after}, settled {settled}")
         shutil.rmtree(home)
@@ -357,10 +366,13 @@ class Bench:
         history = self.box.ground.chain.history(self.box.payer_address)
         return sum(move.amount for each in history if each.status == "success" for move in each.moves)
 
-    def _intact(self, ours: list[int]) -> bool:
-        """Whether one token stands for the last payment, and counts no call that the seller does not have, and few less."""
-        theirs = self.calls.left[max(self.calls.left)]
-        return len(ours) == 1 and theirs - 4 <= ours[0] <= theirs
+    def _theirs(self, way: dict[str, Any]) -> int | None:
+        """How many calls the last payment still has by its seller's count: one token of ours stands for it, with no call more, and few less."""
+        if way.get("calls"):
+            return int(self.calls.left[max(self.calls.left)])
+        if way.get("top_up"):
+            return int((self.lily.balance or 0) / Decimal(self.lily.price))
+        return self.lily.left if way.get("expect") else None
 
 
 def run(ways: list[str], step: int = 1) -> list[Found]:

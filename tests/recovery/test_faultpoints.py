@@ -12,7 +12,7 @@ pytestmark = [] if faultpoints.watch.CALLS else [pytest.mark.full]
 
 # whole elsewhere, or another way of one chain that the long run enumerates
 LATER = {"one transaction", "upto", "on tron, permit2", "on stacks, v1", "on stacks, draft", "on stacks, sponsored", "on solana, calls of KAMIYO", "a tool",
-         "on stacks, x402Pay by transfer", "on tron, an invoice without a 402"}  # fmt: skip
+         "on stacks, x402Pay by transfer", "on tron, an invoice without a 402", "on solana, a Lily proof", "on solana, a Lily top-up"}  # fmt: skip
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -42,6 +42,7 @@ def test_some_points_of_every_other_way():
 @pytest.mark.proves("evm", "upto", "killed")
 @pytest.mark.proves("solana", "exact", "killed")
 @pytest.mark.proves("solana", "transfer", "killed")
+@pytest.mark.proves("solana", "lily", "killed")
 @pytest.mark.proves("stacks", "exact", "killed")
 @pytest.mark.proves("stacks", "v1", "killed")
 @pytest.mark.proves("stacks", "draft", "killed")
@@ -53,7 +54,7 @@ def test_some_points_of_every_other_way():
 @pytest.mark.proves("stacks", "transfer", "killed")
 @pytest.mark.proves("stacks", "x402pay", "killed")
 @pytest.mark.full
-@pytest.mark.parametrize("family", ["evm", "solana", "stacks", "stacks x402pay", "tron", "tron invoice"])  # a sandbox each; processes divide them
+@pytest.mark.parametrize("family", ["evm", "solana", "solana lily", "stacks", "stacks x402pay", "tron", "tron invoice"])  # a sandbox each; processes divide them
 def test_every_point_of_every_way(family):
     found = faultpoints.run([name for name, way in faultpoints.WAYS.items() if _family(way) == family])
     assert found
@@ -62,7 +63,8 @@ def test_every_point_of_every_way(family):
 
 
 def _family(way):
-    return way.get("chain", "evm") + (" x402pay" if way.get("seller") == "x402pay" else " invoice" if way.get("invoice") else "")
+    kind = next((f" {name}" for name in ("lily", "invoice") if way.get(name)), " x402pay" if way.get("seller") == "x402pay" else "")
+    return way.get("chain", "evm") + kind
 
 
 def test_a_client_that_writes_down_late_is_caught():

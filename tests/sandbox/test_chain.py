@@ -46,6 +46,32 @@ def test_a_signed_transaction_is_byte_for_byte_eth_accounts(nonce, data):
     assert (ours.hash, ours.raw) == ("0x" + bytes(theirs.hash).hex(), bytes(theirs.raw_transaction))
 
 
+CLOCK, PURSE, CELL = bytes.fromhex("425f5260205ff3"), bytes.fromhex("475f5260205ff3"), bytes.fromhex("36156009575f355f555b5f545f5260205ff3")
+
+
+@pytest.mark.parametrize("backend", ["pyrevm", "py-evm"])
+def test_a_view_that_is_remembered_is_never_older_than_the_state(backend):
+    made, here, who = machine(backend, 84532), b"\x07" * 20, b"\x08" * 20
+
+    def seen(data=b"", *, keep=False):
+        return int.from_bytes(made.run(who, here, data, keep=keep).output)
+
+    made.install(here, CLOCK)
+    made.block(1, 100)
+    assert seen() == seen() == 100
+    made.block(1, 101)
+    assert seen() == 101
+    made.install(here, PURSE)
+    assert seen() == 0
+    made.endow(here, 7)
+    assert seen() == seen() == 7
+    made.install(here, CELL)
+    five, six = (each.to_bytes(32) for each in (5, 6))
+    assert (seen(), seen(five), seen(six), seen()) == (0, 5, 6, 0)
+    assert seen(five, keep=True) == 5
+    assert (seen(), seen(six), seen(), seen(six, keep=True), seen()) == (5, 6, 5, 6, 6)
+
+
 def test_a_transaction_is_read_back_with_what_it_moved(both, buyer_of):
     done = both.facilitator.settle_json(buyer_of(both).request())
     mined = both.transaction(done["transaction"])

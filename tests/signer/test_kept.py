@@ -16,8 +16,10 @@ from meter import Counter, Meter
 from x402_agent import Budget, LedgerError, PaymentInDoubt, Policy, Wallet
 from x402_agent.cli.app import app
 from x402_agent.errors import SettingsError
+from x402_agent.model import Ask
 from x402_agent.signer import AgentPayer, Service
 from x402_agent.signer import shelf as shelf_room
+from x402_agent.steps import Busy
 
 KEY = "0x" + "5a" * 32
 BODY = b'{"prompt": "needle-in-a-body"}'
@@ -188,6 +190,40 @@ def test_a_refused_one_is_forgotten_and_a_sellers_count_holds(shop):
     meter.left.clear()
     assert get(agent, url).content == b"paid content"
     assert len(shop.seller.nonces) == 2 and [one.uses_left for one in agent.ledger.tokens()] == [5]
+
+
+def serial(agent):
+    agent.dialects = (Meter(serial=True),)
+    return agent
+
+
+def test_what_serves_one_call_at_a_time_does_so_for_all_processes_of_an_agent(shop):
+    meter, url = metered(shop, uses=20)
+    agents = [serial(shop.agent()) for _ in range(2)]
+    for agent in agents:
+        get(agent, url)
+    meter.slow = 0.01
+    threads = [threading.Thread(target=get, args=(agent, url)) for agent in agents * 3]
+    [one.start() for one in threads]
+    [one.join() for one in threads]
+    assert list(meter.left.values()) == [13] and len(shop.seller.nonces) == 1
+    assert [one.uses_left for one in agents[0].ledger.tokens()] == [13]
+
+
+def test_a_turn_ends_with_the_agent_that_had_it(shop):
+    meter, url = metered(shop, uses=20)
+    first, second = serial(shop.agent()), serial(shop.agent())
+    get(first, url)
+    get(second, url)
+    ask = Ask("GET", url, url.removesuffix("/m"), "127.0.0.1", "/m")
+    held = first.credentials.look(ask).run()
+    assert held.lease and held.serial
+    assert isinstance(second.credentials.look(ask).run(), Busy)
+    assert second.credentials.look(ask, held.payment_id).run().uses_left == held.uses_left, "to look at, nobody waits"
+    (turn,) = first.credentials._turns.values()
+    turn.close()  # as the end of its process does
+    assert get(second, url).content == b"metered"
+    assert [one.uses_left for one in second.ledger.tokens()] == [17] and list(meter.left.values()) == [18]
 
 
 def test_thirty_threads_never_show_one_use_twice(shop):

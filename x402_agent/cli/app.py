@@ -10,6 +10,7 @@ import typer
 
 from .. import SettingsError, __version__
 from . import (
+    ahead,
     approve,
     budget,
     credentials,
@@ -100,6 +101,9 @@ app.add_typer(approve.app, name="approve", short_help="Answer payments that wait
 app.command("freeze", short_help="Pay nothing new.")(freeze.freeze)
 app.command("unfreeze", short_help="Pay again.")(freeze.unfreeze)
 app.add_typer(budget.app, name="budget")
+credentials.app.command("buy", short_help="Buy calls at a seller for later.")(ahead.buy)
+credentials.app.command("balance", short_help="What your account has at a seller.")(ahead.balance)
+credentials.app.command("top-up", short_help="Pay ahead to your account at a seller.")(ahead.top_up)
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(discover.app, name="discover")
 app.add_typer(ledger.app, name="ledger")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import LedgerError, Settings
+from ..payer.ahead import revoked
 from ..secret import plain
 from .common import Json, as_json, errors, ledgers, sandbox_payer
 from .secrets import payer as own_payer
@@ -62,7 +63,7 @@ def show(credential: _Which, json: Json = False) -> None:
 
 @app.command("renew", short_help="Get it again: by the same payment, or a new one.")
 def renew(credential: _Which, json: Json = False) -> None:
-    """Get a credential again. Only a person does this: nothing is ever topped up by itself.
+    """Get a credential again. Only a person does this: nothing is topped up by itself but by a rule of policy (top_up).
 
     While the payment that bought it still stands for it (not delivered, or in doubt), the same proof is shown again and
     nothing new is signed. Else the credential is forgotten, and the next request there buys a new one, under your limits.
@@ -83,12 +84,17 @@ def renew(credential: _Which, json: Json = False) -> None:
 
 @app.command("revoke", short_help="Forget it, here and in every process.")
 def revoke(credential: _Which, json: Json = False) -> None:
-    """Forget a credential: no process of yours shows it again. The seller is not told, and nothing is refunded."""
+    """Forget a credential: no process of yours shows it again. A seller who keeps sessions in a table is told; others are not, and
+    nothing is refunded."""  # fmt: skip
     with errors(json):
         ledger, one = _found(credential)
-        ledger.forget_token(one.name)
         still = f"whoever has its value can still use it at {plain(one.origin)}: {told_left(one)}, {told_until(one)}"
-        words = f"forgotten; {still}" if one.lives(ledger.clock()) else "forgotten; it was over"
+        told = ""
+        if one.dialect == "lily":
+            with sandbox_payer(Settings.load()) if ledger.sandbox else own_payer() as payer:
+                told = revoked(payer, one)
+        ledger.forget_token(one.name)
+        words = f"forgotten; {told or still}" if one.lives(ledger.clock()) else "forgotten; it was over"
         _said(ledger, one, words, json=json, forgotten=True)
 
 

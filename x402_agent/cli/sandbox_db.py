@@ -30,7 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Who = Annotated[str, typer.Option("--seller", help="Whose database: kamiyo, x402pay, monitor.")]
+Who = Annotated[str, typer.Option("--seller", help="Whose database: kamiyo, x402pay, monitor, lily.")]
 Url = Annotated[str, typer.Option("--database", envvar="DATABASE_URL", show_envvar=False, help="postgresql://… or a path; DATABASE_URL.")]
 Backup = Annotated[Path | None, typer.Option("--backup", help="Where the copy goes that is made first; a name beside the sandbox's files by default.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]

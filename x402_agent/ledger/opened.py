@@ -16,6 +16,7 @@ from ..errors import LedgerError, PaymentError
 from ..secret import Secret
 from . import checkpoints, recovery, states
 from .notes import Note
+from .serial import Serial
 from .store import Store
 from .writer import Forgiving, Job, Writer
 
@@ -57,6 +58,7 @@ class Opened:
         self._store: Store | None = Store(self.path, self.clock, durable=self._durable)
         self._writer = Writer(self._store)
         self._live: dict[str, Known] = {}  # our payments in progress, and what Close needs of their rows
+        self._serial = Serial()
         self._committing: set[str] = set()  # handed to the writer, perhaps not written yet
         self._forked = False
         self._job(recovery.trust, write=True).run()

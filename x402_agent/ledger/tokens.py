@@ -14,24 +14,25 @@ from ..errors import LedgerError
 from ..model import QUOTA
 from . import lock
 from .opened import Opened
-from .writer import Forgiving, Job, Late
+from .serial import LEASE
+from .writer import Forgiving, Job, Late, done_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from ..steps import Busy
     from .store import Store
 
 __all__ = ["Live", "Token", "Tokens", "Used", "forget_expired", "plain_path"]
 
-LEASE = 3600  # seconds after which nobody waits for a use any more
 _COLUMNS = ("token_hash", "payment_id", "origin", "path", "uses_left", "expires_at", "account", "dialect", "sealed",
-            "created_at", "last_used_at", "agent")  # fmt: skip
+            "created_at", "last_used_at", "agent", "serial")  # fmt: skip
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM x402_tokens"
 _LIVE = f"{_SELECT} WHERE uses_left IS NULL OR uses_left > 0 ORDER BY created_at, rowid"
 _INSERT = (
     f"INSERT INTO x402_tokens ({', '.join(_COLUMNS)}) VALUES ({','.join('?' * len(_COLUMNS))}) "
-    "ON CONFLICT (token_hash) DO UPDATE SET uses_left = excluded.uses_left, expires_at = excluded.expires_at"
+    "ON CONFLICT (token_hash) DO UPDATE SET uses_left = excluded.uses_left, expires_at = excluded.expires_at, sealed = excluded.sealed"
 )
 _TAKE = (
     "UPDATE x402_tokens SET uses_left = uses_left - 1, last_used_at = ?1 WHERE token_hash = ?2 AND uses_left > 0 "
@@ -52,7 +53,7 @@ _LEAST = "UPDATE x402_tokens SET uses_left = MIN(COALESCE(uses_left, ?1), ?1) WH
 
 class Token(NamedTuple):
     """One credential as the ledger has it. Times are unix seconds; `uses_left` and `expires` None: without end, and below zero
-    `uses_left` are calls that were paid for and are refused; `agent` is whose it is among a signer's agents."""
+    `uses_left` are calls that were paid for and are refused; `agent` is whose it is among a signer's agents. `serial`: one use at a time."""
 
     name: str
     payment_id: str
@@ -66,6 +67,7 @@ class Token(NamedTuple):
     created_at: int = 0
     last_used_at: int | None = None
     agent: str = ""
+    serial: int = 0
     in_use: int = 0
 
     def __repr__(self) -> str:
@@ -85,7 +87,7 @@ class Live(NamedTuple):
 
 class Used(NamedTuple):
     """What came of a use: `left` is what the seller says is left, None when he says nothing. `agent` ("" is everybody's
-    word): by whose word, which moves no credential of another's.
+    word): by whose word, which moves no credential of another's. `serial`: others wait for this one to end.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Used(NamedTuple):
     refused: bool = False
     unsent: bool = False
     agent: str = ""
+    serial: bool = False
 
 
 class Tokens(Opened):
@@ -112,9 +115,24 @@ class Tokens(Opened):
         """Write a credential down, durably; the same name again changes uses and expiry. Raises LedgerError."""
         return self._job(lambda store: _keep(store, token), write=True, full=True)
 
-    def use(self, name: str) -> Job[tuple[int, int] | None]:
-        """Take one use before it is sent. -> (lease, uses left), None when there was none to take. Raises LedgerError."""
-        return self._job(lambda store: _use(store, name), write=True)
+    def use(self, name: str, *, serial: bool = False) -> Job[tuple[int, int] | Busy | None]:
+        """Take one use before it is sent. -> (lease, uses left), None when there was none to take; Busy while another use of a
+        `serial` one is under way. Raises LedgerError."""  # fmt: skip
+        if not serial:
+            return self._job(lambda store: _use(store, name), write=True)
+        if self._store is not None and not self._forked and (busy := self._serial.seen(self._store, name)) is not None:
+            return done_job(busy)
+        return self._job(self._in_turn(name), write=True)
+
+    def _in_turn(self, name: str) -> Callable[[Store], tuple[int, int] | Busy | None]:
+        def take(store: Store) -> tuple[int, int] | Busy | None:
+            busy = self._serial.under_way(store, name, self._at_work)
+            if busy is not None or (taken := _use(store, name)) is None:
+                return busy
+            self._serial.taken(name, taken[0])
+            return taken
+
+        return take
 
     def used(self, use: Used) -> Job[None]:
         """What came of it. A refused credential is forgotten; of two counts of what is left the lower one holds (K2).
@@ -122,8 +140,12 @@ class Tokens(Opened):
         What cannot be written is logged, and leaves the use taken.
         """
         writer = self._writer if self._store is not None and not self._forked else None
-        kind = Forgiving if use.refused or use.unsent else Late
-        return kind(writer, lambda store: _used(store, use), write=True, full=False)
+        kind = Forgiving if use.refused or use.unsent or use.serial else Late
+        return kind(writer, lambda store: self._back(store, use), write=True, full=False)
+
+    def _back(self, store: Store, use: Used) -> None:
+        self._serial.back(use.lease)
+        _used(store, use)
 
     def forget_token(self, name: str) -> bool:
         """Remove one credential for every process. -> whether it was there."""
@@ -195,7 +217,7 @@ def _keep(store: Store, token: Token) -> None:
         _drop(store, older)  # calls are counted once: what a payment buys again takes the place of what it bought
     created = token.created_at or int(store.clock())
     store.db.execute(_INSERT, (token.name, token.payment_id, token.origin, token.path, token.uses_left, token.expires,
-                               token.account, token.dialect, token.sealed, created, token.last_used_at, token.agent))  # fmt: skip
+                               token.account, token.dialect, token.sealed, created, token.last_used_at, token.agent, token.serial))  # fmt: skip
     _changed(store)
 
 
@@ -218,7 +240,7 @@ def _used(store: Store, use: Used) -> None:
     query = "DELETE FROM x402_leases WHERE id = ? AND token_hash = ?"
     held = bool(use.lease) and store.db.execute(query, (use.lease, use.name)).rowcount == 1
     if use.refused:
-        if not _owed(store, use.name):
+        if use.left == 0 or not _owed(store, use.name):  # its seller says that it is used up
             _drop(store, use.name)
     elif use.unsent and held:  # a lease gives back once, and only what it took
         store.db.execute("UPDATE x402_tokens SET uses_left = uses_left + 1 WHERE token_hash = ?", (use.name,))

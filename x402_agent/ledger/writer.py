@@ -118,6 +118,9 @@ class _Ready(Job[T]):
     def __init__(self, value: T) -> None:
         self.value = value
 
+    def then(self, last: Callable[[T], R]) -> Job[R]:
+        return _Ready(last(cast("T", self.value)))
+
     def run(self) -> T:
         return cast("T", self.value)
 

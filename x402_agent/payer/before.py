@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import PaymentError, PolicyDenied
-from ..model import Credential
+from ..model import BUY, Credential
 from ..steps import Keep, Look, Return
 from .paying import Paying
 
@@ -28,7 +28,11 @@ def owned(kit: Kit, ask: Ask, challenge: Challenge) -> Steps[bool]:
     if kit.owns == len(kit.refused) or not kit.asked:  # not by a signer, who talks to no stranger's host
         return False
     kit.owns = len(kit.refused)
-    if asks is None or ask.again is True or not challenge.offers:
+    if ask.again is True or ask.method == BUY:
+        return False
+    if (held := challenge.held) is not None:  # its seller's own pages say that it opens
+        return (yield from _held(replace(held, origin=ask.origin, path=held.path or ask.path, dialect=challenge.dialect), kit))
+    if asks is None or not challenge.offers:
         return False
     payer = kit.payer
     try:
@@ -42,6 +46,16 @@ def owned(kit: Kit, ask: Ask, challenge: Challenge) -> Steps[bool]:
     if found is None:
         yield from _stands(kit, challenge, {payment for payment, _ in paid})
     return found is not None
+
+
+def _held(held: Credential, kit: Kit) -> Steps[bool]:
+    if any(each.headers == held.headers for each in kit.refused):
+        return False
+    try:
+        yield Keep(held)
+    except PaymentError:
+        return False
+    return True
 
 
 def _stands(kit: Kit, challenge: Challenge, paid: set[str]) -> Steps[None]:

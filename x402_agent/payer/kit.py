@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 from .. import recovery, tasks
 from ..assets import coin
 from ..errors import NoAcceptableOffer, PaymentError, PolicyDenied
-from ..flow import pay
+from ..flow import ahead, pay
 from ..ledger.budget import left_words
 from ..ledger.purchase import Rebuy
 from ..ledger.states import outcome
-from ..model import ASKED_FIRST, CALL, Money, Receipt
+from ..model import ASKED_FIRST, BUY, CALL, Money, Receipt
 from ..policy import Choice, choose, locked
 from ..policy.fees import gas_of
 from ..policy.value import priced, with_fee
 from ..steps import (
+    Account,
     Approve,
     Aside,
     Broadcast,
@@ -36,8 +37,10 @@ from ..steps import (
     Sign,
     Use,
     Walk,
+    Whose,
     Worth,
 )
+from ..wallet import LockedSigner
 from . import before, consent
 from .paying import Paying
 from .prepay import LIFETIME, same_terms
@@ -98,6 +101,7 @@ class Kit:
         self.ask = ask
         self.standing = tasks.standing(payer, task)
         tasks.place(ask, self.standing[0])
+        ask.top_up = ask.top_up or payer.policy.top_up(ask)
         ask.expect = ask.expect or self.standing[0].expect or payer.policy.expect_calls
         self.signed = ""  # the offer that we take, as its seller signed it
         self.sent = ""  # the transaction by which we paid first: no seller's word names another
@@ -113,14 +117,19 @@ class Kit:
 
     def conversation(self) -> Steps[Reply]:
         """What the driver is to perform."""
-        return pay(self.ask, self, self.billed)
+        return ahead(self.ask, self) if self.ask.method == BUY else pay(self.ask, self, self.billed)
 
     def keeps(self, ask: Ask) -> bool:
         return self.payer.credentials.keeps(ask.origin)
 
     def fresh(self, credential: Credential) -> Mapping[str, str]:
         made: Any = self._door(credential, "fresh")
-        return made(credential, self.payer.clock()) if made else credential.headers
+        return made(credential, self.payer.clock(), self.sign_in) if made else credential.headers
+
+    def sign_in(self, namespace: str, account: str, message: str) -> str:
+        """One of the messages that a chain knows, signed by an account of ours. Raises SigningFailed, WalletError."""
+        chain: Any = self.payer.chains[namespace]
+        return str(chain.sign_in(message, self.payer.signer(namespace, account)))
 
     def left(self, reply: Reply, credential: Credential) -> int | None:
         told: Any = self._door(credential, "left")
@@ -161,7 +170,9 @@ class Kit:
             return challenge
         self.consulted = True
         agrees = getattr(self.dialect(challenge.dialect), "agrees", None)
-        return (yield from agrees(challenge, ask)) if agrees else challenge
+        challenge = (yield from agrees(challenge, ask)) if agrees else challenge
+        ask.limits = tuple(dict.fromkeys((*ask.limits, *challenge.limits)))
+        return challenge
 
     def owned(self, ask: Ask, challenge: Challenge) -> Steps[bool]:
         return before.owned(self, ask, challenge)
@@ -251,12 +262,19 @@ class Kit:
             return self._close(step, milliseconds)  # type: ignore[arg-type]
         if kind is Look:
             return self._look(step)  # type: ignore[arg-type]
+        if kind is Whose:
+            return self._account(step.namespace)  # type: ignore[union-attr]
         if kind is Worth:
             return priced(self.payer.facts, step.asset)  # type: ignore[union-attr]
         return self._credential(step)  # type: ignore[arg-type]
 
+    def _account(self, namespace: str) -> Any:
+        address = Paying(self.payer, self.ask).wallet.address(namespace)
+        signer: Any = self.payer.wallet.signer(namespace, address) if address else None
+        return Account(address, signs=bool(getattr(signer, "local", False)) and not isinstance(signer, LockedSigner))
+
     def _look(self, step: Look) -> Any:
-        return None if step.ask.method == CALL else self.payer.credentials.look(step.ask)  # what opens a URL is a header
+        return None if step.ask.method == CALL else self.payer.credentials.look(*step)  # what opens a URL is a header
 
     def _commit(self, step: Commit) -> Any:
         hold, ledger = step.hold, self.payer.ledger

@@ -8,7 +8,9 @@ from ..errors import SettingsError
 
 if TYPE_CHECKING:
     from ..dialects.x402pay import Hooks
+    from ..model import Receipt
     from ..secret import Secret
+    from .ahead import Balance
     from .invoices import Paid
     from .monitor import AsyncMonitor, Monitor
     from .verifier import AsyncVerifier, Verifier
@@ -54,6 +56,49 @@ class Services:
         told = {"payment_id": payment_id, "wallet_address": wallet_address, "amount": amount, "expires_at": expires_at, "status_url": status_url,
                 "network": network, "order_id": order_id or None, "currency": currency}  # fmt: skip
         return await invoices.pay_async(self._itself, told, max, timeout)
+
+    def buy_ahead(self, url: str, *, calls: int, method: str = "GET", timeout: float = 120.0, **options: Any) -> Receipt:
+        """Buy so many calls at a seller for later, by one payment, where its 402 sells them so (Lily's sessions).
+
+        One request is made, unpaid, for the price; `timeout` in seconds, `options` are the request's. What was bought is shown by whichever
+        client asks there next. Raises what a paid request raises, NoAcceptableOffer where nobody sells calls ahead.
+        """
+        return self._bought(url, method, timeout, options, calls=calls)
+
+    async def buy_ahead_async(self, url: str, *, calls: int, method: str = "GET", timeout: float = 120.0, **options: Any) -> Receipt:
+        """The same for asyncio and trio."""
+        return await self._bought_async(url, method, timeout, options, calls=calls)
+
+    def top_up(self, url: str, amount: str, *, method: str = "GET", timeout: float = 120.0, **options: Any) -> Receipt:
+        """Pay so many dollars (text) ahead to our account at a seller who keeps credits (Lily). Policy judges it as any payment.
+
+        Raises what a paid request raises; PaymentInDoubt where it is paid and not booked: the same call again notes the same transaction.
+        """
+        return self._bought(url, method, timeout, options, amount=amount)
+
+    async def top_up_async(self, url: str, amount: str, *, method: str = "GET", timeout: float = 120.0, **options: Any) -> Receipt:
+        """The same for asyncio and trio."""
+        return await self._bought_async(url, method, timeout, options, amount=amount)
+
+    def credits(self, url: str, *, method: str = "GET") -> Balance:
+        """What our account has at the seller of this URL, in dollars; nothing is paid. Raises NoAcceptableOffer for one who keeps no credits."""
+        from . import ahead
+
+        return ahead.credits_at(self._itself, url, method)
+
+    def _bought(self, url: str, method: str, timeout: float, options: dict[str, Any], **how: Any) -> Receipt:
+        from . import ahead
+
+        payer = self._itself
+        with payer.led(payer.client(timeout=timeout, follow_redirects=False), ahead.lead(payer, **how)) as http:
+            return ahead.receipt_of(http.request(method, url, **options), url)
+
+    async def _bought_async(self, url: str, method: str, timeout: float, options: dict[str, Any], **how: Any) -> Receipt:
+        from . import ahead
+
+        payer = self._itself
+        async with payer.led(payer.async_client(timeout=timeout, follow_redirects=False), ahead.lead(payer, **how)) as http:
+            return ahead.receipt_of(await http.request(method, url, **options), url)
 
     def monitor(self, base: str, *, loopback: bool = False) -> Monitor:
         """A TRON payment monitor at this address, for who sells: `loopback` lets one on this machine do without https. Raises SettingsError."""

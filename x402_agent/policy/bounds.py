@@ -23,7 +23,8 @@ class Bounds:
     """Limits of one scope: money in millionths of a dollar per call and per window of the UTC calendar.
 
     `calls` are (count, window); `units` are (atomic units, window or `per_call`), for a scope of one asset. What is not
-    `active`, or past the end of `until` (a UTC day), pays nothing at all.
+    `active`, or past the end of `until` (a UTC day), pays nothing at all. `top_up` is how much may be paid ahead at once to an
+    account at a seller, of one host or origin.
     """
 
     per_call: int | None = None
@@ -36,6 +37,7 @@ class Bounds:
     units: tuple[tuple[int, Window | Literal["per_call"]], ...] = ()
     state: State = "active"
     until: date | None = None
+    top_up: int = 0
 
 
 class Often(NamedTuple):

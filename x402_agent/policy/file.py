@@ -209,6 +209,10 @@ def _bound(scope: str, key: str, value: Any, place: str) -> tuple[str, Any]:
     """One key of a budget, as the field of Bounds that it sets."""
     if key in _BOUNDS:
         return key, _money(value, place)
+    if key == "top_up":
+        if not scope.startswith(("host:", "origin:")):
+            raise SettingsError(f"{scope} is no seller: credits are topped up at one", rule=place, hint='[hosts."api.example.com"] top_up = "1.00"')
+        return key, _money(value, place)
     if key in _UNITS:
         return "units", ((units(scope, value, place), key.removesuffix("_units")),)
     if key == "calls":
@@ -223,7 +227,7 @@ def _bound(scope: str, key: str, value: Any, place: str) -> tuple[str, Any]:
         if not isinstance(value, date) or isinstance(value, datetime):
             raise SettingsError("until is a date, the last day (UTC) on which it pays", rule=place, hint="until = 2026-12-31")
         return key, value
-    known = ", ".join((*_BOUNDS, "calls", "state", "until", "day_units, … for an asset"))
+    known = ", ".join((*_BOUNDS, "calls", "state", "until", "top_up for a host", "day_units, … for an asset"))
     raise SettingsError(f"a budget has no {key!r}", rule=place, hint=known)
 
 

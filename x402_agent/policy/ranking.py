@@ -37,7 +37,7 @@ class Turn(NamedTuple):
 
 
 def cheapest_first(offers: Iterable[Offer], facts: Facts, expect: int = 1) -> list[Turn]:
-    """By cost of as many calls as are expected, then what pays for more of them at once, then flows in which a failing handler costs nothing, then what needs no allowance, then by name: whatever
+    """By cost of as many calls as are expected, then flows in which a failing handler costs nothing, then what needs no allowance, then what pays for more of them at once, then by name: whatever
     order a seller lists them in, the same one comes first."""  # fmt: skip
     return sorted((_turn(offer, _cost(offer, facts), expect) for offer in offers), key=lambda turn: _place(turn, expect))
 
@@ -46,10 +46,10 @@ def _turn(offer: Offer, cost: int | None, expect: int) -> Turn:
     return Turn(offer, cost, None if cost is None else cost * -(-expect // offer.serves))
 
 
-def _place(turn: Turn, expect: int) -> tuple[int, int, bool, bool, str, str, str]:
+def _place(turn: Turn, expect: int) -> tuple[int, bool, bool, int, str, str, str]:
     offer = turn.offer
     cost = _UNKNOWN if turn.whole is None else turn.whole
-    return cost, -min(offer.serves, expect), offer.flow != "authorization", offer.method != "", offer.asset.id, offer.pay_to, offer.method
+    return cost, offer.flow != "authorization", offer.method != "", -min(offer.serves, expect), offer.asset.id, offer.pay_to, offer.method
 
 
 def _cost(offer: Offer, facts: Facts) -> int | None:

@@ -269,6 +269,11 @@ class Policy:
                       for limit in rule.limits if not (blind and limit.unit == "micros")]  # fmt: skip
         return tuple(found)
 
+    def top_up(self, ask: Ask) -> int:
+        """How much may be paid ahead to an account at the seller of this Ask, in millionths of a dollar; 0 where no rule says so."""
+        own = (self.budgets.get(scope) for scope in (f"origin:{ask.origin}", f"host:{ask.host}"))
+        return next((each.top_up for each in own if each is not None and each.top_up), 0)
+
     def sort(self, ask: Ask) -> None:
         """Put the Ask into the categories that this policy has for it, beside those of its task (never the seller's)."""
         if not self._sorted:

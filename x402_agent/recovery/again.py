@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError
 from ..flow import show_again
-from ..model import CALL
+from ..model import BUY, CALL
 from ..payer.kit import Kit
 from ..transport.wire import plain_headers
 from ..vault.keeping import MOST
@@ -69,6 +69,7 @@ def _target(output: Path | None, repeat: Repeat | None) -> Any:
 
 def _shown(payer: Payer, hold: Hold, repeat: Repeat | None, file: OutFile | None, kit: Callable[..., Again]) -> str:
     led: list[Held] = []
+    ahead = hold.ask.method == BUY
 
     def lead(ask: Any) -> Any:
         led.append(Held(kit(payer, ask, hold)))
@@ -80,8 +81,10 @@ def _shown(payer: Payer, hold: Hold, repeat: Repeat | None, file: OutFile | None
         options = {"headers": headers, "content": repeat.body}
     with (
         payer.talking(lead) as client,
-        client.stream(hold.ask.method, hold.ask.url, follow_redirects=False, **options) as reply,
+        client.stream("GET" if ahead else hold.ask.method, hold.ask.url, follow_redirects=False, **options) as reply,
     ):
+        if ahead:
+            return "what it bought is kept"
         if reply.status_code >= 400:
             return f"the seller answered {reply.status_code} to the same proof"
         try:

@@ -38,7 +38,7 @@ class Held:
         return self.kit.conversation()
 
     def perform(self, step: Step, milliseconds: int) -> Any:
-        if isinstance(step, Collect) or (isinstance(step, Close) and step.state == "CLAIMED"):
+        if isinstance(step, Collect) or (isinstance(step, Close) and step.state == "CLAIMED" and step.status):
             self._late = step, milliseconds
             return None
         if isinstance(step, Close):

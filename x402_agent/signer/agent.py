@@ -22,7 +22,7 @@ from ..policy import Policy, locked, micros
 from ..recovery import Resumed
 from ..recovery.again import ONLY_THERE, Again, handed, shown
 from ..secret import Secret
-from ..steps import Approve, Aside, Broadcast, Call, Commit, Find, Hold, Return, Send, Sign
+from ..steps import Account, Approve, Aside, Broadcast, Call, Commit, Find, Hold, Return, Send, Sign
 from ..tasks import Confines, Task, refusal
 from ..vault.keeping import Bare
 from ..wallet import Wallet
@@ -94,6 +94,13 @@ class AgentKit(Kit):
         """The service has asked the chain already."""
         yield from ()
         return "unknown"
+
+    def sign_in(self, namespace: str, account: str, message: str) -> str:
+        """Nowhere: over there no agent's words are signed."""
+        raise SigningFailed("a signer signs payments, and no messages of its agents", rule="X402_AGENT_SIGNER")
+
+    def _account(self, namespace: str) -> Any:
+        return self.payer.desk.blocking(lambda: Account(self.payer.desk.account(namespace)))
 
     def perform(self, step: Step, milliseconds: int) -> Any:
         """As a Kit, but for the steps that need key, policy or ledger."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PaymentError
+from ..steps import Busy
 from .nouns import ask_out, credential_in, credential_out
 
 if TYPE_CHECKING:
     from ..model import Ask, Credential
     from ..steps import Goods, Return
     from .desk import Desk
+    from .link import Connection
 
 __all__ = ["Bought"]
 
@@ -22,6 +24,7 @@ class Bought:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._origins: set[str] = set()
+        self._turns: dict[int, Connection] = {}  # uses of what serves one call at a time, each on a connection of its own
 
     def keeps(self, origin: str) -> bool:
         """Whether there may be something for this origin, from memory."""
@@ -33,27 +36,41 @@ class Bought:
             self._origins.clear()
         self._origins.add(origin)
 
-    def look(self, ask: Ask) -> Any:
-        """The goods that wait for this Ask, else the credential to show, one use of it taken, else None."""
-        if ask.origin not in self._origins:
+    def look(self, ask: Ask, payment_id: str = "") -> Any:
+        """The goods that wait for this Ask, else the credential to show, one use of it taken, else None; Busy while one that serves
+        one call at a time is in use. `payment_id`: what that payment bought, to look at."""  # fmt: skip
+        if ask.origin not in self._origins and not payment_id:
             return None
         try:
             message = ask_out(ask)
         except PaymentError:  # a body that can be read only once: nothing was bought with it
             return None
-        return self._desk.blocking(lambda: self._look(message, ask))
+        about = {"payment_id": payment_id} if payment_id else {}
+        return self._desk.blocking(lambda: self._look({"op": "look", **message, **about}, ask))
 
-    def _look(self, message: dict[str, Any], ask: Ask) -> Goods | Credential | None:
+    def _look(self, message: dict[str, Any], ask: Ask) -> Goods | Credential | Busy | None:
+        found = None
         try:
-            told = self._desk.link.ask({"op": "look", **message})
+            connection = self._desk.link.take()
         except PaymentError:  # no service: the seller is asked as if nothing had been bought, and nothing can be paid
             return None
+        try:
+            told = connection.call(message)
+            found = credential_in(told.inner("credential")) if told.has("credential") else None
+        except PaymentError:
+            return None
+        finally:
+            if found is None or not (found.serial and found.lease):
+                self._desk.link.give(connection)
+            else:
+                self._turns[found.lease] = connection  # its end tells the service that nobody uses it any more
         if told.has("goods"):
             return self._desk.waiting(told.text("goods", 64))
-        if told.has("credential"):
-            return credential_in(told.inner("credential"))
-        self._origins.discard(ask.origin)
-        return None
+        if told.has("busy"):
+            return Busy(told.text("busy", 64), shown=True)
+        if found is None and "payment_id" not in message:
+            self._origins.discard(ask.origin)
+        return found
 
     def use(self, credential: Credential) -> Credential | None:
         """The use was taken when it was handed out."""
@@ -64,7 +81,17 @@ class Bought:
         one = step.credential
         message = {"op": "returned", "name": one.name, "lease": one.lease, "left": step.left, "refused": step.refused,
                    "unsent": step.unsent}  # fmt: skip
-        return self._desk.forgiving(lambda: self._desk.link.ask(message), "what became of a credential")
+        return self._desk.forgiving(lambda: self._tell(message, one.lease), "what became of a credential")
+
+    def _tell(self, message: dict[str, Any], lease: int) -> None:
+        connection = self._turns.pop(lease, None)
+        if connection is None:
+            self._desk.link.ask(message)
+            return
+        try:
+            connection.call(message)
+        finally:
+            self._desk.link.give(connection)
 
     def keep(self, credential: Credential, ask: Ask) -> Any:
         """Have one written down that was just bought."""

@@ -179,6 +179,12 @@ class Desk:
         """Work that waits for the service."""
         return _Blocking(run)
 
+    def account(self, namespace: str) -> str:
+        """Which account pays for us on a family of chains, "" for none; raises SigningFailed."""
+        connection = self.link.take()
+        self.link.give(connection)
+        return str(connection.hello.raw("accounts").get(namespace, ""))
+
     def forgiving(self, run: Callable[[], Any], what: str) -> Any:
         """The same where what cannot be told is only logged."""
 

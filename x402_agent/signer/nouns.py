@@ -65,7 +65,7 @@ def ask_out(ask: Ask) -> dict[str, Any]:
     under = ask.under
     return {
         "method": ask.method, "url": ask.url, "key": ask.key, "has_body": ask.has_body, "caller_key": ask.caller_key,
-        "again": ask.again, "paid": ask.paid, "listed": None if ask.listed is None else str(ask.listed), "expect": ask.expect, "task": under.task, "tool": under.tool, "category": under.category,
+        "again": ask.again, "paid": ask.paid, "listed": None if ask.listed is None else str(ask.listed), "expect": ask.expect, "top_up": str(ask.top_up), "task": under.task, "tool": under.tool, "category": under.category,
         "runs": list(under.runs), "slips": [one for one in under.slip.split(",") if one],
         "limits": limits_out(ask.limits), "caps": caps_out(ask.caps),
     }  # fmt: skip
@@ -89,8 +89,9 @@ def ask_in(told: Fields, agent: str, group: str) -> Ask:
         told.text("method", shape=_METHOD), url, origin, host, path,
         has_body=bool(told.flag("has_body")), caller_key=f"{agent}\n{mine}" if mine else "",
         under=under_in(told, agent, group), again=told.flag("again"), listed=told.whole("listed", 1 << 62) if told.has("listed") else None,
-        limits=limits_in(told, agent), caps=caps_in(told),
+        limits=limits_in(told, agent, origin), caps=caps_in(told),
     )  # fmt: skip
+    made.top_up = told.whole("top_up", 1 << 62) if told.has("top_up") else 0
     made.paid = told.text("paid", 64, shape=_WORD)
     made.expect = told.whole("expect", 1_000_000) if told.has("expect") else 0
     made._key = hashlib.sha256(f"{agent}\n{told.text('key', 64, shape=_HEX)}".encode()).hexdigest()
@@ -155,14 +156,15 @@ def limits_out(limits: Iterable[Limit]) -> list[dict[str, Any]]:
              "hint": one.hint} for one in limits]  # fmt: skip
 
 
-def limits_in(told: Fields, agent: str = "") -> tuple[Limit, ...]:
-    """Ceilings from a message. Those that an `agent` brings along bind that agent alone: its runs, or all that it pays."""
+def limits_in(told: Fields, agent: str = "", origin: str = "") -> tuple[Limit, ...]:
+    """Ceilings from a message. Those that an `agent` brings along bind that agent alone: its runs, or all that it pays; or what anybody pays
+    to the very `origin` that it asks, where the seller of a shared account has its own ceiling."""  # fmt: skip
     found = []
     for one in told.each("limits", MAX_LIMITS):
         window, unit, scope = one.text("window"), one.text("unit"), one.text("scope", 4096)
         if window not in get_args(Window) or unit not in get_args(Unit):
             raise Malformed("a limit is on no window or unit")
-        scope = own_scope(scope, agent) if agent else scope
+        scope = own_scope(scope, agent) if agent and (not origin or scope != f"origin:{origin}") else scope
         found.append(Limit(scope, window, one.whole("most", 1 << 62), *_words(one), unit))  # type: ignore[arg-type]
     return tuple(found)
 
@@ -291,7 +293,7 @@ def credential_out(credential: Credential) -> dict[str, Any]:
     one = credential
     return {
         "origin": one.origin, "path": one.path, "headers": dict(one.headers), "payment_id": one.payment_id, "uses": one.uses_left,
-        "expires": None if one.expires is None else int(one.expires), "dialect": one.dialect, "name": one.name, "lease": one.lease,
+        "expires": None if one.expires is None else int(one.expires), "dialect": one.dialect, "name": one.name, "lease": one.lease, "serial": one.serial,
     }  # fmt: skip
 
 
@@ -305,7 +307,7 @@ def credential_in(told: Fields) -> Credential:
         told.whole("uses", (1 << 53) - 1) if told.has("uses") else None,
         float(told.whole("expires", (1 << 40) - 1, 1)) if told.has("expires") else None,
         told.text("dialect", 32, shape=_WORD), told.text("name", 64, shape=_WORD),
-        told.whole("lease", 1 << 62) if told.has("lease") else 0,
+        told.whole("lease", 1 << 62) if told.has("lease") else 0, bool(told.flag("serial")),
     )  # fmt: skip
 
 
@@ -321,7 +323,7 @@ def token_in(told: Fields) -> Token:
         told.text("name", 64), told.text("payment_id", 64), told.text("origin", 1024), told.text("path", 1024),
         told.whole("uses_left", most, -most) if told.has("uses_left") else None, told.whole("expires", most) if told.has("expires") else None,
         dialect=told.text("dialect", 32), created_at=told.whole("created_at", most),
-        last_used_at=told.whole("last_used_at", most) if told.has("last_used_at") else None, in_use=told.whole("in_use", most),
+        last_used_at=told.whole("last_used_at", most) if told.has("last_used_at") else None, serial=told.whole("serial", 1), in_use=told.whole("in_use", most),
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from ..errors import PaymentError, PolicyDenied, SettingsError, SigningFailed
 from ..guard import Guard
 from ..model import ASKED_FIRST
-from ..steps import ON_CHAIN, Aside, Fetch, Sleep, Walk
+from ..steps import ON_CHAIN, Aside, Fetch, Return, Sleep, Walk
 from ..steps import Hold as BudgetHeld
 from ..transport.fetch import drive, fetch
 from . import purses, reading, shelf, till
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..ledger import Slip
-    from ..model import Ask, Hold
+    from ..model import Ask, Credential, Hold
     from ..payer import Payer
     from ..payer.kit import Kit
     from ..steps import Steps
@@ -90,6 +90,7 @@ class Session:
         self.service, self.payer, self.who, self.agent = service, service.payer, who, agent
         self._sock = sock
         self.handed: dict[str, Hold] = {}
+        self.leased: dict[int, Credential] = {}  # what serves one call at a time, while such a call is under way
         self.driving = False  # a payment of its agent is being made, and may wait for a block
         self.purses: list[str] = []  # runs of the slips that end with this connection
         self.patience = IDLE
@@ -136,6 +137,9 @@ class Session:
             self.payer.ledger.close(hold, "UNKNOWN", note="its agent went away without a word").run()
             log.warning("in_doubt %s %s %s: its agent went away", hold.offer.money, hold.ask.host, hold.payment_id)
         self.handed.clear()
+        for credential in self.leased.values():  # used, since it may have left; the next one need not wait
+            self.service.bought(self.agent).returned(Return(credential)).run()
+        self.leased.clear()
         for run in self.purses:
             self.payer.ledger.end_slips(run).run()
 

@@ -11,7 +11,7 @@ from ..errors import LedgerError, PolicyDenied
 from ..ledger.states import UNDER_WAY
 from ..model import Credential, Repeat
 from ..secret import Secret
-from ..steps import Goods, Return
+from ..steps import Busy, Goods, Return
 from ..vault.credentials import sound
 from ..vault.keeping import MOST, packed, unpacked
 from .frames import MAX_TAIL, Malformed
@@ -38,32 +38,38 @@ log = logging.getLogger("x402_agent.signer")
 
 def waits(session: Session, ask: Ask) -> bool:
     """Whether something that was bought earlier serves this Ask: then nothing is paid."""
-    return _look(session, ask) is not None
+    return _looked(session.service.bought(session.agent).look(ask)) is not None
 
 
-def _look(session: Session, ask: Ask) -> Goods | Credential | None:
-    found: Any = session.service.bought(session.agent).look(ask)
-    made: Goods | Credential | None = found.run() if hasattr(found, "run") else found
-    return made
+def _looked(found: Any) -> Any:
+    """-> Goods, Credential or None; a ledger job is done here."""
+    return found.run() if hasattr(found, "run") else found
 
 
 def _shown(session: Session, told: Fields, _: bytes) -> dict[str, Any]:
     """The goods that wait for an Ask, by their payment, or a credential to show, with one use of it taken."""
     ask = ask_in(told, session.agent.name, session.agent.group)
-    while (found := _look(session, ask)) is not None:
+    if told.has("payment_id"):  # to look at: nothing of it is used
+        kept = _looked(session.service.bought(session.agent).look(ask, told.text("payment_id", 64)))
+        return {} if kept is None else {"credential": credential_out(kept)}
+    while (found := _looked(session.service.bought(session.agent).look(ask))) is not None:
         if isinstance(found, Goods):
             return {"goods": found.receipt.payment_id}
-        if found.uses_left is None:
-            return {"credential": credential_out(found)}
-        taken = session.service.bought(session.agent).use(found).run()
+        taken = found if found.uses_left is None else session.service.bought(session.agent).use(found).run()
+        if isinstance(taken, Busy):
+            return {"busy": taken.payment_id}
         if taken is not None:
+            if taken.serial:
+                session.leased[taken.lease] = taken
             return {"credential": credential_out(taken)}
     return {}
 
 
 def _returned(session: Session, told: Fields, _: bytes) -> dict[str, Any]:
     """What came of one that was shown: it can only grow less, but for a use that was leased and never sent."""
-    shown = Credential("", "", {}, name=told.text("name", 64), lease=told.whole("lease", 1 << 62))
+    lease = told.whole("lease", 1 << 62)
+    serial = session.leased.pop(lease, None) is not None
+    shown = Credential("", "", {}, name=told.text("name", 64), lease=lease, serial=serial)
     left = told.whole("left", (1 << 53) - 1) if told.has("left") else None
     step = Return(shown, left, bool(told.flag("refused")), bool(told.flag("unsent")))
     session.service.bought(session.agent).returned(step).run()

@@ -13,6 +13,7 @@ from ..errors import PaymentError
 from ..ledger import Token, Used
 from ..model import Credential
 from ..secret import Secret, Veiled
+from ..steps import Busy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -96,11 +97,16 @@ class Credentials:
         if self._origins is not None:
             self._origins |= {origin}
 
-    def look(self, ask: Ask) -> Any:
-        """What serves this Ask: goods that wait for it, else the credential to show, or None; a ledger job where it must be read."""
+    def look(self, ask: Ask, payment_id: str = "") -> Any:
+        """What serves this Ask: goods that wait for it, else the credential to show, or None; a ledger job where it must be read.
+
+        `payment_id`: what that payment bought, and nothing else.
+        """
         ledger = self._ledger()
         if ledger is None:
             return None
+        if payment_id:
+            return ledger.live().then(lambda live: self._fit([each for each in live.tokens.get(ask.origin, ()) if each.payment_id == payment_id], ask))
         brought = ledger.brought()  # asked before anything is read
         known = ledger.known_live()
         if known is not None and brought != self._brought:
@@ -119,20 +125,21 @@ class Credentials:
         goods = None if waiting is None else self._keeping.opened(waiting, sandbox=self._open_ledger().sandbox)
         return goods or self._fit(live.tokens.get(ask.origin, ()), ask)
 
-    def use(self, credential: Credential) -> Job[Credential | None]:
-        """Take one use of it, before it is sent; None when the last one went elsewhere."""
+    def use(self, credential: Credential) -> Job[Credential | Busy | None]:
+        """Take one use of it, before it is sent; None when the last one went elsewhere, Busy while a serial one is in use."""
 
-        def taken(found: tuple[int, int] | None) -> Credential | None:
-            return None if found is None else replace(credential, lease=found[0], uses_left=found[1])
+        def taken(found: tuple[int, int] | Busy | None) -> Credential | Busy | None:
+            return found if found is None or isinstance(found, Busy) else replace(credential, lease=found[0], uses_left=found[1])
 
-        return self._open_ledger().use(credential.name).then(taken)
+        return self._open_ledger().use(credential.name, serial=credential.serial).then(taken)
 
     def returned(self, step: Return) -> Job[None]:
         """What came of one that was shown."""
         credential = step.credential
         if step.refused:
             log.info("a credential for %s was refused and is forgotten", credential.origin)
-        return self._open_ledger().used(Used(credential.name, credential.lease, step.left, step.refused, step.unsent, self.agent))
+        return self._open_ledger().used(Used(credential.name, credential.lease, step.left, step.refused, step.unsent, self.agent,
+                                                credential.serial))  # fmt: skip
 
     def keep(self, credential: Credential, ask: Ask) -> Job[None] | None:
         """Write one down. Raises LedgerError, WalletError. What no request can carry, or is of another origin, is not kept."""
@@ -141,7 +148,7 @@ class Credentials:
             return None
         token = self._sealed(Token("", credential.payment_id, credential.origin, credential.path, credential.uses_left,
                                    None if credential.expires is None else int(credential.expires),
-                                   dialect=credential.dialect, agent=self.agent), credential.headers)  # fmt: skip
+                                   dialect=credential.dialect, agent=self.agent, serial=int(credential.serial)), credential.headers)  # fmt: skip
         self._opened[token.name] = Veiled(credential.headers)
         self.waits(token.origin)
         return self._open_ledger().keep(token)
@@ -161,7 +168,7 @@ class Credentials:
             headers = self._open(token)
             if headers is not None:
                 return Credential(token.origin, token.path, headers, token.payment_id, token.uses_left, token.expires,
-                                  token.dialect, token.name)  # fmt: skip
+                                  token.dialect, token.name, serial=bool(token.serial))  # fmt: skip
         return None
 
     def _open(self, token: Token) -> Veiled | None:
@@ -214,7 +221,7 @@ def _path(path: str) -> bool:
 def _bounded(credential: Credential) -> bool:
     """Whether its numbers are numbers: a count of uses, a time that a clock can show."""
     uses, expires = credential.uses_left, credential.expires
-    return (uses is None or (type(uses) is int and 0 <= uses < 1 << 53)) and (
+    return (not credential.serial if uses is None else type(uses) is int and 0 <= uses < 1 << 53) and (
         expires is None or (type(expires) in (int, float) and 0 < expires < 1 << 40)
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +31,17 @@ def at_once(work, count=10):
         each.start()
     for each in threads:
         each.join()
+
+
+def test_the_page_names_every_scenario_and_tests_that_exist():
+    here = Path(__file__).parent
+    page = (here.parents[2] / "docs" / "wire" / "lily-seller.md").read_text("utf-8")
+    table = page.partition("## Scenarios")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `([a-z0-9_]+)` \|", table, re.MULTILINE)) == set(scenarios("lily")) - {"honest"}
+    named = re.findall(r"\[(test_\w+)\]\(../../tests/((?:sandbox/)?lily/\w+\.py)\)", page)
+    assert len(named) > 50
+    for test, file in named:
+        assert re.search(rf"^ *def {test}\(", (here.parents[1] / file).read_text("utf-8"), re.MULTILINE), test
 
 
 def test_double_deduction(till_on):
@@ -157,6 +170,8 @@ def test_guide(till_on):
 
 
 def test_rates_times_names_and_terms(till_on):
+    (row,) = till_on("per_minute").rest("GET", "x402_service_configs?is_active=eq.true").json()
+    assert (row["pricing_model"], row["max_payment"]) == ("per_minute", 0.05)
     assert till_on("old_rate").get().json()["details"]["conversionRate"] == 100
     assert till_on("sol").get().json()["details"]["conversionRate"] == till_on().box.seller.coins["SOL"] / 1_000_000
     till = till_on("in_seconds")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 
 import pytest
 
+from x402_agent.sandbox.books import stamp
 from x402_agent.sandbox.messages import MAX_BODY
 
 WRONG_SUM = "TLPsV2meGxAiUjYnt5DMZCjPJW5dwD9XaB"  # from the published API's own examples
@@ -148,3 +150,15 @@ def test_a_database_that_is_away_is_said(fresh, till_on):
     assert (reply.status_code, reply.json()["status"], reply.json()["database"]) == (503, "unhealthy", "disconnected")
     assert till.http.get(f"/payment_status/{one}").status_code == 500
     assert till.http.get("/report").status_code == 500
+
+
+def test_the_shop_finds_the_last_amount_that_is_free_and_asks_to_wait_when_none_is(till):
+    left, now = 107_777, till.box.ground.now()
+    rows = [(str(uuid.uuid4()), till.box.pay_to, f"0.{amount}", "", f"full-{amount}", stamp(now), 1000 * now) for amount in range(100_001, 110_000) if amount != left]
+    with till.box.seller.store.pool.lent() as link, link.transaction():
+        link.many("insert into payments (id, wallet_address, expected_amount_usdt, callback_url, order_id, created_at, last_checked_timestamp)"
+                  " values (?, ?, ?, ?, ?, ?, ?)", rows)  # fmt: skip
+    assert till.asked("/report")["amount"] == "0.107777"
+    reply = till.http.get("/report")
+    assert (reply.status_code, reply.headers["retry-after"]) == (503, "60")
+    assert till.asked("/joke")["amount"] < "0.06"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["LIFETIME", "Solana"]
 
 _SIGNATURE = 5_000  # lamports
+_HEADER = re.compile(r"wallet=[1-9A-HJ-NP-Za-km-z]{32,44}; amount=[0-9.]{1,32}; currency=(?:USDC|SOL|USD); timestamp=[0-9]{13}").fullmatch
 LIFETIME = 120  # seconds in which 150 blocks are made, and more: no node is asked sooner for what became of a proof
 
 
@@ -108,6 +110,15 @@ class Solana:
         text = b64encode(transaction(made, signature)).decode("ascii")
         payload = {"transaction": base58(signature), "raw": text} if offer.method == METHOD else {"transaction": text}
         return Proof(payload, terms.payer, terms.nonce, terms.valid_before)
+
+    def sign_in(self, message: str, signer: Signer) -> str:
+        """A payment header of a known form, signed, in base58; raises SigningFailed for every other text (D11).
+
+        Its first letter is no beginning of a transaction that fits into a packet: 112 signatures and more would have to stand in it.
+        """
+        if not _HEADER(message):
+            raise SigningFailed("it is no payment header that is known", rule="one form, and a time of our own (D11)")
+        return base58(signer.sign_message(self.namespace, message.encode("ascii")))
 
     def broadcast(self, offer: Offer, terms: Terms, proof: Proof, node: str) -> Steps[None]:
         """The bytes of a payment that pays first, until the seller can see it (see transfer.py)."""

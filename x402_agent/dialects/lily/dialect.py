@@ -9,6 +9,7 @@ from ...errors import ChallengeInvalid
 from ...model import Claim
 from ...secret import Secret, Veiled
 from .. import strict
+from .credits import shown, spends
 from .desk import NOBODY, amount_in, desk
 from .header import HEADER, at, number, parts
 from .shapes import NAME, challenge, details_of
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from ...model import Ask, Challenge, Credential, Hold, Offer, Proof
     from ...steps import Presented, Reply, Steps
+    from .credits import Credits
     from .desk import Desk
 
 __all__ = ["Lily"]
@@ -59,9 +61,23 @@ class Lily:
 
         return present(hold, proof, self._desk(hold.ask), self._chance)
 
-    def fresh(self, credential: Credential, now: float) -> Mapping[str, str]:
-        """The header of a session that was kept, with the time of the request that it goes with (unix seconds)."""
-        return Veiled({**credential.headers, HEADER: at(credential.headers[HEADER], int(now * 1000)).text})
+    def fresh(self, credential: Credential, now: float, sign: Callable[[str, str, str], str]) -> Mapping[str, str]:
+        """The header of a session that was kept, with the time of the request that it goes with (unix seconds); of credits, signed."""
+        header, milliseconds = credential.headers[HEADER], int(now * 1000)
+        made = shown(header, milliseconds, sign) if spends(header) else at(header, milliseconds)
+        return Veiled({**credential.headers, HEADER: made.text})
+
+    def credits(self, challenge: Challenge, ask: Ask) -> Steps[Credits]:
+        """What our account has at the service that a 402 is of."""
+        from .pages import credits_at
+
+        return credits_at(challenge, self._desk(ask))
+
+    def revokes(self, credential: Credential) -> Steps[str]:
+        """The seller is told that a session of ours is over; what came of it, in words, "" for what is no session."""
+        from .till import revoked
+
+        return revoked(credential, self._desks.get(credential.origin, NOBODY))
 
     def left(self, reply: Reply, credential: Credential) -> int | None:
         """How many calls its session still has, by the amount that an answer says is left; None where it says nothing."""

@@ -10,26 +10,29 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
-from ...model import QUOTA, Offer
+from ...model import BUY, QUOTA, Offer
 from ...secret import plain
-from ...steps import Worth
+from ...steps import Whose, Worth
 from ..x402.passed import Passed
+from .credits import KIND, Credits, balance, signed
 from .desk import CONFIGS, amount_in, text_in
 from .header import number, plainly
 from .shapes import NAME
+from .standing import limits
 
 if TYPE_CHECKING:
-    from ...model import Ask, Asset, Challenge
-    from ...steps import Steps
+    from ...model import Ask, Asset, Challenge, Limit
+    from ...steps import Account, Steps
     from .. import strict
     from .desk import Desk
 
-__all__ = ["agrees", "rate_of"]
+__all__ = ["agrees", "credits_at", "rate_of"]
 
 LIFETIME = 300  # seconds that our transfer may take to begin: a blockhash ends sooner
 APART = Fraction(2, 100)  # that a seller's rate may be from our own price's spread
 _SMALLEST = Decimal(10) ** -9
 _MOST = 1 << 63
+PROOF = "proof"  # the flow of one that is paid before it is asked for
 _FIXED = ("", "per_request")
 
 
@@ -50,13 +53,39 @@ def agrees(challenge: Challenge, ask: Ask, desk: Desk) -> Steps[Challenge]:
     """The challenge with its offers, or with the reasons why there are none."""
     offers: tuple[Offer, ...] = ()
     passed: tuple[str, ...] = ()
+    bound: tuple[Limit, ...] = ()
+    held = None
     try:
         row = yield from _row(desk)
         terms = _terms(challenge.pages, row, desk)
-        offers, passed = yield from _offers(terms, ask, desk)
+        account = yield Whose("solana")
+        bound = yield from limits(account.address, terms.price, ask, desk, ahead=terms.ahead)
+        have = (yield from balance(account.address, desk)) if _counts(terms, account, desk) else None
+        held, unused = signed(account, have, terms.price, terms.currency)
+        passed = (unused,) if unused else ()
+        offers, over = yield from _offers(terms, ask, desk, tops_up=account.signs and have is not None and (have < terms.price or ask.method == BUY))
+        passed += over
     except Passed as why:
-        passed = (why.reason,)
-    return replace(challenge, offers=offers, passed_over=(*challenge.passed_over, *passed), pages=())
+        passed = (*passed, why.reason)
+    return replace(challenge, offers=offers, passed_over=(*challenge.passed_over, *passed), pages=(), limits=bound, held=held)
+
+
+def credits_at(challenge: Challenge, desk: Desk) -> Steps[Credits]:
+    """What our account has there, and what a call costs."""
+    try:
+        terms = _terms(challenge.pages, (yield from _row(desk)), desk)
+    except Passed as why:
+        return Credits("", None, None, why.reason)
+    account = yield Whose("solana")
+    if not desk.serves:
+        return Credits(account.address, None, terms.price, "settings name no tables of it: rest_url and service_id")
+    have = yield from balance(account.address, desk)
+    return Credits(account.address, have, terms.price, "its balance cannot be read just now" if have is None else signed(account, have, terms.price, "")[1])
+
+
+def _counts(terms: _Terms, account: Account, desk: Desk) -> bool:
+    """Whether credits come into it at all."""
+    return desk.serves and bool(account.address) and desk.pays in ("auto", "credits") and not terms.metered
 
 
 def _row(desk: Desk) -> Steps[strict.Document | None]:
@@ -111,15 +140,19 @@ def _currency(coin: str, row: strict.Document | None, desk: Desk) -> str:
     return said.pop()
 
 
-def _offers(terms: _Terms, ask: Ask, desk: Desk) -> Steps[tuple[tuple[Offer, ...], tuple[str, ...]]]:
-    """A proof for this call, and a session for as many as are expected. Raises Passed."""
+def _offers(terms: _Terms, ask: Ask, desk: Desk, *, tops_up: bool) -> Steps[tuple[tuple[Offer, ...], tuple[str, ...]]]:
+    """A proof for this call, and a session for as many as are expected; where our own rules say so, more credits and nothing else. Raises Passed."""
     asset = desk.asset(terms.currency)
     if asset is None:
         raise _no(f"{plain(terms.currency, 12)} is not what can be paid there")
     rate = None if asset.symbol == "USDC" else (yield from rate_of(terms.rate, asset))
     made: list[Offer] = []
     passed: list[str] = []
-    works = {"session": desk.serves and _wants_session(terms, ask, desk), "proof": desk.pays in ("auto", "proof") and not terms.ahead}
+    if ask.top_up and tops_up:
+        return (_offer(KIND, max(Decimal(ask.top_up) / 10**6, terms.price), terms, asset, rate, ask, desk),), ()
+    if ask.top_up and ask.method == BUY:
+        raise _no("credits are topped up by a key of this process alone, where settings name the tables and they can be read")
+    works = {"session": desk.serves and _wants_session(terms, ask, desk), "proof": desk.pays in ("auto", "proof") and not terms.ahead and ask.method != BUY}
     for kind, wanted in works.items():
         try:
             if wanted:
@@ -133,7 +166,7 @@ def _offers(terms: _Terms, ask: Ask, desk: Desk) -> Steps[tuple[tuple[Offer, ...
 
 
 def _wants_session(terms: _Terms, ask: Ask, desk: Desk) -> bool:
-    return desk.pays == "session" or (desk.pays == "auto" and (ask.expect > 1 or terms.ahead or bool(terms.metered)))
+    return desk.pays == "session" or ask.method == BUY or (desk.pays == "auto" and (ask.expect > 1 or terms.ahead or bool(terms.metered)))
 
 
 def _why_none(terms: _Terms, desk: Desk) -> str:
@@ -173,11 +206,12 @@ def _offer(kind: str, usd: Decimal, terms: _Terms, asset: Asset, rate: Decimal |
     units = -(-Fraction(usd) * 10**asset.decimals // 1) if rate is None else Fraction(usd) / Fraction(rate) * 10**asset.decimals // 1
     if not 0 < units < _MOST:
         raise _no(f"{plainly(usd)} dollars are no amount of {asset.symbol} that can be paid (P2, P8)")
-    calls = int(usd // terms.price) if kind == "session" else 1
-    words = f"{calls} calls at {plainly(terms.price)} by a session" if kind == "session" else f"one call at {plainly(usd)}"
+    calls = int(usd // terms.price) if kind in ("session", KIND) else 1
+    words = {"session": f"{calls} calls at {plainly(terms.price)} by a session", KIND: f"{plainly(usd)} dollars of credits"}.get(kind, f"one call at {plainly(usd)}")
     return Offer(dialect=NAME, scheme="transfer", asset=asset, amount=int(units), pay_to=terms.pay_to, lifetime=LIFETIME, resource=ask.url, description=words,
-                 flow=QUOTA if kind == "session" else "authorization", method="transfer", serves=calls,
-                 wire=(plainly(terms.price), plainly(usd), asset.symbol, plainly(rate) if rate else "", desk.service_id, desk.service_type, str(desk.hours)))  # fmt: skip
+                 flow=PROOF if kind == "proof" else QUOTA, method="transfer", serves=calls,
+                 wire=(plainly(terms.price), plainly(usd), asset.symbol, plainly(rate) if rate else "", desk.service_id, desk.service_type, str(desk.hours),
+                       *((KIND,) if kind == KIND else ())))  # fmt: skip
 
 
 def rate_of(quoted: Decimal | None, asset: Asset) -> Steps[Decimal]:

@@ -13,9 +13,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import PaymentInDoubt
-from ...model import QUOTA, Ask, Credential
+from ...model import BUY, QUOTA, Ask, Credential
 from ...secret import Secret, Veiled, plain
 from ...steps import Keep, Look, Presented, Sleep
+from .credits import KIND, booked
 from .desk import SESSIONS, amount_in, pause, rows_of, text_in
 from .header import HEADER, number, parts, written
 from .shapes import NAME
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from .. import strict
     from .desk import Desk
 
-__all__ = ["present", "session_in"]
+__all__ = ["present", "revoked", "session_in"]
 
 ASIDE = "/.x402/a-session-that-is-being-opened"  # where no request goes: its token is kept there until the row is written
 TRIES = 5
@@ -55,7 +56,7 @@ class _Sold(NamedTuple):
 
 def sold(offer: Offer) -> _Sold:
     """The terms of an offer of ours."""
-    price, usd, currency, rate, service_id, service_type, hours = offer.wire
+    price, usd, currency, rate, service_id, service_type, hours = offer.wire[:7]
     return _Sold(Decimal(price), Decimal(usd), currency, number(rate), service_id, service_type, int(hours))
 
 
@@ -66,6 +67,8 @@ def present(hold: Hold, proof: Proof, desk: Desk, chance: Callable[[], Secret]) 
         return Presented(_shown(hold, "proof", Secret(txid)))
     if not desk.serves:
         raise _stuck(hold, "settings name no tables of this seller any more: rest_url, service_id")
+    if hold.offer.wire[-1] == KIND:
+        return (yield from booked(hold, proof, desk))
     row, token, note = yield from _opened(hold, txid, desk, chance)
     kept = _credential(hold, token, row)
     over = _over(hold, row)
@@ -103,8 +106,8 @@ def _kept(hold: Hold) -> Steps[Secret]:
     """The token that this very payment was given before a crash."""
     ask = hold.ask
     for each in (Ask("GET", ask.origin + ASIDE, ask.origin, ask.host, ASIDE), ask):
-        found = yield Look(each)
-        if isinstance(found, Credential) and found.payment_id == hold.payment_id:
+        found = yield Look(each, hold.payment_id)
+        if isinstance(found, Credential):
             return Secret(session_in(found))
     return Secret()
 
@@ -112,6 +115,20 @@ def _kept(hold: Hold) -> Steps[Secret]:
 def session_in(credential: Credential) -> str:
     """The token that a credential of ours shows, "" where it shows none."""
     return parts(credential.headers.get(HEADER, "")).get("session", "")
+
+
+def revoked(credential: Credential, desk: Desk) -> Steps[str]:
+    """The row of a session says from now on that it is revoked. -> in words, "" for what is no session."""
+    token = Secret(session_in(credential))
+    if not len(token):
+        return ""
+    if not desk.serves:
+        return "its seller was not told: settings name no tables of it"
+    got = yield from desk.ask("PATCH", SESSIONS, {"session_token": token.text}, {"status": "revoked"})
+    said = [text_in(each, "status") for each in rows_of(got) or ()] if got.status == 200 else []
+    if said == ["revoked"]:
+        return "its seller's row says revoked, too; what was left of it is not paid back"
+    return f"its seller was told, and his row does not show it ({_why(got)})"
 
 
 def _row(hold: Hold, txid: str, desk: Desk) -> Steps[strict.Document | None]:
@@ -154,7 +171,7 @@ def _credential(hold: Hold, token: Secret, row: strict.Document | None) -> Crede
     left = bought if remaining is None else min(bought, int(remaining // said.price))
     told = _seconds(text_in(row, "expires_at")) if row is not None else None
     ends = since + life if told is None else min(max(told, since + min(LEAST, life)), since + life)
-    return Credential("", "/", _shown(hold, "session", token), uses_left=max(0, left - 1), expires=float(ends - EARLY))
+    return Credential("", "/", _shown(hold, "session", token), uses_left=max(0, left - (hold.ask.method != BUY)), expires=float(ends - EARLY), serial=True)
 
 
 def _over(hold: Hold, row: strict.Document | None) -> str:

@@ -2,7 +2,7 @@
 
 `app` takes requests, `header` reads what is shown as payment, `gate` judges it and sells, `asking` says what is asked and what was wrong,
 `sight` reads the chain, `store` keeps what was paid (`books`), `rest` is the database's own door (PostgREST's manners), `policies` who
-may do what there, `columns` how rows look outside; `quirks` how it misbehaves.
+may do what there, `columns` how rows look outside, `paid_rows` those that stand for money, `signin` who gets a key; `quirks` how it misbehaves.
 """
 
 from __future__ import annotations

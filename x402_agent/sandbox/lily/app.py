@@ -20,6 +20,7 @@ from .policies import ANON, AUTHENTICATED
 from .policies import SERVICE as OPERATOR
 from .rest import ROOT, USE, Rest
 from .sight import Sight
+from .signin import PATH, SignIn
 from .store import AGENT, SERVICE, Store
 from .watch import Watch
 
@@ -70,6 +71,7 @@ class Lily(Seller):
         limiter, sight = Limiter(ground.now), Sight(ground)
         self._gate = Gate(self.store, sight, limiter, ground.now)
         self._rest = Rest(self.store, Desk(self.store, sight, ground.now), self.tokens, limiter, ground.now)
+        self._signin = SignIn(self.tokens, ground.now)
         self.anon_key, self._operator_key = (self.tokens.issue(USE, _EVER, role=role) for role in (ANON, OPERATOR))
 
     def close(self) -> None:
@@ -116,11 +118,15 @@ class Lily(Seller):
             self.store.configure(quirks, self._ground.facilitator.address, self._ground.pay_to)
             self.store.rate = quirks.rate or self.coins["SOL"]
             cast("SolanaGround", self._ground).chain.lag = quirks.lag
+            if quirks.flips:
+                cast("SolanaGround", self._ground).fund(self._ground.facilitator.address, 1)  # whom it names then has an account, too
             self._sold = quirks
 
     def _answer(self, request: Request) -> Answer:
         if request.path.startswith(ROOT):
             return self._rest.handle(request, self.scenario)
+        if request.path == PATH:
+            return self._signin.handle(request)
         route = self.routes.get(request.path)
         if route is None:
             return json_answer(404, {"error": "Not found"})

@@ -68,13 +68,22 @@ def _words(*values: int | bytes) -> bytes:
     return b"".join(map(word, values))
 
 
+@cache
+def _type(kind: str) -> bytes:
+    return keccak(kind.encode())
+
+
 def _hash(kind: str, *values: int | bytes) -> bytes:
-    return keccak(keccak(kind.encode()) + _words(*values))
+    return keccak(_type(kind) + _words(*values))
+
+
+@cache
+def _domain(name: str, contract: bytes) -> bytes:
+    return _hash("EIP712Domain(string name,uint256 chainId,address verifyingContract)", keccak(name.encode()), CHAIN_ID, contract)
 
 
 def _typed(name: str, contract: bytes, body: bytes) -> bytes:
-    domain = _hash("EIP712Domain(string name,uint256 chainId,address verifyingContract)", keccak(name.encode()), CHAIN_ID, contract)
-    return keccak(b"\x19\x01" + domain + body)
+    return keccak(b"\x19\x01" + _domain(name, contract) + body)
 
 
 class Permit(NamedTuple):

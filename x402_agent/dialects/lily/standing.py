@@ -1,0 +1,63 @@
+"""Our standing authorisation at a seller: what its row says that may be spent binds beside policy, since the seller will hold us to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...model import Limit
+from ...secret import plain
+from ..x402.passed import Passed
+from .desk import amount_in, text_in
+from .header import plainly
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from ...model import Ask
+    from ...steps import Steps
+    from .. import strict
+    from .desk import Desk
+
+__all__ = ["AUTHORISATIONS", "limits"]
+
+AUTHORISATIONS = "x402_payment_authorizations"
+_WINDOWS = ("day", "month")
+
+
+def limits(account: str, price: Decimal, ask: Ask, desk: Desk, *, ahead: bool) -> Steps[tuple[Limit, ...]]:
+    """Ceilings over time of the whole origin, by our active rows. `ahead`: the service wants an authorisation. Raises Passed for a call
+    that costs more than one request may, and where every authorisation is paused, revoked or expired and one is wanted."""  # fmt: skip
+    if not desk.serves or not account:
+        return ()
+    rows = yield from desk.rows(AUTHORISATIONS, {"wallet_address": account, "service_id": desk.service_id})
+    mine = [each for each in rows or () if text_in(each, "wallet_address") == account and text_in(each, "service_id") == desk.service_id]
+    active = [each for each in mine if text_in(each, "status") == "active"]
+    if ahead and mine and not active:
+        raise _no(f"it wants an authorisation, and yours there is {plain(text_in(mine[0], 'status') or 'none', 20)}")
+    found: list[Limit] = []
+    for row in active:
+        most = _most(row, "request")
+        if most is not None and price > most:
+            raise _no(f"one call costs {plainly(price)}, and your authorisation there allows {plainly(most)} for a request")
+        found += [_limit(ask.origin, window, most) for window in _WINDOWS if (most := _most(row, window)) is not None]
+    return tuple(found)
+
+
+def _most(row: strict.Document, window: str) -> Decimal | None:
+    """What may be spent in a window, None where the row does not say. Raises Passed for what is no plain number."""
+    name = f"spending_limit_per_{window}"
+    if row.fields.get(name) is None:
+        return None
+    found = amount_in(row, name)
+    if found is None:
+        raise _no(f"{name} of your authorisation there is no plain number of dollars (P3, P4, P5)")
+    return found
+
+
+def _limit(origin: str, window: str, most: Decimal) -> Limit:
+    return Limit(f"origin:{origin}", window, int(most * 10**6), f"spending_limit_per_{window} of your authorisation at {origin} (Lily)",  # type: ignore[arg-type]
+                 "a wider authorisation, where you gave this one")  # fmt: skip
+
+
+def _no(reason: str) -> Passed:
+    return Passed(reason, broken=False)
