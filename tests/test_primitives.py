@@ -152,3 +152,18 @@ def test_hkdf_is_that_of_rfc_5869():
 
     key, salt, info = b"\x0b" * 22, bytes(range(13)), bytes(range(0xF0, 0xFA))
     assert hkdf(Secret(key), salt, info).raw.hex() == "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf"
+
+
+@pytest.mark.parametrize("without", [False, True], ids=["solders", "pycryptodome"])
+def test_who_signed_by_ed25519(monkeypatch, without):
+    """RFC 8032, 7.1, test 2; and what is no key and no signature."""
+    if without:
+        monkeypatch.setitem(sys.modules, "solders.signature", None)
+    key = bytes.fromhex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c")
+    made = bytes.fromhex(
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+    )
+    assert primitives.verify_ed25519(key, b"\x72", made)
+    beyond = made[:32] + (int.from_bytes(made[32:], "little") + 2**252 + 27742317777372353535851937790883648493).to_bytes(32, "little")
+    for wrong in ((key, b"\x73", made), (key, b"\x72", beyond), (key[:31], b"\x72", made), (key, b"\x72", made[:63]), (b"\xff" * 32, b"\x72", made), (key, b"\x72", bytes(64))):
+        assert not primitives.verify_ed25519(*wrong)

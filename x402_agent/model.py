@@ -26,6 +26,7 @@ __all__ = [
     "NOBODY",
     "NO_ANCHOR",
     "QUOTA",
+    "Account",
     "Anchor",
     "Ask",
     "Asset",
@@ -79,6 +80,7 @@ class Offer:
     only one such payment may be unresolved.
     `ends` is the last moment, in unix seconds, at which it is worth paying; 0 where nobody says.
     `fee_cap` is what fees may add, `fees` says which part of it is of which kind (FEES), for policy alone.
+    `metered` is the unit that its seller counts afterwards, where nobody says the most of it: then a person is asked.
     """
 
     dialect: str
@@ -99,6 +101,7 @@ class Offer:
     fees: tuple[tuple[str, int], ...] = field(default=(), compare=False)
     serves: int = field(default=1, compare=False)
     ends: int = field(default=0, compare=False)
+    metered: str = field(default="", compare=False)
 
     @property
     def network(self) -> Network:
@@ -159,6 +162,13 @@ class Challenge:
     pages: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()
     held: Credential | None = field(default=None, repr=False)
+
+
+class Account(NamedTuple):
+    """Who would pay, "" for nobody; `signs`: with a key of this process, so that it could sign in somewhere, too."""
+
+    address: str = ""
+    signs: bool = False
 
 
 class Anchor(NamedTuple):

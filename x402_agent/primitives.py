@@ -289,13 +289,23 @@ def ed25519_public(key: Secret) -> bytes:
 
 
 def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether a 32-byte Ed25519 key signed `message` (RFC 8032)."""
-    eddsa = _crypto("Signature.eddsa")
+    """Whether a 32-byte Ed25519 key signed `message` (RFC 8032). solders, where it is, takes a fiftieth of pycryptodome's time."""
+    if len(public) != 32 or len(signature) != 64:  # of which solders panics
+        return False
     try:
-        eddsa.new(eddsa.import_public_key(public), "rfc8032").verify(message, signature)
+        from solders.pubkey import Pubkey
+        from solders.signature import Signature
+    except ImportError:
+        eddsa = _crypto("Signature.eddsa")
+        try:
+            eddsa.new(eddsa.import_public_key(public), "rfc8032").verify(message, signature)
+        except ValueError:
+            return False
+        return True
+    try:
+        return Signature.from_bytes(signature).verify(Pubkey.from_bytes(public), message)
     except ValueError:
         return False
-    return True
 
 
 def verify_p256(public: bytes, message: bytes, signature: bytes) -> bool:

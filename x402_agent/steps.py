@@ -17,7 +17,6 @@ from .model import Hold as HeldBudget
 __all__ = [
     "MAX_BODY",
     "ON_CHAIN",
-    "Account",
     "Approve",
     "Aside",
     "Broadcast",
@@ -233,13 +232,6 @@ class Aside:
 
     def __init__(self, steps: Steps[Any]) -> None:
         self.steps = steps
-
-
-class Account(NamedTuple):
-    """Who would pay, "" for nobody; `signs`: with a key of this process, so that it could sign in somewhere, too."""
-
-    address: str = ""
-    signs: bool = False
 
 
 class Whose(NamedTuple):

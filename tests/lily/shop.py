@@ -8,6 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from urllib.parse import parse_qsl, urlsplit
 
+from solders.pubkey import Pubkey
+
 SERVICE = "0b7d4b52-9a1c-4d6e-8f0a-6f0f1e2d3c4b"
 KEY = "key-of-the-tables"
 RATE = Decimal(150)
@@ -19,6 +21,8 @@ class Shop:
 
     def __init__(self, seller, box, *, price="0.01", currency="USDC", tables=True):
         self.seller, self.box, self.price, self.currency = seller, box, price, currency
+        if currency == "SOL":  # an account without any is not kept by less than its rent
+            box.ground.chain.endow(Pubkey.from_string(box.pay_to), 10**9)
         self.config = {"id": 1, "service_id": SERVICE, "service_type": "agent_execution", "owner_wallet": box.pay_to, "platform_wallet": None,
                        "base_price": float(price), "currency": currency, "pricing_model": "per_request", "min_payment": 0.01, "max_payment": None,
                        "max_session_amount": None, "requires_preauth": False, "allowed_origins": [], "webhook_url": None, "is_active": True}  # fmt: skip
@@ -33,6 +37,7 @@ class Shop:
         self.insert = lambda hit, write: write()  # who writes a row
         self.counts = True  # whether an answer says what is left
         self.extras: dict = {}
+        self.bare = False  # whether a 402 has no headers of its own
         self.lock = threading.RLock()
         seller.serves(DOOR, self.door)
         seller.serves("/agents/other", self.door)
@@ -60,7 +65,7 @@ class Shop:
     def refuse(self, code="PAYMENT_REQUIRED", error="Payment required", status=402, **details):
         told = {"success": False, "error": error, "errorCode": code, "paymentRequired": True, "requiredAmount": float(self.price), "currency": self.currency,
                 "details": {**details, **self.extras}}  # fmt: skip
-        headers = {"x_402_amount": self.price, "x_402_currency": self.currency} if code == "PAYMENT_REQUIRED" else {}
+        headers = {"x_402_amount": self.price, "x_402_currency": self.currency} if code == "PAYMENT_REQUIRED" and not self.bare else {}
         return self.json(self.spoil(told), status, **headers)
 
     def door(self, hit):

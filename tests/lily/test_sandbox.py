@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from typer.testing import CliRunner
@@ -17,11 +18,12 @@ from x402_agent.sandbox import scenarios
 PRICE, CALLS = 10_000, 5
 PROOF, SESSION = 1, CALLS  # how many calls are expected decides which of the two is bought
 REFUSED = {  # before anything is signed, and why
-    "dearer": "0.02", "old_rate": "more than 2 % apart", "service_no_uuid": "its services cannot be read",
+    "dearer": "0.02", "old_rate": "more than 2 % apart", "preauth": "it wants an authorisation, and yours there is none",
+    "service_no_uuid": "its services cannot be read",
 }  # fmt: skip
 STUCK = {  # paid, kept, and not delivered: a person is told, and nothing is paid again
-    PROOF: {"dead_service", "guide", "in_seconds", "paid_then_402", "preauth"},
-    SESSION: {"dead_service", "in_seconds", "insert_fails_always", "paid_then_402", "preauth", "session_forbidden"},
+    PROOF: {"dead_service", "guide", "in_seconds", "paid_then_402"},
+    SESSION: {"dead_service", "in_seconds", "insert_fails_always", "paid_then_402", "session_forbidden"},
 }
 SLOWLY = {(PROOF, "silent_429"), (SESSION, "silent_429")}  # the first call brings a 429, and the same proof opens at the second
 AGAIN = {(SESSION, "double_deduction")}  # what its seller calls used up is bought anew, within what policy allows
@@ -133,6 +135,18 @@ def test_a_row_that_could_not_be_written_is_written_when_it_can_be(buyer):
 
 
 @pytest.mark.full
+def test_who_has_authorised_a_service_that_wants_it_buys_and_is_held_to_its_limit(buyer):
+    one = buyer("preauth", SESSION)
+    told = one.box.seller.dialect_settings(one.box.origin)["lily"]
+    row = {"wallet_address": one.box.payer_address, "service_id": told["service_id"], "service_type": told["service_type"], "spending_limit_per_day": 0.03}
+    with one.payer.client(timeout=60) as http:
+        headers = {"apikey": told["key"], "authorization": f"Bearer {told['key']}"}
+        assert http.post(one.box.url("/rest/v1/x402_payment_authorizations"), json=row, headers=headers).status_code == 201
+    assert one.call() == 0 and "spending_limit_per_day of your authorisation" in str(one.said[0]) and one.moved() == 0
+    assert [one.call(expect_calls=2) for _ in range(2)] == [200] * 2 and one.moved() == 2 * PRICE
+
+
+@pytest.mark.full
 def test_a_session_that_its_seller_ends_too_soon_is_not_paid_for_again(buyer):
     one = buyer("short_sessions", SESSION)
     assert one.call() == 200
@@ -158,3 +172,41 @@ def test_a_token_that_everybody_can_read_is_spent_by_others_and_what_is_bought_t
             shown = f"session={row['session_token']}; wallet={row['wallet_address']}; amount=0.01; currency=USDC; timestamp={one.box.ground.now() * 1000}"
             assert http.get(one.box.url("/report"), headers={"x-402-payment": shown}).status_code == 200
     assert one.call() == 200 and one.moved() == 2 * CALLS * PRICE == sum(each.amount for each in one.payer.ledger.payments())
+
+
+@pytest.mark.full
+def test_ten_calls_at_once_cost_ten_where_a_seller_reads_and_writes(buyer):
+    one = buyer("not_atomic", 10)
+    with ThreadPoolExecutor(10) as pool:
+        assert list(pool.map(lambda _: one.call(), range(10))) == [200] * 10
+    (row,) = sold(one, "select remaining_amount as n, status as s from x402_payment_sessions")
+    assert (row, one.moved(), len(states(one.payer))) == ({"n": 0, "s": "depleted"}, 10 * PRICE, 1)
+
+
+def sold(one, sql):
+    with one.box.seller.store.pool.lent() as link:
+        return link.rows(sql)
+
+
+@pytest.mark.full
+def test_a_top_up_that_is_not_booked_is_paid_once_and_spent_once_it_is(buyer):
+    one = buyer("top_up_unbooked")
+    for _ in range(2):
+        with pytest.raises(PaymentInDoubt, match="is paid, and not booked"):
+            one.payer.top_up(one.box.url("/joke"), "0.10")
+    assert one.moved() == 100_000 and len(states(one.payer)) == 1 and sold(one, "select id from x402_payment_credits") == []
+    store = one.box.seller.store
+    with store.writing() as link:  # its operator books it by hand
+        store.top_up(link, one.box.payer_address, store.terms(link), 100_000)
+    one.box.scenario = "honest"
+    one.payer.resume()
+    assert states(one.payer) == ["CONFIRMED"]
+    assert one.call() == 200 and one.moved() == 100_000 and sold(one, "select balance as n from x402_payment_credits") == [{"n": 90_000}]
+
+
+@pytest.mark.full
+def test_credits_are_topped_up_and_spent_by_signature(buyer):
+    one = buyer("honest")
+    assert one.payer.top_up(one.box.url("/joke"), "0.10").outcome == "spent"
+    assert [one.call(key=f"{number}") for number in range(3)] == [200] * 3
+    assert one.moved() == 100_000 and sold(one, "select balance as n from x402_payment_credits") == [{"n": 70_000}]

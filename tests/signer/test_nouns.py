@@ -40,7 +40,7 @@ def test_an_ask_arrives_whole_and_says_nothing_of_who_asks():
     assert (got.method, got.has_body, got.again, got.listed, got.paid, got.expect) == ("POST", True, False, 9, "0123", 200)
     assert got.caller_key == "research\nk" and got.key != ask().key
     known = {"_digest_body", "_key", "again", "caller_key", "caps", "expect", "has_body", "host", "limits", "listed", "method", "of", "offer", "origin",
-             "output", "paid", "path", "repeat", "under", "url"}  # fmt: skip
+             "output", "paid", "path", "repeat", "top_up", "under", "url"}  # fmt: skip
     assert set(Ask.__slots__) == known, "a new field of an Ask: does it travel?"
 
 

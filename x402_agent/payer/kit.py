@@ -15,12 +15,11 @@ from ..flow import ahead, pay
 from ..ledger.budget import left_words
 from ..ledger.purchase import Rebuy
 from ..ledger.states import outcome
-from ..model import ASKED_FIRST, BUY, CALL, Money, Receipt
+from ..model import ASKED_FIRST, BUY, CALL, Account, Money, Receipt
 from ..policy import Choice, choose, locked
 from ..policy.fees import gas_of
 from ..policy.value import priced, with_fee
 from ..steps import (
-    Account,
     Approve,
     Aside,
     Broadcast,

@@ -60,6 +60,9 @@ def reasons(policy: Policy, ask: Ask, offer: Offer, facts: Facts) -> tuple[Reaso
     if above is not None and (offer.micros is None or offer.micros > above):
         what = f"{ask.host} asks {offer.money}, which is above {dollars(above)}"
         found.append(Reason(what, policy.place("approve_above")))
+    if offer.metered:
+        what = f"{ask.host} counts {offer.metered}, so nobody knows what a call costs; {offer.money} would be paid ahead"
+        found.append(Reason(what, "a price that is not known before the call", 'max_payment = "…" in settings.toml'))
     doubtful, rule = doubt(policy, offer, facts)
     if doubtful:
         found.append(Reason(doubtful, policy.place(rule), "Payer(prices=…)"))

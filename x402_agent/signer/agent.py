@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NoAcceptableOffer, PaymentError, SettingsError, SigningFailed
 from ..flow import FREES, PAYS_FIRST
-from ..model import CALL, NO_ANCHOR, QUOTA, Ask, Cap, Limit
+from ..model import CALL, NO_ANCHOR, QUOTA, Account, Ask, Cap, Limit
 from ..payer import Payer
 from ..payer.before import lives
 from ..payer.kit import Kit, Quote
@@ -22,7 +22,7 @@ from ..policy import Policy, locked, micros
 from ..recovery import Resumed
 from ..recovery.again import ONLY_THERE, Again, handed, shown
 from ..secret import Secret
-from ..steps import Account, Approve, Aside, Broadcast, Call, Commit, Find, Hold, Return, Send, Sign
+from ..steps import Approve, Aside, Broadcast, Call, Commit, Find, Hold, Return, Send, Sign
 from ..tasks import Confines, Task, refusal
 from ..vault.keeping import Bare
 from ..wallet import Wallet

@@ -65,7 +65,7 @@ def ask_out(ask: Ask) -> dict[str, Any]:
     under = ask.under
     return {
         "method": ask.method, "url": ask.url, "key": ask.key, "has_body": ask.has_body, "caller_key": ask.caller_key,
-        "again": ask.again, "paid": ask.paid, "listed": None if ask.listed is None else str(ask.listed), "expect": ask.expect, "top_up": str(ask.top_up), "task": under.task, "tool": under.tool, "category": under.category,
+        "again": ask.again, "paid": ask.paid, "listed": None if ask.listed is None else str(ask.listed), "expect": ask.expect, "task": under.task, "tool": under.tool, "category": under.category,
         "runs": list(under.runs), "slips": [one for one in under.slip.split(",") if one],
         "limits": limits_out(ask.limits), "caps": caps_out(ask.caps),
     }  # fmt: skip
@@ -91,7 +91,6 @@ def ask_in(told: Fields, agent: str, group: str) -> Ask:
         under=under_in(told, agent, group), again=told.flag("again"), listed=told.whole("listed", 1 << 62) if told.has("listed") else None,
         limits=limits_in(told, agent, origin), caps=caps_in(told),
     )  # fmt: skip
-    made.top_up = told.whole("top_up", 1 << 62) if told.has("top_up") else 0
     made.paid = told.text("paid", 64, shape=_WORD)
     made.expect = told.whole("expect", 1_000_000) if told.has("expect") else 0
     made._key = hashlib.sha256(f"{agent}\n{told.text('key', 64, shape=_HEX)}".encode()).hexdigest()
@@ -190,7 +189,7 @@ def offer_out(offer: Offer) -> dict[str, Any]:
         "dialect": offer.dialect, "scheme": offer.scheme, "asset": offer.asset.id, "amount": str(offer.amount),
         "pay_to": offer.pay_to, "lifetime": str(offer.lifetime), "resource": offer.resource,
         "description": offer.description, "flow": offer.flow, "fee_cap": str(offer.fee_cap), "wire": list(offer.wire),
-        "method": offer.method, "facilitator": offer.facilitator, "details": offer.details, "serves": offer.serves, "ends": offer.ends,
+        "method": offer.method, "facilitator": offer.facilitator, "details": offer.details, "serves": offer.serves, "ends": offer.ends, "metered": offer.metered,
     }  # fmt: skip
 
 
@@ -209,7 +208,7 @@ def offer_in(told: Fields, resource: str | None = None) -> Offer:
         fee_cap=told.whole("fee_cap", uint), wire=told.texts("wire", 8, 1 << 17),
         method=told.text("method", shape=_WORD), facilitator=told.text("facilitator", shape=_WORD),
         details=told.text("details", 4096), serves=told.whole("serves", 1 << 53, 1) if told.has("serves") else 1,
-        ends=told.whole("ends", 1 << 53) if told.has("ends") else 0,
+        ends=told.whole("ends", 1 << 53) if told.has("ends") else 0, metered=plain(told.text("metered", 64), 40) if told.has("metered") else "",
     )  # fmt: skip
 
 

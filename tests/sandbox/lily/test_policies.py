@@ -129,6 +129,14 @@ def test_a_row_that_says_paid_is_written_for_a_payment_that_was_seen(kept, claim
     assert does(kept, claims, "insert", table, rows_of(ME, "new")[table]) == "no"
 
 
+@pytest.mark.parametrize("name", ["authorized_amount", "remaining_amount"])
+def test_a_session_is_as_large_as_its_payment(kept, name):
+    me, row = Claims(AUTHENTICATED, ME, f"{SIGNED}new"[-88:], PAID), rows_of(ME, "new")["x402_payment_sessions"]
+    assert does(kept, me, "insert", "x402_payment_sessions", row) != "no"
+    more = {"authorized_amount": PAID + 1, name: PAID + 1}
+    assert does(kept, me, "insert", "x402_payment_sessions", row | more) == "no"
+
+
 # -- PostgreSQL alone ---------------------------------------------------------------------------------------------------
 
 

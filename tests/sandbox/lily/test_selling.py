@@ -217,7 +217,10 @@ def test_a_service_that_wants_to_be_authorized_first(till_on):
     refused(till.get(session=token), 403, "VALIDATION_FAILED", "no active authorization")
     made = authorization(till)
     assert till.get(session=token).status_code == 200
-    till.rest("PATCH", f"x402_payment_authorizations?id=eq.{made['id']}", {"status": "revoked"})
+    tight = authorization(till, spending_limit_per_request=0.005)
+    refused(till.get(session=token), 403, "VALIDATION_FAILED", "limit")  # every active one binds
+    for each in (tight, made):
+        till.rest("PATCH", f"x402_payment_authorizations?id=eq.{each['id']}", {"status": "revoked"})
     refused(till.get(session=token), 403, "VALIDATION_FAILED", "no active authorization")
 
 

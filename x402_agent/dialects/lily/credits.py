@@ -15,15 +15,15 @@ from ...model import Ask, Credential
 from ...secret import Secret, Veiled, plain
 from ...steps import Keep, Look, Presented, Sleep
 from .desk import amount_in, pause, rows_of, text_in
-from .header import HEADER, number, parts, plainly, written
+from .header import HEADER, calls, number, parts, plainly, written
 from .shapes import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from decimal import Decimal
 
-    from ...model import Hold, Proof
-    from ...steps import Account, Fetched, Steps
+    from ...model import Account, Hold, Proof
+    from ...steps import Fetched, Steps
     from .desk import Desk
 
 __all__ = ["CREDITS", "KIND", "TRANSACTIONS", "Credits", "balance", "booked", "credential", "shown", "signed", "spends"]
@@ -68,7 +68,7 @@ def signed(account: Account, have: Decimal | None, price: Decimal, currency: str
 def credential(account: str, have: Decimal, price: Decimal, currency: str) -> Credential:
     """Credits as they are kept: signed, and with a time, only when they are shown. Not all sellers count calls at once, so it is one at a time."""
     header = written({"wallet": account, "amount": plainly(price), "currency": currency, "timestamp": "0"})
-    return Credential("", "/", {HEADER: header}, uses_left=int(have // price), serial=True)
+    return Credential("", "/", {HEADER: header}, uses_left=calls(have, price), serial=True)
 
 
 def spends(header: str) -> bool:
@@ -89,7 +89,7 @@ def booked(hold: Hold, proof: Proof, desk: Desk) -> Steps[Presented]:
     """After the transfer: noted, and found in the balance. Raises PaymentInDoubt where it is not."""
     price, usd, currency = hold.offer.wire[:3]
     account, txid, top_up = hold.terms.payer, str(proof.payload["transaction"]), number(usd)
-    before = yield from _before(hold, txid, desk)
+    before, known = yield from _before(hold, txid, desk)
     assert top_up is not None
     if before is None:
         return Presented({}, credential(account, (yield from balance(account, desk)) or top_up * 0, number(price) or top_up, currency))
@@ -99,6 +99,8 @@ def booked(hold: Hold, proof: Proof, desk: Desk) -> Steps[Presented]:
     }  # fmt: skip
     got = yield from _written(desk, "POST", TRANSACTIONS, document)
     after = yield from balance(account, desk)
+    if got.status == 409 and hold.resumed and not known and after is not None:  # noted earlier, and what was before is forgotten once it is booked
+        return Presented({}, credential(account, after, number(price) or top_up, currency))
     if got.status in (200, 201, 204, 409) and after is not None and after <= before:
         yield from _by_hand(account, before, before + top_up, desk)
         after = yield from balance(account, desk)
@@ -111,24 +113,24 @@ def booked(hold: Hold, proof: Proof, desk: Desk) -> Steps[Presented]:
     return Presented({}, bought, note=plain(short, 200))
 
 
-def _before(hold: Hold, txid: str, desk: Desk) -> Steps[Decimal | None]:
-    """The balance as it was before this payment was told of, durable; None where it was found booked in an earlier showing, which forgets what was
-    before. Raises PaymentInDoubt where it cannot be read."""  # fmt: skip
+def _before(hold: Hold, txid: str, desk: Desk) -> Steps[tuple[Decimal | None, bool]]:
+    """The balance as it was before this payment was told of, durable, and whether an earlier showing has kept it; None where it was found booked in
+    one, which forgets what was before. Raises PaymentInDoubt where it cannot be read."""  # fmt: skip
     ask = hold.ask
     if hold.resumed:
         found = yield Look(Ask("GET", ask.origin + ASIDE, ask.origin, ask.host, ASIDE), hold.payment_id)
         said = number(parts(found.headers.get(HEADER, "")).get("amount", "")) if isinstance(found, Credential) and found.path == ASIDE else None
         if said is not None:
-            return said
+            return said, True
         if hold.state in _DONE or (yield from desk.rows(TRANSACTIONS, {"transaction_signature": txid})):
-            return None
+            return None, True
     have = yield from balance(hold.terms.payer, desk)
     if have is None:
         raise PaymentInDoubt(f"{hold.offer.money} for credits at {ask.host} is paid, and not noted: its balance cannot be read just now", rule=_RULE,
                              hint=f"x402-agent resume {hold.payment_id[:8]}", payment_id=hold.payment_id)  # fmt: skip
     kept = Veiled({HEADER: written({"wallet": hold.terms.payer, "amount": f"{have:f}", "timestamp": str(hold.terms.valid_after)})})
     yield Keep(Credential(ask.origin, ASIDE, kept, hold.payment_id, uses_left=1, dialect=NAME))
-    return have
+    return have, False
 
 
 def _by_hand(account: str, before: Decimal, after: Decimal, desk: Desk) -> Steps[None]:

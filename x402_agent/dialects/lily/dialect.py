@@ -11,7 +11,7 @@ from ...secret import Secret, Veiled
 from .. import strict
 from .credits import shown, spends
 from .desk import NOBODY, amount_in, desk
-from .header import HEADER, at, number, parts
+from .header import HEADER, at, calls, number, parts
 from .shapes import NAME, challenge, details_of
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Lily:
         """How many calls its session still has, by the amount that an answer says is left; None where it says nothing."""
         price = number(parts(credential.headers.get(HEADER, "")).get("amount", ""))
         said = [number(text) for text in reply.headers.get_list(_REMAINING)] or [_balance(reply)]
-        return int(said[0] // price) if price and len(said) == 1 and said[0] is not None else None
+        return calls(said[0], price) if price and len(said) == 1 and said[0] is not None else None
 
     def receipt(self, reply: Reply, offer: Offer) -> Claim:
         """Nothing: a seller gives the goods and says no more."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Context, Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from ...errors import ChallengeInvalid
@@ -12,11 +13,13 @@ from ...secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["HEADER", "NAMES", "at", "number", "parts", "plainly", "written"]
+__all__ = ["EXACT", "HEADER", "NAMES", "at", "calls", "number", "parts", "plainly", "written"]
 
 HEADER = "x-402-payment"
 NAMES = ("session", "proof", "wallet", "amount", "currency", "timestamp", "signature")  # in this order
 _VALUE = re.compile(r"[0-9A-Za-z._:+/-]{1,256}").fullmatch
+EXACT = Context(prec=80)  # no product of two such numbers is rounded
+_MANY = 10**9
 _NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,18})?").fullmatch
 
 
@@ -46,4 +49,9 @@ def number(text: str) -> Decimal | None:
 
 def plainly(amount: Decimal) -> str:
     """`0.01`: without an exponent, and without zeros that say nothing."""
-    return f"{amount.normalize():f}"
+    return f"{amount.normalize(EXACT):f}"
+
+
+def calls(amount: Decimal, price: Decimal) -> int:
+    """How many calls an amount pays; a billion, where it is more."""
+    return min(int(Fraction(amount) // Fraction(price)), _MANY) if price else 0

@@ -10,19 +10,20 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...encodings import unbase58
 from ...model import BUY, QUOTA, Offer
 from ...secret import plain
 from ...steps import Whose, Worth
-from ..x402.passed import Passed
+from ..x402.passed import Passed, show
 from .credits import KIND, Credits, balance, signed
 from .desk import CONFIGS, amount_in, text_in
-from .header import number, plainly
+from .header import EXACT, calls, number, plainly
 from .shapes import NAME
 from .standing import limits
 
 if TYPE_CHECKING:
-    from ...model import Ask, Asset, Challenge, Limit
-    from ...steps import Account, Steps
+    from ...model import Account, Ask, Asset, Challenge, Limit
+    from ...steps import Steps
     from .. import strict
     from .desk import Desk
 
@@ -109,6 +110,8 @@ def _terms(said: tuple[str, ...], row: strict.Document | None, desk: Desk) -> _T
     pay_to = desk.pay_to or (row and (text_in(row, "platform_wallet") or text_in(row, "owner_wallet"))) or ""
     if not pay_to:
         raise _no("its service has no row that names who is paid, and settings name nobody: pay_to, or another service_id")
+    if not _account(pay_to):
+        raise _no(f"who is paid, {show(pay_to)}, is no account of Solana (R2)")
     base = (_dollars(row, "base_price") if row else None) or desk.price
     least = (_dollars(row, "min_payment") if row else None) or Decimal(0)
     if asked is None and base is None:
@@ -126,6 +129,13 @@ def _terms(said: tuple[str, ...], row: strict.Document | None, desk: Desk) -> _T
     rate = rate or amount_in(row, "conversion_rate")
     return terms._replace(metered="" if model in _FIXED else plain(model, 20), most=most, session=_dollars(row, "max_session_amount"),
                           ahead=row.fields.get("requires_preauth") is True, rate=rate)  # fmt: skip
+
+
+def _account(text: str) -> bool:
+    try:
+        return text.isascii() and len(unbase58(text, 44)) == 32
+    except ValueError:
+        return False
 
 
 def _currency(coin: str, row: strict.Document | None, desk: Desk) -> str:
@@ -156,7 +166,7 @@ def _offers(terms: _Terms, ask: Ask, desk: Desk, *, tops_up: bool) -> Steps[tupl
     for kind, wanted in works.items():
         try:
             if wanted:
-                usd = _session(terms, ask, desk) if kind == "session" else _single(terms, desk)
+                usd = _session(terms, ask, desk) if kind == "session" else _single(terms, ask, desk)
                 made.append(_offer(kind, usd, terms, asset, rate, ask, desk))
         except Passed as why:
             passed.append(f"{kind}: {why.reason}")
@@ -177,25 +187,29 @@ def _why_none(terms: _Terms, desk: Desk) -> str:
     return "settings leave no way to pay it: pays"
 
 
-def _single(terms: _Terms, desk: Desk) -> Decimal:
-    return _held(terms, desk) if terms.metered else terms.price
+def _single(terms: _Terms, ask: Ask, desk: Desk) -> Decimal:
+    return _held(terms, ask, desk) if terms.metered else terms.price
 
 
 def _session(terms: _Terms, ask: Ask, desk: Desk) -> Decimal:
     """What is paid up front: as many calls as are expected, within what the seller takes for one session. Raises Passed."""
-    usd = _held(terms, desk) if terms.metered else terms.price * max(ask.expect, 1)
+    usd = _held(terms, ask, desk) if terms.metered else _expected(terms, ask)
     if terms.session is not None and usd > terms.session:
-        usd = terms.session // terms.price * terms.price
+        usd = EXACT.multiply(terms.price, Decimal(calls(terms.session, terms.price)))
     if usd < terms.price:
         raise _no(f"one call costs {plainly(terms.price)}, and a session {plainly(usd)} at most")
     return usd
 
 
-def _held(terms: _Terms, desk: Desk) -> Decimal:
-    """What is paid where the seller counts afterwards. Raises Passed where nobody says the most of it."""
+def _expected(terms: _Terms, ask: Ask) -> Decimal:
+    return EXACT.multiply(terms.price, Decimal(max(ask.expect, 1)))
+
+
+def _held(terms: _Terms, ask: Ask, desk: Desk) -> Decimal:
+    """What is paid ahead where the seller counts afterwards: the most that settings or row say, else one unit a call, if a person agrees. Raises Passed."""
     most = desk.most or terms.most
     if most is None:
-        raise _no(f'it is priced {terms.metered}, so nobody knows what a call costs: max_payment = "…" in settings says how much may be paid ahead')
+        return _expected(terms, ask)
     if most < terms.price:
         raise _no(f"it is priced {terms.metered}, {plainly(terms.price)} for the least, and max_payment is {plainly(most)}")
     return most
@@ -206,10 +220,11 @@ def _offer(kind: str, usd: Decimal, terms: _Terms, asset: Asset, rate: Decimal |
     units = -(-Fraction(usd) * 10**asset.decimals // 1) if rate is None else Fraction(usd) / Fraction(rate) * 10**asset.decimals // 1
     if not 0 < units < _MOST:
         raise _no(f"{plainly(usd)} dollars are no amount of {asset.symbol} that can be paid (P2, P8)")
-    calls = int(usd // terms.price) if kind in ("session", KIND) else 1
-    words = {"session": f"{calls} calls at {plainly(terms.price)} by a session", KIND: f"{plainly(usd)} dollars of credits"}.get(kind, f"one call at {plainly(usd)}")
+    many = calls(usd, terms.price) if kind in ("session", KIND) else 1
+    words = {"session": f"{many} calls at {plainly(terms.price)} by a session", KIND: f"{plainly(usd)} dollars of credits"}.get(kind, f"one call at {plainly(usd)}")
     return Offer(dialect=NAME, scheme="transfer", asset=asset, amount=int(units), pay_to=terms.pay_to, lifetime=LIFETIME, resource=ask.url, description=words,
-                 flow=PROOF if kind == "proof" else QUOTA, method="transfer", serves=calls,
+                 flow=PROOF if kind == "proof" else QUOTA, method="transfer", serves=many,
+                 metered="" if desk.most or terms.most or kind == KIND else terms.metered,
                  wire=(plainly(terms.price), plainly(usd), asset.symbol, plainly(rate) if rate else "", desk.service_id, desk.service_type, str(desk.hours),
                        *((KIND,) if kind == KIND else ())))  # fmt: skip
 

@@ -72,8 +72,7 @@ def _ours(row: strict.Document | None, reply: Reply, *, known: bool) -> bool:
     fields: dict[str, Any] = row.fields
     if fields.get("paymentRequired") is True:
         return known or "errorCode" in fields or "requiredAmount" in fields
-    guide = fields.get("error") == "Payment required" and {"amount", "currency"} <= fields.keys() <= _GUIDE
-    return guide or (known and isinstance(fields.get("error"), str))
+    return fields.get("error") == "Payment required" and {"amount", "currency"} <= fields.keys() <= _GUIDE
 
 
 def _price(said: list[str | None]) -> Decimal | None:

@@ -26,14 +26,14 @@ _WINDOWS = ("day", "month")
 
 def limits(account: str, price: Decimal, ask: Ask, desk: Desk, *, ahead: bool) -> Steps[tuple[Limit, ...]]:
     """Ceilings over time of the whole origin, by our active rows. `ahead`: the service wants an authorisation. Raises Passed for a call
-    that costs more than one request may, and where every authorisation is paused, revoked or expired and one is wanted."""  # fmt: skip
+    that costs more than one request may, and where one is wanted and none of ours is active."""  # fmt: skip
     if not desk.serves or not account:
         return ()
     rows = yield from desk.rows(AUTHORISATIONS, {"wallet_address": account, "service_id": desk.service_id})
     mine = [each for each in rows or () if text_in(each, "wallet_address") == account and text_in(each, "service_id") == desk.service_id]
     active = [each for each in mine if text_in(each, "status") == "active"]
-    if ahead and mine and not active:
-        raise _no(f"it wants an authorisation, and yours there is {plain(text_in(mine[0], 'status') or 'none', 20)}")
+    if ahead and not active:
+        raise _no(f"it wants an authorisation, and yours there is {plain(text_in(mine[0], 'status'), 20) if mine else 'none'}: it would take the money and refuse the call")
     found: list[Limit] = []
     for row in active:
         most = _most(row, "request")

@@ -18,7 +18,7 @@ from ...secret import Secret, Veiled, plain
 from ...steps import Keep, Look, Presented, Sleep
 from .credits import KIND, booked
 from .desk import SESSIONS, amount_in, pause, rows_of, text_in
-from .header import HEADER, number, parts, written
+from .header import HEADER, calls, number, parts, written
 from .shapes import NAME
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ LEAST = 3_600  # seconds: an end sooner than that is believed only of sessions t
 EARLY = 30  # seconds before its end that a session is shown no more: clocks differ
 _BUSY = (0, 429, 500, 502, 503, 504)
 _TOKEN = re.compile(r"[0-9A-Za-z_-]{16,128}").fullmatch
-_DONE = frozenset({"CLAIMED", "CONFIRMED", "PAID_UNDELIVERED"})
 _RULE = "paid once: the same row goes in with the same payment, never a second payment"
 
 
@@ -69,10 +68,10 @@ def present(hold: Hold, proof: Proof, desk: Desk, chance: Callable[[], Secret]) 
         raise _stuck(hold, "settings name no tables of this seller any more: rest_url, service_id")
     if hold.offer.wire[-1] == KIND:
         return (yield from booked(hold, proof, desk))
-    row, token, note = yield from _opened(hold, txid, desk, chance)
+    row, token = yield from _opened(hold, txid, desk, chance)
     kept = _credential(hold, token, row)
     over = _over(hold, row)
-    return Presented(kept.headers, kept if kept.uses_left and not over else None, note=note or over)
+    return Presented(kept.headers, kept if kept.uses_left and not over else None, note=over)
 
 
 def _shown(hold: Hold, kind: str, value: Secret) -> Veiled:
@@ -82,34 +81,37 @@ def _shown(hold: Hold, kind: str, value: Secret) -> Veiled:
                                     "currency": said.currency, "timestamp": str(hold.terms.valid_after * 1000)})})  # fmt: skip
 
 
-def _opened(hold: Hold, txid: str, desk: Desk, chance: Callable[[], Secret]) -> Steps[tuple[strict.Document | None, Secret, str]]:
-    """The session of this payment: its row where the seller shows it, its token, and what to note. Raises PaymentInDoubt."""
-    kept = Secret()
+def _opened(hold: Hold, txid: str, desk: Desk, chance: Callable[[], Secret]) -> Steps[tuple[strict.Document | None, Secret]]:
+    """The session of this payment: its row, where the seller shows it, and its token. Raises PaymentInDoubt."""
+    token, before = chance(), False
     if hold.resumed:
-        kept = yield from _kept(hold)
-        if (row := (yield from _row(hold, txid, desk))) is not None:
-            return row, Secret(text_in(row, "session_token")), ""
-        if hold.state in _DONE and len(kept):
-            return None, kept, ""
-    token = kept if len(kept) else chance()
+        kept, opened = (yield from _kept(hold, ASIDE)), (yield from _kept(hold, hold.ask.path))
+        before, token = len(kept) > 0, kept if len(kept) else token
+        rows = yield from _rows(hold, txid, desk)
+        if rows:
+            return rows[0], Secret(text_in(rows[0], "session_token"))
+        if rows == [] and (hold.state == "CLAIMED" or len(opened)):
+            raise _stuck(hold, "its seller has no row of it any more")
+        if rows is None and not before:  # it may be open already: written a second time it would be two for one payment
+            if len(opened):
+                return None, opened
+            raise _stuck(hold, f"its table cannot be read ({SESSIONS})")
     yield Keep(replace(_credential(hold, token, None), origin=hold.ask.origin, path=ASIDE, payment_id=hold.payment_id, dialect=NAME))
     got = yield from _written(hold, token, txid, desk)
-    row = _ours(rows_of(got) or [], hold, txid) if got.status in (200, 201) else None
-    if row is None and got.status not in (201, 204):
-        row = yield from _row(hold, txid, desk)
-        if row is None and not (got.status == 409 and len(kept)):
-            raise _stuck(hold, f"its session's row could not be written ({_why(got)})")
-    return row, Secret(text_in(row, "session_token")) if row is not None else token, ""
+    found = _ours(rows_of(got) or [], hold, txid) if got.status in (200, 201) else []
+    rows = found or (yield from _rows(hold, txid, desk))
+    if rows:
+        return rows[0], Secret(text_in(rows[0], "session_token"))
+    if got.status in (200, 201, 204) or (got.status == 409 and before and rows is None):
+        return None, token
+    raise _stuck(hold, f"its session's row could not be written ({_why(got)})")
 
 
-def _kept(hold: Hold) -> Steps[Secret]:
-    """The token that this very payment was given before a crash."""
+def _kept(hold: Hold, path: str) -> Steps[Secret]:
+    """The token that this very payment was given before: while its row was being written (ASIDE), or for calls."""
     ask = hold.ask
-    for each in (Ask("GET", ask.origin + ASIDE, ask.origin, ask.host, ASIDE), ask):
-        found = yield Look(each, hold.payment_id)
-        if isinstance(found, Credential):
-            return Secret(session_in(found))
-    return Secret()
+    found = yield Look(Ask("GET", ask.origin + path, ask.origin, ask.host, path), hold.payment_id)
+    return Secret(session_in(found)) if isinstance(found, Credential) and (found.path == ASIDE) == (path == ASIDE) else Secret()
 
 
 def session_in(credential: Credential) -> str:
@@ -131,16 +133,18 @@ def revoked(credential: Credential, desk: Desk) -> Steps[str]:
     return f"its seller was told, and his row does not show it ({_why(got)})"
 
 
-def _row(hold: Hold, txid: str, desk: Desk) -> Steps[strict.Document | None]:
-    """The row that this payment has opened, if it has and the seller shows it to us."""
+def _rows(hold: Hold, txid: str, desk: Desk) -> Steps[list[strict.Document] | None]:
+    """The row that this payment has opened, if it has; None where the seller shows none. Raises PaymentInDoubt for one that is another's."""
     found = yield from desk.rows(SESSIONS, {"initial_payment_signature": txid})
-    return _ours(found or [], hold, txid)
+    if found and not _ours(found, hold, txid):
+        raise _stuck(hold, "its seller has a row for it that is not ours")
+    return None if found is None else _ours(found, hold, txid)
 
 
-def _ours(rows: list[strict.Document], hold: Hold, txid: str) -> strict.Document | None:
-    """The row that names our account, our payment and a token; what names others is nothing to us."""
+def _ours(rows: list[strict.Document], hold: Hold, txid: str) -> list[strict.Document]:
+    """Rows that name our account, our payment and a token; what names others is nothing to us."""
     mine = {"wallet_address": hold.terms.payer, "initial_payment_signature": txid}
-    return next((each for each in rows if all(text_in(each, name) == value for name, value in mine.items()) and _TOKEN(text_in(each, "session_token"))), None)
+    return [each for each in rows if all(text_in(each, name) == value for name, value in mine.items()) and _TOKEN(text_in(each, "session_token"))]
 
 
 def _written(hold: Hold, token: Secret, txid: str, desk: Desk) -> Steps[Fetched]:
@@ -166,9 +170,9 @@ def _written(hold: Hold, token: Secret, txid: str, desk: Desk) -> Steps[Fetched]
 def _credential(hold: Hold, token: Secret, row: strict.Document | None) -> Credential:
     """The session, for the calls after this one: of their count and ours the lower, and an end that both can live with."""
     said, since = sold(hold.offer), hold.terms.valid_after
-    bought, life = int(said.usd // said.price), said.hours * 3600
+    bought, life = calls(said.usd, said.price), said.hours * 3600
     remaining = None if row is None else amount_in(row, "remaining_amount")
-    left = bought if remaining is None else min(bought, int(remaining // said.price))
+    left = bought if remaining is None else min(bought, calls(remaining, said.price))
     told = _seconds(text_in(row, "expires_at")) if row is not None else None
     ends = since + life if told is None else min(max(told, since + min(LEAST, life)), since + life)
     return Credential("", "/", _shown(hold, "session", token), uses_left=max(0, left - (hold.ask.method != BUY)), expires=float(ends - EARLY), serial=True)
