@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from .bought import SECOND, SHOWN, ask_with, wait
 from .errors import NoAcceptableOffer, NodeError, PaymentError, PaymentInDoubt
-from .model import ASKED_FIRST, BUY, QUOTA, Claim
+from .model import ASKED_FIRST, BUY, CROWDED, QUOTA, Claim
 from .secret import Veiled
 from .steps import (
     Approve,
@@ -42,6 +42,7 @@ __all__ = ["FREES", "PAYS_FIRST", "Dialect", "Kit", "in_doubt", "judge", "pay", 
 RESENDS = 2
 PAYS_FIRST = "transfer"  # the method of offers that are paid on chain before the seller is shown the transaction
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+CROWD_PAUSE = 5.0  # seconds until a chain that takes no more of our transactions is asked again
 _SAME = "the same bytes go out again, never others (C5)"
 _RESUME = "x402-agent resume {}"
 FREES = {"dead": ("DEAD", "unused on chain past its expiry"), "failed": ("REVERTED", "a final block holds it, and it moved nothing")}
@@ -184,22 +185,23 @@ def prove(ask: model.Ask, challenge: model.Challenge, kit: Kit) -> Steps[tuple[m
                 challenge = yield from kit.agreed(ask, challenge)
             offer, limits = kit.choose(ask, challenge)
             try:
-                anchor = yield from kit.anchor(offer)
+                hold = yield Hold(ask, offer, limits, (yield from kit.anchor(offer)))
             except (NoAcceptableOffer, NodeError) as why:
-                challenge = _without(challenge, offer, why)
+                challenge = yield from _without(challenge, offer, why)
                 continue
-            hold = yield Hold(ask, offer, limits, anchor)
-            if hold is None:
-                continue
-        committed = yield from prove_hold(hold)
-        if committed is not None:  # None: another process opened this very purchase first; its proof is the only one
-            found: tuple[model.Hold, model.Proof] = committed
-            return found
+        if hold is not None and (made := (yield from prove_hold(hold))) is not None:  # else another process opened this very purchase first
+            return made
 
 
-def _without(challenge: model.Challenge, offer: model.Offer, why: PaymentError) -> model.Challenge:
-    """The challenge without an offer that its chain cannot pay just now; raises `why` when it was the only one."""
+def _without(challenge: model.Challenge, offer: model.Offer, why: PaymentError) -> Steps[model.Challenge]:
+    """The challenge without an offer that its chain cannot pay just now. When it was the only one raises `why`, where time mends nothing, or there is none."""
     offers = tuple(each for each in challenge.offers if each != offer)
+    if not offers and why.rule == CROWDED:
+        try:
+            yield Sleep(CROWD_PAUSE)
+        except Exception:  # whoever drives has no more time
+            raise why from None
+        return challenge
     if not offers or len(offers) == len(challenge.offers):
         raise why
     return replace(challenge, offers=offers, passed_over=(*challenge.passed_over, f"{offer.money}: {why.what}"))
@@ -367,9 +369,6 @@ def judge(status: int, claim: model.Claim, *, fresh: bool) -> tuple[str, bool]:
 
 def in_doubt(hold: model.Hold, why: str) -> PaymentInDoubt:
     """The error for a proof that left and was not answered."""
-    return PaymentInDoubt(
-        f"{hold.ask.host} was shown a proof for {hold.offer.money} and did not answer ({why})",
-        rule="a proof that left stays counted until the chain shows that it can never settle",
-        hint=f"x402-agent resume {hold.payment_id[:8]}   (or repeat the call: the same proof is shown again)",
-        payment_id=hold.payment_id,
-    )
+    return PaymentInDoubt(f"{hold.ask.host} was shown a proof for {hold.offer.money} and did not answer ({why})", payment_id=hold.payment_id,
+                          rule="a proof that left stays counted until the chain shows that it can never settle",
+                          hint=f"x402-agent resume {hold.payment_id[:8]}   (or repeat the call: the same proof is shown again)")  # fmt: skip

@@ -18,6 +18,7 @@ __all__ = [
     "ASKED_FIRST",
     "BUY",
     "CALL",
+    "CROWDED",
     "FEES",
     "FOREVER",
     "INVOICE",
@@ -61,6 +62,7 @@ Unit = Literal["micros", "payments", "units"]
 FOREVER = 1 << 39  # unix seconds: no clock ends it
 QUOTA = "quota"  # the flow of offers that buy calls of a whole origin
 INVOICE = "invoice"  # of those that pay one invoice, named by `wire[1]`: once, whoever asks
+CROWDED = "no more transactions of an account wait for a block than nodes take"  # the rule of an error that time alone mends
 ASKED_FIRST = frozenset({QUOTA, INVOICE})  # flows of which the seller's own pages are asked before anything is held
 
 
@@ -174,12 +176,14 @@ class Anchor(NamedTuple):
 
     `number` is the first account nonce that is free as the node sees it, -1 on chains where a payment needs none; the ledger
     then takes the first that no open payment of that account has. `cost` is the most that the network takes of its own coin for
-    the payer's transaction, in atomic units, 0 where somebody else pays: `[gas.NETWORK]` counts it.
+    the payer's transaction, in atomic units, 0 where somebody else pays: `[gas.NETWORK]` counts it. `most` is the last account
+    nonce that nodes take while those before it wait, -1 where that has no bound; it is asked anew each time and not kept.
     """
 
     text: str = ""
     number: int = -1
     cost: int = 0
+    most: int = -1
 
 
 NO_ANCHOR = Anchor()

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from x402_agent import NoAcceptableOffer
 from x402_agent.ledger import Transaction
-from x402_agent.model import NO_ANCHOR, Anchor
+from x402_agent.model import CROWDED, NO_ANCHOR, Anchor
 
 BASE, OWN = "eip155:84532", "0x" + "11" * 20
 
@@ -28,6 +29,19 @@ def test_each_payment_takes_the_first_number_that_is_free(desk):
     ledger.close(first, "RELEASED").run()
     assert held(desk, ledger, 5, "/c").terms.anchor.number == 5, "what never left gives its number back"
     assert held(desk, ledger, 9, "/d").terms.anchor.number == 9, "the chain is further"
+
+
+def test_no_number_is_given_that_nodes_would_refuse(desk):
+    ledger = desk.open()
+    bounded = replace(desk.terms(), anchor=Anchor("fee=200", 5, 0, 6))
+    made = [ledger.hold(desk.ask(path), desk.offer(), replace(bounded, nonce="0x" + nonce * 32), (), reserve=True).run() for path, nonce in (("/a", "aa"), ("/b", "bb"))]
+    assert [each.terms.anchor for each in made] == [Anchor("fee=200", 5), Anchor("fee=200", 6)]
+    third = replace(bounded, nonce="0x" + "cc" * 32)
+    with pytest.raises(NoAcceptableOffer, match="its next account nonce is 7, nodes take 6 at most") as caught:
+        ledger.hold(desk.ask("/c"), desk.offer(), third, (), reserve=True).run()
+    assert caught.value.rule == CROWDED and len(ledger.payments()) == 2
+    ledger.close(made[0], "RELEASED").run()
+    assert ledger.hold(desk.ask("/c"), desk.offer(), third, (), reserve=True).run().terms.anchor.number == 5
 
 
 def test_a_number_that_left_is_never_given_again(desk):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from dataclasses import replace
 
 import httpx
@@ -180,3 +181,18 @@ def test_no_key_reaches_the_node_or_the_seller(shop, caplog):
     spoken = b"".join(repr((hit.path, hit.headers, hit.body)).encode() for hit in shop.seller.hits + shop.node.hits)
     assert b"11" * 32 not in spoken and "11" * 32 not in caplog.text
     assert all(proof not in caplog.text for proof in shop.shown)
+
+
+def test_who_comes_after_25_that_wait_signs_nothing_and_waits_for_a_block(shop, monkeypatch):
+    monkeypatch.setattr("x402_agent.flow.CROWD_PAUSE", 0.05)
+    payer = shop.payer()
+    shop.chain.automatic = False
+    with payer.client(timeout=20) as http:
+        assert {http.get(f"{shop.two}?{number}").status_code for number in range(25)} == {200}
+        payer.deadline = 0.5
+        with pytest.raises(NoAcceptableOffer, match="its next account nonce is 25, nodes take 24 at most"):
+            http.get(f"{shop.two}?25", timeout=0.5)
+        assert (len(shop.shown), len(payer.ledger.payments())) == (25, 25)
+        payer.deadline = 30
+        threading.Timer(0.3, shop.chain.mine).start()
+        assert http.get(f"{shop.two}?25").status_code == 200

@@ -390,8 +390,8 @@ def _numbered(store: Store, plan: Hold) -> Hold:
     terms, network = plan.terms, plan.offer.asset.network.id
     if terms.anchor.number < 0:
         return plan
-    number = transactions.free(store, network, terms.payer, terms.anchor.number)
-    return replace(plan, terms=replace(terms, anchor=terms.anchor._replace(number=number)))
+    number = transactions.free(store, network, terms.payer, terms.anchor.number, terms.anchor.most)
+    return replace(plan, terms=replace(terms, anchor=terms.anchor._replace(number=number, most=-1)))
 
 
 def _as(hold: Hold, state: str) -> Hold:

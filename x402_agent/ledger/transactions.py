@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..assets import network
-from ..errors import BudgetExceeded, LedgerError
+from ..errors import BudgetExceeded, LedgerError, NoAcceptableOffer
+from ..model import CROWDED
 from . import states
 from .events import canonical
 from .windows import began
@@ -97,11 +98,17 @@ def transaction_of(row: tuple[Any, ...]) -> Transaction:
                        int(fee) if fee else None, block, note, created, updated)  # fmt: skip
 
 
-def free(store: Store, network: str, account: str, pending: int) -> int:
-    """The first account nonce from `pending` on that no transaction or payment of ours has; a released one's is free again."""
+def free(store: Store, network: str, account: str, pending: int, most: int = -1) -> int:
+    """The first account nonce from `pending` on that no transaction or payment of ours has; a released one's is free again.
+
+    Raises NoAcceptableOffer (CROWDED) where nodes take none above `most`: such a transaction would be refused, and hold its nonce.
+    """
     taken = {nonce for (nonce,) in store.db.execute(_TAKEN, (network, account, pending))}
     while pending in taken:
         pending += 1
+    if 0 <= most < pending:
+        raise NoAcceptableOffer(f"too many transactions of {account} wait for a block: its next account nonce is {pending}, nodes take {most} at most",
+                                rule=CROWDED, hint="x402-agent resume shows again what was lost on its way; then repeat the request")  # fmt: skip
     return pending
 
 

@@ -67,7 +67,7 @@ def test_a_sponsor_pays_the_fee_and_still_it_is_found(ground, offer):
     wanted = offer("sBTC", 9, details='{"sponsored":true}')
     terms, proof = ground.proved(wanted)
     made = sent(proof)
-    assert terms.anchor == Anchor("fee=0", 0) and made.sponsor is not None and made.origin.fee == 0
+    assert terms.anchor == Anchor("fee=0", 0, most=24) and made.sponsor is not None and made.origin.fee == 0
     assert not any("fees" in each for each in ground.asked)
     sponsor = Account(b"\x22" * 32)
     ground.chain.endow("STX", sponsor.address, 10_000_000)
@@ -125,7 +125,7 @@ def test_a_multisig_payee_of_either_network_is_an_account(ground, offer):
 
 
 def test_the_fee_is_the_estimate_floored_and_capped(ground, offer):
-    assert ground.prepared(offer()) == Anchor(f"fee={180 * 4}", 0, 180 * 4)
+    assert ground.prepared(offer()) == Anchor(f"fee={180 * 4}", 0, 180 * 4, 24)
     ground.told["/v2/fees/transaction"] = b'{"estimations":[{"fee":1},{"fee":3},{"fee":9}]}'
     assert ground.prepared(offer()).text == "fee=180"
     ground.told["/v2/fees/transaction"] = b'{"estimations":[{"fee":1},{"fee":99999999999},{"fee":9}]}'
@@ -154,10 +154,10 @@ def test_the_account_nonce_follows_blocks_and_mempool_and_fills_gaps(ground, off
     assert ground.prepared(offer()).number == 1
     ground.chain.automatic = False
     ground.chain.submit(sent(ground.proved(offer(), nonce=b"\2" * 32)[1]).wire())
-    assert ground.prepared(offer()).number == 2
+    assert ground.prepared(offer())[1::2] == (2, 25), "one is spent: 25 more may wait"
     path = f"/extended/v1/address/{ground.account}/nonces"
     ground.told[path] = b'{"possible_next_nonce":9,"detected_missing_nonces":[7,5]}'
-    assert ground.prepared(offer()).number == 5
+    assert ground.prepared(offer())[1::2] == (5, -1), "no word of how many are spent, so no bound"
     ground.told[path] = (404, {}, b"")  # a node without Hiro's API beside it
     assert ground.prepared(offer()).number == 1
 

@@ -91,19 +91,22 @@ def whole(value: object) -> int:
     return made
 
 
-def next_nonce(node: Node, account: str) -> Steps[int]:
-    """The first account nonce that nothing has, mempool included; a missing one below it first. Raises NodeError."""
+def next_nonce(node: Node, account: str) -> Steps[tuple[int, int]]:
+    """The first account nonce that nothing has, mempool included, a missing one below it first; and how many are spent in blocks, -1 where
+    that is not said. Raises NodeError."""  # fmt: skip
 
-    def read(said: object) -> int:
+    def read(said: object) -> tuple[int, int]:
         found = _object(said)
+        last = found.get("last_executed_tx_nonce", -2)
         missing = found.get("detected_missing_nonces")
         gaps = [whole(each) for each in missing] if isinstance(missing, list) else []
-        return min([whole(found.get("possible_next_nonce")), *gaps])
+        return min([whole(found.get("possible_next_nonce")), *gaps]), 0 if last is None else -1 if last == -2 else whole(last) + 1
 
     try:
-        found: int = yield from node.read(read, f"GET /extended/v1/address/{account}/nonces")
+        found: tuple[int, int] = yield from node.read(read, f"GET /extended/v1/address/{account}/nonces")
     except NodeError:
-        found = yield from spent_below(node, account)  # a node without Hiro's API beside it
+        spent = yield from spent_below(node, account)  # a node without Hiro's API beside it
+        found = spent, spent
     return found
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CEILING", "balance", "prepare"]
 
+CHAINED = 25  # transactions of an account that nodes let wait (MAXIMUM_MEMPOOL_TX_CHAINING of stacks-core); more are refused
 CEILING = 100_000  # microSTX: a tenth of an STX is the most that a fee of ours may be where policy names no other
 
 
@@ -32,7 +33,7 @@ def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anc
         )  # fmt: skip
     asked, account, asset = Node(where, node), own(payer, where), offer.asset
     form = yield from _form(asked, offer, payer)
-    number = yield from next_nonce(asked, account)
+    number, spent = yield from next_nonce(asked, account)
     paid = 0 if details(offer).sponsored else (yield from _fee(asked, offer, payer, rules, form))
     token = _token(asset)
     coins, units = yield from balances(asked, account, token)
@@ -47,7 +48,7 @@ def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anc
             f"{account} has {Money(units, asset)}, not {Money(offer.amount, asset)}",
             rule="balance, as the node says it", hint=f"send {asset.symbol} to {account}",
         )  # fmt: skip
-    return Anchor(anchor_text(paid, form), number, paid)
+    return Anchor(anchor_text(paid, form), number, paid, spent + CHAINED - 1 if spent >= 0 else -1)
 
 
 def _form(asked: Node, offer: Offer, payer: str) -> Steps[int]:
