@@ -220,4 +220,4 @@ def test_a_rule_about_top_ups_is_of_one_seller():
 def test_what_settings_do_not_name_is_told_in_words(payer, seller, bank):
     told(payer, {})
     found = payer.credits(bank.url())
-    assert found.balance is None and "[dialects.lily" in found.why
+    assert found.dollars is None and "settings" in found.why

@@ -48,6 +48,7 @@ class Lily(Seller):
 
     name = "lily"
     dialect = "lily"
+    sells = "calls of an agent: by a proof each, a session (--expect-calls 8) or credits, in USDC or SOL"
     books = LilyBooks
     asks_node = True
     coins = {"SOL": 150_000_000}  # noqa: RUF012 - a class variable of the base
