@@ -57,12 +57,12 @@ def test_a_value_that_would_be_cut_in_two_is_never_written(value):
 
 @pytest.mark.parametrize("name", WIRE["asks"])
 def test_each_ask_as_published_is_read(name):
-    assert read(WIRE["asks"][name]).pages == ("0.01", "USDC", "")
-    assert read(b"payment, please", x_402_amount="0.01", x_402_currency="USDC").pages == ("0.01", "USDC", "")
+    assert read(WIRE["asks"][name]).pages == ("0.01", "USDC", "", "guide" if "guide" in name else "")
+    assert read(b"payment, please", x_402_amount="0.01", x_402_currency="USDC").pages == ("0.01", "USDC", "", "")
 
 
 def test_a_rate_is_read_where_a_seller_quotes_one():
-    assert read({**DESIGN, "currency": "SOL", "details": {"conversionRate": 142.55}}).pages == ("0.01", "SOL", "142.55")
+    assert read({**DESIGN, "currency": "SOL", "details": {"conversionRate": 142.55}}).pages == ("0.01", "SOL", "142.55", "")
     assert read({**WIRE["asks"]["the guide's middleware"], "conversion_rate": "142.550"}).pages[2] == "142.55"
 
 
@@ -75,7 +75,7 @@ def test_each_error_is_known_by_its_code(code):
 @pytest.mark.parametrize("words", [*WIRE["said by the guide"], ""])
 def test_what_anybody_could_say_is_known_where_settings_name_the_origin(words):
     body = {"error": words, "paymentRequired": True} if words else WIRE["text"].encode()
-    assert read(body).pages == ("", "", "") and read(body, {}) is None
+    assert read(body).pages == ("", "", "", "guide") and read(body, {}) is None
 
 
 def test_a_402_without_settings_is_passed_over_with_the_line_that_is_missing():

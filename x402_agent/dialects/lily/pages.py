@@ -18,7 +18,7 @@ from ..x402.passed import Passed, show
 from .credits import KIND, Credits, balance, signed
 from .desk import CONFIGS, amount_in, text_in
 from .header import EXACT, calls, number, plainly
-from .shapes import NAME
+from .shapes import GUIDE, NAME
 from .standing import limits
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ _FIXED = ("", "per_request")
 
 
 class _Terms(NamedTuple):
-    """What is asked and of whom: `price` of one call, `metered` where that is only a unit's, and the most of one session; dollars."""
+    """What is asked and of whom: `price` of one call, `metered` where that is only a unit's, and the most of one session; dollars. `guided`: by a
+    server that knows no proofs."""  # fmt: skip
 
     price: Decimal
     pay_to: str
@@ -48,6 +49,7 @@ class _Terms(NamedTuple):
     session: Decimal | None = None
     ahead: bool = False
     rate: Decimal | None = None
+    guided: bool = False
 
 
 def agrees(challenge: Challenge, ask: Ask, desk: Desk) -> Steps[Challenge]:
@@ -121,7 +123,7 @@ def _terms(said: tuple[str, ...], row: strict.Document | None, desk: Desk) -> _T
     if asked is not None and base is not None and asked > max(base, least):
         raise _no(f"its 402 asks {plainly(asked)}, and its own row {plainly(max(base, least))}: one of them lies (P15)")
     price = max(asked if asked is not None else base or least, least)
-    terms = _Terms(price, pay_to, _currency(coin, row, desk), rate=rate)
+    terms = _Terms(price, pay_to, _currency(coin, row, desk), rate=rate, guided=said[3] == GUIDE and desk.serves and desk.pays == "auto")
     if row is None:
         return terms
     model = text_in(row, "pricing_model")
@@ -164,7 +166,7 @@ def _offers(terms: _Terms, ask: Ask, desk: Desk, *, tops_up: bool) -> Steps[tupl
         return (_offer(KIND, max(Decimal(ask.top_up) / 10**6, terms.price), terms, asset, rate, ask, desk),), ()
     if ask.top_up and ask.method == BUY:
         raise _no("credits are topped up by a key of this process alone, where settings name the tables and they can be read")
-    works = {"session": desk.serves and _wants_session(terms, ask, desk), "proof": desk.pays in ("auto", "proof") and not terms.ahead and ask.method != BUY}
+    works = {"session": desk.serves and _wants_session(terms, ask, desk), "proof": desk.pays in ("auto", "proof") and not (terms.ahead or terms.guided or ask.method == BUY)}
     for kind, wanted in works.items():
         try:
             if wanted:
@@ -178,7 +180,7 @@ def _offers(terms: _Terms, ask: Ask, desk: Desk, *, tops_up: bool) -> Steps[tupl
 
 
 def _wants_session(terms: _Terms, ask: Ask, desk: Desk) -> bool:
-    return desk.pays == "session" or ask.method == BUY or (desk.pays == "auto" and (ask.expect > 1 or terms.ahead or bool(terms.metered)))
+    return desk.pays == "session" or ask.method == BUY or (desk.pays == "auto" and (ask.expect > 1 or terms.ahead or terms.guided or bool(terms.metered)))
 
 
 def _why_none(terms: _Terms, desk: Desk) -> str:

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from ...steps import Reply
     from .desk import Desk
 
-__all__ = ["NAME", "challenge", "details_of"]
+__all__ = ["GUIDE", "NAME", "challenge", "details_of"]
 
 NAME = "lily"
+GUIDE = "guide"  # who writes in its words knows sessions alone
 _AMOUNT, _CURRENCY = "x-402-amount", "x-402-currency"
 _GUIDE = frozenset({"error", "amount", "currency", "message", "success", "details", "paymentRequired", "conversion_rate"})
 _OTHERS = frozenset({"accepts", "x402Version", "payment", "payment_options", "payment_methods", "payment_id", "paymentEndpoint", "extra", "challengeToken"})
@@ -45,7 +46,8 @@ def challenge(reply: Reply, ask: Ask, desk: Desk | None) -> Challenge | None:
     if desk is None:
         return Challenge(NAME, (), (_UNSET.format(ask.origin),))
     rate = amount_in(details_of(told), "conversionRate") or amount_in(told, "conversion_rate")
-    return Challenge(NAME, (), pages=(plainly(price) if price else "", coin, plainly(rate) if rate else ""))
+    guided = amount is None and not {"errorCode", "requiredAmount"} & told.fields.keys()
+    return Challenge(NAME, (), pages=(plainly(price) if price else "", coin, plainly(rate) if rate else "", GUIDE if guided else ""))
 
 
 def details_of(row: strict.Document) -> strict.Document:
