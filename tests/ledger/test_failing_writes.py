@@ -81,7 +81,7 @@ def missing(folder, nonces, monkeypatch):
 
 
 GROWS = [*range(0, 120, 7), *range(120, 30_000, 211)]
-NEW = [*range(0, 700, 13), *range(700, 200_000, 3001)]
+NEW = [*range(0, 700, 13), *range(700, 300_000, 3001)]
 PAGES = [*range(0, 50, 12), *range(4096, 40_000, 1381)]
 
 

@@ -324,7 +324,8 @@ class Bench:
         price = way.get("settles", PRICE)
         most = way.get("counts", price)  # what budgets count at most: a fee beside the price, a ceiling that is not trued up yet
         self._ready(most)
-        self.lily.balance = None
+        if way.get("lily"):
+            self.lily.balance = None
         before = self._got()
         base, last = known
         if way.get("bill"):  # a new one for each child

@@ -189,9 +189,9 @@ def test_who_comes_after_25_that_wait_signs_nothing_and_waits_for_a_block(shop, 
     shop.chain.automatic = False
     with payer.client(timeout=20) as http:
         assert {http.get(f"{shop.two}?{number}").status_code for number in range(25)} == {200}
-        payer.deadline = 0.5
+        payer.deadline = 1.5
         with pytest.raises(NoAcceptableOffer, match="its next account nonce is 25, nodes take 24 at most"):
-            http.get(f"{shop.two}?25", timeout=0.5)
+            http.get(f"{shop.two}?25", timeout=1.5)
         assert (len(shop.shown), len(payer.ledger.payments())) == (25, 25)
         payer.deadline = 30
         threading.Timer(0.3, shop.chain.mine).start()
