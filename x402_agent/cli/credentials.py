@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import LedgerError, Settings
+from .. import LedgerError, PolicyDenied, Settings
 from ..payer.ahead import revoked
 from ..secret import plain
 from .common import Json, as_json, errors, ledgers, sandbox_payer
@@ -62,7 +62,11 @@ def show(credential: _Which, json: Json = False) -> None:
 
 
 @app.command("renew", short_help="Get it again: by the same payment, or a new one.")
-def renew(credential: _Which, json: Json = False) -> None:
+def renew(
+    credential: _Which,
+    give_up: Annotated[bool, typer.Option("--give-up", help="Also while calls that were paid for are left: they are lost.")] = False,
+    json: Json = False,
+) -> None:
     """Get a credential again. Only a person does this: nothing is topped up by itself but by a rule of policy (top_up).
 
     While the payment that bought it still stands for it (not delivered, or in doubt), the same proof is shown again and
@@ -75,6 +79,9 @@ def renew(credential: _Which, json: Json = False) -> None:
             with sandbox_payer(Settings.load()) if ledger.sandbox else own_payer() as payer:
                 words = "; ".join(each.note for each in payer.resume(one.payment_id))
         else:
+            if one.uses_left and one.lives(ledger.clock()) and not give_up:
+                raise PolicyDenied(f"it opens {told_left(one)}, {told_until(one)}, and that is paid for", rule="what is paid for is used first",
+                                   hint=f"x402-agent credentials renew {one.name[:8]} --give-up")  # fmt: skip
             ledger.forget_token(one.name)
             bought = _payment(ledger, one)
             last = f" (the last one cost {bought.money})" if bought and bought.money else ""

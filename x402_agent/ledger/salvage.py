@@ -58,7 +58,7 @@ class Wreck:
 
     def definitions(self) -> dict[str, list[str]]:
         """How its tables, indexes, views and triggers are made, as far as that can be read."""
-        return {name: parts(sql) for name, sql in self._some("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")}
+        return {name: parts(str(sql)) for name, sql in self._some("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")}
 
     def close(self) -> None:
         """Let go of the file."""
