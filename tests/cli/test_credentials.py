@@ -86,7 +86,7 @@ def test_K8_renew_forgets_what_was_delivered_and_buys_only_on_the_next_request(b
         http.get(seller.url("/m"))
         buyer.ledger.flush()
         refused = run("renew", data("list")[0]["id"])
-        assert refused.exit_code == 3 and "2 more times" in refused.output and "--give-up" in refused.output and len(data("list")) == 1
+        assert refused.exit_code == 3 and "3 more times" in refused.output and "--give-up" in refused.output and len(data("list")) == 1
         done = run("renew", data("list")[0]["id"], "--give-up")
         assert done.exit_code == 0 and "buys a new one" in done.output and "0.0100 USDC" in done.output
         assert len(seller.nonces) == 1 and data("list", "--all") == []
