@@ -25,7 +25,7 @@ def sealed(ledger):
 
 
 def wander(desk, ledger, dice, steps):
-    """Payments in every state, by legal moves only."""
+    """Payments in every state, by legal moves and by staying, which is recorded, too: two processes may free the same one."""
     held = []
     for number in range(steps):
         if not held or dice.random() < 0.4:
@@ -35,7 +35,7 @@ def wander(desk, ledger, dice, steps):
             continue
         hold = dice.choice(held)
         now = ledger.payment(hold.payment_id).state
-        if after := sorted(states.MOVES[now]):
+        if after := [*sorted(states.MOVES[now]), now]:
             to = dice.choice(after)
             ledger._job(lambda store, h=hold, s=to: move(store, known(store, h.payment_id), s), write=True).run()
         elif hold.offer.scheme == "upto" and now == "CONFIRMED":

@@ -34,6 +34,7 @@ _FREED = (
     "SELECT p.realm, CASE WHEN substr(e.data, 1, 11) = '{\"charged\":' THEN json_extract(e.data, '$.given_back') ELSE p.micros END "
     "FROM x402_events e CROSS JOIN x402_payments p ON p.payment_id = e.payment_id "
     f"WHERE e.seq > ? AND e.before > 0 AND p.id <= ? AND (e.state IN {states.listed(states.FREED)} "
+    f"AND e.from_state NOT IN {states.listed(states.FREED)} "  # staying is recorded, too, and frees nothing twice
     "OR substr(e.data, 1, 11) = '{\"charged\":')"
 )
 _OPEN = "SELECT realm, SUM(micros) FROM x402_payments WHERE is_open = 1 GROUP BY realm"
