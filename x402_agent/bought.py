@@ -18,7 +18,13 @@ __all__ = ["SECOND", "SHOWN", "ask_with", "wait"]
 
 BUSY_PAUSE = 0.05
 SECOND = "one purchase, one payment: who comes second waits for the first, until its own deadline"
-_TURN = "one call at a time with what was bought so: who comes second waits for the first, until its own deadline"
+_WAITS = {
+    "pays": ("what is asked of {} is being paid for by another call, which has not ended", SECOND),
+    "shows": ("what is asked of {} is being used by another call, and serves one at a time",
+              "one call at a time with what was bought so: who comes second waits for the first, until its own deadline"),
+    "signs": ("the account that would pay {} is signing another payment, whose account nonce comes first",
+              "account nonces are given to one payment after the other, until its own deadline"),
+}  # fmt: skip
 SHOWN = 3  # credentials that one request may try
 UNSENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})  # of httpx and httpx2: no connection, so no byte left
 
@@ -82,14 +88,14 @@ def _show(credential: Credential, kit: Kit) -> Steps[Reply]:
 
 
 def wait(ask: Ask, busy: Busy) -> Steps[None]:
-    """For another call that makes this payment, or uses what it bought; raises PolicyDenied when there is no more time."""
+    """For another call that makes this payment, uses what it bought or signs before it; raises PolicyDenied when there is no more time."""
     try:
         yield Sleep(BUSY_PAUSE)
     except Exception as why:  # whoever drives has no more time
         ours = busy.payment_id[:8]
-        what = "used by another call, and serves one at a time" if busy.shown else "paid for by another call, which has not ended"
+        what, rule = _WAITS[busy.how]
         raise PolicyDenied(
-            f"what is asked of {ask.host} is being {what}; this call paid nothing",
-            rule=_TURN if busy.shown else SECOND, payment_id=busy.payment_id,
+            f"{what.format(ask.host)}; this call paid nothing",
+            rule=rule, payment_id=busy.payment_id,
             hint=f"x402-agent why {ours} says how far it is; then repeat the request" if ours else "repeat the request later",
         ) from why  # fmt: skip

@@ -185,7 +185,9 @@ def prove(ask: model.Ask, challenge: model.Challenge, kit: Kit) -> Steps[tuple[m
                 challenge = yield from kit.agreed(ask, challenge)
             offer, limits = kit.choose(ask, challenge)
             try:
-                hold = yield Hold(ask, offer, limits, (yield from kit.anchor(offer)))
+                anchor = yield from kit.anchor(offer)
+                while isinstance(hold := (yield Hold(ask, offer, limits, anchor)), Busy):
+                    yield from wait(ask, hold)
             except (NoAcceptableOffer, NodeError) as why:
                 challenge = yield from _without(challenge, offer, why)
                 continue

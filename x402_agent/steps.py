@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from .errors import ChallengeInvalid
 from .model import NO_ANCHOR, Anchor, Ask, Asset, Credential, Limit, Offer, Proof, Receipt
@@ -74,8 +74,8 @@ class Find(NamedTuple):
 
 
 class Hold(NamedTuple):
-    """Set budget aside for one Offer. -> model.Hold, None where calls of this origin are being bought just now; raises
-    BudgetExceeded, PolicyDenied, LedgerError."""  # fmt: skip
+    """Set budget aside for one Offer. -> model.Hold, None where calls of this origin are being bought just now, Busy while its account
+    signs another payment under an account nonce; raises BudgetExceeded, PolicyDenied, LedgerError."""  # fmt: skip
 
     ask: Ask
     offer: Offer
@@ -251,11 +251,11 @@ class NoAnswer(ConnectionError):
 
 
 class Busy(NamedTuple):
-    """A live process or thread is making this very purchase right now, or (`shown`) using what it bought, which serves one call at a
-    time: by which payment, "" for one that is not ours to name."""
+    """A live process or thread is making this very purchase right now, or (`how`) using what it bought, which serves one call at a
+    time, or signing another payment under the account nonce before: by which payment, "" for one that is not ours to name."""
 
     payment_id: str
-    shown: bool = False
+    how: Literal["pays", "shows", "signs"] = "pays"
 
 
 Step = Send | Find | Hold | Approve | Sign | Commit | Broadcast | Progress | Close | Fetch | Sleep | Look | Collect | Use | Return | Keep | Whose | Worth | Call

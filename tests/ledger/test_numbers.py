@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 
 import pytest
 
-from x402_agent import NoAcceptableOffer
-from x402_agent.ledger import Transaction
-from x402_agent.model import CROWDED, NO_ANCHOR, Anchor
+from x402_agent import LedgerError, NoAcceptableOffer
+from x402_agent.ledger import Transaction, broadcasts
+from x402_agent.ledger.numbers import SIGNS
+from x402_agent.model import CROWDED, NO_ANCHOR, Anchor, Hold
+from x402_agent.steps import Busy
 
 BASE, OWN = "eip155:84532", "0x" + "11" * 20
 
@@ -22,26 +25,92 @@ def held(desk, ledger, first, path):
     return ledger.hold(desk.ask(path), desk.offer(), numbered(desk, first), (), reserve=True).run()
 
 
+def left(desk, ledger, first, path):
+    return ledger.commit(held(desk, ledger, first, path)).run()
+
+
 def test_each_payment_takes_the_first_number_that_is_free(desk):
     ledger = desk.open()
-    first, second = held(desk, ledger, 5, "/a"), held(desk, ledger, 5, "/b")
+    first, second = left(desk, ledger, 5, "/a"), left(desk, ledger, 5, "/b")
     assert [each.terms.anchor for each in (first, second)] == [Anchor("fee=200", 5), Anchor("fee=200", 6)]
+    third = held(desk, ledger, 5, "/c")
+    ledger.close(third, "RELEASED").run()
+    assert third.terms.anchor.number == 7
+    assert left(desk, ledger, 5, "/d").terms.anchor.number == 7, "what never left gives its number back"
+    assert left(desk, ledger, 9, "/e").terms.anchor.number == 9, "the chain is further"
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_no_number_is_given_while_another_is_being_signed(desk, beside):
+    """The lower one may never leave, and the chain would hold the higher one back for ever."""
+    ledger = desk.open()
+    other = desk.open() if beside else ledger
+    first = held(desk, ledger, 5, "/a")
+    assert held(desk, other, 5, "/b") == Busy(first.payment_id, how="signs")
+    assert isinstance(desk.pay(other, desk.ask("/plain")), Hold), "what has no account nonce waits for nobody"
+    assert len(ledger.payments()) == 2, "nothing is set aside for who waits"
     ledger.close(first, "RELEASED").run()
-    assert held(desk, ledger, 5, "/c").terms.anchor.number == 5, "what never left gives its number back"
-    assert held(desk, ledger, 9, "/d").terms.anchor.number == 9, "the chain is further"
+    again = held(desk, other, 5, "/b")
+    assert again.terms.anchor.number == 5
+    other.commit(again).run()
+    assert held(desk, ledger, 5, "/c").terms.anchor.number == 6
+
+
+def test_who_was_to_sign_and_is_gone_is_not_waited_for(desk):
+    ledger = desk.open()
+    held(desk, ledger, 5, "/a")
+    desk.crash(ledger)
+    assert left(desk, desk.open(), 5, "/b").terms.anchor.number in (5, 6)
+
+
+def test_one_that_is_signed_for_ever_is_not_waited_for_longer_than_half_a_minute(desk):
+    ledger = desk.open()
+    first = held(desk, ledger, 5, "/a")
+    desk.clock.now += SIGNS
+    assert isinstance(held(desk, ledger, 5, "/b"), Hold)
+    assert first.terms.anchor.number == 5 and ledger.commit(first).run() is not None
+
+
+def test_a_persons_yes_waits_for_its_number_too(desk):
+    ledger = desk.open()
+    asked = held(desk, ledger, -1, "/a")
+    first = held(desk, ledger, 5, "/b")
+    assert isinstance(first, Hold), "nobody waits for a person"
+    terms = replace(numbered(desk, 5), nonce="0x" + "ee" * 32)
+    assert ledger.approve(asked, "yes", terms).run() == Busy(first.payment_id, how="signs")
+    ledger.commit(first).run()
+    yes = ledger.approve(asked, "yes", terms).run()
+    assert yes.terms.anchor.number == 6 and ledger.commit(yes).run() is not None
+
+
+def test_our_own_transaction_waits_for_one_that_is_being_signed(desk, monkeypatch):
+    ledger = desk.open()
+    first = held(desk, ledger, 5, "/a")
+    monkeypatch.setattr(broadcasts, "_LOOKS", 3)
+    with pytest.raises(LedgerError, match="is being signed, and has not ended"):
+        ledger.next_nonce(BASE, first.terms.payer, 5)
+    closing = threading.Timer(0.1, lambda: ledger.close(first, "RELEASED").run())
+    monkeypatch.setattr(broadcasts, "_LOOKS", 200)
+    closing.start()
+    assert ledger.next_nonce(BASE, first.terms.payer, 5) == 5
+    closing.join()
 
 
 def test_no_number_is_given_that_nodes_would_refuse(desk):
     ledger = desk.open()
     bounded = replace(desk.terms(), anchor=Anchor("fee=200", 5, 0, 6))
-    made = [ledger.hold(desk.ask(path), desk.offer(), replace(bounded, nonce="0x" + nonce * 32), (), reserve=True).run() for path, nonce in (("/a", "aa"), ("/b", "bb"))]
+    made = [ledger.hold(desk.ask(path), desk.offer(), replace(bounded, nonce="0x" + nonce * 32), (), reserve=True).run() for path, nonce in (("/a", "aa"),)]
+    ledger.commit(made[0]).run()
+    made.append(ledger.hold(desk.ask("/b"), desk.offer(), replace(bounded, nonce="0x" + "bb" * 32), (), reserve=True).run())
     assert [each.terms.anchor for each in made] == [Anchor("fee=200", 5), Anchor("fee=200", 6)]
     third = replace(bounded, nonce="0x" + "cc" * 32)
+    assert isinstance(ledger.hold(desk.ask("/c"), desk.offer(), third, (), reserve=True).run(), Busy)
+    ledger.commit(made[1]).run()
     with pytest.raises(NoAcceptableOffer, match="its next account nonce is 7, nodes take 6 at most") as caught:
         ledger.hold(desk.ask("/c"), desk.offer(), third, (), reserve=True).run()
     assert caught.value.rule == CROWDED and len(ledger.payments()) == 2
-    ledger.close(made[0], "RELEASED").run()
-    assert ledger.hold(desk.ask("/c"), desk.offer(), third, (), reserve=True).run().terms.anchor.number == 5
+    further = replace(third, anchor=third.anchor._replace(most=7))
+    assert ledger.hold(desk.ask("/c"), desk.offer(), further, (), reserve=True).run().terms.anchor.number == 7
 
 
 def test_a_number_that_left_is_never_given_again(desk):
@@ -50,7 +119,7 @@ def test_a_number_that_left_is_never_given_again(desk):
     ledger.close(hold, "UNKNOWN").run()
     desk.crash(ledger)
     again = desk.open()
-    assert held(desk, again, 5, "/b").terms.anchor.number == 6
+    assert left(desk, again, 5, "/b").terms.anchor.number == 6
     again.close(hold, "DEAD").run()
     assert held(desk, again, 5, "/c").terms.anchor.number == 7, "a dead payment's number was spent otherwise"
 
@@ -60,7 +129,7 @@ def test_our_own_transactions_and_payments_take_from_one_row(desk):
     terms = numbered(desk, 3)
     made = Transaction("0x" + "ab" * 32, BASE, terms.payer, 3, "approve", "x", "y", 1, 1, 1, b"\x02")
     assert ledger.build(made, 3)
-    assert held(desk, ledger, 3, "/a").terms.anchor.number == 4
+    assert left(desk, ledger, 3, "/a").terms.anchor.number == 4
     assert ledger.next_nonce(BASE, terms.payer, 3) == 5
     assert ledger.next_nonce(BASE, OWN, 3) == 3, "another account"
 
@@ -80,7 +149,9 @@ def test_threads_and_two_ledgers_share_no_number(desk):
 
     def pay(mine):
         for turn in range(10):
-            found = held(desk, ledgers[mine % 2], 0, f"/{mine}/{turn}")
+            while isinstance(found := held(desk, ledgers[mine % 2], 0, f"/{mine}/{turn}"), Busy):
+                time.sleep(0.001)
+            ledgers[mine % 2].commit(found).run()
             with lock:
                 numbers.append(found.terms.anchor.number)
 
@@ -95,8 +166,6 @@ def test_threads_and_two_ledgers_share_no_number(desk):
 @pytest.mark.parametrize("column", ["anchor", "account_nonce"])
 def test_a_ledger_with_a_changed_anchor_signs_nothing(desk, column):
     import sqlite3
-
-    from x402_agent.errors import LedgerError
 
     ledger = desk.open()
     ledger.commit(held(desk, ledger, 7, "/a")).run()

@@ -23,10 +23,10 @@ def test_the_second_waits_for_the_first_in_this_process_and_in_another(desk, led
     other = desk.open()
     lease, left = ledger.use(NAME, serial=True).run()
     assert left == 8
-    assert [each.use(NAME, serial=True).run() for each in (ledger, other, other)] == [Busy("", shown=True)] * 3
+    assert [each.use(NAME, serial=True).run() for each in (ledger, other, other)] == [Busy("", how="shows")] * 3
     ledger.used(Used(NAME, lease, left=5, serial=True)).run()
     assert other.use(NAME, serial=True).run()[1] == 4, "what the first one's answer said is known to the second"
-    assert ledger.use(NAME, serial=True).run() == Busy("", shown=True)
+    assert ledger.use(NAME, serial=True).run() == Busy("", how="shows")
 
 
 def test_waiting_writes_nothing_until_somebody_else_has_written(desk, ledger):
@@ -63,7 +63,7 @@ def test_the_payment_that_has_just_bought_it_has_the_first_turn(desk, ledger):
     hold = desk.pay(ledger, desk.ask("/x"))
     ledger.keep(session(payment_id=hold.payment_id)).run()
     other = desk.open()
-    assert [each.use(NAME, serial=True).run() for each in (ledger, other)] == [Busy(hold.payment_id, shown=True)] * 2
+    assert [each.use(NAME, serial=True).run() for each in (ledger, other)] == [Busy(hold.payment_id, how="shows")] * 2
     ledger.close(hold, "CLAIMED", status=200).run()
     ledger.flush()
     assert other.use(NAME, serial=True).run()[1] == 8

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from ..errors import LedgerError
-from . import transactions
+from . import numbers, transactions
 from .opened import Opened
 from .reports import select
 from .rows import hold_of
@@ -19,14 +20,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Broadcasts"]
 
+_PAUSE, _LOOKS = 0.05, 20 * (numbers.SIGNS + 5)
+
 
 class Broadcasts(Opened):
     """The part of the ledger that keeps our own transactions."""
 
     def next_nonce(self, network: str, account: str, pending: int) -> int:
-        """The account nonce to build with: the first from the node's `pending` on that no transaction of ours has."""
-        found: int = self._job(lambda store: transactions.free(store, network, account, pending), write=False).run()
-        return found
+        """The account nonce to build with: the first from the node's `pending` on that no transaction of ours has.
+
+        Waits for a payment that is being signed. Raises LedgerError when that does not end.
+        """
+        for _ in range(_LOOKS):
+            if self._job(lambda store: numbers.signing(store, network, account, pending, self._at_work), write=False).run() is None:
+                found: int = self._job(lambda store: numbers.free(store, network, account, pending), write=False).run()
+                return found
+            time.sleep(_PAUSE)
+        raise LedgerError("a payment of this account is being signed, and has not ended", rule="one account nonce after the other", hint="x402-agent log --in-doubt")
 
     def afford(self, network: str, cost: int, limits: Sequence[Limit]) -> None:
         """Raises BudgetExceeded when `cost` wei more do not fit into what gas may cost there; `build` looks again."""

@@ -38,7 +38,7 @@ class Serial:
     def seen(self, store: Store, name: str) -> Busy | None:
         """Busy where memory knows of a use that is under way."""
         if name in self._ours.copy().values():
-            return Busy("", shown=True)
+            return Busy("", how="shows")
         batch, until, busy = self._elsewhere.get(name, (-1, 0.0, None))
         return busy if batch == store.generation() and time.monotonic() < until else None
 
@@ -47,12 +47,12 @@ class Serial:
         self._elsewhere.pop(name, None)
         for lease, owner in store.db.execute(_LEASES, (name, int(store.clock()) - LEASE)).fetchall():
             if lease in self._ours if owner == store.owner else store.owners.alive(owner):
-                return self._busy(store, name, Busy("", shown=True))
+                return self._busy(store, name, Busy("", how="shows"))
         cursor = store.db.cursor()
         cursor.row_factory = sqlite3.Row
         row = cursor.execute(_PAID, (name,)).fetchone()
         working = row is not None and row["state"] in states.UNSENT | states.UNDER_WAY and at_work(store, row)
-        return self._busy(store, name, Busy(row["payment_id"], shown=True)) if working else None
+        return self._busy(store, name, Busy(row["payment_id"], how="shows")) if working else None
 
     def _busy(self, store: Store, name: str, busy: Busy) -> Busy:
         self._elsewhere[name] = store.cache.generation, time.monotonic() + AGAIN, busy

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..errors import LedgerError, PolicyDenied, SigningFailed
 from ..model import ASKED_FIRST, NEVER, Ask, Hold, Limit, Offer, Stop, Terms
 from ..steps import Busy
-from . import budget, counters, quotas, recovery, rows, states, transactions
+from . import budget, counters, numbers, quotas, recovery, rows, states, transactions
 from .allowances import Allowances, enough, took
 from .broadcasts import Broadcasts
 from .charges import Charges
@@ -73,9 +73,9 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
     def hold(
         self, ask: Ask, offer: Offer, terms: Terms, limits: tuple[Limit, ...], *, reserve: bool = False, stop: Stop = NEVER,
         gas: tuple[Limit, ...] = (),
-    ) -> Job[Hold | None]:  # fmt: skip
+    ) -> Job[Hold | Busy | None]:  # fmt: skip
         """Set budget aside: a plan in memory where there is ample room, else a RESERVED row. `gas` are limits of the network's fee.
-        -> None where calls of its origin are being bought already.
+        -> None where calls of its origin are being bought already, Busy while its account signs another payment under an account nonce.
 
         Raises BudgetExceeded, PolicyDenied (frozen, or another recipient than pinned), LedgerError.
         """
@@ -96,8 +96,8 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
                 return done_job(plan)
         return self._job(lambda opened: None if quotas.taken(opened, plan, self._at_work) else self._hold(opened, plan, reserve=reserve), write=True)
 
-    def approve(self, hold: Hold, note: str, terms: Terms | None = None) -> Job[Hold]:
-        """Write down who said yes to a reserved Hold. -> the Hold to sign: with `terms`, the same one dated anew.
+    def approve(self, hold: Hold, note: str, terms: Terms | None = None) -> Job[Hold | Busy]:
+        """Write down who said yes to a reserved Hold. -> the Hold to sign: with `terms`, the same one dated anew, or Busy as `hold`.
 
         Its budget goes over to the new row in one transaction. Raises what `hold` raises; LedgerError when it is gone.
         """
@@ -238,13 +238,15 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
             pin = store.cache.pins[origin, network] = found[0]
         return pin
 
-    def _hold(self, store: Store, plan: Hold, *, reserve: bool) -> Hold:
+    def _hold(self, store: Store, plan: Hold, *, reserve: bool) -> Hold | Busy:
         admitted = self._admit(store, plan)
         if not reserve and budget.room(store.cache, admitted.realm, plan.offer, plan.limits, admitted.now):
             return plan
-        plan = _numbered(store, plan)
-        self._insert(store, plan, "RESERVED", admitted, "")
-        return _as(plan, "RESERVED")
+        made = numbers.numbered(store, plan, self._at_work)
+        if isinstance(made, Hold):
+            self._insert(store, made, "RESERVED", admitted, "")
+            made = _as(made, "RESERVED")
+        return made
 
     def _insert(self, store: Store, hold: Hold, state: str, admitted: _Admitted, proof_digest: str) -> None:
         ask, offer, cache = hold.ask, hold.offer, store.cache
@@ -268,17 +270,20 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
             hold.payment_id, ask.key, state, 1, 0, 0, store.owner, 0, "", "", micros, seq, number
         )
 
-    def _approve(self, store: Store, hold: Hold, note: str, terms: Terms | None) -> Hold:
+    def _approve(self, store: Store, hold: Hold, note: str, terms: Terms | None) -> Hold | Busy:
         row = known(store, hold.payment_id)
         if row is None or row.state != "RESERVED" or row.owner != store.owner:
             raise LedgerError("what was approved is no longer reserved", rule="compare and swap", payment_id=hold.payment_id)
         if terms is not None:
-            plan = replace(_plan(store, hold.ask, hold.offer, terms, hold.limits, hold.stop), gas=hold.gas)
+            plan = numbers.numbered(store, replace(_plan(store, hold.ask, hold.offer, terms, hold.limits, hold.stop), gas=hold.gas), self._at_work)
+            if isinstance(plan, Busy):
+                return plan
             store.cache.loud(hold.ask.key, hold.payment_id)
             move(store, row, "RELEASED", note=f"{note}; held anew as {plan.payment_id}")
             self._live.pop(hold.payment_id, None)
             note += f", asked about as {hold.payment_id}"
-            hold = self._hold(store, plan, reserve=True)
+            self._insert(store, plan, "RESERVED", self._admit(store, plan), "")
+            hold = _as(plan, "RESERVED")
             row = self._live[hold.payment_id]
         move(store, row, "RESERVED", note=note)
         self._live[hold.payment_id] = row
@@ -383,15 +388,6 @@ def _plan(store: Store, ask: Ask, offer: Offer, terms: Terms, limits: tuple[Limi
     made.update(payment_id.encode())
     name = f"pay_{made.hexdigest()[:32]}"
     return Hold(payment_id, ask, offer, terms, limits, "planned", identifier=name, stop=stop)
-
-
-def _numbered(store: Store, plan: Hold) -> Hold:
-    """The plan under the first account nonce that is free, on chains where a payment takes one."""
-    terms, network = plan.terms, plan.offer.asset.network.id
-    if terms.anchor.number < 0:
-        return plan
-    number = transactions.free(store, network, terms.payer, terms.anchor.number, terms.anchor.most)
-    return replace(plan, terms=replace(terms, anchor=terms.anchor._replace(number=number, most=-1)))
 
 
 def _as(hold: Hold, state: str) -> Hold:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..assets import network
-from ..errors import BudgetExceeded, LedgerError, NoAcceptableOffer
-from ..model import CROWDED
+from ..errors import BudgetExceeded, LedgerError
 from . import states
 from .events import canonical
+from .numbers import free
 from .windows import began
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .store import Store
 
 __all__ = [
-    "BROADCAST_MOVES", "COLUMNS", "OPEN", "Transaction", "afford", "beside", "build", "fees", "find", "follow", "free", "launch", "problems", "release", "replace", "reseal",
+    "BROADCAST_MOVES", "COLUMNS", "OPEN", "Transaction", "afford", "beside", "build", "fees", "find", "follow", "launch", "problems", "release", "replace", "reseal",
     "transaction_of",
 ]  # fmt: skip
 
@@ -51,11 +51,6 @@ _OWN_FEES = (
 )
 _PAYING_FEES = (
     "SELECT gas, gas_paid, state FROM x402_payments WHERE network = ? AND gas <> '' AND (created_at >= ? OR is_open = 1)"
-)
-_TAKEN = (
-    "SELECT account_nonce FROM x402_transactions WHERE network = ?1 AND account = ?2 AND account_nonce >= ?3 "
-    "AND state <> 'RELEASED' UNION SELECT account_nonce FROM x402_payments WHERE network = ?1 AND from_address = ?2 "
-    "AND account_nonce >= ?3 AND account_nonce >= 0 AND state <> 'RELEASED'"
 )
 
 
@@ -96,20 +91,6 @@ def transaction_of(row: tuple[Any, ...]) -> Transaction:
      updated, *_) = row  # fmt: skip
     return Transaction(txid, network, account, nonce, kind, asset, party, int(amount), gas, int(max_fee), bytes(raw), state,
                        int(fee) if fee else None, block, note, created, updated)  # fmt: skip
-
-
-def free(store: Store, network: str, account: str, pending: int, most: int = -1) -> int:
-    """The first account nonce from `pending` on that no transaction or payment of ours has; a released one's is free again.
-
-    Raises NoAcceptableOffer (CROWDED) where nodes take none above `most`: such a transaction would be refused, and hold its nonce.
-    """
-    taken = {nonce for (nonce,) in store.db.execute(_TAKEN, (network, account, pending))}
-    while pending in taken:
-        pending += 1
-    if 0 <= most < pending:
-        raise NoAcceptableOffer(f"too many transactions of {account} wait for a block: its next account nonce is {pending}, nodes take {most} at most",
-                                rule=CROWDED, hint="x402-agent resume shows again what was lost on its way; then repeat the request")  # fmt: skip
-    return pending
 
 
 def fees(store: Store, made_on: str, window: str) -> int:

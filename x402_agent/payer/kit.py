@@ -306,8 +306,9 @@ class Kit:
     def _hold(self, step: Hold) -> Any:
         signer = self.payer.signer(step.offer.network.namespace, self.paying.address(step.offer))
         reserve = bool(self.asks) or step.anchor.number >= 0 or step.anchor.cost > 0 or not signer.local
-        return self.payer.ledger.hold(step.ask, self.costed(step.offer, step.anchor), self.terms(step.offer, step.anchor), step.limits, reserve=reserve,
-                                      stop=self.payer.policy.stop, gas=self.gas(step.offer, step.anchor))  # fmt: skip
+        anchor = step.anchor._replace(number=-1) if self.asks else step.anchor  # no account nonce is kept while a person thinks
+        return self.payer.ledger.hold(step.ask, self.costed(step.offer, anchor), self.terms(step.offer, anchor), step.limits, reserve=reserve,
+                                      stop=self.payer.policy.stop, gas=self.gas(step.offer, anchor))  # fmt: skip
 
     def costed(self, offer: Offer, anchor: Anchor) -> Offer:
         """The offer as budgets of dollars count it: with what its network takes of us, where somebody knows what that is worth."""

@@ -67,7 +67,7 @@ class Bought:
         if told.has("goods"):
             return self._desk.waiting(told.text("goods", 64))
         if told.has("busy"):
-            return Busy(told.text("busy", 64), shown=True)
+            return Busy(told.text("busy", 64), how="shows")
         if found is None and "payment_id" not in message:
             self._origins.discard(ask.origin)
         return found
