@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     sellers.add_argument("--seconds", type=float, default=60, help="for which the highest rate is held")
     sellers.add_argument("--warm", type=float, default=5, help="seconds before these")
     sellers.add_argument("--steady", type=float, default=300, help="seconds at 100 a second")
+    sellers.add_argument("--together", type=int, default=1, help="sellers that stand at 100 a second at the same time")
     sellers.add_argument("--probe", type=float, default=4, help="seconds of each step of the search")
     sellers.add_argument("--tries", type=int, default=8, help="rates that are tried, each 8 % below the one before")
     sellers.add_argument("--where", action="store_true", help="where the server's time goes, below each row")

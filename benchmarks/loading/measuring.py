@@ -74,7 +74,15 @@ class Seller:
 
     def load(self, count: int, *options: object, profiled: bool = False) -> Told:
         """So many requests made, then sent as the options of generator.py say; `shares` are the profile's."""
-        before = self.ask("make", count=count, file=str(self._file))
+        before = self.make(count)
+        return self.send(before, *options, profiled=profiled)
+
+    def make(self, count: int) -> dict[str, Any]:
+        """So many requests made: what had been spent when the last of them was."""
+        return self.ask("make", count=count, file=str(self._file))
+
+    def send(self, before: dict[str, Any], *options: object, profiled: bool = False) -> Told:
+        """What was made, sent as the options of generator.py say."""
         if profiled:
             self.ask("look")
         command = [python(), str(HERE / "generator.py"), self.origin, str(self._file), *map(str, options)]

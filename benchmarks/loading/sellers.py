@@ -7,6 +7,9 @@ p95 below 500 ms and with more than 99 % of the answers good.
 from __future__ import annotations
 
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loading.measuring import SHOWN, numbers, serving
@@ -14,6 +17,7 @@ from loading.shots import ROWS
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from loading.measuring import Seller, Told
 
@@ -40,14 +44,31 @@ class Found(NamedTuple):
         return self.rate > 0 and self.steady.meets(P95, SHARE)
 
 
-def measure(name: str, options: argparse.Namespace) -> Found:
-    """One row."""
-    with serving(name) as seller:
-        rate, held = _highest(seller, options)
-        steady = seller.load(int(STEADY * options.steady), "--rate", STEADY, "--seconds", options.steady)
-        slow = max(10.0, 0.25 * rate)  # a profiler takes time of its own
-        shares = seller.load(int(slow * options.probe), "--rate", slow, "--seconds", options.probe, profiled=True).shares if options.where else {}
-    return Found(name, rate, held, steady, shares)
+def measure(names: list[str], options: argparse.Namespace) -> Iterator[Found]:
+    """The highest rate of one row after the other; then the steady rate, of as many at once as `--together` says, which is harder than alone."""
+    highest = []
+    for name in names:
+        with serving(name) as seller:
+            rate, held = _highest(seller, options)
+            highest.append((name, rate, held, _shares(seller, rate, options) if options.where else {}))
+        print(f"{name}: {rate:.0f}/s, good {_share(held)}, p95 {held.took.get('p95', 0):.1f} ms", file=sys.stderr, flush=True)
+    for at in range(0, len(names), options.together):
+        group = highest[at : at + options.together]
+        for (name, rate, held, shares), steady in zip(group, _steady([each[0] for each in group], options), strict=True):
+            yield Found(name, rate, held, steady, shares)
+
+
+def _shares(seller: Seller, rate: float, options: argparse.Namespace) -> dict[str, float]:
+    slow = max(10.0, 0.25 * rate)  # a profiler takes time of its own
+    return seller.load(int(slow * options.probe), "--rate", slow, "--seconds", options.probe, profiled=True).shares
+
+
+def _steady(names: list[str], options: argparse.Namespace) -> list[Told]:
+    """Sellers at the steady rate at the same time: what is made for one is made before any load begins."""
+    with ExitStack() as stack, ThreadPoolExecutor(len(names)) as pool:
+        sellers = [stack.enter_context(serving(name)) for name in names]
+        made = list(pool.map(lambda seller: seller.make(int(STEADY * options.steady)), sellers))
+        return list(pool.map(lambda seller, before: seller.send(before, "--rate", STEADY, "--seconds", options.steady), sellers, made))
 
 
 def _highest(seller: Seller, options: argparse.Namespace) -> tuple[float, Told]:
@@ -72,11 +93,11 @@ def main(options: argparse.Namespace) -> int:
     if options.quick:
         options.seconds, options.warm, options.steady, options.probe, options.tries = 0.6, 0.2, 0.6, 0.3, 1
     rows = [row.name for row in ROWS if options.only.lower() in row.name.lower()]
-    found = []
-    for name in rows:
-        found.append(measure(name, options))
+    found: list[Found] = []
+    for one in measure(rows, options):
+        found.append(one)
         if not options.json:
-            _line(found[-1], first=len(found) == 1, options=options)
+            _line(one, first=len(found) == 1, options=options)
     if options.json:
         print(json.dumps([_facts(each) for each in found]))
     return 0 if found and all(each.good for each in found) else 1
