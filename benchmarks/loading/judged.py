@@ -144,12 +144,13 @@ def _calls(made: Judged, said: list[dict[str, Any]], processes: int, killed: int
     made.told["bought"] = bought
     made.say("goods came", bought, f"{bought} purchases, {refused} calls refused by a budget")
     grown, leaks, words = [], [], []
+    ready = max((sample[0] for one in said for sample in one["samples"]), default=0.0) / 3  # who took a killed one's place late has not done everything once
     for one in said:
-        steady = [sample[1] for sample in one["samples"]]
-        if len(steady) >= 6:
-            warm = max(steady[: len(steady) // 3])
-            grown.append(max(steady[-3:]) - warm)
-            words.append(f"{warm // 1024} to {max(steady[-3:]) // 1024} MiB")
+        warm = [rss for at, rss, *_ in one["samples"] if at <= ready]
+        rest = [rss for at, rss, *_ in one["samples"] if at > ready]
+        if warm and len(rest) >= 4:
+            grown.append(max(rest[-3:]) - max(warm))
+            words.append(f"{max(warm) // 1024} to {max(rest[-3:]) // 1024} MiB")
         (_, fds, threads), (_, fds_after, threads_after) = one["before"], one["after"]
         leaks += [f"{fds_after - fds} descriptors"] * (fds_after > fds + 6) + [f"{threads_after - threads} threads"] * (threads_after > threads + 2)
     most = FLAT + FLAT * bought // 1000 // max(1, processes)
