@@ -31,7 +31,8 @@ __all__: list[str] = []
 
 LEGS = {
     ("", "Send"): "first leg: httpx, loopback, the seller",
-    ("Send", "Find"): "read the challenge, look for an open payment",
+    ("Send", "Look"): "look again for what was bought earlier, by somebody else meanwhile",
+    ("Look", "Find"): "read the challenge, look for an open payment",
     ("Find", "Hold"): "choose by policy, plan the hold",
     ("Hold", "Approve"): "approval hooks (none set)",
     ("Approve", "Sign"): "EIP-712 digest and signature",
