@@ -103,7 +103,7 @@ class Street:
         sent = sum(move.amount for each in history for move in each.moves if move.sender == ours and move.asset == "STX")
         moved[next(each.id for each in _coins() if each.network.id == stacks.networks[2])] = sent
         faults = dict(sorted(self.faults.count.items()))
-        return {"moved": moved, "faults": faults, "requests": sum(len(box.requests) for _, box in self.boxes)}
+        return {"moved": moved, "faults": faults, "requests": sum(box.requests_since(0)[1] for _, box in self.boxes)}
 
     def command(self, told: dict[str, Any]) -> Any:
         """One line from who drives."""

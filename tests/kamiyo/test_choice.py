@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from x402_agent import BudgetExceeded, SettingsError
-from x402_agent.policy import load
+from x402_agent.policy import Price, load
 
 
 def moved(payer):
@@ -39,6 +40,24 @@ def test_where_policy_lets_so_much_not_be_paid_at_once_the_least_is_bought(payer
     with payer.task("watch", expect_calls=200), payer.client() as http:
         assert http.get(gateway.url()).content == b"goods"
     assert moved(payer) == 100_000 and gateway.opened == ["token"]
+
+
+class Ether:
+    """Somebody knows what one ETH is worth: a hundred dollars."""
+
+    def price(self, asset):
+        return Price(100_000_000, 0, int(time.time())) if asset.symbol == "ETH" else None
+
+
+def test_a_plan_holds_the_gas_that_its_purchase_will_count(payer, shop):
+    payer.prices = Ether()
+    plan = payer.plan([shop.url()])
+    assert (plan.total, plan.rows[0].cost) == ("0.30", 100_000)  # 0.002 ETH at most, by which nothing is ranked
+    (done,) = plan.run()
+    assert done.error is None and done.response.content == b"goods"
+    payer.ledger.flush()
+    (row,) = payer.ledger.payments()
+    assert 100_000 < row.micros < plan.micros
 
 
 def test_within_policy(payer, gateway):

@@ -41,9 +41,9 @@ def test_a_transaction_is_verified_by_the_chain_and_remembered(seller):
     asked = payer.verifier("kamiyo", **options(payer, key))
     found = asked.verify(tx, "base-sepolia", expected="0.10", to=payer.box.pay_to)
     assert (found.success, found.amount, found.cached, found.limits.limit) == (True, 100_000, False, 10)
-    before = len(payer.box.seller.visits)
+    before = len(payer.box.requests)
     again = asked.verify(tx, "base-sepolia")
-    assert again.cached and len(payer.box.seller.visits) == before
+    assert again.cached and len(payer.box.requests) == before
     assert asked.verify(tx, "base-sepolia", expected="0.11").code == "AMOUNT_TOO_LOW"
     assert asked.verify(tx, "base-sepolia", to=PAYEE).success is False
     assert payer.ledger.payments() == []

@@ -111,13 +111,21 @@ def test_an_agent_of_a_signer_pays_by_both_ways(payer, shop):
 
 
 def test_a_quote_and_a_plan_say_what_is_paid_and_pay_it(payer, shop):
-    payer.prices = None  # a plan's budget is its prices: a network's fee that is counted in dollars would be beside it
     chosen = payer.quote(shop.url()).chosen
     assert (chosen.amount, chosen.pay_to) == (10_000, payer.box.pay_to) and rows(payer) == []
     plan = payer.plan([shop.url(), shop.url("/agents/other")])
-    assert plan.total == "0.02"
+    assert plan.total == "0.05"  # two prices, and two fees of 0.0001 SOL at most
     done = plan.run()
     assert [each.error for each in done] == [None] * 2 and [each.response.text for each in done] == ["goods"] * 2 and rows(payer) == [("CLAIMED", 10_000)] * 2
+
+
+def test_an_agents_plan_holds_a_fee_whose_worth_only_its_signer_knows(payer, shop):
+    with agent_of(payer) as agent:
+        told(agent, shop.settings())
+        plan = agent.plan([shop.url()])
+        assert plan.total == "0.025"
+        assert [each.error for each in plan.run()] == [None]
+    assert rows(payer) == [("CLAIMED", 10_000)]
 
 
 # -- the row that opens a session -----------------------------------------------------------------------------------------

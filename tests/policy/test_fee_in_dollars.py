@@ -8,6 +8,7 @@ import time
 import pytest
 
 from x402_agent import BudgetExceeded, Payer
+from x402_agent.model import ChainRules
 from x402_agent.policy import Price
 
 
@@ -65,6 +66,22 @@ def test_a_coin_that_is_paid_with_counts_both(payer):
     price = payer.box.routes["/stx"].price
     micros, fee = paid(payer, "/stx")
     assert micros == -(-price // 2) + -(-fee // 2)
+
+
+def test_a_plan_counts_the_most_that_it_may_be_and_is_paid_within_that(payer):
+    payer.prices = Coin(2_000_000)
+    plan = payer.plan([payer.box.url("/joke"), payer.box.url("/sponsored")])
+    assert plan.total == "0.22" and [row.cost for row in plan.rows] == [210_000, 10_000]  # a tenth of an STX, and two prices
+    assert [each.error for each in plan.run()] == [None, None]
+    payer.ledger.flush()
+    assert 20_000 < sum(row.micros for row in payer.ledger.payments()) < plan.micros
+    payer.policy = dataclasses.replace(payer.policy, day=200_000)
+    (short,) = payer.plan([payer.box.url("/joke")]).short()
+    assert "takes 0.21 USD of all" in short.what
+    payer.policy = dataclasses.replace(payer.policy, chains=ChainRules(fees={"stacks": 5_000}))
+    assert payer.plan([payer.box.url("/joke")]).total == "0.02"
+    payer.prices = None
+    assert payer.plan([payer.box.url("/joke")]).total == "0.01"  # nobody knows: only [gas.stacks] holds it
 
 
 def test_asked_and_judged_again_it_counts_the_same(payer):

@@ -13,6 +13,7 @@ from x402_agent.sandbox import Route
 from x402_agent.sandbox.challenge import requirements
 from x402_agent.sandbox.evm_ground import EvmGround
 from x402_agent.sandbox.messages import Request
+from x402_agent.sandbox.seller import Visits
 from x402_agent.steps import Reply
 
 ROUTES = EvmGround.routes
@@ -320,6 +321,18 @@ def test_the_log_of_requests_names_proofs_by_digest_alone(shop, buy):
         ("GET", "/joke", True, 200),
     ]
     assert [each.digest for each in rows] == ["", hashlib.sha256(value.encode()).hexdigest()]
+
+
+def test_the_oldest_requests_are_forgotten_and_counted(shop):
+    shop.box.seller.visits = Visits(3)
+    for path in ("/joke", "/free", "/report", "/dear", "/free"):
+        shop.get(path)
+    newest = ["/report", "/dear", "/free"]
+    assert [each.path for each in shop.box.requests] == newest
+    assert [each["path"] for each in shop.get("/sandbox/state").json()["requests"]] == newest
+    for number, paths in ((0, newest), (3, newest[1:]), (5, []), (9, [])):
+        found, came = shop.box.requests_since(number)
+        assert ([each.path for each in found], came) == (paths, 5)
 
 
 def test_the_faucet_and_the_state(shop, buy, tools):

@@ -43,7 +43,8 @@ class Chain(Protocol):
     It may have `balance(asset, account, node) -> Steps[int]` (atomic units; raises NodeError), `tip(network, node)` (newest block,
     its unix time, 0 where no node says it), `needs(network, account, node) -> Steps[int]` (what a usual transaction of that
     account takes by the node's own prices, in atomic units of the network's coin), and, where the payer pays its network,
-    `fee(offer, rules) -> Money`: from memory, the most that this takes beside the price, in its own coin. What must be
+    `fee(offer, rules) -> Money`: from memory, the most that this takes beside the price, in its own coin; `gas`, likewise, where
+    that is so far above what is usual that no offer is ranked by it. What must be
     set before it can pay at all, `unset(offer, node, rules) -> str` says, in words, or "". `keeps` is what an account must hold of the coin
     to be one, where there is such a rule.
 

@@ -192,8 +192,7 @@ def _wait(boxes: list[Sandbox], stop: threading.Event, json: bool) -> None:
     shown = [0] * len(boxes)
     while not stop.is_set():
         for index, box in enumerate(boxes):
-            requests = box.requests
-            for one in () if json else requests[shown[index] :]:
+            requests, shown[index] = box.requests_since(shown[index])
+            for one in () if json else requests:
                 print(_arrow(one) + (f"   {box.seller.name} on {box.ground.name}" if len(boxes) > 1 else ""), flush=True)
-            shown[index] = len(requests)
         stop.wait(0.2)

@@ -54,6 +54,12 @@ class Known:
         found: Money | None = chain.fee(offer, self._payer.policy.chains) if hasattr(chain, "fee") else None
         return found
 
+    def most(self, offer: Offer) -> Money | None:
+        """What its network takes of us at most, for a budget that must hold it: gas, too, by which nothing is ranked."""
+        chain: Any = self._payer.chains.get(offer.network.namespace)
+        found: Money | None = chain.gas(offer, self._payer.policy.chains) if hasattr(chain, "gas") else self.fee(offer)
+        return found
+
     def balance(self, offer: Offer) -> int | None:
         return self._payer.balances.known(offer, (self._wallet or self._payer.wallet).address(offer.network.namespace))
 

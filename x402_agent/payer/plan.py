@@ -4,6 +4,8 @@
     print(plan.total)                       # dollars, as text
     for each in plan.run():                 # pays on these terms and no others, at most the total in all
         print(each.row.url, each.response or each.error)
+
+No chain is asked what its fee is just now: where a payer pays it and its coin has a price, the most that policy lets it be counts.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BudgetExceeded, NoAcceptableOffer, NotReplayable, PaymentError, SettingsError
 from ..model import Limit
 from ..policy import dollars
+from ..policy.value import with_fee
 from ..tasks.task import over
 from .kit import Quote
 
@@ -96,8 +99,12 @@ class Plan:
 
     @property
     def micros(self) -> int:
-        """What the locked offers count in budgets together, in millionths of a dollar; those that nobody can value not."""
-        return sum(row.offer.micros or 0 for row in self.rows if row.offer)
+        """What the locked offers count in budgets together, in millionths of a dollar; those that nobody can value not.
+
+        With them what their networks take of us, as each hold will count it, but by its upper bound: `[chains.fees]`, or the chain's
+        own ceiling. So what is paid may count less, and never more.
+        """
+        return sum(self._micros(row) for row in self.rows)
 
     @property
     def total(self) -> str:
@@ -111,7 +118,7 @@ class Plan:
             if (offer := row.offer) is not None:
                 realm = "sandbox" if self.payer.sandboxed else "test" if offer.network.testnet else "real"
                 for limit in row.quote.limits:
-                    needs[limit, realm] = needs.get((limit, realm), 0) + _units(limit, offer)
+                    needs[limit, realm] = needs.get((limit, realm), 0) + self._units(limit, offer, row)
         found = []
         for (limit, realm), need in needs.items():
             (room,) = self.payer.ledger.spent([limit], realm=realm)
@@ -159,6 +166,21 @@ class Plan:
             finally:
                 task.end()
         return [found[number] for number in range(len(self.rows))]
+
+    def _units(self, limit: Limit, offer: Offer, row: Row) -> int:
+        """What a row takes of a limit at most, in its unit."""
+        if limit.unit == "payments":
+            return 1
+        return offer.money.amount if limit.unit == "units" else self._micros(row)
+
+    def _micros(self, row: Row) -> int:
+        """What a row takes of budgets of dollars at most. Behind a signer only its quote knows the prices of coins."""
+        if (offer := row.offer) is None:
+            return 0
+        facts = self.payer.facts
+        fee = facts.most(offer)
+        held = with_fee(offer, fee.asset, fee.amount, facts) if fee else offer
+        return max(held.micros or 0, row.cost or 0)
 
     def _begin(self, workers: int, deadline: float | None, *, partly: bool) -> Task:
         _check(workers)
@@ -302,13 +324,6 @@ async def _done_async(client: Any, task: Task, row: Row) -> Done:
         return Done(row, await client.send(row.wanted.build(client, _terms(row))))
     except Exception as why:
         return Done(row, error=why)
-
-
-def _units(limit: Limit, offer: Offer) -> int:
-    """What an offer takes of a limit, in its unit."""
-    if limit.unit == "payments":
-        return 1
-    return offer.money.amount if limit.unit == "units" else offer.micros or 0
 
 
 def _too_small(limit: Limit, need: int, left: int) -> BudgetExceeded:

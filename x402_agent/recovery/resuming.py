@@ -6,13 +6,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import NodeError, PaymentError, PaymentInDoubt, SettingsError
+from ..errors import LedgerError, NodeError, PaymentError, PaymentInDoubt, SettingsError
 from ..flow import FREES
 from ..model import FOREVER, Money
 from ..transport.fetch import drive
 from . import receipts
+from .lanes import side_by_side
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ..ledger import Payment
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from ..payer import Payer
     from ..steps import Steps
 
-__all__ = ["Resumed", "fate", "refund", "resume"]
+__all__ = ["Resumed", "fate", "in_words", "refund", "resume"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def resume(payer: Payer, payment_id: str | None, output: Path | None = None) -> 
     an unknown id.
 
     Goods that come are kept for the next identical request, or written to the new file `output` (one payment only).
+    Several origins are settled side by side (see lanes.py); the answer is in order all the same. What fails is told in its own line.
     """
     from . import again  # which leads conversations, as we do not
 
@@ -71,14 +74,29 @@ def resume(payer: Payer, payment_id: str | None, output: Path | None = None) -> 
     payer.ledger.recover()
     whole = payer.ledger.payment(payment_id).payment_id if payment_id else ""
     kept = [] if output is None else again.handed(payer, whole, output)
-    found = [_one(payer, hold, output) for hold in payer.ledger.open_payments() if whole in ("", hold.payment_id)]
-    found = [Resumed(*each) for each in kept] + found
-    spent = [each for each in payer.ledger.uncharged() if whole in ("", each[0].payment_id)]
-    found += [each for each in (_true_up(payer, *one) for one in spent) if each is not None]
-    if not payer.settings.nodes:
-        return found
-    claimed = (_confirm(payer, *one) for one in payer.ledger.claimed(whole))
-    return found + [each for each in claimed if each is not None]
+    found = [Resumed(*each) for each in kept]
+    found += _each(payer, _one, [(hold, output) for hold in payer.ledger.open_payments() if whole in ("", hold.payment_id)])
+    found += _each(payer, _true_up, [each for each in payer.ledger.uncharged() if whole in ("", each[0].payment_id)])
+    return found + _each(payer, _confirm, payer.ledger.claimed(whole) if payer.settings.nodes else [])
+
+
+def _each(payer: Payer, work: Callable[..., Resumed | None], rows: Sequence[tuple[Any, ...]]) -> list[Resumed]:
+    """`work` of each row, which begins with its Hold; what is new. Raises LedgerError."""
+
+    def one(row: tuple[Any, ...]) -> Resumed | None:
+        try:
+            return work(payer, *row)
+        except LedgerError:
+            raise
+        except Exception as why:
+            return _after(payer, row[0], in_words(why))
+
+    return [each for each in side_by_side(one, rows, lambda row: row[0].ask.origin) if each is not None]
+
+
+def in_words(why: Exception) -> str:
+    """Why a payment could not be asked about or shown, in words: the network's own may quote anything, so only their kind is told."""
+    return why.what if isinstance(why, PaymentError) else f"no answer: {type(why).__name__}"
 
 
 def _one(payer: Payer, hold: Hold, output: Path | None) -> Resumed:
@@ -95,8 +113,8 @@ def _one(payer: Payer, hold: Hold, output: Path | None) -> Resumed:
         return _after(payer, hold, why)
     try:
         words = again.show(payer, hold, output)
-    except Exception as why:  # the network's own words may quote anything: only their kind is shown
-        words = why.what if isinstance(why, PaymentError) else f"no answer: {type(why).__name__}"
+    except Exception as why:
+        words = in_words(why)
     if verdict == "settled":
         payer.ledger.close(hold, "CONFIRMED", note="found on chain").run()
         words = f"settled on chain; {words}"

@@ -7,7 +7,9 @@ follow from these. A seller knows the chain by its ground alone, and time by the
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
+from collections import deque
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from .messages import Answer, Request
     from .routes import Route
 
-__all__ = ["SELLERS", "Seller", "Visit", "books", "chains", "scenario", "scenarios", "seller", "sellers"]
+__all__ = ["SELLERS", "Seller", "Visit", "Visits", "books", "chains", "scenario", "scenarios", "seller", "sellers"]
 
 SELLERS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {  # what --seller says: its class, its scenarios' class, the chains it sells on (none: every one)
     "shop": ("paywall:Paywall", "scenario:Scenario", ()),
@@ -38,6 +40,8 @@ SELLERS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {  # what --seller say
     "lily": ("lily.app:Lily", "lily.quirks:Quirks", ("solana",)),
 }
 
+REMEMBERED = 10_000  # requests
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:
@@ -48,6 +52,27 @@ class Visit:
     proof: bool
     digest: str
     status: int  # 0: the connection ended without an answer
+
+
+class Visits:
+    """The newest requests that came to a seller, `most` of them: a sandbox may stand for weeks. Any thread may call any method."""
+
+    def __init__(self, most: int = REMEMBERED) -> None:
+        self._newest: deque[Visit] = deque(maxlen=most)
+        self._came = 0
+        self._lock = threading.Lock()
+
+    def append(self, visit: Visit) -> None:
+        """One more; the oldest makes room."""
+        with self._lock:
+            self._newest.append(visit)
+            self._came += 1
+
+    def since(self, number: int = 0) -> tuple[list[Visit], int]:
+        """Those that came after the first `number`, as far as they are remembered, in order; and how many ever came."""
+        with self._lock:
+            found, came = list(self._newest), self._came
+        return found[max(0, len(found) - max(0, came - number)) :], came
 
 
 class Seller(ABC):
@@ -72,7 +97,7 @@ class Seller(ABC):
 
     def __init__(self, ground: Ground, scenario: Scene, database: str = "") -> None:
         self.scenario: Any = scenario
-        self.visits: list[Visit] = []
+        self.visits = Visits()
         self._ground = ground
         self._database = database
 

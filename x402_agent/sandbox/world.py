@@ -117,8 +117,12 @@ class Sandbox:
 
     @property
     def requests(self) -> list[Visit]:
-        """Every request that came to the seller, in order."""
-        return list(self.seller.visits)
+        """The requests that came to the seller, in order: the newest 10,000."""
+        return self.seller.visits.since()[0]
+
+    def requests_since(self, number: int) -> tuple[list[Visit], int]:
+        """Of them those after the first `number` that came; and how many ever came."""
+        return self.seller.visits.since(number)
 
     @property
     def dialects(self) -> Mapping[str, Mapping[str, Mapping[str, str]]]:

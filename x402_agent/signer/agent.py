@@ -19,7 +19,7 @@ from ..payer import Payer
 from ..payer.before import lives
 from ..payer.kit import Kit, Quote
 from ..policy import Policy, locked, micros
-from ..recovery import Resumed
+from ..recovery import Resumed, in_words, side_by_side
 from ..recovery.again import ONLY_THERE, Again, handed, shown
 from ..secret import Secret
 from ..steps import Approve, Aside, Broadcast, Call, Commit, Find, Hold, Return, Send, Sign
@@ -284,15 +284,15 @@ class AgentPayer(Payer):
         whole = self.desk.payment(payment_id).payment_id if payment_id else ""
         kept = [] if output is None else handed(self, whole, output)
         found = [each for each in self.desk.open_payments() if whole in ("", each.text("payment_id"))]
-        return [Resumed(*each) for each in kept] + [self._one(each, output) for each in found]
+        return [Resumed(*each) for each in kept] + side_by_side(lambda each: self._one(each, output), found, lambda each: place(each)[1])
 
     def _one(self, told: Fields, output: Path | None) -> Resumed:
         payment_id, before = told.text("payment_id"), told.text("state")
         ask = Ask(told.text("method"), *place(told), has_body=bool(told.flag("has_body")))
         try:
             words = self._shown(payment_id, ask, output, waits=bool(told.flag("goods")))
-        except Exception as why:  # the network's own words may quote anything: only their kind is shown
-            words = why.what if isinstance(why, PaymentError) else f"no answer: {type(why).__name__}"
+        except Exception as why:
+            words = in_words(why)
         finally:
             self.desk.drop(payment_id)
         return Resumed(payment_id, before, self.desk.state(payment_id), words)

@@ -164,4 +164,4 @@ def test_nothing_secret_is_told_or_kept(till):
     session = till.session()["authorization"][7:]
     dump = json.dumps([till.box.seller.store.database.rows(f'select * from "{table}"') for table in till.box.seller.books.tables], default=str)
     for secret in (token, session, till.key, till.box.seller.admin_key):
-        assert secret not in dump and secret not in till.http.get("/sandbox/state").text and secret not in repr(till.box.seller.visits)
+        assert secret not in dump and secret not in till.http.get("/sandbox/state").text and secret not in repr(till.box.requests)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...assets import coin as coin_of
 from ...errors import NodeError, SigningFailed
-from ...model import Proof, Terms
+from ...model import Money, Proof, Terms
 from ...primitives import checksum
 from ..doors import FIRST, Permits, unlisted
 from . import eip3009, permit2
 from .eip3009 import address_bytes
 
 if TYPE_CHECKING:
-    from ...model import Asset, Network, Offer
+    from ...model import Asset, ChainRules, Network, Offer
     from ...steps import Steps
     from .. import Signer
 
@@ -121,6 +122,12 @@ class Evm(Permits):
         from .rpc import Node
 
         return USUAL * (yield from reads.fees(Node(network, node))).max_fee
+
+    def gas(self, offer: Offer, rules: ChainRules) -> Money | None:
+        """The most that the gas of a transfer of our own may cost, in wei; None for a permission, whose seller settles it."""
+        if offer.method != FIRST or (own := coin_of(offer.network)) is None:
+            return None
+        return Money(self.own().most(rules), own)
 
     def broadcast(self, offer: Offer, terms: Terms, proof: Proof, node: str) -> Steps[None]:
         """The bytes of a payment that pays first, until the seller can see it (see transfer.py)."""

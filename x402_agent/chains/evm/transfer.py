@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...steps import Steps
     from .. import Signer
 
-__all__ = ["METHOD", "broadcast", "fate", "lookup", "prepare", "prove", "terms"]
+__all__ = ["METHOD", "broadcast", "fate", "lookup", "most", "prepare", "prove", "terms"]
 
 METHOD = "transfer"
 CEILING = 2 * 10**15  # wei for one transaction where policy says nothing
@@ -54,14 +54,19 @@ def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anc
     to, value, call = _call(offer)
     gas = (yield from reads.estimate(asked, payer, to, call, value)) * 5 // 4
     fees = yield from reads.fees(asked)
-    most, cost = min(rules.fees.get("eip155", CEILING), 1 << 64), gas * fees.max_fee
-    if gas > transaction.MAX_GAS or cost > most:
-        raise PolicyDenied(f"a transfer on {where.name} may cost {cost} wei ({gas} gas), at most {most} are paid", rule="fees of chains (C8)")
+    cost = gas * fees.max_fee
+    if gas > transaction.MAX_GAS or cost > (most_paid := most(rules)):
+        raise PolicyDenied(f"a transfer on {where.name} may cost {cost} wei ({gas} gas), at most {most_paid} are paid", rule="fees of chains (C8)")
     if own < value + cost:
         raise NoAcceptableOffer(f"{payer} has too little of the coin of {where.name} for {cost} wei of gas", rule="gas is paid by the account itself")
     height = yield from reads.height(asked)
     pending = yield from reads.nonce(asked, payer)
     return Anchor(f"{gas},{fees.max_fee},{'' if fees.tip is None else fees.tip},{height}", pending, cost)
+
+
+def most(rules: ChainRules) -> int:
+    """Wei that one transfer may cost, by policy's word or CEILING."""
+    return min(rules.fees.get("eip155", CEILING), 1 << 64)
 
 
 def _call(offer: Offer) -> tuple[str, int, bytes]:

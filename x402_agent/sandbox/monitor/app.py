@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING
 
 from ..messages import Answer, json_answer
@@ -57,6 +58,7 @@ class Monitor(Seller):
         self._callbacks = Callbacks(self.store, self.callback_key.encode())
         self._shop = Shop(ground, self.store)
         self._born = ground.now()
+        self._told = count()  # statuses, one number each: whatever thread asks
         self._stop = threading.Event()
         self._worker: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -116,7 +118,7 @@ class Monitor(Seller):
             return self._shop.answer(route, request, quirks)
         if path in ("/health", "/stats"):
             return self._health() if path == "/health" else self._stats()
-        return self._status(path.removeprefix(_STATUS), quirks)
+        return self._status(path.removeprefix(_STATUS), quirks, next(self._told))
 
     def _create(self, request: Request, quirks: Quirks) -> Answer:
         try:
@@ -139,21 +141,21 @@ class Monitor(Seller):
         document = {"payment_id": new.id, "status": "watching", "message": "Payment monitoring started", "expires_at": new.expires}
         return json_answer(201, document)
 
-    def _status(self, identity: str, quirks: Quirks) -> Answer:
+    def _status(self, identity: str, quirks: Quirks, told: int) -> Answer:
         if quirks.down:
             return json_answer(503, {"error": "Service unavailable"}, ("retry-after", "5"))
         found = self.store.find(identity)
         if found is None or (quirks.forgets and self._ground.now() >= found.expires):
             return json_answer(404, {"error": "Payment ID not found"})
-        return json_answer(200, _view(self._twisted(found, quirks), quirks.zone), ("cache-control", "no-store"))
+        return json_answer(200, _view(self._twisted(found, quirks, told), quirks.zone), ("cache-control", "no-store"))
 
-    def _twisted(self, found: Payment, quirks: Quirks) -> Payment:
-        """What a scenario makes of it."""
+    def _twisted(self, found: Payment, quirks: Quirks, told: int) -> Payment:
+        """What a scenario makes of it; `told`: how often it told a status before."""
         if quirks.mixes:
             found = found._replace(id=found.id[::-1])
         if quirks.stranger and found.tx:
             found = found._replace(tx=found.tx[::-1])
-        if quirks.flips and found.status == "completed" and sum(each.path.startswith(_STATUS) for each in self.visits) % 2:
+        if quirks.flips and found.status == "completed" and told % 2:
             found = found._replace(status="pending", tx="", received=0, completed=0)
         return found
 
