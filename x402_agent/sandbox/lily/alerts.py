@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..books import stamp
 from .asking import dollars
+from .books import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +69,7 @@ class Alerts:
         """A payment of a wallet was refused, and stands among the transactions."""
         now, most = self._clock(), self.thresholds.failed
         found = link.one(
-            "select count(*) as n from x402_transactions where wallet_address = ? and status = 'failed' and created_at > ?", wallet, stamp(now - self.thresholds.window)
+            f"select count(*) as n from x402_transactions where wallet_address = ? and {FAILED} and created_at > ?", wallet, stamp(now - self.thresholds.window)
         )
         count = int(found["n"]) if found else 0
         if count >= most:

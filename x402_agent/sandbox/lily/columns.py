@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["COLUMNS", "Wrong", "inside", "outside"]
 
 MOST = 10**15  # millionths
+_LONGEST = 1_000  # characters of a text: SQLite keeps whatever it is given
 _SAID: Mapping[str, str] = {
     "x402_service_configs": "id service_id:uuid service_type owner_wallet platform_wallet base_price:usd currency pricing_model min_payment:usd max_payment:usd"
     " max_session_amount:usd requires_preauth:bool allowed_origins:json webhook_url is_active:bool created_at:time updated_at:time",
@@ -66,7 +67,7 @@ def inside(table: str, name: str, value: Any) -> object:
         return None
     try:
         return _kept(kind, value)
-    except (ValueError, TypeError, OverflowError, InvalidOperation):
+    except (ValueError, TypeError, ArithmeticError):  # the last are Decimal's own: 1e999999 overflows there
         words = f'input syntax for type uuid: "{str(value)[:60]}"' if kind == "uuid" else f"value for {name}"
         raise Wrong(f"invalid {words}") from None
 
@@ -88,7 +89,9 @@ def _kept(kind: str, value: Any) -> object:
         when = datetime.fromisoformat(value)
         return stamp((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())
     if kind == "json":
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise Wrong
         return json.dumps(value)
-    if not isinstance(value, str) or not value.isprintable():
+    if not isinstance(value, str) or not value.isprintable() or len(value) > _LONGEST:
         raise Wrong
     return str(UUID(value)) if kind == "uuid" else value

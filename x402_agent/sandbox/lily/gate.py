@@ -70,7 +70,7 @@ def signed_by(shown: Shown) -> bool:
         key, signature = unbase58(shown.wallet, 44), unbase58(shown.signature, 90)
     except ValueError:
         return False
-    return len(key) == 32 and len(signature) == 64 and verify_ed25519(key, shown.signed.encode(), signature)
+    return bool(shown.signed) and len(key) == 32 and len(signature) == 64 and verify_ed25519(key, shown.signed.encode(), signature)
 
 
 def worth(seen: Seen, terms: Terms, claimed: int = 0) -> int:
@@ -138,7 +138,7 @@ class Gate:
         """A browser's page may ask where the service says so."""
         origin = request.headers.get("origin")
         allowed = json.loads(terms.origins)
-        if origin and allowed and origin not in allowed:
+        if origin and allowed and "*" not in allowed and origin not in allowed:
             raise Refused("VALIDATION_FAILED", "This origin is not allowed", 403)
 
     def _refused(self, why: Refused, terms: Terms, shown: Shown | None, call: Call, request: Request, quirks: Quirks) -> Answer:
