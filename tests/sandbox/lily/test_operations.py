@@ -226,6 +226,8 @@ def test_what_a_wallet_always_spends_is_not_unusual(till):
     for _ in range(5):
         assert call(till, session=session["session_token"], amount="1") == 200
     assert alerts(till) == []  # five times the usual is 5.95
+    assert call(till, session=session["session_token"], amount="1") == 200
+    assert alerts(till) == [("unusual_spending", till.wallet)]
 
 
 def test_credit_that_runs_out(till):
