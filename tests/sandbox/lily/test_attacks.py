@@ -180,6 +180,12 @@ def test_what_was_taken_back_is_neither_spent_nor_used(till):
     assert [kind for kind, _ in alerts(till)] == ["session_abuse"]
 
 
+def test_a_token_in_anothers_hands_is_an_abuse_of_its_session(till):
+    made, thief = till.session(), str(till.other().pubkey())
+    assert [call(till, session=made["session_token"], wallet=thief) for _ in range(10)] == [403] * 10
+    assert alerts(till) == [("failed_payments", thief), ("session_abuse", made["id"])]
+
+
 # -- below ----------------------------------------------------------------------------------------------------------------
 
 

@@ -145,9 +145,9 @@ class Store:
                        " from x402_payment_sessions where session_token = ?", token)  # fmt: skip
         if row is None:
             return Refused("SESSION_NOT_FOUND", "Session not found")
-        if row["wallet_address"] != wallet:
-            return Refused("VALIDATION_FAILED", "Session is another wallet's", 403)
         left, name = int(row["remaining_amount"]), str(row["id"])
+        if row["wallet_address"] != wallet:
+            return Refused("VALIDATION_FAILED", "Session is another wallet's", 403, session=name)
         if row["status"] == "revoked":
             return Refused("VALIDATION_FAILED", "Session is revoked", 403, session=name)
         same = (row["service_id"], row["service_type"], row["currency"]) == (terms.service, terms.kind, terms.currency)
