@@ -101,11 +101,11 @@ class Database(ABC):
         self.script(self._moment if reading else self._begin)
         try:
             yield
+            self.script("commit")
         except BaseException:
-            with suppress(SettingsError, *self.errors):  # a connection that is gone took its transaction along
+            with suppress(SettingsError, *self.errors):  # a connection that is gone took its transaction along, and so did some commits that failed
                 self.script("rollback")
             raise
-        self.script("commit")
 
     _begin: ClassVar[str] = "begin"
     _moment: ClassVar[str] = "begin"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -14,6 +16,7 @@ from x402_agent.chains.solana import transfer
 from x402_agent.cli.app import app
 from x402_agent.dialects.lily import desk, till
 from x402_agent.sandbox import scenarios
+from x402_agent.sandbox.lily import gate
 
 PRICE, CALLS = 10_000, 5
 PROOF, SESSION = 1, CALLS  # how many calls are expected decides which of the two is bought
@@ -132,6 +135,18 @@ def test_a_row_that_could_not_be_written_is_written_when_it_can_be(buyer):
     one = buyer("insert_fails_always", SESSION)
     assert one.call() == 0 and "no session is open" in str(one.said[0]) and one.said[0].hint.startswith("x402-agent resume")
     one.box.scenario = "honest"
+    assert [one.call() for _ in range(3)] == [200] * 3 and one.moved() == CALLS * PRICE and len(states(one.payer)) == 1
+
+
+@pytest.mark.full
+def test_a_session_that_is_opened_hours_after_its_payment_serves_what_was_bought(buyer, monkeypatch):
+    """What is shown then is of the payment's time, the same bytes as at first."""
+    one = buyer("insert_fails_always", SESSION)
+    assert one.call() == 0
+    one.box.warp(40_000)
+    monkeypatch.setattr(gate, "time", SimpleNamespace(time=lambda: time.time() + 40_000))
+    one.box.scenario = "honest"
+    one.payer.resume()
     assert [one.call() for _ in range(3)] == [200] * 3 and one.moved() == CALLS * PRICE and len(states(one.payer)) == 1
 
 

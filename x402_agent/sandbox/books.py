@@ -32,7 +32,7 @@ _APPLIED = "create table if not exists x402_migrations (number int primary key, 
 
 def stamp(when: float) -> str:
     """Unix seconds as a naive UTC timestamp with milliseconds, in the order of time."""
-    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    return datetime.fromtimestamp(when, UTC).replace(tzinfo=None).isoformat(" ", "milliseconds")
 
 
 def moment(text: str) -> float:

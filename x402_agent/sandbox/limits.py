@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -32,21 +33,23 @@ class Counts(Protocol):
 
 
 class Memory:
-    """Counts of one process, in minutes and hours of the clock."""
+    """Counts of one process, in minutes and hours of the clock. Any thread may count."""
 
     def __init__(self) -> None:
         self._counts: dict[str, tuple[int, int]] = {}
         self._most = _KEPT
+        self._lock = threading.Lock()
 
     def add(self, key: str, seconds: int, now: int) -> tuple[int, int]:
         """Count one call."""
-        if len(self._counts) >= self._most:
-            self._counts = {name: each for name, each in self._counts.items() if each[1] > now}
-            self._most = max(_KEPT, 2 * len(self._counts))  # all of them may be of this minute
         ends = now - now % seconds + seconds
-        count, known = self._counts.get(key, (0, ends))
-        self._counts[key] = (count + 1 if known == ends else 1, ends)
-        return self._counts[key]
+        with self._lock:
+            if len(self._counts) >= self._most:
+                self._counts = {name: each for name, each in self._counts.items() if each[1] > now}
+                self._most = max(_KEPT, 2 * len(self._counts))  # all of them may be of this minute
+            count, known = self._counts.get(key, (0, ends))
+            made = self._counts[key] = (count + 1 if known == ends else 1, ends)
+        return made
 
 
 class Redis:

@@ -1,7 +1,8 @@
 """What a seller tells others: rows before they are sent, signed, by a thread of its own, so that the seller never waits.
 
-An attempt is counted before it is made. After the first one come five more, 1, 2, 4, 8 and 16 seconds of the seller's clock after the
-one before; then the hook is disabled. Only this machine is called. Both engines keep the same two tables, `webhooks` and `webhook_deliveries`.
+An attempt is counted before it is made, and is nobody else's until its patience is over: of two processes on one database one tells. After
+the first one come five more, 1, 2, 4, 8 and 16 seconds of the seller's clock after the one before; then the hook is disabled. Only this
+machine is called. Both engines keep the same two tables, `webhooks` and `webhook_deliveries`.
 """
 
 from __future__ import annotations
@@ -101,11 +102,12 @@ class Outbox:
             )
             if row is None:
                 return None
-            later = stamp(self._clock() + 2 ** row["attempts"])
+            now, wait = self._clock(), 2 ** row["attempts"]
             taken = link.rows(
-                "update webhook_deliveries set attempts = attempts + 1, next_at = ? where id = ? and attempts = ? returning id", later, row["id"], row["attempts"],
+                "update webhook_deliveries set attempts = attempts + 1, next_at = ? where id = ? and attempts = ? and status = 'pending' returning id",
+                stamp(now + wait + PATIENCE), row["id"], row["attempts"],
             )  # fmt: skip
-            return row if taken else None
+            return {**row, "again": stamp(now + wait)} if taken else None
 
     def _sent(self, due: dict[str, Any]) -> Said:
         if not due["enabled"]:
@@ -125,7 +127,8 @@ class Outbox:
             over = due["attempts"] >= RETRIES or not due["enabled"]
             status = "delivered" if said.good else "failed" if over else "pending"
             link.rows(
-                "update webhook_deliveries set status = ?, response_status = ?, words = ? where id = ?", status, said.status, said.words[:100], due["id"],
+                "update webhook_deliveries set status = ?, response_status = ?, words = ?, next_at = ? where id = ?",
+                status, said.status, said.words[:100], due["again"], due["id"],
             )  # fmt: skip
             if status == "failed" and due["enabled"]:
-                link.rows("update webhooks set enabled = 0, disabled_at = ? where id = ?", stamp(self._clock()), due["webhook_id"])
+                link.rows("update webhooks set enabled = 0, disabled_at = ? where id = ? and url = ?", stamp(self._clock()), due["webhook_id"], due["url"])

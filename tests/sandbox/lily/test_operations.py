@@ -27,12 +27,14 @@ class Receiver:
     """Somebody on loopback who takes webhooks; `got` is what came, by event."""
 
     def __init__(self, *answers):
-        self.got, left, mine = [], list(answers), self
+        self.got, left, mine, self.free = [], list(answers), self, threading.Event()
+        self.free.set()
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
                 mine.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                mine.free.wait(30)
                 self.send_response(left.pop(0) if left else 200)
                 self.end_headers()
 
@@ -122,14 +124,30 @@ def test_it_is_written_with_what_it_is_about_and_told_by_the_next_process(till_o
         first = till_on("hooks_down", database=path, clock=clock)
         hooked(first, receiver.url)
         first.session()
-        waiting = "select event, attempts from webhook_deliveries order by event"
-        until(lambda: all(row["attempts"] for row in first.rows(waiting)))
+        waiting = "select event, words from webhook_deliveries order by event"
+        until(lambda: all(row["words"] for row in first.rows(waiting)))
         assert [row["event"] for row in first.rows(waiting)] == ["payment.completed", "session.created"] and receiver.got == []
         first.box.close()
         later = till_on(database=path, clock=clock)
         hooked(later, receiver.url)  # a new process's scenario configures its service anew
         later.box.warp(1)
         until(lambda: len(receiver.got) == 2)
+
+
+def test_of_two_processes_on_one_database_one_tells(till_on, tmp_path):
+    path = str(tmp_path / "lily.db")
+    first = till_on(database=path)
+    with Receiver() as receiver:
+        receiver.free.clear()
+        hooked(first, receiver.url)
+        with first.box.seller.store.writing() as link:
+            first.box.seller.hooks.tell(link, (SERVICE, AGENT), "credit.low", {})
+        until(lambda: receiver.got)
+        till_on(database=path).box.warp(5)  # its next attempt would be due, and the first one is still listened to
+        time.sleep(0.4)
+        receiver.free.set()
+        until(lambda: first.rows("select status, attempts as n from webhook_deliveries") == [{"status": "delivered", "n": 1}])
+        assert len(receiver.got) == 1
 
 
 def test_a_hook_that_never_answers_well_is_disabled_until_its_url_changes(till):
@@ -208,6 +226,8 @@ def test_what_a_wallet_always_spends_is_not_unusual(till):
     for _ in range(5):
         assert call(till, session=session["session_token"], amount="1") == 200
     assert alerts(till) == []  # five times the usual is 5.95
+    assert call(till, session=session["session_token"], amount="1") == 200
+    assert alerts(till) == [("unusual_spending", till.wallet)]
 
 
 def test_credit_that_runs_out(till):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..books import stamp
 from .asking import dollars
+from .books import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Alerts", "Thresholds"]
 
 _HOUR, _WEEK = 3600, 604_800
+_NEVER = 10**30  # a sum that nobody spends
 V = TypeVar("V")
 
 
@@ -68,7 +70,7 @@ class Alerts:
         """A payment of a wallet was refused, and stands among the transactions."""
         now, most = self._clock(), self.thresholds.failed
         found = link.one(
-            "select count(*) as n from x402_transactions where wallet_address = ? and status = 'failed' and created_at > ?", wallet, stamp(now - self.thresholds.window)
+            f"select count(*) as n from x402_transactions where wallet_address = ? and {FAILED} and created_at > ?", wallet, stamp(now - self.thresholds.window)
         )
         count = int(found["n"]) if found else 0
         if count >= most:
@@ -103,10 +105,11 @@ class Alerts:
             spending = self._spending.of(hour)
             total, look = spending.get(wallet, (0, self.thresholds.floor))
             total += amount
-            again = total >= look
-            spending[wallet] = (total, 2 * total if again else look)
-        if again:
+            spending[wallet] = (total, look)
+        if total >= look:
             limit = max(self.thresholds.floor, self.thresholds.times * self._usual(link, wallet, hour))
+            with self._lock:  # what is usual stays what it is for this hour
+                spending[wallet] = (spending[wallet][0], limit if total < limit else _NEVER)
             if total >= limit:
                 self._raise(link, "unusual_spending", wallet, service, f"this wallet spent {dollars(total)} USD within an hour", (total, limit), _HOUR)
 

@@ -9,12 +9,12 @@ from ...database import Pool
 from ..books import Books, Migration, moment, stamp
 from .policies import migration
 
-__all__ = ["LilyBooks"]
+__all__ = ["FAILED", "LilyBooks"]
 
 _DAY = 86_400
 _CALLS = "purpose in ('call', 'credit', 'proof', 'refused')"  # what came with something to pay it
 _PAYMENTS = "status = 'completed' and purpose in ('proof', 'session', 'credit_top_up')"  # money that came by the chain
-_FAILED = "status = 'failed'"
+FAILED = "status = 'failed' and error_code <> 'RATE_LIMITED'"  # who came too often keeps his money, and may come again with it
 
 
 class LilyBooks(Books):
@@ -29,7 +29,7 @@ class LilyBooks(Books):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.pool = Pool(self.database, url, self.schema)
+        self.pool = Pool(self.database, url, self.schema, more=10)  # 20 in all, as published
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -48,6 +48,13 @@ class LilyBooks(Books):
         with self.database.transaction():
             return sum(len(self.database.rows(f"update {table} set {over}", now, now)) for table in ("x402_payment_sessions", "x402_payment_authorizations"))
 
+    def cleanup_logs(self, _days: int) -> int:
+        """Calls that were refused, deliveries that are over and alerts older than so many days go; how many. What was paid stays, and today and yesterday, which are still summed up."""
+        old = stamp(moment(self.now()) - max(_days, 2) * _DAY)
+        over = ("x402_transactions where purpose = 'refused' and", "webhook_deliveries where status <> 'pending' and", "x402_alerts where")
+        with self.database.transaction():
+            return sum(len(self.database.rows(f"delete from {each} created_at < ? returning id", old)) for each in over)
+
     def analytics(self) -> list[dict[str, Any]]:
         """Sum up today and the day before; the sums of the last week's days, newest first."""
         now = self.now()
@@ -63,7 +70,7 @@ class LilyBooks(Books):
         """One day of each service, from its transactions: doing it again changes nothing."""
         count = "sum(case when {} then 1 else 0 end)"
         found = self.database.rows(
-            f"select service_id, service_type, {count.format(_CALLS)} as calls, {count.format(_PAYMENTS)} as paid, {count.format(_FAILED)} as failed,"
+            f"select service_id, service_type, {count.format(_CALLS)} as calls, {count.format(_PAYMENTS)} as paid, {count.format(FAILED)} as failed,"
             f" sum(case when {_PAYMENTS} then amount else 0 end) as revenue, count(distinct case when status = 'completed' then wallet_address end) as wallets"
             " from x402_transactions where created_at >= ? and created_at <= ? group by service_id, service_type",
             f"{day} 00:00:00.000", f"{day} 23:59:59.999",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["COLUMNS", "Wrong", "inside", "outside"]
 
 MOST = 10**15  # millionths
+_LONGEST = 1_000  # characters of a text that has no width
 _SAID: Mapping[str, str] = {
     "x402_service_configs": "id service_id:uuid service_type owner_wallet platform_wallet base_price:usd currency pricing_model min_payment:usd max_payment:usd"
     " max_session_amount:usd requires_preauth:bool allowed_origins:json webhook_url is_active:bool created_at:time updated_at:time",
@@ -31,6 +34,10 @@ _SAID: Mapping[str, str] = {
 }
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     table: {name: kind or "text" for name, _, kind in (each.partition(":") for each in said.split())} for table, said in _SAID.items()
+}
+_WIDTHS: Mapping[str, Mapping[str, int]] = {  # as the schema says them to PostgreSQL: SQLite keeps whatever it is given
+    table: {name: int(width) for name, width in re.findall(r"^  (\w+) varchar\((\d+)\)", body, re.MULTILINE)}
+    for table, body in re.findall(r"create table (\w+) \((.*?)\n\);", (files(__package__) / "sql" / "0001_tables.sql").read_text("utf-8"), re.DOTALL)
 }
 
 
@@ -65,13 +72,13 @@ def inside(table: str, name: str, value: Any) -> object:
     if value is None:
         return None
     try:
-        return _kept(kind, value)
-    except (ValueError, TypeError, OverflowError, InvalidOperation):
+        return _kept(kind, value, _WIDTHS[table].get(name, _LONGEST))
+    except (ValueError, TypeError, ArithmeticError):  # the last are Decimal's own: 1e999999 overflows there
         words = f'input syntax for type uuid: "{str(value)[:60]}"' if kind == "uuid" else f"value for {name}"
         raise Wrong(f"invalid {words}") from None
 
 
-def _kept(kind: str, value: Any) -> object:
+def _kept(kind: str, value: Any, width: int) -> object:
     if kind in ("usd", "sol", "int"):
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise Wrong
@@ -88,7 +95,9 @@ def _kept(kind: str, value: Any) -> object:
         when = datetime.fromisoformat(value)
         return stamp((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())
     if kind == "json":
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise Wrong
         return json.dumps(value)
-    if not isinstance(value, str) or not value.isprintable():
+    if not isinstance(value, str) or not value.isprintable() or len(value) > width:
         raise Wrong
     return str(UUID(value)) if kind == "uuid" else value

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SKEW", "Gate", "resource_of", "shown_digest", "signed_by", "worth"]
 
-SKEW = 300  # seconds that a header's time may be off
-_LIVES = 86_400  # seconds in which a proof may be shown again
+SKEW = 300  # seconds that a header's time may be ahead, and one that is signed for credits behind
+_LIVES = 86_400  # seconds in which a proof may be shown again, and a session that was opened late with its payment's time
 _TRIES = 600  # refusals a minute for one address
 _MOMENT = 0.1  # seconds between reading and writing, where a scenario does both
 REMAINING = "X-402-Remaining"
@@ -70,7 +70,7 @@ def signed_by(shown: Shown) -> bool:
         key, signature = unbase58(shown.wallet, 44), unbase58(shown.signature, 90)
     except ValueError:
         return False
-    return len(key) == 32 and len(signature) == 64 and verify_ed25519(key, shown.signed.encode(), signature)
+    return bool(shown.signed) and len(key) == 32 and len(signature) == 64 and verify_ed25519(key, shown.signed.encode(), signature)
 
 
 def worth(seen: Seen, terms: Terms, claimed: int = 0) -> int:
@@ -138,7 +138,7 @@ class Gate:
         """A browser's page may ask where the service says so."""
         origin = request.headers.get("origin")
         allowed = json.loads(terms.origins)
-        if origin and allowed and origin not in allowed:
+        if origin and allowed and "*" not in allowed and origin not in allowed:
             raise Refused("VALIDATION_FAILED", "This origin is not allowed", 403)
 
     def _refused(self, why: Refused, terms: Terms, shown: Shown | None, call: Call, request: Request, quirks: Quirks) -> Answer:
@@ -199,7 +199,7 @@ class Gate:
             raise Refused("VALIDATION_FAILED", f"This service takes {terms.currency}")
         if shown.amount < terms.price:
             raise Refused("VALIDATION_FAILED", "The amount in the header is below the price")
-        lives = _LIVES if shown.proof and not shown.session else SKEW
+        lives = _LIVES if shown.proof or shown.session else SKEW
         now = (self._clock(), time.time())  # a sandbox whose clock was moved on is ahead of its payers'
         unit = 1 if quirks.in_seconds else 1000
         if not (min(now) - lives) * unit <= shown.timestamp <= (max(now) + SKEW) * unit:

@@ -7,6 +7,7 @@ amount is 0, currency USDC and the time now where they are left out. `wrong` nam
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import NamedTuple
 
 __all__ = ["NAME", "SIGNED", "Shown", "micros", "read"]
@@ -18,7 +19,7 @@ _SHAPES = {
     "session": re.compile(r"[0-9a-f]{64}").fullmatch,
     "proof": re.compile(r"[1-9A-HJ-NP-Za-km-z]{64,90}").fullmatch,
     "wallet": re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,44}").fullmatch,
-    "amount": re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?").fullmatch,
+    "amount": re.compile(r"[0-9]{1,12}(\.[0-9]{1,20})?").fullmatch,
     "currency": re.compile(r"USDC|SOL").fullmatch,
     "timestamp": re.compile(r"[0-9]{1,16}").fullmatch,
     "signature": re.compile(r"[1-9A-HJ-NP-Za-km-z]{64,90}").fullmatch,
@@ -40,9 +41,8 @@ class Shown(NamedTuple):
 
 
 def micros(text: str) -> int:
-    """A plain decimal of at most six places in millionths."""
-    whole, _, part = text.partition(".")
-    return int(whole) * 1_000_000 + int(f"{part:0<6}")
+    """A plain decimal in millionths, the nearest: a client that reckons in floats writes 0.30000000000000004."""
+    return int((Decimal(text) * 10**6).to_integral_value())
 
 
 def read(text: str) -> Shown | None:

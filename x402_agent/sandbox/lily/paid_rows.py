@@ -27,6 +27,7 @@ MONEY = ("x402_payment_sessions", "x402_transactions")
 LONGEST = 30 * DAY  # seconds that a session may live
 _TOKEN = re.compile(r"[0-9a-f]{64}").fullmatch
 _SIGNATURE = re.compile(r"[1-9A-HJ-NP-Za-km-z]{64,90}").fullmatch
+_AGENT = re.compile(r"agent/([^/]{1,64})/").match
 _PATH = re.compile(r"/(\*|[A-Za-z0-9._~/-]{1,120})").fullmatch
 
 
@@ -63,13 +64,15 @@ class Desk:
         if table == "x402_payment_sessions":
             if not self._store.claim(link, paid.signature, paid.wallet, paid.terms, paid.amount, "session"):
                 raise _used()
-            self._store.told(link, "session.created", paid.terms, paid.wallet, {"sessionId": made["id"], "amount": paid.amount})
+            self._store.tell(link, "session.created", paid.terms, paid.wallet, {"sessionId": made["id"], "amount": paid.amount})
         else:
             self._store.top_up(link, paid.wallet, paid.terms, paid.amount)
-            self._store.told(link, "payment.completed", paid.terms, paid.wallet, {"transactionId": made["id"], "purpose": "credit_top_up", "amount": paid.amount})
+            self._store.tell(link, "payment.completed", paid.terms, paid.wallet, {"transactionId": made["id"], "purpose": "credit_top_up", "amount": paid.amount})
 
     def _session(self, said: Mapping[str, Any]) -> tuple[Paid, dict[str, object]]:
-        terms, token = self._terms(said), _text(said, "session_token", _TOKEN)
+        named = _AGENT(str(said.get("resource_pattern")))  # published rows name their service there, and nowhere else
+        terms = self._terms({**said, "service_id": said.get("service_id") or (named and named[1])})
+        token = _text(said, "session_token", _TOKEN)
         root = f"agent/{terms.service}"
         pattern = str(said.get("resource_pattern") or f"{root}/*")
         if not pattern.startswith(root) or not _PATH(pattern.removeprefix(root)):
@@ -83,7 +86,7 @@ class Desk:
         return paid, {
             "id": new_id(), "wallet_address": paid.wallet, "session_token": token, "authorized_amount": paid.amount, "remaining_amount": paid.amount,
             "currency": terms.currency, "resource_pattern": pattern, "service_id": terms.service, "service_type": terms.kind,
-            "auto_renew": more["auto_renew"] or 0, "renewal_amount": more["renewal_amount"], "initial_payment_signature": paid.signature,
+            "auto_renew": more["auto_renew"] or 0, "renewal_amount": more["renewal_amount"] or None, "initial_payment_signature": paid.signature,
             "sol_amount": paid.atomic if sol else None, "usd_amount": paid.amount, "conversion_rate": terms.rate if sol else None,
             "expires_at": ends, "created_at": now, "updated_at": now,
         }  # fmt: skip
@@ -105,7 +108,7 @@ class Desk:
         with self._store.pool.lent() as link:
             found = self._store.terms(link, str(said.get("service_id")), str(said.get("service_type") or AGENT))
         if found is None or not found.active:
-            raise Turned(400, "23503", "there is no such service")
+            raise Turned(400, "23503", "there is no such service", "service_id and service_type; a session's resource_pattern agent/SERVICE/* names it, too")
         if said.get("currency", found.currency) != found.currency:
             raise Turned(400, "23514", f"this service takes {found.currency}")
         return found
@@ -117,7 +120,7 @@ class Desk:
             if link.one(f"select id from x402_transactions where transaction_signature = ? and purpose in {CLAIMS}", signature):
                 raise _used()
         try:
-            seen = self._sight.look(signature, wallet, terms.payee, terms.currency)
+            seen = self._sight.look(signature, wallet, terms.payee, terms.currency, DAY)
         except Unpaid as why:
             raise Turned(400, "P0001", f"Payment validation failed: {why}", "the same row again, once it is confirmed" if why.missing else None) from None
         found = worth(seen, terms, claimed if isinstance(claimed, int) else 0)

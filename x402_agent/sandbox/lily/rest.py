@@ -1,6 +1,6 @@
 """The database's own door: `/rest/v1/TABLE` in PostgREST's manners, for who holds a key. A key is a JSON Web Token with a role and a wallet.
 
-Filters eq, neq, gt, gte, lt, lte, in, is; select, order, limit, offset; Prefer return=representation. `policies` says who may touch which rows.
+Filters eq, neq, gt, gte, lt, lte, in, is; select, order, limit, offset; Prefer return=representation; Accept for one row by itself. `policies` says who may touch which rows.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..limits import Limiter
     from ..messages import Request
     from ..tokens import Tokens
-    from .paid_rows import Desk
+    from .paid_rows import Desk, Paid
     from .quirks import Quirks
     from .store import Store
 
@@ -35,6 +35,9 @@ ROOT = "/rest/v1/"
 USE = "lily"  # what a key's token is for
 MOST = 1_000  # rows of an answer
 _KNOWN = 10_000  # keys that are remembered
+_ALONE = "application/vnd.pgrst.object+json"  # what published clients' .single() accepts
+_ASKED = 100  # conditions of one query; values 1,000: more are too many for SQLite
+_GIVEN = 100  # authorisations of one wallet: each call of its is held against all of them
 _SIGNS = {"eq": "=", "neq": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 _VERBS = {"GET": "select", "HEAD": "select", "POST": "insert", "PATCH": "update", "DELETE": "delete"}
 _ORDER = re.compile(r"([a-z_]+)(\.(asc|desc))?").fullmatch
@@ -94,8 +97,9 @@ class Rest:
     def _done(self, caller: Claims, table: str, verb: str, request: Request, quirks: Quirks) -> Answer:
         pairs = parse_qsl(request.query, keep_blank_values=True)
         names = self._names(table, dict(pairs).get("select", "*"))
+        alone = _ALONE in request.headers.get("accept", "")
         if verb == "insert":
-            rows = [self._insert(caller, table, each, quirks) for each in self._bodies(request)]
+            rows = self._insert(caller, table, _one(self._bodies(request), alone), quirks)
         elif verb == "select":
             rows = self._select(Claims(SERVICE) if quirks.public else caller, table, pairs)
             if quirks.flips and table == "x402_service_configs":
@@ -104,10 +108,11 @@ class Rest:
         elif quirks.unbooked and table == "x402_payment_credits":
             rows = []
         else:
-            rows = self._change(caller, table, pairs, self._bodies(request)[0] if verb == "update" else None)
+            rows = self._change(caller, table, pairs, self._bodies(request)[0] if verb == "update" else None, alone)
         if verb != "select" and "return=representation" not in request.headers.get("prefer", ""):
             return Answer(201 if verb == "insert" else 204)
-        return json_answer(201 if verb == "insert" else 200, [outside(table, row, names) for row in rows], ("cache-control", "no-store"))
+        shown = [outside(table, row, names) for row in _one(rows, alone)]
+        return json_answer(201 if verb == "insert" else 200, shown[0] if alone else shown, ("cache-control", "no-store"))
 
     def _names(self, table: str, said: str) -> tuple[str, ...]:
         names = tuple(COLUMNS[table]) if said == "*" else tuple(each.strip() for each in said.split(","))
@@ -146,6 +151,8 @@ class Rest:
                 values.append(self._value(table, name, value))
             else:
                 raise Turned(400, "PGRST100", f"failed to parse filter ({said[:60]})")
+            if len(parts) > _ASKED or len(values) > MOST:
+                raise Turned(400, "54001", f"at most {_ASKED} conditions, and {MOST} values")
         return " and ".join(parts), values
 
     def _value(self, table: str, name: str, value: object) -> object:
@@ -160,9 +167,11 @@ class Rest:
         order = _ORDER(asked.get("order", "id"))
         if order is None or order[1] not in COLUMNS[table]:
             raise Turned(400, "PGRST100", "failed to parse order")
+        # as PostgreSQL has it: SQLite puts what is null first
+        by = f"{order[1]} {order[3] or 'asc'} nulls {'first' if order[3] == 'desc' else 'last'}" if "order" in asked else "id"
         limit, offset = (self._count(asked.get(name, usual)) for name, usual in (("limit", str(MOST)), ("offset", "0")))
         with self._writing(caller) as link, self._acting(link, caller) as act:
-            return act.select(table, tuple(COLUMNS[table]), where, values, f"order by {order[1]} {order[3] or 'asc'} limit {min(limit, MOST)} offset {offset}")
+            return act.select(table, tuple(COLUMNS[table]), where, values, f"order by {by} limit {min(limit, MOST)} offset {offset}")
 
     def _count(self, text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) < 10):
@@ -180,40 +189,52 @@ class Rest:
         except Forbidden as why:
             raise Turned(401 if caller.role == ANON else 403, why.code, str(why)) from None
         except self._store.books.database.errors as cause:
-            words = str(cause).lower()
-            if "unique constraint" in words:
+            state, words = str(getattr(cause, "sqlstate", None) or ""), str(cause).lower()
+            if state == "23505" or "unique constraint" in words:
                 raise Turned(409, "23505", "duplicate key value violates unique constraint") from None
-            if "constraint" in words or "too long" in words:
+            if state[:2] in ("22", "23") or "constraint" in words:  # PostgreSQL's words are its operator's language
                 raise Turned(400, "23514", "new row violates check constraint") from None
             raise
 
     def _acting(self, link: Database, caller: Claims) -> AbstractContextManager[Acting]:
         return acting(link, caller, self._store.books.schema)
 
-    def _insert(self, caller: Claims, table: str, row: Mapping[str, Any], quirks: Quirks) -> dict[str, Any]:
-        """One row, as its caller may write it: what stands for money is as large as what was paid."""
+    def _insert(self, caller: Claims, table: str, rows: Sequence[Mapping[str, Any]], quirks: Quirks) -> list[dict[str, Any]]:
+        """Rows as their caller may write them, all of them or none: what stands for money is as large as what was paid."""
+        ready = [self._ready(caller, table, row, quirks) for row in rows]
+        fails = self._fails(table, quirks) if any(paid for paid, _ in ready) else "works"
+        if fails == "fails":
+            raise Turned(503, "XX000", "the row was not written")
+        with self._writing(caller) as link:
+            if caller.role == AUTHENTICATED and table == "x402_payment_authorizations":
+                kept = link.rows("select count(*) as n from x402_payment_authorizations where wallet_address = ?", caller.wallet)
+                if kept[0]["n"] + len(rows) > _GIVEN:
+                    raise Turned(400, "54000", f"a wallet has at most {_GIVEN} authorizations", "DELETE those that are over")
+            made = [self._wrote(link, caller, table, paid, kept, quirks) for paid, kept in ready]
+        if fails == "booked":
+            raise Turned(503, "XX000", "nobody knows whether the row was written")
+        return made
+
+    def _ready(self, caller: Claims, table: str, row: Mapping[str, Any], quirks: Quirks) -> tuple[Paid | None, dict[str, object]]:
+        """A row as it will be written, and what was paid for it, where it stands for money."""
         if caller.role == AUTHENTICATED and "wallet_address" in COLUMNS[table] and row.get("wallet_address") != caller.wallet:
             raise Turned(403, "42501", f'new row violates row-level security policy for table "{table}"')
         if table in MONEY and caller.role == AUTHENTICATED:
             paid, kept = self._desk.row(table, row)
-            fails = self._fails(table, quirks)
-            if fails == "fails":
-                raise Turned(503, "XX000", "the row was not written")
             if quirks.life and table == "x402_payment_sessions":
                 kept["expires_at"] = stamp(self._clock() + quirks.life)
-            with self._writing(caller) as link:
-                with self._acting(link, caller._replace(signature=paid.signature, paid=paid.amount)) as act:
-                    made = act.insert(table, kept)
-                if not (quirks.unbooked and table == "x402_transactions"):
-                    self._desk.book(link, table, paid, made)  # what follows is the seller's own to write
-            if fails == "booked":
-                raise Turned(503, "XX000", "nobody knows whether the row was written")
-            return made
+            return paid, kept
         now = self._store.now()
         filled = {"id": new_id()} | {name: now for name in ("created_at", "updated_at") if name in COLUMNS[table]}
-        kept = {**filled, **{name: self._value(table, name, value) for name, value in row.items()}}
-        with self._writing(caller) as link, self._acting(link, caller) as act:
-            return act.insert(table, kept)
+        return None, {**filled, **{name: self._value(table, name, value) for name, value in row.items()}}
+
+    def _wrote(self, link: Database, caller: Claims, table: str, paid: Paid | None, row: Mapping[str, object], quirks: Quirks) -> dict[str, Any]:
+        claims = caller._replace(signature=paid.signature, paid=paid.amount) if paid else caller
+        with self._acting(link, claims) as act:
+            made = act.insert(table, row)
+        if paid and not (quirks.unbooked and table == "x402_transactions"):
+            self._desk.book(link, table, paid, made)  # what follows is the seller's own to write
+        return made
 
     def _fails(self, table: str, quirks: Quirks) -> str:
         """What a scenario does with this row of a session."""
@@ -222,11 +243,18 @@ class Rest:
         self._failed += quirks.inserts != "works"
         return quirks.inserts
 
-    def _change(self, caller: Claims, table: str, pairs: Sequence[tuple[str, str]], body: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-        """The rows that a filter names, changed, or gone where there is no body."""
+    def _change(self, caller: Claims, table: str, pairs: Sequence[tuple[str, str]], body: Mapping[str, Any] | None, alone: bool) -> list[dict[str, Any]]:
+        """The rows that a filter names, changed, or gone where there is no body; `alone`: it is one, or nothing happens."""
         where, values = self._filters(table, pairs)
         if not where or body == {}:
             raise Turned(400, "21000", "UPDATE and DELETE require a filter, and an UPDATE something to change")
         kept = {name: self._value(table, name, value) for name, value in (body or {}).items()}
         with self._writing(caller) as link, self._acting(link, caller) as act:
-            return act.delete(table, where, values) if body is None else act.update(table, kept, where, values)
+            return _one(act.delete(table, where, values) if body is None else act.update(table, kept, where, values), alone)
+
+
+def _one(rows: list[dict[str, Any]], alone: bool) -> list[dict[str, Any]]:
+    """The same rows; raises Turned where one by itself was asked for, and it is none, or several."""
+    if alone and len(rows) != 1:
+        raise Turned(406, "PGRST116", "JSON object requested, multiple (or no) rows returned")
+    return rows

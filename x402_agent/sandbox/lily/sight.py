@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_AGE", "Seen", "Sight", "Unpaid"]
 
-MAX_AGE = 600  # seconds: what was paid before buys nothing
+MAX_AGE = 600  # seconds: what was paid before is no proof for a call
 
 
 class Unpaid(Exception):
@@ -45,8 +45,8 @@ class Sight:
         answer = self._ground.answer(Request("POST", "", self._ground.node_path, body=body))
         return (json.loads(b"".join(answer.chunks)) if answer else {}).get("result")
 
-    def look(self, signature: str, wallet: str, payee: str, currency: str) -> Seen:
-        """What a transaction moved from a wallet to a payee; raises Unpaid."""
+    def look(self, signature: str, wallet: str, payee: str, currency: str, oldest: int = MAX_AGE) -> Seen:
+        """What a transaction moved from a wallet to a payee, at most `oldest` seconds ago; raises Unpaid."""
         found = self._node("getTransaction", signature, {"encoding": "json", "maxSupportedTransactionVersion": 0, "commitment": "confirmed"})
         if found is None:
             raise Unpaid("Transaction not found", missing=True)
@@ -54,8 +54,8 @@ class Sight:
         if meta["err"] is not None:
             raise Unpaid("Transaction failed")
         age = self._ground.now() - int(found["blockTime"])
-        if age > MAX_AGE:
-            raise Unpaid(f"Transaction is older than {MAX_AGE // 60} minutes")
+        if age > oldest:
+            raise Unpaid(f"Transaction is older than {oldest // 60} minutes")
         moved = self._lamports(found) if currency == "SOL" else self._tokens(meta)
         gained = moved.get(payee, 0)
         if gained <= 0:

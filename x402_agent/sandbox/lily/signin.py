@@ -1,6 +1,7 @@
 """How a wallet comes to its key: it signs that it wants to come in (Supabase's `grant_type=web3`, Sign in with Solana).
 
-The message names the wallet in its second line and says when it was made (`Issued At`), which is soon; the key lives for an hour.
+The message names the wallet in its second line and says when it was made (`Issued At`), which is soon; the key lives for an hour. It is for
+this machine: a Host header says what its sender likes, and a message that a wallet signed for another site opens nothing here.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from urllib.parse import parse_qs
 from ...encodings import unbase58
 from ...primitives import verify_ed25519
 from ..messages import json_answer
+from ..posting import loopback
 from .policies import AUTHENTICATED
 from .rest import USE
 
@@ -59,13 +61,17 @@ class SignIn:
     def _wallet(self, message: str, origin: str) -> str:
         """Whose message it is, "" where it is none for us, of now."""
         found = _MESSAGE(message)
-        if found is None or found[1] != origin.partition("://")[2]:
+        if found is None or found[1] != origin.partition("://")[2] or not _here(found[1]):
             return ""
         try:
             when = datetime.fromisoformat(found[3])
         except ValueError:
             return ""
         return found[2] if when.tzinfo and abs(when.timestamp() - self._clock()) <= SOON else ""
+
+
+def _here(host: str) -> bool:
+    return loopback(f"http://{host}") is not None or host.partition(":")[0].endswith(".localhost")
 
 
 def _signed(wallet: str, message: str, signature: str) -> bool:

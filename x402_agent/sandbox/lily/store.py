@@ -65,13 +65,14 @@ def new_id() -> str:
 
 
 class Store:
-    """`clock` is the seller's, in unix seconds; `rate` what a SOL counts; `told` hears of each event in its transaction: link, event, terms, wallet, facts."""
+    """`clock` is the seller's, in unix seconds; `rate` what a SOL counts; `told` hears of each event at the end of its transaction: link, event, terms, wallet, facts."""
 
     def __init__(self, books: LilyBooks, clock: Callable[[], float], rate: int) -> None:
         self.books, self.pool = books, books.pool
         self.away = books.database.away
         self._clock, self.rate = clock, rate
         self.told: Callable[[Database, str, Terms, str, dict[str, Any]], None] = lambda *_: None
+        self._events: dict[Database, list[tuple[str, Terms, str, dict[str, Any]]]] = {}  # by connection: what happened in its transaction so far
 
     def now(self) -> str:
         """The seller's time."""
@@ -79,9 +80,19 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[Database]:
-        """A connection in a transaction."""
+        """A connection in a transaction. What happened in it is told at its end: of what goes back nobody hears, and nobody counts it."""
         with self.pool.lent() as link, link.transaction():
-            yield link
+            events = self._events[link] = []
+            try:
+                yield link
+            finally:
+                del self._events[link]
+            for event in events:
+                self.told(link, *event)
+
+    def tell(self, link: Database, event: str, terms: Terms, wallet: str, facts: dict[str, Any]) -> None:
+        """Something happened in the transaction of `link`, which `writing` has begun."""
+        self._events[link].append((event, terms, wallet, facts))
 
     # -- what is sold ---------------------------------------------------------------------------------------------------
 
@@ -123,9 +134,9 @@ class Store:
         if row is None:
             raise self._why_not(link, token, wallet, terms, call)
         self.log(link, wallet, terms, terms.price, "call", call, session=row["id"])
-        self.told(link, "call.sold", terms, wallet, {"sessionId": row["id"], "amount": terms.price, "client": call.client})
+        self.tell(link, "call.sold", terms, wallet, {"sessionId": row["id"], "amount": terms.price, "client": call.client})
         if row["remaining_amount"] == 0:
-            self.told(link, "session.depleted", terms, wallet, {"sessionId": row["id"]})
+            self.tell(link, "session.depleted", terms, wallet, {"sessionId": row["id"]})
         return int(row["remaining_amount"])
 
     def _why_not(self, link: Database, token: str, wallet: str, terms: Terms, call: Call) -> Refused:
@@ -134,9 +145,9 @@ class Store:
                        " from x402_payment_sessions where session_token = ?", token)  # fmt: skip
         if row is None:
             return Refused("SESSION_NOT_FOUND", "Session not found")
-        if row["wallet_address"] != wallet:
-            return Refused("VALIDATION_FAILED", "Session is another wallet's", 403)
         left, name = int(row["remaining_amount"]), str(row["id"])
+        if row["wallet_address"] != wallet:
+            return Refused("VALIDATION_FAILED", "Session is another wallet's", 403, session=name)
         if row["status"] == "revoked":
             return Refused("VALIDATION_FAILED", "Session is revoked", 403, session=name)
         same = (row["service_id"], row["service_type"], row["currency"]) == (terms.service, terms.kind, terms.currency)
@@ -173,7 +184,7 @@ class Store:
             purpose, call.digest if call else "", self.now(),
         )  # fmt: skip
         if row is not None:
-            self.told(link, "payment.completed", terms, wallet, {"transactionId": row["id"], "purpose": purpose, "amount": amount})
+            self.tell(link, "payment.completed", terms, wallet, {"transactionId": row["id"], "purpose": purpose, "amount": amount})
         return row is not None
 
     # -- credits --------------------------------------------------------------------------------------------------------
@@ -188,7 +199,7 @@ class Store:
         if row is None:
             raise Refused("INSUFFICIENT_BALANCE", "Insufficient credits", balance=self.credits(link, wallet, terms))
         left = int(row["balance"])
-        self.told(link, "credits.spent", terms, wallet, {"balance": left})
+        self.tell(link, "credits.spent", terms, wallet, {"balance": left})
         return left
 
     def credits(self, link: Database, wallet: str, terms: Terms) -> int:
@@ -244,4 +255,4 @@ class Store:
             purpose, call.digest, code, self.now(),
         )  # fmt: skip
         if code:
-            self.told(link, "payment.failed", terms, wallet, {"code": code, "resource": call.resource, "sessionId": session or ""})
+            self.tell(link, "payment.failed", terms, wallet, {"code": code, "resource": call.resource, "sessionId": session or ""})

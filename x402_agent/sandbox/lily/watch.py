@@ -36,7 +36,7 @@ class Watch:
             self._alerts.spent(link, wallet, service, amount)
         if event == "credits.spent":
             self._alerts.credit(link, wallet, service, facts["balance"], terms.price)
-        if event == "payment.failed" and facts["code"] not in _OURS:
+        if event == "payment.failed" and wallet and facts["code"] not in _OURS:
             self._alerts.failed(link, wallet, service)
             if session:
                 self._alerts.refused(link, session, service)
