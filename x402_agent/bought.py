@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     from .model import Ask
     from .steps import Steps
 
-__all__ = ["SECOND", "SHOWN", "ask_with", "wait"]
+__all__ = ["SHOWN", "WAITED", "ask_with", "wait"]
 
 BUSY_PAUSE = 0.05
-SECOND = "one purchase, one payment: who comes second waits for the first, until its own deadline"
 _WAITS = {
-    "pays": ("what is asked of {} is being paid for by another call, which has not ended", SECOND),
+    "pays": ("what is asked of {} is being paid for by another call, which has not ended",
+             "one purchase, one payment: who comes second waits for the first, until its own deadline"),
     "shows": ("what is asked of {} is being used by another call, and serves one at a time",
               "one call at a time with what was bought so: who comes second waits for the first, until its own deadline"),
     "signs": ("the account that would pay {} is signing another payment, whose account nonce comes first",
               "account nonces are given to one payment after the other, until its own deadline"),
 }  # fmt: skip
+WAITED = frozenset(rule for _, rule in _WAITS.values())  # of what is raised by who has waited for as long as he could
 SHOWN = 3  # credentials that one request may try
 UNSENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})  # of httpx and httpx2: no connection, so no byte left
 
@@ -87,9 +88,14 @@ def _show(credential: Credential, kit: Kit) -> Steps[Reply]:
     return (yield Send()) if refused and reply.status == 401 and (credential.lease or kit.exchanges) else reply
 
 
-def wait(ask: Ask, busy: Busy) -> Steps[None]:
-    """For another call that makes this payment, uses what it bought or signs before it; raises PolicyDenied when there is no more time."""
+def wait(ask: Ask, busy: Busy, *, over: bool = False) -> Steps[None]:
+    """For another call that makes this payment, uses what it bought or signs before it.
+
+    Raises PolicyDenied when there is no more time: by the word of whoever drives, or `over`.
+    """
     try:
+        if over:
+            raise TimeoutError
         yield Sleep(BUSY_PAUSE)
     except Exception as why:  # whoever drives has no more time
         ours = busy.payment_id[:8]

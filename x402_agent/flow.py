@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from .bought import SECOND, SHOWN, ask_with, wait
+from .bought import SHOWN, WAITED, ask_with, wait
 from .errors import NoAcceptableOffer, NodeError, PaymentError, PaymentInDoubt
 from .model import ASKED_FIRST, BUY, CROWDED, QUOTA, Claim
 from .secret import Veiled
@@ -158,7 +158,7 @@ def _prepaid(ask: model.Ask, known: model.Challenge, kit: Kit) -> Steps[Reply | 
     except PaymentInDoubt:
         raise
     except PaymentError as why:
-        if why.rule == SECOND:
+        if why.rule in WAITED:
             raise
         return None
     had = None if made is None else (yield from _present(*made, kit, prepaid=not made[0].resumed))

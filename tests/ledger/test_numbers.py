@@ -21,12 +21,21 @@ def numbered(desk, first, text="fee=200"):
     return replace(desk.terms(), anchor=Anchor(text, first))
 
 
-def held(desk, ledger, first, path):
-    return ledger.hold(desk.ask(path), desk.offer(), numbered(desk, first), (), reserve=True).run()
+def held(desk, ledger, first, path, **how):
+    return ledger.hold(desk.ask(path), desk.offer(), numbered(desk, first), (), reserve=True, **how).run()
 
 
 def left(desk, ledger, first, path):
     return ledger.commit(held(desk, ledger, first, path)).run()
+
+
+def soon(desk, ledger, first, path):
+    """Held, once memory has looked into the file again."""
+    end = time.monotonic() + 20
+    while isinstance(made := held(desk, ledger, first, path), Busy):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return made
 
 
 def test_each_payment_takes_the_first_number_that_is_free(desk):
@@ -56,24 +65,61 @@ def test_no_number_is_given_while_another_is_being_signed(desk, beside):
     assert held(desk, ledger, 5, "/c").terms.anchor.number == 6
 
 
-def test_who_was_to_sign_and_is_gone_is_not_waited_for(desk):
+def test_the_number_of_who_was_to_sign_and_is_gone_goes_to_the_next(desk):
+    """Other processes live on, and open no ledger: passed over, it would hold theirs back for ever."""
+    ledger, other = desk.open(), desk.open()
+    first = held(desk, ledger, 5, "/a")
+    assert isinstance(held(desk, other, 5, "/b"), Busy)
+    desk.crash(ledger)
+    assert soon(desk, other, 5, "/b").terms.anchor.number == 5 and other.payment(first.payment_id).state == "RELEASED"
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_what_is_signed_for_ever_gives_its_number_up_and_never_leaves(desk, beside):
+    ledger = desk.open()
+    other = desk.open() if beside else ledger
+    first = held(desk, ledger, 5, "/a")
+    desk.clock.now += SIGNS - 1
+    assert isinstance(held(desk, other, 5, "/b"), Busy)
+    desk.clock.now += 1
+    made = other.commit(soon(desk, other, 5, "/c")).run()
+    assert made.terms.anchor.number == 5 and ledger.commit(first).run() is None, "its signer comes too late"
+    assert [each.state for each in other.payments()] == ["INFLIGHT", "RELEASED"]
+    ledger.close(first, "RELEASED").run()
+    assert held(desk, ledger, 5, "/a").terms.anchor.number == 6 and ledger.verify() == []
+
+
+def test_another_agents_payment_is_not_named(desk):
     ledger = desk.open()
     held(desk, ledger, 5, "/a")
-    desk.crash(ledger)
-    assert left(desk, desk.open(), 5, "/b").terms.anchor.number in (5, 6)
+    ask = desk.ask("/b")
+    ask.under = ask.under._replace(agent="writer")
+    for _ in range(2):
+        assert ledger.hold(ask, desk.offer(), numbered(desk, 5), (), reserve=True).run() == Busy("", how="signs")
 
 
-def test_one_that_is_signed_for_ever_is_not_waited_for_longer_than_half_a_minute(desk):
+def test_waiting_writes_nothing_until_somebody_has_written(desk):
     ledger = desk.open()
     first = held(desk, ledger, 5, "/a")
-    desk.clock.now += SIGNS
+    assert isinstance(held(desk, ledger, 5, "/b"), Busy)
+    before = ledger._store.generation()
+    assert isinstance(held(desk, ledger, 5, "/b"), Busy) and ledger._store.generation() == before
+    ledger.close(first, "RELEASED").run()
     assert isinstance(held(desk, ledger, 5, "/b"), Hold)
-    assert first.terms.anchor.number == 5 and ledger.commit(first).run() is not None
+
+
+def test_nobody_is_asked_about_what_nodes_would_refuse(desk):
+    ledger = desk.open()
+    crowd = replace(numbered(desk, 5), anchor=Anchor("fee=200", 5, 0, 4))
+    with pytest.raises(NoAcceptableOffer) as caught:
+        ledger.hold(desk.ask("/a"), desk.offer(), crowd, (), reserve=True, later=True).run()
+    assert caught.value.rule == CROWDED and ledger.payments() == []
 
 
 def test_a_persons_yes_waits_for_its_number_too(desk):
     ledger = desk.open()
-    asked = held(desk, ledger, -1, "/a")
+    asked = held(desk, ledger, 5, "/a", later=True)
+    assert asked.terms.anchor.number == -1
     first = held(desk, ledger, 5, "/b")
     assert isinstance(first, Hold), "nobody waits for a person"
     terms = replace(numbered(desk, 5), nonce="0x" + "ee" * 32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..model import Hold as HeldBudget
 from ..policy import dollars
 from ..steps import Close, Commit, Hold, Progress, Send
 
@@ -42,7 +43,7 @@ class Arrows:
             proof = f"   + {'  '.join(step.headers)}" if step.paid else ""
             self.write(f"  --> {ask.method:4} {ask.path}{proof}")
             self._answer = f"  <-- {value.status}"
-        elif isinstance(step, Hold):
+        elif isinstance(step, Hold) and isinstance(value, HeldBudget):  # else another call is before it
             self._held(value)
         elif isinstance(step, Commit) and value is not None:
             nonce = step.proof.nonce
@@ -63,7 +64,7 @@ class Arrows:
             self.write(self._answer.rstrip())
             self._answer = ""
 
-    def _held(self, hold: Any) -> None:
+    def _held(self, hold: HeldBudget) -> None:
         offer, money = hold.offer, hold.offer.money
         version = f" v{offer.wire[0]}" if offer.wire and offer.wire[0].isdigit() else ""
         where = f"{offer.network.id}{self.label}"

@@ -32,6 +32,16 @@ def _shared(ledger: SqliteLedger, one: Payment) -> str:
     return f"named for {others} other payment{'s' if others > 1 else ''} too; only a node can tell" if others else ""
 
 
+def _next(ledger: SqliteLedger, one: Payment) -> str:
+    """The line to try."""
+    if one.state == "CLAIMED":
+        asks = "while `sandbox up` runs it asks the sandbox's chain" if ledger.sandbox else "with X402_AGENT_NODES set it asks the chain"
+        return f"x402-agent resume {one.payment_id[:8]}   ({asks})"
+    if one.anew:
+        return f"x402-agent why {one.anew[:8]}   (a person said yes, and that payment took its place)"
+    return _NEXT[one.outcome].format(id=one.payment_id[:8], host=one.host)
+
+
 def run(
     payment: Annotated[str, typer.Argument(help="A payment id, or at least 4 characters of its start.")],
     check: Annotated[bool, typer.Option("--check", help="Ask KAMIYO's verification service about its transaction, with X402_AGENT_KAMIYO_KEY if set: a hint, which moves nothing that is counted.")] = False,
@@ -41,10 +51,7 @@ def run(
     with errors(json):
         ledger, one = found(Settings.load(), payment)
         events = ledger.events(one.payment_id)
-        hint = _NEXT[one.outcome].format(id=one.payment_id[:8], host=one.host)
-        if one.state == "CLAIMED":
-            asks = "while `sandbox up` runs it asks the sandbox's chain" if ledger.sandbox else "with X402_AGENT_NODES set it asks the chain"
-            hint = f"x402-agent resume {one.payment_id[:8]}   ({asks})"
+        hint = _next(ledger, one)
         checked = _checked(one) if check else ""
         meaning, shared, opens = means(one.state, delivered=one.delivered), _shared(ledger, one), bought_by(ledger, one.payment_id)
         if json:

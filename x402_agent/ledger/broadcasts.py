@@ -31,10 +31,14 @@ class Broadcasts(Opened):
 
         Waits for a payment that is being signed. Raises LedgerError when that does not end.
         """
+
+        def take(store: Store) -> int | None:
+            busy = numbers.signing(store, network, account, pending, self._at_work)
+            return numbers.free(store, network, account, pending) if busy is None else None
+
         for _ in range(_LOOKS):
-            if self._job(lambda store: numbers.signing(store, network, account, pending, self._at_work), write=False).run() is None:
-                found: int = self._job(lambda store: numbers.free(store, network, account, pending), write=False).run()
-                return found
+            if (found := self._job(take, write=True).run()) is not None:
+                return int(found)
             time.sleep(_PAUSE)
         raise LedgerError("a payment of this account is being signed, and has not ended", rule="one account nonce after the other", hint="x402-agent log --in-doubt")
 

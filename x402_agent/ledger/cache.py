@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .states import NO_GOODS
 
 if TYPE_CHECKING:
+    from ..steps import Busy
     from .counters import Counter
     from .tokens import Live
 
@@ -17,7 +18,7 @@ class Cache:
     """What memory knows of the file. Exact while the batch number in the lock file is the one we wrote."""
 
     __slots__ = ("ahead", "allowances", "bad", "bad_until", "counters", "dirty", "frozen", "generation", "live", "looked", "offers",
-                 "open_keys", "pins", "quiet", "whole")  # fmt: skip
+                 "open_keys", "pins", "quiet", "signing", "whole")  # fmt: skip
 
     def __init__(self) -> None:
         self.generation = -1
@@ -35,6 +36,7 @@ class Cache:
         self.bad_until = 0.0  # monotonic seconds: another process may end, and tells nobody
         self.looked = -1  # the batch in which files called `freeze` were looked for
         self.live: Live | None = None  # credentials, and goods that wait; None: to be read
+        self.signing: dict[tuple[str, str, str], tuple[int, float, Busy]] = {}  # numbers.py: in which batch that was read, until when it holds
 
     def forget(self) -> None:
         """The file may have changed behind our back: know nothing."""

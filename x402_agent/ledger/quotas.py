@@ -11,7 +11,7 @@ from . import states
 from .invoices import once
 from .purchase import in_quarantine
 from .reports import select
-from .rows import hold_of
+from .rows import hold_of, whose
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,11 +39,11 @@ def of_origin(store: Store, ask: Ask, at_work: AtWork) -> Hold | Busy | None:
     for row in select(store, _OPEN, (ask.origin, int(store.clock()))):
         state = row["state"]
         if state in states.UNSENT | states.UNDER_WAY and at_work(store, row):
-            return Busy(row["payment_id"] if _whose(row["agent"]) == _whose(ask.under.agent) else "")
+            return Busy(row["payment_id"] if whose(row["agent"]) == whose(ask.under.agent) else "")
         settled = state in states.SPENT
         if state in states.UNSENT or (settled and ask.again is True):
             continue
-        if _whose(row["agent"]) != _whose(ask.under.agent):
+        if whose(row["agent"]) != whose(ask.under.agent):
             raise PolicyDenied(f"another agent's payment for calls at {ask.host} is not resolved", rule=ONE, hint="x402-agent log --in-doubt")
         if state == "QUARANTINE" or row["proof_digest"] == states.NO_PROOF:
             raise in_quarantine(row)
@@ -61,8 +61,3 @@ def taken(store: Store, plan: Hold, at_work: AtWork) -> bool:
     if plan.offer.flow != QUOTA:
         return False
     return of_origin(store, plan.ask, at_work) is not None
-
-
-def _whose(agents: str) -> str:
-    """The payer's own name, under which tasks and slips may have others."""
-    return agents.partition(",")[0]

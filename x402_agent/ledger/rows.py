@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 __all__ = ["COLUMNS", "INSERT", "INSERT_OFFER", "OFFER_COLUMNS", "SELECT", "Payment", "caller_hash", "clean_url", "facts", "hold_of", "known_offer",
-           "offer_of", "offer_row", "payment_id_of", "payment_of", "row_of", "scopes_of_row", "true_to", "under_of"]  # fmt: skip
+           "offer_of", "offer_row", "payment_id_of", "payment_of", "row_of", "scopes_of_row", "true_to", "under_of", "whose"]  # fmt: skip
 
 COLUMNS = (
     "payment_id", "ask_key", "caller_key", "method", "url", "origin", "host", "path", "has_body", "task", "agent",
@@ -29,6 +30,7 @@ COLUMNS = (
 )  # fmt: skip
 OFFER_COLUMNS = ("dialect", "scheme", "lifetime", "resource", "description", "flow", "wire", "transfer_method", "facilitator", "details")
 _DAY, _GIVEN_BACK, _TEAM = (COLUMNS.index(name) for name in ("day", "given_back", "team"))
+_ANEW = re.compile(r".*; held anew as ([0-9a-f]{16})", re.DOTALL).fullmatch
 _METHOD, _VALID_AFTER = COLUMNS.index("method"), COLUMNS.index("valid_after")
 
 
@@ -86,10 +88,21 @@ class Payment:
     gas_paid: int | None = None
     description: str = ""
 
+    @property
+    def anew(self) -> str:
+        """The id of the payment that took its place once a person had said yes, "" where none did."""
+        found = _ANEW(self.note) if self.state == "RELEASED" else None
+        return found[1] if found else ""
+
 
 def caller_hash(key: str) -> str:
     """How the caller's own key is stored: it may be a secret of his."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest() if key else ""
+
+
+def whose(agents: str) -> str:
+    """The payer's own name in a row, under which tasks and slips may have others."""
+    return agents.partition(",")[0]
 
 
 def payment_id_of(network: str, nonce: str) -> str:

@@ -72,9 +72,10 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
 
     def hold(
         self, ask: Ask, offer: Offer, terms: Terms, limits: tuple[Limit, ...], *, reserve: bool = False, stop: Stop = NEVER,
-        gas: tuple[Limit, ...] = (),
+        gas: tuple[Limit, ...] = (), later: bool = False,
     ) -> Job[Hold | Busy | None]:  # fmt: skip
-        """Set budget aside: a plan in memory where there is ample room, else a RESERVED row. `gas` are limits of the network's fee.
+        """Set budget aside: a plan in memory where there is ample room, else a RESERVED row. `gas` are limits of the network's fee;
+        `later`: its account nonce is given with `approve`, and kept from nobody until then.
         -> None where calls of its origin are being bought already, Busy while its account signs another payment under an account nonce.
 
         Raises BudgetExceeded, PolicyDenied (frozen, or another recipient than pinned), LedgerError.
@@ -87,6 +88,8 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
             store = self._store
         assert store is not None
         plan = replace(_plan(store, ask, offer, terms, limits, stop), gas=gas)
+        if not later and (busy := numbers.seen(store, plan)) is not None:
+            return done_job(busy)
         reserve = reserve or offer.flow in ASKED_FIRST
         if not (reserve or ask.under.slip) and (store.current() or store.recent()) and calm(store.cache, ask, offer, stop.after):
             now = store.now()
@@ -94,7 +97,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
             pin = store.cache.pins.get((ask.origin, offer.asset.network.id))
             if pin == offer.pay_to and budget.room(store.cache, realm, offer, limits, now):
                 return done_job(plan)
-        return self._job(lambda opened: None if quotas.taken(opened, plan, self._at_work) else self._hold(opened, plan, reserve=reserve), write=True)
+        return self._job(lambda opened: None if quotas.taken(opened, plan, self._at_work) else self._hold(opened, plan, reserve=reserve, later=later), write=True)
 
     def approve(self, hold: Hold, note: str, terms: Terms | None = None) -> Job[Hold | Busy]:
         """Write down who said yes to a reserved Hold. -> the Hold to sign: with `terms`, the same one dated anew, or Busy as `hold`.
@@ -238,11 +241,11 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
             pin = store.cache.pins[origin, network] = found[0]
         return pin
 
-    def _hold(self, store: Store, plan: Hold, *, reserve: bool) -> Hold | Busy:
+    def _hold(self, store: Store, plan: Hold, *, reserve: bool, later: bool) -> Hold | Busy:
         admitted = self._admit(store, plan)
         if not reserve and budget.room(store.cache, admitted.realm, plan.offer, plan.limits, admitted.now):
             return plan
-        made = numbers.numbered(store, plan, self._at_work)
+        made = numbers.numbered(store, plan, self._at_work, later=later)
         if isinstance(made, Hold):
             self._insert(store, made, "RESERVED", admitted, "")
             made = _as(made, "RESERVED")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import tasks
-from ..bought import BUSY_PAUSE
+from ..bought import wait
 from ..errors import NoAcceptableOffer, PolicyDenied
 from ..model import FOREVER, Challenge
 from ..policy import choose
@@ -29,8 +30,8 @@ def asking(kit: Kit, hold: Hold) -> Steps[Hold]:
     """Ask about a reserved Hold. -> the Hold to sign; raises PolicyDenied, BudgetExceeded, LedgerError.
 
     What a person narrows while somebody is asked binds this payment, too. It is held anew, in one transaction with the
-    release of the old row, under other rules, at another value, after what a chain said before, or once the answer took more than
-    half the life of its terms.
+    release of the old row, under other rules, at another value, where its chain counts account nonces, or once the answer took more
+    than half the life of its terms.
     """
     from .. import approvals  # a payment that nobody is asked about loads none of this
 
@@ -44,15 +45,14 @@ def asking(kit: Kit, hold: Hold) -> Steps[Hold]:
     choice = yield Call(lambda: _again(kit, hold), ours=True)
     held, ends = _under(kit, hold, choice), hold.terms.valid_before
     end = now + FRESH if ends == FOREVER else ends
-    anew = bool(hold.terms.anchor.text) or kit.rules != before or held.offer.micros != hold.offer.micros or (end - payer.clock()) * 2 < end - now
+    anew = kit.later or kit.rules != before or held.offer.micros != hold.offer.micros or (end - payer.clock()) * 2 < end - now
     terms = None
     if anew:
         anchor = yield from kit.anchor(held.offer)
         held, terms = replace(held, gas=kit.gas(held.offer, anchor)), kit.terms(held.offer, anchor)
-    made: Hold | Busy = yield Call(payer.ledger.approve(held, note, terms).run, ours=True)
-    while isinstance(made, Busy):
-        yield Sleep(BUSY_PAUSE)
-        made = yield Call(lambda: payer.ledger.approve(held, note, terms).run(), ours=True)
+    until = time.monotonic() + payer.deadline
+    while isinstance(made := (yield Call(lambda: payer.ledger.approve(held, note, terms).run(), ours=True)), Busy):
+        yield from wait(held.ask, made, over=time.monotonic() > until)
     try:
         yield Sleep(0)  # who was cancelled meanwhile signs nothing
     except BaseException:

@@ -93,7 +93,7 @@ class _Blocking:
 class Kit:
     """One conversation's view of the rooms (flow.Kit), and who performs its steps."""
 
-    __slots__ = ("ask", "asked", "asks", "billed", "consulted", "exchanges", "owns", "payer", "paying", "prepaid", "refused", "rules", "sent", "signed", "stale", "standing")
+    __slots__ = ("ask", "asked", "asks", "billed", "consulted", "exchanges", "later", "owns", "payer", "paying", "prepaid", "refused", "rules", "sent", "signed", "stale", "standing")
 
     def __init__(self, payer: Payer, ask: Ask, task: Task | None = None) -> None:
         self.payer = payer
@@ -108,7 +108,7 @@ class Kit:
         self.rules = payer.policy  # by which the offer was judged
         self.paying: Paying  # for whom the offer was judged
         self.asked = 0.0  # when the seller said what it asks, in this conversation
-        self.prepaid = self.stale = self.consulted = False
+        self.prepaid = self.stale = self.consulted = self.later = False
         self.refused: tuple[Credential, ...] = ()  # what was shown in this conversation and called worth nothing
         self.exchanges = True
         self.owns = -1  # of how many of them the dialect knew when it was asked what else opens
@@ -306,9 +306,9 @@ class Kit:
     def _hold(self, step: Hold) -> Any:
         signer = self.payer.signer(step.offer.network.namespace, self.paying.address(step.offer))
         reserve = bool(self.asks) or step.anchor.number >= 0 or step.anchor.cost > 0 or not signer.local
-        anchor = step.anchor._replace(number=-1) if self.asks else step.anchor  # no account nonce is kept while a person thinks
-        return self.payer.ledger.hold(step.ask, self.costed(step.offer, anchor), self.terms(step.offer, anchor), step.limits, reserve=reserve,
-                                      stop=self.payer.policy.stop, gas=self.gas(step.offer, anchor))  # fmt: skip
+        self.later = bool(self.asks) and step.anchor.number >= 0  # no account nonce is kept while a person thinks
+        return self.payer.ledger.hold(step.ask, self.costed(step.offer, step.anchor), self.terms(step.offer, step.anchor), step.limits, reserve=reserve,
+                                      stop=self.payer.policy.stop, gas=self.gas(step.offer, step.anchor), later=self.later)  # fmt: skip
 
     def costed(self, offer: Offer, anchor: Anchor) -> Offer:
         """The offer as budgets of dollars count it: with what its network takes of us, where somebody knows what that is worth."""

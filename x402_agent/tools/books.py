@@ -126,7 +126,7 @@ def _why(made: Purchases, payment_id: object) -> Why:
     shown = told.amount(one.money, sandbox=payer.sandboxed) if one.money else None
     origin = one.url.partition("?")[0]
     return Why(one.payment_id, one.outcome, means(one.state, delivered=one.delivered), shown, told.bare(f"{one.method} {origin}"), one.pay_to, one.status,
-               told.transaction(one.transaction), moves, _NEXT[one.outcome], fence(one.host, notes, told.HEAD) if notes else None)  # fmt: skip
+               told.transaction(one.transaction), moves, f"why {one.anew}: that payment took its place" if one.anew else _NEXT[one.outcome], fence(one.host, notes, told.HEAD) if notes else None)  # fmt: skip
 
 
 def _mine(made: Purchases, payment_id: object) -> Row:
