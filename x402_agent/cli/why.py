@@ -26,6 +26,8 @@ _NEXT = {
     "spent": "x402-agent log --host {host}",
     "released": "repeat the call: nothing was paid",
 }
+
+
 def _shared(ledger: SqliteLedger, one: Payment) -> str:
     """That a seller named this transaction before, or ""."""
     others = ledger.namesakes(one)

@@ -13,8 +13,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import LedgerError, PaymentError
+from ..model import Hold
 from ..secret import Secret
 from . import checkpoints, recovery, states
+from .moves import known, move
 from .notes import Note
 from .serial import Serial
 from .store import Store
@@ -72,6 +74,20 @@ class Opened:
         if self._store is None:
             raise LedgerError("the ledger is closed", rule="no journal, no signature")
         return Job(self._writer, operation, write=write, full=full)
+
+    def _holding(self, operation: Callable[[Store], Any]) -> Job[Any]:
+        """A job that sets budget aside, and whose Hold is released where nobody is left to sign it."""
+
+        def undo(store: Store, made: Any) -> None:
+            row = known(store, made.payment_id) if isinstance(made, Hold) else None
+            if row is not None and row.state in states.UNSENT:
+                store.cache.loud(row.ask_key, row.payment_id)
+                move(store, row, "RELEASED", note="whoever wanted it was interrupted")
+                self._live.pop(row.payment_id, None)
+
+        job = self._job(operation, write=True)
+        job.undo = undo
+        return job
 
     @property
     def secret(self) -> Secret:

@@ -97,7 +97,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
             pin = store.cache.pins.get((ask.origin, offer.asset.network.id))
             if pin == offer.pay_to and budget.room(store.cache, realm, offer, limits, now):
                 return done_job(plan)
-        return self._job(lambda opened: None if quotas.taken(opened, plan, self._at_work) else self._hold(opened, plan, reserve=reserve, later=later), write=True)
+        return self._holding(lambda opened: None if quotas.taken(opened, plan, self._at_work) else self._hold(opened, plan, reserve=reserve, later=later))
 
     def approve(self, hold: Hold, note: str, terms: Terms | None = None) -> Job[Hold | Busy]:
         """Write down who said yes to a reserved Hold. -> the Hold to sign: with `terms`, the same one dated anew, or Busy as `hold`.

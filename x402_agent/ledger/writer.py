@@ -47,6 +47,7 @@ class Job(Generic[T]):
     finished = False
     unwritten = False  # it failed because the file could not be written, not because of what it wanted
     error: BaseException | None = None
+    undo: Callable[[Any, Any], None] | None = None  # takes back what it made, in a transaction of its own
 
     def __init__(self, writer: Writer | None, operation: Callable[[Any], T], *, write: bool, full: bool) -> None:
         self._writer = writer
@@ -58,8 +59,24 @@ class Job(Generic[T]):
     def run(self) -> T:
         """Perform it now, in this thread or in the batch of another; returns its result or raises its error."""
         if not self.finished and self._writer is not None:
-            self._writer.run(self)
+            try:
+                self._writer.run(self)
+            except BaseException:
+                self.lost()
+                raise
         return self.result()
+
+    def lost(self) -> None:
+        """Whoever waited for it was interrupted: what it makes, or has made, is taken back right behind it."""
+        undo = self.undo
+        if undo is None:
+            return
+
+        def back(store: Any) -> None:
+            if self.value is not None:
+                undo(store, self.value)
+
+        Late(self._writer, back, write=True, full=False).run()
 
     def start(self, done: Callable[[], object], via: _Via) -> None:
         """In an event loop: queue it, without waiting. `done` is called once, by `via`: the loop's "call this soon",

@@ -1,4 +1,7 @@
-"""How an event loop waits for work that blocks: in a thread, or told by the ledger's writer; what is written is written."""
+"""How an event loop waits for work that blocks: in a thread, or told by the ledger's writer; what is written is written.
+
+A cancellation waits for that. asyncio's own does not: then the ledger takes back what nobody has.
+"""
 
 from __future__ import annotations
 
@@ -29,5 +32,9 @@ async def wait(work: Deferred) -> Any:
         native: Any = current_token().native_token
         wake = getattr(native, "run_sync_soon", None) or native.call_soon_threadsafe
         start(finished.set, wake)
-        await finished.wait()
+        try:
+            await finished.wait()
+        except BaseException:  # asyncio's own cancel() goes through a shield
+            work.lost()  # type: ignore[attr-defined]
+            raise
         return work.result()  # type: ignore[attr-defined]
