@@ -110,6 +110,7 @@ def test_a_slow_yes_is_signed_on_fresh_terms_and_counted_once(shop, get, rows, n
     assert new.valid_before - old.valid_before == 100
     assert notes(payer, new.payment_id)[1].endswith(f"asked about as {old.payment_id}")
     assert notes(payer, old.payment_id)[-1] == f"approved by the program's own hook; held anew as {new.payment_id}"
+    assert (old.anew, new.anew) == (new.payment_id, "")
     assert spent(payer) == 10_000 and payer.ledger.verify() == []
 
 

@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 import nursery
 from x402_agent import Payer, Policy, Wallet
 from x402_agent.cli.app import app
+from x402_agent.cli.arrows import Arrows
 from x402_agent.sandbox import Sandbox
+from x402_agent.steps import Busy, Hold
 
 COMMANDS = [["try"], ["get"], ["log"], ["why"], ["budget"], ["budget", "set"], ["budget", "show"], ["pins"], ["pin"], ["unpin"],
             ["budget", "pause"], ["budget", "resume"], ["budget", "revoke"], ["resume"], ["doctor"],
@@ -74,6 +76,30 @@ def test_why_and_log_link_a_transaction_outside_the_sandbox():
     run("try")
     sandboxed = json.loads(run("log", "--json").output.splitlines()[-1])
     assert sandboxed["sandbox"] is True and sandboxed["explorer"] == ""
+
+
+def test_why_of_what_a_person_was_asked_about_names_the_payment_that_was_made():
+    now = [time.time()]
+
+    def slow(_request):
+        now[0] += 100
+        return True
+
+    with Sandbox() as box:
+        box.serve()
+        policy = Policy(networks=("testnet",), approve_above=0, max_lifetime=60)
+        payer = Payer(wallet=Wallet.from_key(box.payer_key), policy=policy, approve=slow, clock=lambda: now[0])
+        with payer, payer.client() as http:
+            made = http.get(box.url("/joke")).extensions["payment"]
+            (asked,) = [each for each in payer.ledger.payments() if each.state == "RELEASED"]
+    assert f"try        x402-agent why {made.payment_id[:8]}" in run("why", asked.payment_id).output
+
+
+def test_who_waits_for_another_payment_is_no_line_of_the_conversation():
+    lines = []
+    for before in (Busy("", how="signs"), None):
+        Arrows(lines.append, ledger="", per_call=1)(None, Hold(None, None, ()), before)
+    assert lines == []
 
 
 @pytest.fixture

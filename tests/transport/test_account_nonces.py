@@ -26,6 +26,9 @@ def payer(request):
         yield made
 
 
+on_evm = pytest.mark.parametrize("payer", ["evm"], indirect=True)
+
+
 class Fails:
     """A key whose first signature takes until somebody else waits for it, and then is none."""
 
@@ -69,6 +72,7 @@ def test_whose_signer_fails_leaves_no_gap_before_the_other(payer, seller):
     assert payer.ledger.verify() == []
 
 
+@on_evm
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_who_waits_is_cancelled_at_once_and_keeps_no_budget(payer, seller, backend, monkeypatch):
     url, _ = shop(seller, payer.box)
@@ -104,6 +108,7 @@ def test_while_a_person_thinks_others_pay_and_the_yes_takes_the_next_number(paye
     assert asked.anew == reply.extensions["payment"].payment_id and payer.ledger.verify() == []
 
 
+@on_evm
 def test_a_yes_whose_number_never_comes_ends_with_the_deadline_and_keeps_no_budget(payer, seller, monkeypatch):
     url, shown = shop(seller, payer.box)
     payer.policy, payer.approve, payer.deadline = replace(payer.policy, approve_above=0), lambda *_: True, 1.0
