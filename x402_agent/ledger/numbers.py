@@ -60,7 +60,8 @@ def signing(store: Store, network: str, account: str, pending: int, at_work: AtW
     What nobody signs any more, or not within SIGNS seconds, is released here, in the writer's transaction: nothing of it has left, and
     whoever still signs it finds that out at Commit.
     """
-    found, now, cursor = None, store.now(), store.db.cursor()
+    found: tuple[str, str] | None = None
+    now, cursor = store.now(), store.db.cursor()
     cursor.row_factory = sqlite3.Row
     for row in cursor.execute(_SIGNED, (network, account, pending)).fetchall():
         if at_work(store, row) and row["updated_at"] > now - SIGNS:
