@@ -51,7 +51,10 @@ def asking(kit: Kit, hold: Hold) -> Steps[Hold]:
         anchor = yield from kit.anchor(held.offer)
         held, terms = replace(held, gas=kit.gas(held.offer, anchor)), kit.terms(held.offer, anchor)
     until = time.monotonic() + payer.deadline
-    while isinstance(made := (yield Call(lambda: payer.ledger.approve(held, note, terms).run(), ours=True)), Busy):
+    while True:
+        made: Hold | Busy = yield Call(lambda: payer.ledger.approve(held, note, terms).run(), ours=True)
+        if not isinstance(made, Busy):
+            break
         yield from wait(held.ask, made, over=time.monotonic() > until)
     try:
         yield Sleep(0)  # who was cancelled meanwhile signs nothing
