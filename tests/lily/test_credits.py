@@ -90,7 +90,7 @@ def test_only_a_rule_tops_up_by_itself(payer, bank, seller):
 
 def test_policy_judges_a_top_up_as_any_payment(payer, bank, seller):
     tops_up(payer, seller, "6.00")
-    with payer.client(timeout=60) as http, pytest.raises(Exception, match="the limit for one call"):
+    with payer.client(timeout=60) as http, pytest.raises(Exception, match="for 600 calls, the limit for one payment is"):
         http.get(bank.url())
     assert rows(payer) == []
 

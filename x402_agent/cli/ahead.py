@@ -14,10 +14,12 @@ from .secrets import payer as own_payer
 if TYPE_CHECKING:
     from ..model import Receipt
     from ..payer import Payer
+    from ..payer.ahead import Balance
 
 __all__ = ["balance", "buy", "top_up"]
 
 _Url = Annotated[str, typer.Argument(metavar="URL", help="What will be asked for: its 402 says the price, and its seller is paid.")]
+_Asked = Annotated[str, typer.Argument(metavar="URL", help="What its seller sells: its 402 says the price, and nothing is paid.")]
 _Sandbox = Annotated[bool, typer.Option("--sandbox", help="In test money, of the sandbox that `sandbox up` runs.")]
 _Method = Annotated[str, typer.Option("--method", "-X", help="The method of the request that asks for the price.")]
 
@@ -54,7 +56,7 @@ def top_up(
         _said(payer, payer.top_up(url, amount, method=method), json=json, sandbox=sandbox)
 
 
-def balance(url: _Url, method: _Method = "GET", sandbox: _Sandbox = False, json: Json = False) -> None:
+def balance(url: _Asked, method: _Method = "GET", sandbox: _Sandbox = False, json: Json = False) -> None:
     """Ask what your account has at a seller who keeps credits (Lily), and for how many calls it lasts. Nothing is paid.
 
     Exit code 1: it cannot be read, or is not used, and the line says why.
@@ -65,10 +67,16 @@ def balance(url: _Url, method: _Method = "GET", sandbox: _Sandbox = False, json:
             as_json({"account": found.account, "dollars": None if found.dollars is None else f"{found.dollars:f}",
                      "price": None if found.price is None else f"{found.price:f}", "calls": found.calls, "why": found.why, "sandbox": sandbox})  # fmt: skip
         else:
-            have = "nobody says what" if found.dollars is None else f"{found.dollars:f} dollars"
-            price = "" if found.price is None else f", {found.calls} calls at {found.price:f}"
-            print(f"{have} of {found.account or 'no account'} lie at {plain(url, 200)}{price}{'; ' + found.why if found.why else ''}")
+            print(_lies(found, plain(url, 200)))
     raise typer.Exit(1 if found.why else 0)
+
+
+def _lies(found: Balance, url: str) -> str:
+    """What lies at a seller, in a line."""
+    if found.dollars is None:
+        return f"what you have at {url} cannot be told: {found.why}"
+    calls = "" if found.price is None else f", {found.calls} call{'' if found.calls == 1 else 's'} at {found.price:f}"
+    return f"{found.dollars:f} dollars of {found.account} lie at {url}{calls}{'; ' + found.why if found.why else ''}"
 
 
 def _payer(*, sandbox: bool) -> Payer:

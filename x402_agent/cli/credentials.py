@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import LedgerError, PolicyDenied, Settings
+from .. import LedgerError, PolicyDenied, Settings, SettingsError
 from ..payer.ahead import revoked
 from ..secret import plain
 from .common import Json, as_json, errors, ledgers, sandbox_payer
@@ -98,11 +98,22 @@ def revoke(credential: _Which, json: Json = False) -> None:
         still = f"whoever has its value can still use it at {plain(one.origin)}: {told_left(one)}, {told_until(one)}"
         told = ""
         if one.dialect == "lily":
-            with sandbox_payer(Settings.load()) if ledger.sandbox else own_payer() as payer:
-                told = revoked(payer, one)
+            told = _revoked(ledger, one)
         ledger.forget_token(one.name)
         words = f"forgotten; {told or still}" if one.lives(ledger.clock()) else "forgotten; it was over"
         _said(ledger, one, words, json=json, forgotten=True)
+
+
+def _revoked(ledger: SqliteLedger, one: Token) -> str:
+    """What came of telling its seller; a sandbox that is gone hears nothing."""
+    try:
+        opened = sandbox_payer(Settings.load()) if ledger.sandbox else own_payer()
+    except SettingsError:
+        if not ledger.sandbox:
+            raise
+        return "its sandbox does not run any more"
+    with opened as payer:
+        return revoked(payer, one)
 
 
 def _found(prefix: str) -> tuple[SqliteLedger, Token]:

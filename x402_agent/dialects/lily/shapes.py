@@ -31,7 +31,7 @@ _GUIDE = frozenset({"error", "amount", "currency", "message", "success", "detail
 _OTHERS = frozenset({"accepts", "x402Version", "payment", "payment_options", "payment_methods", "payment_id", "paymentEndpoint", "extra", "challengeToken"})
 _TEXT = b"Payment validation failed"
 _COINS = ("USDC", "SOL", "USD")
-_UNSET = 'it says no payee, and no settings do: [dialects.lily."{}"] rest_url = "https://…", key_env = "…", service_id = "…" (or pay_to) in settings.toml'
+_UNSET = 'it says no payee, and no settings do. A line of settings.toml: dialects.lily."{}" = {{ rest_url = "https://…", key_env = "…", service_id = "…" }} (or pay_to = "…")'
 
 
 def challenge(reply: Reply, ask: Ask, desk: Desk | None) -> Challenge | None:
