@@ -34,6 +34,7 @@ def tops_up(payer, seller, amount="0.50"):
     payer.policy = replace(payer.policy, budgets={**payer.policy.budgets, **parse(f'[hosts."127.0.0.1"]\ntop_up = "{amount}"', "policy.toml").budgets})
 
 
+@pytest.mark.proves("solana", "lily", "pays")
 def test_what_lies_there_is_spent_before_anything_is_paid(payer, bank):
     bank.balance = Decimal("0.025")
     with payer.client(timeout=60) as http:

@@ -85,7 +85,8 @@ def renew(
             ledger.forget_token(one.name)
             bought = _payment(ledger, one)
             last = f" (the last one cost {bought.money})" if bought and bought.money else ""
-            words = f"forgotten; the next request to {plain(one.origin + one.path)} buys a new one, under your limits{last}"
+            buys = "buys a new one" if one.path != "/" else "pays anew, unless something else that you bought opens it"
+            words = f"forgotten; the next request to {plain(one.origin + one.path)} {buys}, under your limits{last}"
         _said(ledger, one, words, json=json, forgotten=not stands)
 
 
