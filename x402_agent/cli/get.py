@@ -154,7 +154,7 @@ def _body(data: str | None) -> bytes | None:
         with open(data[1:], "rb") as file:
             return file.read()
     except OSError as why:
-        raise SettingsError(f"{data[1:]} cannot be read: {why.strerror}", rule="-d @file") from None
+        raise SettingsError(f"{data[1:]} cannot be read: {why.strerror}", rule="-d @file", hint="-d @FILE, one that can be read") from None
 
 
 def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], told: _Told, json: bool) -> int:
