@@ -147,6 +147,9 @@ def test_what_opened_the_door_is_told_to_people_and_programs():
         one = json.loads(run("get", "--sandbox", url, "--json").stdout)
         two = json.loads(run("get", "--sandbox", url, "--json").stdout)
         assert one["opened_by"] is None and two["payment"] is None
+        dry = run("get", "--sandbox", "--dry-run", url)
+        assert dry.exit_code == 0 and f"would pay nothing: what payment {one['payment']['payment_id']} bought opens it" in dry.output and "would pay 0" not in dry.output
+        assert json.loads(run("get", "--sandbox", "--dry-run", "--json", url).stdout)["opened_by"]["payment_id"] == one["payment"]["payment_id"]
         assert two["opened_by"] == {**two["opened_by"], "payment_id": one["payment"]["payment_id"], "left": None}
         assert run("get", "--sandbox", url).stderr == f"nothing new was paid: what payment {one['payment']['payment_id']} bought was shown again\n"
 

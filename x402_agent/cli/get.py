@@ -19,14 +19,17 @@ from ..policy import expected, micros
 from ..recovery import delivered
 from ..secret import plain
 from ..steps import Look, Progress, Return, Use
+from ..vault.credentials import covers
 from .catalogued import place
-from .common import Exit, as_json, asked, errors, sandbox_payer, say
+from .common import Exit, as_json, asked, errors, ledgers, sandbox_payer, say
+from .credentials import told_left
 from .secrets import payer as own_payer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .. import Offer, Quote, Receipt
+    from ..ledger import Token
 
 __all__ = ["run"]
 
@@ -77,7 +80,7 @@ def run(
             if dry_run:
                 quote = payer.quote(url, method=verb, **options)
                 _forgotten(quote.reason, url, sandbox)
-                code = _quote(quote, payer, json)
+                code = _quote(quote, payer, json, _opens(url, sandbox) if quote.status == 402 else None)
             else:
                 listed = known.listed if known else ""
                 asked = {"max": maximum or None, "key": key or None, "again": again, "expect_calls": expect_calls, "listed": listed or None}
@@ -277,19 +280,35 @@ def _payment(receipt: Receipt | None) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _quote(quote: Quote, payer: Payer, json: bool) -> int:
+def _opens(url: str, sandbox: bool) -> Token | None:
+    """What was bought earlier, and is shown before anything is paid; nothing of it is opened."""
+    import httpx
+
+    from ..transport.wire import ask
+
+    made = ask(httpx.Request("GET", url), httpx)
+    for ledger in ledgers(Settings.load()):
+        if ledger.sandbox == sandbox:
+            now = ledger.clock()
+            return next((each for each in ledger.tokens() if each.origin == made.origin and each.lives(now) and covers(each.path, made.path)), None)
+    return None
+
+
+def _quote(quote: Quote, payer: Payer, json: bool, opens: Token | None) -> int:
     code = Exit.OK
     if quote.reason is not None:
         code = Exit.DENIED if type(quote.reason).__name__ in ("PolicyDenied", "BudgetExceeded") else Exit.NOTHING
     elif quote.status == 402 and not quote.understood:
         code = Exit.NOTHING
+    code = code if opens is None else Exit.OK
     left = _left(payer, quote)
     if json:
         offers = [{"amount": str(o.amount), "money": str(o.money), "network": o.network.id, "asset": o.asset.id,
                    "pay_to": o.pay_to, "scheme": o.scheme, "method": o.method, "cost_usd": cost or None,
                    "chosen": o is quote.chosen, "passed_over": why} for o, why, cost in _rows(quote)]  # fmt: skip
         as_json({"status": quote.status, "understood": quote.understood, "offers": offers, "unread": list(quote.unread),
-                 "reason": str(quote.reason) if quote.reason else "", "left": left, "signed": False, "asks": [each.what for each in quote.asks], "exit": code})  # fmt: skip
+                 "reason": str(quote.reason) if quote.reason else "", "left": left, "signed": False, "asks": [each.what for each in quote.asks],
+                 "opened_by": opens and {"payment_id": opens.payment_id, "credential": opens.name, "left": opens.uses_left}, "exit": code})  # fmt: skip
         return code
     width = max((len(asked(offer)) for offer, _ in quote.offers), default=0)
     for offer, why, cost in _rows(quote):
@@ -298,7 +317,10 @@ def _quote(quote: Quote, payer: Payer, json: bool) -> int:
             f"{'   ' + plain(why, 300) if why else ''}")  # fmt: skip
     for why in quote.unread:
         say(f"  - {why}")
-    if quote.chosen is not None:
+    if opens is not None:
+        whose = f"what payment {opens.payment_id[:16]} bought" if opens.payment_id else "what lies at its seller"
+        say(f"would pay nothing: {whose} opens it, {told_left(opens)}; nothing was signed")
+    elif quote.chosen is not None:
         say(f"would pay {asked(quote.chosen)}{'; ' + left if left else ''}; nothing was signed")
         for each in quote.asks:
             say(f"would ask a person first: {plain(each.what, 300)}   [{each.rule}]")
