@@ -134,6 +134,10 @@ def test_who_forgets_to_say_sandbox_is_told_that_he_did():
         for words in ([], ["--dry-run"], ["--json"]):
             told = run("get", url, *words)
             assert told.exit_code == 6 and f"x402-agent get --sandbox {url}" in told.output and "X402_AGENT_NETWORKS" not in told.output
+        for verb, *more in (("buy", "--calls", "2"), ("balance",), ("top-up", "0.10")):
+            told = run("credentials", verb, url, *more)
+            assert told.exit_code == 2 and f"x402-agent credentials {verb} --sandbox {url}" in told.output
+            assert "is not a URL" in run("credentials", verb, url.removeprefix("http://"), *more).output
         assert run("get", "--sandbox", url).exit_code == 0
 
 

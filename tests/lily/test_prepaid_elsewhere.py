@@ -95,7 +95,7 @@ def run(payer, bank, monkeypatch):
 def test_calls_are_bought_listed_and_revoked(bank, run):
     done = run("buy", bank.url(), "--calls", "3")
     assert done.exit_code == 0 and "3 calls at 0.01 by a session" in done.output and "3 calls are paid for" in done.output
-    assert "3 more times" in run("list").output
+    assert "3 more times" in run("list").output and ": 3 calls at 0.01 by a session" in run("list").output
     (row,) = json.loads(run("list", "--json").output)
     done = run("revoke", row["id"])
     assert "its seller's row says revoked" in done.output and bank.sessions[0]["status"] == "revoked"

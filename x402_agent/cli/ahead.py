@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import PaymentInDoubt, Settings
+from .. import PaymentInDoubt, Settings, SettingsError
+from ..payer import sandboxed
 from ..secret import plain
 from .common import Json, as_json, errors, sandbox_payer
 from .secrets import payer as own_payer
@@ -36,7 +37,7 @@ def buy(
     The URL is asked once, unpaid, for the price. What was bought serves every call there until it is used up or ended: `credentials list`.
     Exit code 5: it is paid, and not opened; the same command, or `resume`, opens it by the same payment.
     """
-    with errors(json), _payer(sandbox=sandbox) as payer:
+    with errors(json), _payer("buy", url, sandbox=sandbox) as payer:
         _said(payer, payer.buy_ahead(url, calls=calls, method=method), json=json, sandbox=sandbox)
 
 
@@ -52,7 +53,7 @@ def top_up(
     By itself nothing is topped up, unless policy.toml says so of a seller: [hosts."api.example.com"] top_up = "1.00".
     Exit code 5: it is paid, and not booked; the same command, or `resume`, tells the seller of the same payment again.
     """
-    with errors(json), _payer(sandbox=sandbox) as payer:
+    with errors(json), _payer("top-up", url, sandbox=sandbox) as payer:
         _said(payer, payer.top_up(url, amount, method=method), json=json, sandbox=sandbox)
 
 
@@ -61,7 +62,7 @@ def balance(url: _Asked, method: _Method = "GET", sandbox: _Sandbox = False, jso
 
     Exit code 1: it cannot be read, or is not used, and the line says why.
     """
-    with errors(json), _payer(sandbox=sandbox) as payer:
+    with errors(json), _payer("balance", url, sandbox=sandbox) as payer:
         found = payer.credits(url, method=method)
         if json:
             as_json({"account": found.account, "dollars": None if found.dollars is None else f"{found.dollars:f}",
@@ -79,8 +80,14 @@ def _lies(found: Balance, url: str) -> str:
     return f"{found.dollars:f} dollars of {found.account} lie at {url}{calls}{'; ' + found.why if found.why else ''}"
 
 
-def _payer(*, sandbox: bool) -> Payer:
-    return sandbox_payer(Settings.load()) if sandbox else own_payer()
+def _payer(verb: str, url: str, *, sandbox: bool) -> Payer:
+    """Whose money it is. A sandbox on this machine is paid in its own alone. Raises SettingsError."""
+    if "://" not in url:
+        raise SettingsError(f"{url[:200]!r} is not a URL", rule="URL", hint=f"x402-agent credentials {verb} https://{url[:200]}")
+    settings = Settings.load()
+    if not sandbox and sandboxed(settings, url):
+        raise SettingsError("this seller is a sandbox's, which takes test money alone", rule="--sandbox", hint=f"x402-agent credentials {verb} --sandbox {url}")
+    return sandbox_payer(settings) if sandbox else own_payer()
 
 
 def _said(payer: Payer, receipt: Receipt, *, json: bool, sandbox: bool) -> None:

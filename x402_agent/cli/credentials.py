@@ -174,7 +174,9 @@ def bought_by(ledger: SqliteLedger, payment_id: str) -> list[Token]:
 
 def _line(ledger: SqliteLedger, one: Token) -> str:
     tail = f"  {one.in_use} in use" if one.in_use else ""
+    bought = _payment(ledger, one)
     tail += f"  payment {one.payment_id[:8]}" if one.payment_id else ""
+    tail += f": {plain(bought.description, 80)}" if bought and bought.description else ""
     where = plain(one.origin + one.path)
     return f"{one.name[:8]}  {_state(ledger, one):<7}  {where}  {told_left(one)}  {told_until(one)}{tail}{'  (sandbox)' if ledger.sandbox else ''}"
 

@@ -106,7 +106,7 @@ def _hinted(url: str, sandbox: bool) -> Iterator[None]:
 
 def _forgotten(why: Exception | None, url: str, sandbox: bool) -> None:
     """Who forgets --sandbox is told so, and not to pay in test money of his own."""
-    if isinstance(why, NoAcceptableOffer) and "X402_AGENT_NETWORKS" in why.hint and not sandbox and sandboxed(Settings.load(), url):
+    if isinstance(why, NoAcceptableOffer) and not sandbox and sandboxed(Settings.load(), url):
         why.hint = f"x402-agent get --sandbox {url}"
 
 
@@ -205,7 +205,8 @@ def _ended(reply: Any, content: dict[str, Any], told: _Told, json: bool) -> int:
                  "payment": _payment(receipt), "opened_by": opened, "exit": code})  # fmt: skip
     elif opened:
         left = "" if opened["left"] is None else f"; {opened['left']} more requests are paid for"
-        say(f"nothing new was paid: what payment {opened['payment_id'][:16]} bought was shown again{left}")
+        whose = f"what payment {opened['payment_id'][:16]} bought was shown again" if opened["payment_id"] else "credits at its seller were spent"
+        say(f"nothing new was paid: {whose}{left}")
     elif receipt is not None:
         say(f"{receipt.outcome}  {asked(receipt.offer)}  payment {receipt.payment_id}  {receipt.milliseconds} ms")
         if receipt.again:
@@ -318,8 +319,8 @@ def _quote(quote: Quote, payer: Payer, json: bool, opens: Token | None) -> int:
     for why in quote.unread:
         say(f"  - {why}")
     if opens is not None:
-        whose = f"what payment {opens.payment_id[:16]} bought" if opens.payment_id else "what lies at its seller"
-        say(f"would pay nothing: {whose} opens it, {told_left(opens)}; nothing was signed")
+        whose = f"what payment {opens.payment_id[:16]} bought opens it" if opens.payment_id else "credits at its seller open it"
+        say(f"would pay nothing: {whose}, {told_left(opens)}; nothing was signed")
     elif quote.chosen is not None:
         say(f"would pay {asked(quote.chosen)}{'; ' + left if left else ''}; nothing was signed")
         for each in quote.asks:
