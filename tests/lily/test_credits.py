@@ -13,6 +13,7 @@ from lily.bank import Bank
 from lily.conftest import told
 from x402_agent import NoAcceptableOffer, PaymentInDoubt, Policy
 from x402_agent.dialects.lily import credits as credits_room
+from x402_agent.payer.quoting import HELD
 from x402_agent.policy.file import parse
 
 
@@ -37,6 +38,7 @@ def tops_up(payer, seller, amount="0.50"):
 @pytest.mark.proves("solana", "lily", "pays")
 def test_what_lies_there_is_spent_before_anything_is_paid(payer, bank):
     bank.balance = Decimal("0.025")
+    assert HELD in payer.quote(bank.url()).unread
     with payer.client(timeout=60) as http:
         assert [http.get(bank.url()).text for _ in range(2)] == ["goods"] * 2
         assert rows(payer) == [] and bank.balance == Decimal("0.005")

@@ -15,6 +15,7 @@ import typer
 from .. import NoAcceptableOffer, Payer, Settings, SettingsError
 from ..model import Credential
 from ..payer import sandboxed
+from ..payer.quoting import HELD
 from ..policy import expected, micros
 from ..recovery import delivered
 from ..secret import plain
@@ -295,13 +296,18 @@ def _opens(url: str, sandbox: bool) -> Token | None:
     return None
 
 
+def _opened(opens: Token) -> str:
+    return f"what payment {opens.payment_id[:16]} bought opens it, {told_left(opens)}" if opens.payment_id else f"credits at its seller open it, {told_left(opens)}"
+
+
 def _quote(quote: Quote, payer: Payer, json: bool, opens: Token | None) -> int:
     code = Exit.OK
     if quote.reason is not None:
         code = Exit.DENIED if type(quote.reason).__name__ in ("PolicyDenied", "BudgetExceeded") else Exit.NOTHING
     elif quote.status == 402 and not quote.understood:
         code = Exit.NOTHING
-    code = code if opens is None else Exit.OK
+    free = _opened(opens) if opens is not None else "credits at its seller open it" if HELD in quote.unread else ""
+    code = Exit.OK if free else code
     left = _left(payer, quote)
     if json:
         offers = [{"amount": str(o.amount), "money": str(o.money), "network": o.network.id, "asset": o.asset.id,
@@ -318,9 +324,8 @@ def _quote(quote: Quote, payer: Payer, json: bool, opens: Token | None) -> int:
             f"{'   ' + plain(why, 300) if why else ''}")  # fmt: skip
     for why in quote.unread:
         say(f"  - {why}")
-    if opens is not None:
-        whose = f"what payment {opens.payment_id[:16]} bought opens it" if opens.payment_id else "credits at its seller open it"
-        say(f"would pay nothing: {whose}, {told_left(opens)}; nothing was signed")
+    if free:
+        say(f"would pay nothing: {free}; nothing was signed")
     elif quote.chosen is not None:
         say(f"would pay {asked(quote.chosen)}{'; ' + left if left else ''}; nothing was signed")
         for each in quote.asks:
