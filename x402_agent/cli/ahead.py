@@ -32,7 +32,7 @@ def buy(
     sandbox: _Sandbox = False,
     json: Json = False,
 ) -> None:
-    """Buy calls at a seller for later, by one payment and within policy: a session, where its 402 sells one (Lily).
+    """Buy calls at a seller for later, by one payment and within policy: a session (Lily), or a day's calls (KAMIYO).
 
     The URL is asked once, unpaid, for the price. What was bought serves every call there until it is used up or ended: `credentials list`.
     Exit code 5: it is paid, and not opened; the same command, or `resume`, opens it by the same payment.
