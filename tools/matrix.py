@@ -25,7 +25,7 @@ ROWS = {
     ("evm", "transfer"): "EVM: a transfer that pays first",
     ("solana", "exact"): "Solana: `exact`, v1 and v2",
     ("solana", "transfer"): "Solana: a transfer that pays first",
-    ("solana", "lily"): "Solana: Lily, by proof and by session",
+    ("solana", "lily"): "Solana: Lily, by proof, session and credits",
     ("stacks", "exact"): "Stacks: `exact`, v2 (STX, sBTC, USDCx)",
     ("stacks", "v1"): "Stacks: v1, the transaction in the header",
     ("stacks", "draft"): "Stacks: `signedTransaction` of the draft",

@@ -142,12 +142,19 @@ def pay(ask: model.Ask, kit: Kit, billed: model.Challenge | None = None) -> Step
 
 
 def ahead(ask: model.Ask, kit: Kit) -> Steps[Reply]:
-    """Calls bought for later, at the price that one request is told: its 402 is what the caller gets, with the receipt."""
+    """Calls bought for later, at the price that one request is told: its 402 is what the caller gets, with the receipt. Raises NoAcceptableOffer
+    for one that sells none."""  # fmt: skip
     reply: Reply = yield Send()
-    if reply.status == 402 and (challenge := kit.read(reply, ask)) is not None:
-        sold = replace(challenge, offers=tuple(each for each in challenge.offers if each.flow == QUOTA))
-        if (made := (yield from prove(ask, sold, kit))) is not None and not isinstance(had := (yield from _present(*made, kit)), Reply):
-            reply.receipt = had
+    if reply.status != 402:
+        return reply
+    challenge = kit.read(reply, ask)
+    sold = tuple(each for each in challenge.offers if each.flow == QUOTA) if challenge is not None else ()
+    if challenge is None or (challenge.offers and not sold):
+        what = "answers 402 in a way that nobody here understands" if challenge is None else "sells one answer at a time"
+        raise NoAcceptableOffer(f"{ask.host} {what}; nothing was bought ahead", rule="a seller of sessions, credits or calls in advance (Lily, KAMIYO)",
+                                hint=f"x402-agent get --dry-run {ask.origin}{ask.path}")  # fmt: skip
+    if (made := (yield from prove(ask, replace(challenge, offers=sold), kit))) is not None and not isinstance(had := (yield from _present(*made, kit)), Reply):
+        reply.receipt = had
     return reply
 
 

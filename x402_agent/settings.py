@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from . import assets
@@ -103,6 +103,11 @@ class Settings:
         return self.data_dir / "wallet.json"
 
     @property
+    def sellers_path(self) -> Path:
+        """Where it stands what is told of sellers unless X402_AGENT_SETTINGS names another file."""
+        return self.config_dir / "settings.toml"
+
+    @property
     def catalogue_path(self) -> Path:
         """Where the catalogue of services lies unless X402_AGENT_CATALOGUE names another one."""
         return self.data_dir / "catalogue.db"
@@ -141,36 +146,53 @@ def read_dialects(path: Path, env: Mapping[str, str]) -> Mapping[str, Mapping[st
     except (tomllib.TOMLDecodeError, RecursionError):  # its words may quote a key
         raise SettingsError("settings.toml is no TOML", rule=str(path), hint=_TABLE) from None
     named = data.get("dialects", {})
-    if set(data) - {"dialects"} or not isinstance(named, dict) or set(named) - set(_DIALECTS):
+    if set(data) - {"dialects"} or not isinstance(named, dict) or set(named) - set(_DIALECTS) or not all(isinstance(own, dict) for own in named.values()):
         raise SettingsError(f"settings.toml holds tables of [dialects.NAME] alone, NAME one of {', '.join(_DIALECTS)}", rule=str(path), hint=_TABLE)
-    return {name: {origin: _seller(name, origin, said, f"{path}: {name}", env) for origin, said in own.items()}
-            for name, own in named.items() if isinstance(own, dict)}  # fmt: skip
+    return {name: {origin: _seller(name, origin, said, f"{path}: {name}", env) for origin, said in own.items()} for name, own in named.items()}
 
 
 _DIALECTS = {
     "x402pay": ("api", "key", "key_env", "agent", "recipient"),
     "lily": ("rest_url", "key", "key_env", "service_id", "service_type", "pay_to", "network", "currency", "pays", "max_payment", "hours", "price"),
 }
-_TABLE = '[dialects.x402pay."https://shop.example"] api = "https://api.example/v1", key_env = "X402PAY_KEY"'
+_TABLES = {  # a line each, as it may be typed above everything else
+    "x402pay": 'dialects.x402pay."https://shop.example" = { api = "https://api.example/v1", key_env = "X402PAY_KEY" }',
+    "lily": 'dialects.lily."https://agents.example" = { rest_url = "https://project.supabase.co", key_env = "LILY_KEY", service_id = "…" }',
+}
+_TABLE = " or ".join(_TABLES.values())
+_NAME = re.compile(r"[a-z_]{1,20}").fullmatch
 _LINE = re.compile(r"[!-~]{1,512}").fullmatch
 
 
-def _seller(name: str, origin: str, said: object, place: str, env: Mapping[str, str]) -> Mapping[str, str]:
+def _seller(name: str, origin: str, said: Any, place: str, env: Mapping[str, str]) -> Mapping[str, str]:
     """The table of one origin, `key_env` read."""
     parts = urlsplit(origin)
     if not _is_safe(Secret(origin)) or origin != f"{parts.scheme}://{parts.netloc}".lower() or parts.username is not None:
-        raise SettingsError(f"{origin!r:.80} is no origin", rule=place, hint=_TABLE)
+        raise SettingsError(f"{origin!r:.80} is no origin", rule=place, hint=_TABLES[name])
     place = f"{place}, {origin}"
-    if not isinstance(said, dict) or set(said) - set(_DIALECTS[name]) or not all(isinstance(each, str) and _LINE(each) for each in said.values()):
-        raise SettingsError(f"it holds short texts without spaces, {', '.join(_DIALECTS[name])}", rule=place, hint=_TABLE)
+    if wrong := _wrong(said, _DIALECTS[name]):
+        raise SettingsError(f"{wrong}it holds short texts without spaces, in quotes: {', '.join(_DIALECTS[name])}", rule=place, hint=_TABLES[name])
     for base in ("api", "rest_url"):
         if base in said and not _is_safe(Secret(said[base])):
-            raise SettingsError(f"{base} is not https, nor on this machine", rule=place, hint=_TABLE)
+            raise SettingsError(f"{base} is not https, nor on this machine", rule=place, hint=_TABLES[name])
     if "key_env" not in said:
         return Veiled(said)
     if "key" in said or not env.get(said["key_env"]):
         raise SettingsError("key and key_env both" if "key" in said else f"{said['key_env']} is not in the environment", rule=place, hint="key_env alone, and its variable")
     return Veiled({**{key: value for key, value in said.items() if key != "key_env"}, "key": env[said["key_env"]]})
+
+
+def _wrong(said: object, known: tuple[str, ...]) -> str:
+    """What is wrong with the table of an origin, by the name of the line where that is one; "" for a good one."""
+    if not isinstance(said, dict):
+        return "it is no table; "
+    for name, each in said.items():
+        shown = f"{name} " if _NAME(name) else "a name "  # a key in the wrong place is shown to nobody
+        if name not in known:
+            return f"{shown}is not known; "
+        if not (isinstance(each, str) and _LINE(each)):
+            return f"{shown}is no such text; "
+    return ""
 
 
 def _socket(text: str) -> Path | None:

@@ -245,7 +245,7 @@ def test_a_bad_key_is_never_shown(monkeypatch):
 
 def test_doctor_and_empty_log():
     done = json.loads(run("doctor", "--json").output)
-    assert {one["check"] for one in done} >= {"key", "policy", "ledger", "clock", "evm"}
+    assert {one["check"] for one in done} >= {"key", "policy", "sellers", "ledger", "clock", "evm"}
     assert "nothing was paid yet" in run("log").output
     assert "nothing is in doubt" in run("resume").output
 

@@ -134,6 +134,10 @@ def test_who_forgets_to_say_sandbox_is_told_that_he_did():
         for words in ([], ["--dry-run"], ["--json"]):
             told = run("get", url, *words)
             assert told.exit_code == 6 and f"x402-agent get --sandbox {url}" in told.output and "X402_AGENT_NETWORKS" not in told.output
+        for verb, *more in (("buy", "--calls", "2"), ("balance",), ("top-up", "0.10")):
+            told = run("credentials", verb, url, *more)
+            assert told.exit_code == 2 and f"x402-agent credentials {verb} --sandbox {url}" in told.output
+            assert "is not a URL" in run("credentials", verb, url.removeprefix("http://"), *more).output
         assert run("get", "--sandbox", url).exit_code == 0
 
 
@@ -147,6 +151,9 @@ def test_what_opened_the_door_is_told_to_people_and_programs():
         one = json.loads(run("get", "--sandbox", url, "--json").stdout)
         two = json.loads(run("get", "--sandbox", url, "--json").stdout)
         assert one["opened_by"] is None and two["payment"] is None
+        dry = run("get", "--sandbox", "--dry-run", url)
+        assert dry.exit_code == 0 and f"would pay nothing: what payment {one['payment']['payment_id']} bought opens it" in dry.output and "would pay 0" not in dry.output
+        assert json.loads(run("get", "--sandbox", "--dry-run", "--json", url).stdout)["opened_by"]["payment_id"] == one["payment"]["payment_id"]
         assert two["opened_by"] == {**two["opened_by"], "payment_id": one["payment"]["payment_id"], "left": None}
         assert run("get", "--sandbox", url).stderr == f"nothing new was paid: what payment {one['payment']['payment_id']} bought was shown again\n"
 

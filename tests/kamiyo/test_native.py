@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import anyio
 import pytest
+
+from x402_agent.model import Hold
 
 
 def states(payer):
@@ -35,3 +39,15 @@ def test_the_same_for_event_loops(payer, shop, backend):
 
     assert anyio.run(main, backend=backend) == [b"goods"] * 3
     assert moved(payer) == 100_000 and states(payer) == ["CLAIMED"]
+
+
+def test_calls_bought_for_later_are_all_there_and_found_again_after_a_crash(payer, shop):
+    receipt = payer.buy_ahead(shop.url(), calls=50)
+    assert receipt.outcome == "spent" and [each.uses_left for each in payer.ledger.tokens()] == [100] and shop.asked == ["verify", "token"]
+    ask = SimpleNamespace(key="", has_body=False, output="", repeat=lambda: None)
+    payer.ledger.close(Hold(receipt.payment_id, ask, receipt.offer, None), "PAID_UNDELIVERED").run()  # killed before it was closed
+    assert payer.buy_ahead(shop.url(), calls=50).again
+    assert states(payer) == ["CLAIMED"] and [each.uses_left for each in payer.ledger.tokens()] == [100]
+    with payer.client() as http:
+        assert http.get(shop.url()).content == b"goods"
+    assert moved(payer) == 100_000 and payer.ledger.tokens()[0].uses_left == 99

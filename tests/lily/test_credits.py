@@ -13,6 +13,7 @@ from lily.bank import Bank
 from lily.conftest import told
 from x402_agent import NoAcceptableOffer, PaymentInDoubt, Policy
 from x402_agent.dialects.lily import credits as credits_room
+from x402_agent.payer.quoting import HELD
 from x402_agent.policy.file import parse
 
 
@@ -34,8 +35,10 @@ def tops_up(payer, seller, amount="0.50"):
     payer.policy = replace(payer.policy, budgets={**payer.policy.budgets, **parse(f'[hosts."127.0.0.1"]\ntop_up = "{amount}"', "policy.toml").budgets})
 
 
+@pytest.mark.proves("solana", "lily", "pays")
 def test_what_lies_there_is_spent_before_anything_is_paid(payer, bank):
     bank.balance = Decimal("0.025")
+    assert HELD in payer.quote(bank.url()).unread
     with payer.client(timeout=60) as http:
         assert [http.get(bank.url()).text for _ in range(2)] == ["goods"] * 2
         assert rows(payer) == [] and bank.balance == Decimal("0.005")
@@ -90,7 +93,7 @@ def test_only_a_rule_tops_up_by_itself(payer, bank, seller):
 
 def test_policy_judges_a_top_up_as_any_payment(payer, bank, seller):
     tops_up(payer, seller, "6.00")
-    with payer.client(timeout=60) as http, pytest.raises(Exception, match="the limit for one call"):
+    with payer.client(timeout=60) as http, pytest.raises(Exception, match="for 600 calls, the limit for one payment is"):
         http.get(bank.url())
     assert rows(payer) == []
 

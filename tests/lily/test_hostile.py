@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 
 import pytest
 from solders.pubkey import Pubkey
@@ -15,9 +17,11 @@ from x402_agent import ChallengeInvalid, NoAcceptableOffer, PaymentInDoubt, Poli
 
 def test_a_402_without_settings_says_which_line_is_missing(seller, payer):
     shop = Shop(seller, payer.box)
-    with payer.client() as http, pytest.raises(NoAcceptableOffer, match=r"\[dialects.lily"):
+    with payer.client() as http, pytest.raises(NoAcceptableOffer, match=r"A line of settings\.toml: (dialects\.lily.+ = {.+})") as caught:
         http.get(shop.url())
-    assert shop.asked == []
+    assert shop.asked == [] and "doctor" in caught.value.hint and "settings.toml" in caught.value.rule
+    (line,) = re.findall(r"settings.toml: (dialects.lily.+?}) \(or", caught.value.what)
+    assert seller.origin in tomllib.loads(line)["dialects"]["lily"]  # it may be typed as it stands
 
 
 SPOILT = {

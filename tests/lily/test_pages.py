@@ -210,8 +210,10 @@ def test_settings_toml_names_tables_and_a_key_for_one_origin(tmp_path):
     env = {"X402_AGENT_HOME": str(tmp_path), "LILY_KEY": "k-1"}
     said = Settings.load(env).dialects["lily"][HOME]
     assert said["key"] == "k-1" and "k-1" not in repr(said) and desk(said).hours == 2
-    for line in ('rest_url = "http://p.example"', "hours = 2", 'payee = "me"', 'key = "a", key_env = "LILY_KEY"'):
+    wrong = {"rest_url is not https": 'rest_url = "http://p.example"', "hours is no such text": "hours = 2", "payee is not known": 'payee = "me"',
+             "a name is not known": '"K-1" = "me"', "key and key_env both": 'key = "a", key_env = "LILY_KEY"'}  # fmt: skip
+    for said, line in wrong.items():
         (tmp_path / "settings.toml").write_text(f'[dialects.lily."{HOME}"]\n' + line.replace(", ", "\n"))
         with pytest.raises(SettingsError) as caught:
             Settings.load(env)
-        assert "k-1" not in str(caught.value)
+        assert "k-1" not in str(caught.value).lower() and said in caught.value.what and "x402pay" not in caught.value.hint

@@ -95,7 +95,7 @@ def run(payer, bank, monkeypatch):
 def test_calls_are_bought_listed_and_revoked(bank, run):
     done = run("buy", bank.url(), "--calls", "3")
     assert done.exit_code == 0 and "3 calls at 0.01 by a session" in done.output and "3 calls are paid for" in done.output
-    assert "3 more times" in run("list").output
+    assert "3 more times" in run("list").output and ": 3 calls at 0.01 by a session" in run("list").output
     (row,) = json.loads(run("list", "--json").output)
     done = run("revoke", row["id"])
     assert "its seller's row says revoked" in done.output and bank.sessions[0]["status"] == "revoked"
@@ -117,4 +117,19 @@ def test_credits_are_topped_up_and_shown(bank, run):
 def test_who_asks_for_nothing_is_paid_nothing(bank, seller, run):
     url = seller.serves("/free", seller.answer(200, b"x"))
     for words in (("buy", url, "--calls", "3"), ("top-up", url, "1.00"), ("balance", url)):
-        assert run(*words).exit_code == 6
+        done = run(*words)
+        assert done.exit_code == 6 and f"x402-agent get --dry-run {url}" in done.output
+
+
+def test_who_sells_nothing_ahead_is_named_and_not_said_to_be_busy(bank, seller, run):
+    one, strange = seller.sells("/one"), seller.serves("/strange", seller.answer(402, b"pay me"))
+    for url, said in ((one, "sells one answer at a time"), (strange, "in a way that nobody here understands")):
+        for words in (("buy", url, "--calls", "3"), ("top-up", url, "0.10")):
+            done = run(*words)
+            assert done.exit_code == 6 and said in done.output and f"x402-agent get --dry-run {url}" in done.output
+
+
+def test_what_cannot_be_told_is_a_sentence_that_says_why(bank, payer, run):
+    told(payer, {})
+    done = run("balance", bank.url())
+    assert done.exit_code == 1 and done.output.startswith(f"what you have at {bank.url()} cannot be told: ") and "settings.toml" in done.output

@@ -105,6 +105,7 @@ def judged(buyer, name, expect):
         assert good == (1 if (expect, name) in ONCE else 2 if (expect, name) in SLOWLY else 3), (one.came, [str(each) for each in one.said])
 
 
+@pytest.mark.proves("solana", "lily", "seller")
 @pytest.mark.parametrize(("name", "expect"), [("honest", PROOF), ("insert_answer_lost", SESSION), ("guide", SESSION), ("old_rate", PROOF)], ids=lambda each: str(each))
 def test_the_client_survives_some_scenarios(buyer, name, expect):
     judged(buyer, name, expect)

@@ -80,7 +80,7 @@ def test_what_anybody_could_say_is_known_where_settings_name_the_origin(words):
 
 def test_a_402_without_settings_is_passed_over_with_the_line_that_is_missing():
     found = read(DESIGN, {})
-    assert found.offers == () and found.pages == () and f'[dialects.lily."{HOME}"]' in found.passed_over[0]
+    assert found.offers == () and found.pages == () and f'dialects.lily."{HOME}" = {{ rest_url' in found.passed_over[0]
 
 
 OTHERS = {

@@ -144,7 +144,7 @@ def test_the_commands_about_credentials_are_the_agents_too(shop, monkeypatch):
     assert mine.name[:8] in run("list").output and "10 more times" in run("show", mine.name).output
     for verb in ("show", "renew", "revoke"):
         assert run(verb, theirs.name).exit_code == 1
-    assert "buys a new one" in run("renew", mine.name, "--give-up").output and "no credential opens a door" in run("list").output
+    assert "pays anew" in run("renew", mine.name, "--give-up").output and "no credential opens a door" in run("list").output
     assert [one.name for one in thief.ledger.tokens()] == [theirs.name]
     get(honest, url)
     (fresh,) = honest.ledger.tokens()

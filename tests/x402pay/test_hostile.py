@@ -260,7 +260,7 @@ def test_the_file_is_read_and_its_key_is_in_no_repr(tmp_path):
 
 @pytest.mark.parametrize("text", [
     GOOD, GOOD + 'key = "b"\n', GOOD.replace("https://a", "http://a"), GOOD.replace("a.example", "a.example/"), GOOD.replace("a.example", "u:p@a.example"),
-    GOOD.replace("x402pay", "other"), "x = 1", "[dialects", "dialects = 5", GOOD.replace('"THE_KEY"', "5"), GOOD.replace("api =", "apis ="),
+    GOOD.replace("x402pay", "other"), "x = 1", "[dialects", "dialects = 5", "dialects.x402pay = 5", GOOD.replace('"THE_KEY"', "5"), GOOD.replace("api =", "apis ="),
     GOOD.replace("https://api", "http://api"), GOOD.replace("a.example", "A.example"), "[dialects.x402pay]\n'https://a.example' = 5",
 ])  # fmt: skip
 def test_what_it_does_not_know_is_an_error_and_quotes_no_key(tmp_path, text):

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import PaymentInDoubt, Settings
+from .. import PaymentInDoubt, Settings, SettingsError
+from ..payer import sandboxed
 from ..secret import plain
 from .common import Json, as_json, errors, sandbox_payer
 from .secrets import payer as own_payer
@@ -14,10 +15,12 @@ from .secrets import payer as own_payer
 if TYPE_CHECKING:
     from ..model import Receipt
     from ..payer import Payer
+    from ..payer.ahead import Balance
 
 __all__ = ["balance", "buy", "top_up"]
 
 _Url = Annotated[str, typer.Argument(metavar="URL", help="What will be asked for: its 402 says the price, and its seller is paid.")]
+_Asked = Annotated[str, typer.Argument(metavar="URL", help="What its seller sells: its 402 says the price, and nothing is paid.")]
 _Sandbox = Annotated[bool, typer.Option("--sandbox", help="In test money, of the sandbox that `sandbox up` runs.")]
 _Method = Annotated[str, typer.Option("--method", "-X", help="The method of the request that asks for the price.")]
 
@@ -29,12 +32,12 @@ def buy(
     sandbox: _Sandbox = False,
     json: Json = False,
 ) -> None:
-    """Buy calls at a seller for later, by one payment and within policy: a session, where its 402 sells one (Lily).
+    """Buy calls at a seller for later, by one payment and within policy: a session (Lily), or a day's calls (KAMIYO).
 
     The URL is asked once, unpaid, for the price. What was bought serves every call there until it is used up or ended: `credentials list`.
     Exit code 5: it is paid, and not opened; the same command, or `resume`, opens it by the same payment.
     """
-    with errors(json), _payer(sandbox=sandbox) as payer:
+    with errors(json), _payer("buy", url, sandbox=sandbox) as payer:
         _said(payer, payer.buy_ahead(url, calls=calls, method=method), json=json, sandbox=sandbox)
 
 
@@ -50,29 +53,41 @@ def top_up(
     By itself nothing is topped up, unless policy.toml says so of a seller: [hosts."api.example.com"] top_up = "1.00".
     Exit code 5: it is paid, and not booked; the same command, or `resume`, tells the seller of the same payment again.
     """
-    with errors(json), _payer(sandbox=sandbox) as payer:
+    with errors(json), _payer("top-up", url, sandbox=sandbox) as payer:
         _said(payer, payer.top_up(url, amount, method=method), json=json, sandbox=sandbox)
 
 
-def balance(url: _Url, method: _Method = "GET", sandbox: _Sandbox = False, json: Json = False) -> None:
+def balance(url: _Asked, method: _Method = "GET", sandbox: _Sandbox = False, json: Json = False) -> None:
     """Ask what your account has at a seller who keeps credits (Lily), and for how many calls it lasts. Nothing is paid.
 
     Exit code 1: it cannot be read, or is not used, and the line says why.
     """
-    with errors(json), _payer(sandbox=sandbox) as payer:
+    with errors(json), _payer("balance", url, sandbox=sandbox) as payer:
         found = payer.credits(url, method=method)
         if json:
             as_json({"account": found.account, "dollars": None if found.dollars is None else f"{found.dollars:f}",
                      "price": None if found.price is None else f"{found.price:f}", "calls": found.calls, "why": found.why, "sandbox": sandbox})  # fmt: skip
         else:
-            have = "nobody says what" if found.dollars is None else f"{found.dollars:f} dollars"
-            price = "" if found.price is None else f", {found.calls} calls at {found.price:f}"
-            print(f"{have} of {found.account or 'no account'} lie at {plain(url, 200)}{price}{'; ' + found.why if found.why else ''}")
+            print(_lies(found, plain(url, 200)))
     raise typer.Exit(1 if found.why else 0)
 
 
-def _payer(*, sandbox: bool) -> Payer:
-    return sandbox_payer(Settings.load()) if sandbox else own_payer()
+def _lies(found: Balance, url: str) -> str:
+    """What lies at a seller, in a line."""
+    if found.dollars is None:
+        return f"what you have at {url} cannot be told: {found.why}"
+    calls = "" if found.price is None else f", {found.calls} call{'' if found.calls == 1 else 's'} at {found.price:f}"
+    return f"{found.dollars:f} dollars of {found.account} lie at {url}{calls}{'; ' + found.why if found.why else ''}"
+
+
+def _payer(verb: str, url: str, *, sandbox: bool) -> Payer:
+    """Whose money it is. A sandbox on this machine is paid in its own alone. Raises SettingsError."""
+    if "://" not in url:
+        raise SettingsError(f"{url[:200]!r} is not a URL", rule="URL", hint=f"x402-agent credentials {verb} https://{url[:200]}")
+    settings = Settings.load()
+    if not sandbox and sandboxed(settings, url):
+        raise SettingsError("this seller is a sandbox's, which takes test money alone", rule="--sandbox", hint=f"x402-agent credentials {verb} --sandbox {url}")
+    return sandbox_payer(settings) if sandbox else own_payer()
 
 
 def _said(payer: Payer, receipt: Receipt, *, json: bool, sandbox: bool) -> None:

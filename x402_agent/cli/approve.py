@@ -67,7 +67,7 @@ def _answer(request: str, json: bool, *, yes: bool) -> None:
     with errors(json):
         folder, found = Settings.load().approvals, _found(request)
         if not answer(folder, found, yes=yes):
-            raise PolicyDenied(f"request {found.id} has been answered already", rule="one answer for one request")
+            raise PolicyDenied(f"request {found.id} has been answered already", rule="one answer for one request", hint="x402-agent approve list")
         taken = _taken(found)
         if json:
             as_json({"id": found.id, "answer": "yes" if yes else "no", "taken": taken, "payment_id": found.facts["payment_id"]})

@@ -68,7 +68,7 @@ class Arrows:
         offer, money = hold.offer, hold.offer.money
         version = f" v{offer.wire[0]}" if offer.wire and offer.wire[0].isdigit() else ""
         where = f"{offer.network.id}{self.label}"
-        scheme = f"{offer.scheme} by {offer.method}" if offer.method else offer.scheme
+        scheme = f"{offer.scheme} by {offer.method}" if offer.method not in ("", offer.scheme) else offer.scheme
         most = "at most " if offer.scheme == "upto" else ""
         if not self._answer:
             self._answer = "      prepaid"

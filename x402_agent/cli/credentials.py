@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import LedgerError, PolicyDenied, Settings
+from .. import LedgerError, PolicyDenied, Settings, SettingsError
 from ..payer.ahead import revoked
 from ..secret import plain
 from .common import Json, as_json, errors, ledgers, sandbox_payer
@@ -85,7 +85,8 @@ def renew(
             ledger.forget_token(one.name)
             bought = _payment(ledger, one)
             last = f" (the last one cost {bought.money})" if bought and bought.money else ""
-            words = f"forgotten; the next request to {plain(one.origin + one.path)} buys a new one, under your limits{last}"
+            buys = "buys a new one" if one.path != "/" else "pays anew, unless something else that you bought opens it"
+            words = f"forgotten; the next request to {plain(one.origin + one.path)} {buys}, under your limits{last}"
         _said(ledger, one, words, json=json, forgotten=not stands)
 
 
@@ -98,11 +99,22 @@ def revoke(credential: _Which, json: Json = False) -> None:
         still = f"whoever has its value can still use it at {plain(one.origin)}: {told_left(one)}, {told_until(one)}"
         told = ""
         if one.dialect == "lily":
-            with sandbox_payer(Settings.load()) if ledger.sandbox else own_payer() as payer:
-                told = revoked(payer, one)
+            told = _revoked(ledger, one)
         ledger.forget_token(one.name)
         words = f"forgotten; {told or still}" if one.lives(ledger.clock()) else "forgotten; it was over"
         _said(ledger, one, words, json=json, forgotten=True)
+
+
+def _revoked(ledger: SqliteLedger, one: Token) -> str:
+    """What came of telling its seller; a sandbox that is gone hears nothing."""
+    try:
+        opened = sandbox_payer(Settings.load()) if ledger.sandbox else own_payer()
+    except SettingsError:
+        if not ledger.sandbox:
+            raise
+        return "its sandbox does not run any more"
+    with opened as payer:
+        return revoked(payer, one)
 
 
 def _found(prefix: str) -> tuple[SqliteLedger, Token]:
@@ -162,7 +174,9 @@ def bought_by(ledger: SqliteLedger, payment_id: str) -> list[Token]:
 
 def _line(ledger: SqliteLedger, one: Token) -> str:
     tail = f"  {one.in_use} in use" if one.in_use else ""
+    bought = _payment(ledger, one)
     tail += f"  payment {one.payment_id[:8]}" if one.payment_id else ""
+    tail += f": {plain(bought.description, 80)}" if bought and bought.description else ""
     where = plain(one.origin + one.path)
     return f"{one.name[:8]}  {_state(ledger, one):<7}  {where}  {told_left(one)}  {told_until(one)}{tail}{'  (sandbox)' if ledger.sandbox else ''}"
 

@@ -37,10 +37,10 @@ def run(json: Json = False) -> None:
     with errors(json):
         settings = Settings.load()
         if settings.signer is None:
-            checks = [_key(settings), _policy(settings), _approval(settings), *_ledger(settings), *_slip(settings), _clock(),
+            checks = [_key(settings), _policy(settings), _approval(settings), _sellers(settings), *_ledger(settings), *_slip(settings), _clock(),
                       *_chains(settings)]  # fmt: skip
         else:
-            checks = [_signer(settings.signer), _clock()]
+            checks = [_signer(settings.signer), _sellers(settings), _clock()]
         checks += _extras()
     tell(checks, json=json)
 
@@ -102,6 +102,13 @@ def _approval(settings: Settings) -> Check:
     if who is None:
         return Check("approval", None, "whoever the program brings (approve=), or the terminal of `get`; else what needs a yes is refused")
     return Check("approval", True, f"{who.name}; a person has {rules.seconds} s")
+
+
+def _sellers(settings: Settings) -> Check:
+    """Of whom settings.toml tells what a 402 does not say."""
+    where = Env().get("X402_AGENT_SETTINGS") or settings.sellers_path
+    named = [f"{origin} ({name})" for name, own in settings.dialects.items() for origin in own]
+    return Check("sellers", True if named else None, f"{where} tells of {', '.join(named) or 'nobody; x402Pay and Lily need a line there'}")
 
 
 def _ledger(settings: Settings) -> list[Check]:

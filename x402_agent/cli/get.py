@@ -15,18 +15,22 @@ import typer
 from .. import NoAcceptableOffer, Payer, Settings, SettingsError
 from ..model import Credential
 from ..payer import sandboxed
+from ..payer.quoting import HELD
 from ..policy import expected, micros
 from ..recovery import delivered
 from ..secret import plain
 from ..steps import Look, Progress, Return, Use
+from ..vault.credentials import covers
 from .catalogued import place
-from .common import Exit, as_json, asked, errors, sandbox_payer, say
+from .common import Exit, as_json, asked, errors, ledgers, sandbox_payer, say
+from .credentials import told_left
 from .secrets import payer as own_payer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .. import Offer, Quote, Receipt
+    from ..ledger import Token
 
 __all__ = ["run"]
 
@@ -77,7 +81,7 @@ def run(
             if dry_run:
                 quote = payer.quote(url, method=verb, **options)
                 _forgotten(quote.reason, url, sandbox)
-                code = _quote(quote, payer, json)
+                code = _quote(quote, payer, json, _opens(url, sandbox) if quote.status == 402 else None)
             else:
                 listed = known.listed if known else ""
                 asked = {"max": maximum or None, "key": key or None, "again": again, "expect_calls": expect_calls, "listed": listed or None}
@@ -103,7 +107,7 @@ def _hinted(url: str, sandbox: bool) -> Iterator[None]:
 
 def _forgotten(why: Exception | None, url: str, sandbox: bool) -> None:
     """Who forgets --sandbox is told so, and not to pay in test money of his own."""
-    if isinstance(why, NoAcceptableOffer) and "X402_AGENT_NETWORKS" in why.hint and not sandbox and sandboxed(Settings.load(), url):
+    if isinstance(why, NoAcceptableOffer) and not sandbox and sandboxed(Settings.load(), url):
         why.hint = f"x402-agent get --sandbox {url}"
 
 
@@ -154,7 +158,7 @@ def _body(data: str | None) -> bytes | None:
         with open(data[1:], "rb") as file:
             return file.read()
     except OSError as why:
-        raise SettingsError(f"{data[1:]} cannot be read: {why.strerror}", rule="-d @file") from None
+        raise SettingsError(f"{data[1:]} cannot be read: {why.strerror}", rule="-d @file", hint="-d @FILE, one that can be read") from None
 
 
 def _fetch(payer: Payer, verb: str, url: str, options: dict[str, Any], told: _Told, json: bool) -> int:
@@ -202,7 +206,8 @@ def _ended(reply: Any, content: dict[str, Any], told: _Told, json: bool) -> int:
                  "payment": _payment(receipt), "opened_by": opened, "exit": code})  # fmt: skip
     elif opened:
         left = "" if opened["left"] is None else f"; {opened['left']} more requests are paid for"
-        say(f"nothing new was paid: what payment {opened['payment_id'][:16]} bought was shown again{left}")
+        whose = f"what payment {opened['payment_id'][:16]} bought was shown again" if opened["payment_id"] else "credits at its seller were spent"
+        say(f"nothing new was paid: {whose}{left}")
     elif receipt is not None:
         say(f"{receipt.outcome}  {asked(receipt.offer)}  payment {receipt.payment_id}  {receipt.milliseconds} ms")
         if receipt.again:
@@ -277,19 +282,40 @@ def _payment(receipt: Receipt | None) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _quote(quote: Quote, payer: Payer, json: bool) -> int:
+def _opens(url: str, sandbox: bool) -> Token | None:
+    """What was bought earlier, and is shown before anything is paid; nothing of it is opened."""
+    import httpx
+
+    from ..transport.wire import ask
+
+    made = ask(httpx.Request("GET", url), httpx)
+    for ledger in ledgers(Settings.load()):
+        if ledger.sandbox == sandbox:
+            now = ledger.clock()
+            return next((each for each in ledger.tokens() if each.origin == made.origin and each.lives(now) and covers(each.path, made.path)), None)
+    return None
+
+
+def _opened(opens: Token) -> str:
+    return f"what payment {opens.payment_id[:16]} bought opens it, {told_left(opens)}" if opens.payment_id else f"credits at its seller open it, {told_left(opens)}"
+
+
+def _quote(quote: Quote, payer: Payer, json: bool, opens: Token | None) -> int:
     code = Exit.OK
     if quote.reason is not None:
         code = Exit.DENIED if type(quote.reason).__name__ in ("PolicyDenied", "BudgetExceeded") else Exit.NOTHING
     elif quote.status == 402 and not quote.understood:
         code = Exit.NOTHING
+    free = _opened(opens) if opens is not None else "credits at its seller open it" if HELD in quote.unread else ""
+    code = Exit.OK if free else code
     left = _left(payer, quote)
     if json:
         offers = [{"amount": str(o.amount), "money": str(o.money), "network": o.network.id, "asset": o.asset.id,
                    "pay_to": o.pay_to, "scheme": o.scheme, "method": o.method, "cost_usd": cost or None,
                    "chosen": o is quote.chosen, "passed_over": why} for o, why, cost in _rows(quote)]  # fmt: skip
         as_json({"status": quote.status, "understood": quote.understood, "offers": offers, "unread": list(quote.unread),
-                 "reason": str(quote.reason) if quote.reason else "", "left": left, "signed": False, "asks": [each.what for each in quote.asks], "exit": code})  # fmt: skip
+                 "reason": str(quote.reason) if quote.reason else "", "left": left, "signed": False, "asks": [each.what for each in quote.asks],
+                 "opened_by": opens and {"payment_id": opens.payment_id, "credential": opens.name, "left": opens.uses_left}, "exit": code})  # fmt: skip
         return code
     width = max((len(asked(offer)) for offer, _ in quote.offers), default=0)
     for offer, why, cost in _rows(quote):
@@ -298,7 +324,9 @@ def _quote(quote: Quote, payer: Payer, json: bool) -> int:
             f"{'   ' + plain(why, 300) if why else ''}")  # fmt: skip
     for why in quote.unread:
         say(f"  - {why}")
-    if quote.chosen is not None:
+    if free:
+        say(f"would pay nothing: {free}; nothing was signed")
+    elif quote.chosen is not None:
         say(f"would pay {asked(quote.chosen)}{'; ' + left if left else ''}; nothing was signed")
         for each in quote.asks:
             say(f"would ask a person first: {plain(each.what, 300)}   [{each.rule}]")

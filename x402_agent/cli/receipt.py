@@ -186,4 +186,4 @@ def _write(output: Path, document: dict[str, Any]) -> None:
     try:
         output.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     except OSError as why:
-        raise LedgerError(f"{output} cannot be written: {why.strerror}") from None
+        raise LedgerError(f"{output} cannot be written: {why.strerror}", rule="-o FILE", hint="-o FILE, in a folder of yours") from None

@@ -181,7 +181,7 @@ def migrate(
     """
     with errors(json), opened(seller, database) as found:
         if restore is not None and rollback:
-            raise SettingsError("--restore and --rollback are two things", rule="one at a time")
+            raise SettingsError("--restore and --rollback are two things", rule="one at a time", hint="x402-agent sandbox db migrate --restore FILE")
         todo = found.behind(to) if rollback else found.pending()
         if dry_run:
             statements = [line for each in todo for line in (each.down if rollback else each.up).splitlines()]

@@ -39,7 +39,7 @@ def target(output: Path | None) -> Any:
     except FileExistsError:
         raise SettingsError(f"{output} exists already", rule="--output makes a new file", hint="another name") from None
     except OSError as cause:
-        raise SettingsError(f"{output} cannot be written: {cause.strerror}", rule="--output") from None
+        raise SettingsError(f"{output} cannot be written: {cause.strerror}", rule="--output", hint="--output FILE, in a folder of yours") from None
     return os.fdopen(fd, "w", encoding="utf-8", newline="")
 
 

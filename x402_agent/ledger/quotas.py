@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ONE", "of_origin", "taken"]
 
-ONE = "one payment for calls of an origin until they are used (KAMIYO)"
+ONE = "one payment for calls of an origin until they are used (KAMIYO, Lily)"
 _OPEN = (
     f"(p.is_open = 1 AND p.origin = ?1 AND o.flow = '{QUOTA}') OR p.payment_id IN (SELECT payment_id FROM x402_tokens "
     "WHERE origin = ?1 AND uses_left < 0 AND (expires_at IS NULL OR expires_at > ?2)) ORDER BY p.id"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Balance", "credits_at", "lead", "receipt_of", "revoked"]
 
 _LAST = "nothing was bought"
+_LOOK = "x402-agent get --dry-run {}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,11 @@ def receipt_of(reply: Any, url: str) -> Receipt:
     """What was paid. Raises NoAcceptableOffer where the request asks for nothing, or for what nobody sells ahead."""
     receipt: Receipt | None = reply.extensions.get("payment")
     if receipt is None and reply.status_code == 402:
-        raise PolicyDenied(f"calls there are being bought by another call; {_LAST}", rule="one payment for calls of an origin", hint="x402-agent credentials list")
+        raise PolicyDenied(f"calls there are being bought by another call; {_LAST}", rule="one payment for calls of an origin",
+                           hint="x402-agent credentials list shows them; then the same command, if more are wanted")  # fmt: skip
     if receipt is None:
-        raise NoAcceptableOffer(f"{plain(url, 200)} answered {reply.status_code} and asks for no money; {_LAST}", rule="a request that is answered 402")
+        raise NoAcceptableOffer(f"{plain(url, 200)} answered {reply.status_code} and asks for no money; {_LAST}", rule="a request that is answered 402",
+                                hint=_LOOK.format(plain(url, 200)))  # fmt: skip
     if receipt.reason is not None:
         raise receipt.reason
     return receipt
@@ -93,8 +96,8 @@ def credits_at(payer: Payer, url: str, method: str) -> Balance:
     with payer.talking(lambda ask: _Looks(payer.talk(ask), found)) as client:  # type: ignore[arg-type, return-value]
         reply = client.request(method, url)
     if not found:
-        raise NoAcceptableOffer(f"{plain(url, 200)} answered {reply.status_code}, which asks for nothing that credits pay", rule="a seller who keeps credits",
-                                hint="credits are Lily's: docs/lily.md")  # fmt: skip
+        raise NoAcceptableOffer(f"{plain(url, 200)} answered {reply.status_code}, which asks for nothing that credits pay", rule="a seller who keeps credits (Lily)",
+                                hint=_LOOK.format(plain(url, 200)))  # fmt: skip
     return Balance(*found[0])
 
 

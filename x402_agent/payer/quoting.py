@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from ..steps import Reply, Steps
     from .payer import Payer
 
-__all__ = ["QuoteKit"]
+__all__ = ["HELD", "QuoteKit"]
+
+HELD = "credits that lie there are spent before anything is paid"
 
 
 class QuoteKit(Kit):
@@ -39,5 +41,6 @@ class QuoteKit(Kit):
         over = (((made.offer, ""),) if made.offer else ()) + made.passed_over
         if made.offer:
             before.signed(challenge, self.ask, made.offer, self.payer.clock())
-        return Quote(402, True, made.offer, over, made.unread, made.error, made.limits, made.asks,
+        unread = made.unread if challenge.held is None else (*made.unread, HELD)
+        return Quote(402, True, made.offer, over, unread, made.error, made.limits, made.asks,
                      tuple(made.micros(offer) for offer, _ in over))  # fmt: skip

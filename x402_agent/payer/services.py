@@ -58,7 +58,7 @@ class Services:
         return await invoices.pay_async(self._itself, told, max, timeout)
 
     def buy_ahead(self, url: str, *, calls: int, method: str = "GET", timeout: float = 120.0, **options: Any) -> Receipt:
-        """Buy so many calls at a seller for later, by one payment, where its 402 sells them so (Lily's sessions).
+        """Buy so many calls at a seller for later, by one payment, where its 402 sells them so (Lily's sessions, KAMIYO's calls on chain).
 
         One request is made, unpaid, for the price; `timeout` in seconds, `options` are the request's. What was bought is shown by whichever
         client asks there next. Raises what a paid request raises, NoAcceptableOffer where nobody sells calls ahead.

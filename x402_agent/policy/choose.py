@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from .facts import Facts
     from .rules import Policy
 
-__all__ = ["Choice", "choose", "refusal"]
+__all__ = ["SELLER", "WHERE", "Choice", "choose", "refusal"]
 
+SELLER, WHERE = "what settings.toml says of this seller", "x402-agent doctor   (it says where settings.toml lies)"
 _HAS = "the account has only"
 _UNPRICED = "nobody knows what "  # as value.py begins
 _LATE = "it is too late to pay it"
@@ -166,7 +167,7 @@ def judged(policy: Policy, ask: Ask, offer: Offer, facts: Facts = NOTHING) -> Pa
             caps.append(rule.cap)
         if rule.unit_cap is not None and offer.money.amount > rule.unit_cap.micros:
             most = Money(rule.unit_cap.micros, offer.asset)
-            return BudgetExceeded(f"{ask.host} asks {offer.money}, the limit for one call is {most}", rule=rule.unit_cap.rule,
+            return BudgetExceeded(f"{_asks(ask, offer)} {most}", rule=rule.unit_cap.rule,
                                   hint=rule.unit_cap.hint.replace("{amount}", offer.money.text))  # fmt: skip
         counted = counted or any(limit.unit == "units" for limit in rule.limits)
     asked = offer.micros
@@ -175,7 +176,7 @@ def judged(policy: Policy, ask: Ask, offer: Offer, facts: Facts = NOTHING) -> Pa
     cap = min(caps)
     if asked > cap.micros:
         return BudgetExceeded(
-            f"{ask.host} asks {offer.money}, the limit for one call is {dollars(cap.micros)}",
+            f"{_asks(ask, offer)} {dollars(cap.micros)}",
             rule=cap.rule, hint=cap.hint.replace("{amount}", dollars(asked)),
         )  # fmt: skip
     if (fees := over(policy, ask, offer, asked)) is not None:
@@ -183,6 +184,12 @@ def judged(policy: Policy, ask: Ask, offer: Offer, facts: Facts = NOTHING) -> Pa
     if policy.on_drift == "deny" and (drift := drifted(policy, ask, offer, facts)) is not None:
         return PolicyDenied(drift.what, rule=drift.rule, hint=drift.hint)
     return None
+
+
+def _asks(ask: Ask, offer: Offer) -> str:
+    """What is asked at once, and whose limit it meets: calls that are bought together are one payment."""
+    whole = f" for {offer.serves} calls, the limit for one payment" if offer.serves > 1 else ", the limit for one call"
+    return f"{ask.host} asks {offer.money}{whole} is"
 
 
 def _stranger(policy: Policy, ask: Ask, offer: Offer, facts: Facts) -> PolicyDenied | None:
@@ -219,6 +226,8 @@ def _nothing(
     rule, hint = policy.place("networks"), "x402-agent doctor"
     if lacking is not None:
         rule, hint = "an allowance is given by its owner, never for a seller (D3)", lacking.approval
+    elif not over and any("settings" in why for why in challenge.passed_over):  # of a seller who names nobody that is paid
+        rule, hint = SELLER, WHERE
     elif any(not policy.pays_on(offer.network) for offer, _ in over):
         names = sorted({offer.network.name for offer, _ in over if not policy.pays_on(offer.network)})
         hint = f"X402_AGENT_NETWORKS={names[0]} if you mean to pay there"

@@ -19,6 +19,7 @@ from ..payer import Payer
 from ..payer.before import lives
 from ..payer.kit import Kit, Quote
 from ..policy import Policy, locked, micros
+from ..policy.choose import SELLER, WHERE
 from ..recovery import Resumed, in_words, side_by_side
 from ..recovery.again import ONLY_THERE, Again, handed, shown
 from ..secret import Secret
@@ -71,7 +72,9 @@ class AgentKit(Kit):
         self.challenge = challenge = locked(ask, challenge, self.payer.facts)
         if not challenge.offers:
             listed = "".join(f"\n    - {reason}" for reason in challenge.passed_over[:10])
-            raise NoAcceptableOffer(f"none of {ask.host}'s offers can be paid from here{listed}", rule="the closed table")
+            told = any("settings" in reason for reason in challenge.passed_over)  # the agent's own, since it asks the seller's pages
+            raise NoAcceptableOffer(f"none of {ask.host}'s offers can be paid from here{listed}", rule=SELLER if told else "the closed table",
+                                    hint=WHERE if told else f"x402-agent get --dry-run {ask.origin}{ask.path}")  # fmt: skip
         return challenge.offers[0], ()
 
     def buys(self, ask: Ask, challenge: Challenge) -> bool:

@@ -48,17 +48,21 @@ def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anc
     own = yield from reads.native(asked, payer)
     had = own if offer.asset.native else (yield from reads.balance(asked, offer.asset.address, payer))
     if had < offer.amount:
-        raise NoAcceptableOffer(f"the account has only {Money(had, offer.asset)}, and nothing is ever swapped", rule="balance on chain")
+        raise NoAcceptableOffer(f"the account has only {Money(had, offer.asset)}, and nothing is ever swapped", rule="balance on chain",
+                                hint=f"x402-agent wallet fund --network {where.name}")  # fmt: skip
     if offer.asset.native and not (yield from reads.is_account(asked, offer.pay_to)):
-        raise NoAcceptableOffer(f"{offer.pay_to} is a contract, and a coin is sent to none", rule="coins go to accounts (R1)")
+        raise NoAcceptableOffer(f"{offer.pay_to} is a contract, and a coin is sent to none", rule="coins go to accounts (R1)",
+                                hint="ask the seller for another address or a token")  # fmt: skip
     to, value, call = _call(offer)
     gas = (yield from reads.estimate(asked, payer, to, call, value)) * 5 // 4
     fees = yield from reads.fees(asked)
     cost = gas * fees.max_fee
     if gas > transaction.MAX_GAS or cost > (most_paid := most(rules)):
-        raise PolicyDenied(f"a transfer on {where.name} may cost {cost} wei ({gas} gas), at most {most_paid} are paid", rule="fees of chains (C8)")
+        raise PolicyDenied(f"a transfer on {where.name} may cost {cost} wei ({gas} gas), at most {most_paid} are paid", rule="fees of chains (C8)",
+                           hint='evm = "…" under [chains.fees] in policy.toml, or try later')  # fmt: skip
     if own < value + cost:
-        raise NoAcceptableOffer(f"{payer} has too little of the coin of {where.name} for {cost} wei of gas", rule="gas is paid by the account itself")
+        raise NoAcceptableOffer(f"{payer} has too little of the coin of {where.name} for {cost} wei of gas", rule="gas is paid by the account itself",
+                                hint=f"x402-agent wallet fund --network {where.name}")  # fmt: skip
     height = yield from reads.height(asked)
     pending = yield from reads.nonce(asked, payer)
     return Anchor(f"{gas},{fees.max_fee},{'' if fees.tip is None else fees.tip},{height}", pending, cost)

@@ -52,7 +52,8 @@ def prepare(offer: Offer, payer: str, node: str, rules: ChainRules) -> Steps[Anc
     coins = yield from reads.native(asked, payer)
     had = coins if asset.native else (yield from reads.balance(asked, asset.address, payer))
     if had < offer.amount and offer.method != APPROVE:
-        raise NoAcceptableOffer(f"the account has only {Money(had, asset)}, and nothing is ever swapped", rule="balance on chain")
+        raise NoAcceptableOffer(f"the account has only {Money(had, asset)}, and nothing is ever swapped", rule="balance on chain",
+                                hint=f"x402-agent wallet fund --network {where.name}")  # fmt: skip
     limit, cost, burnt = yield from _cost(asked, offer, payer)
     if cost > (most_paid := most(rules)):
         raise PolicyDenied(f"a transfer on {where.name} may cost {cost} sun of TRX, at most {most_paid} are paid", rule="fees of chains (C9)",
@@ -77,7 +78,7 @@ def _cost(asked: Node, offer: Offer, payer: str) -> Steps[tuple[int, int, int]]:
     bandwidth = have.burnt(len(transaction.Signed("", like.data, bytes(65)).wire), price.byte)
     if offer.asset.native:
         if (yield from reads.is_contract(asked, offer.pay_to)):
-            raise NoAcceptableOffer("payTo is a contract, to which no TRX is sent", rule="recipients (R1)")
+            raise NoAcceptableOffer("payTo is a contract, to which no TRX is sent", rule="recipients (R1)", hint="ask the seller for another address or a token")
         cost = bandwidth if (yield from reads.exists(asked, offer.pay_to)) else price.account + bandwidth
         return 0, cost, cost
     units = (yield from prices.energy(asked, payer, offer.asset.address, offer.method, offer.pay_to, offer.amount)) * 5 // 4

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ChallengeInvalid
-from ...model import Credential
+from ...model import BUY, Credential
 from ...secret import Secret, Veiled
 from ...steps import Fetch, Fetched, Look, Presented, Sleep, Use
 from .. import strict
@@ -45,16 +45,23 @@ def present(hold: Hold, proof: Proof) -> Steps[Presented]:
     """The token, and beside it the transaction: a seller tries one proof after the other."""
     offer, chain = hold.offer, hold.offer.wire[1]
     shown = {"x-payment-tx": proof.payload["transaction"], "x-payment-chain": chain}
-    if hold.resumed and (kept := (yield from _kept(hold))) is not None:
+    if hold.resumed and hold.ask.method == BUY and isinstance(found := (yield Look(hold.ask, hold.payment_id)), Credential):
+        return Presented({}, found)  # calls for later are there already
+    if hold.resumed and hold.ask.method != BUY and (kept := (yield from _kept(hold))) is not None:
         return Presented(Veiled({**shown, TOKEN: kept.text}))
     desk = _Desk(hold.ask.origin)
     number = yield from _verified(desk, proof.payload["transaction"], chain)
     bought = None if number is None else (yield from _token(desk, number, hold))
     if bought is None:
-        left = Credential("", "/", shown, uses_left=most(offer) - 1, expires=float(hold.terms.valid_after + LIFE))
+        left = Credential("", "/", shown, uses_left=most(offer) - _now(hold), expires=float(hold.terms.valid_after + LIFE))
         return Presented(Veiled(shown), good=left)
     headers = Veiled({**shown, **bought.headers})
     return Presented(headers, bought if bought.uses_left is None or bought.uses_left > 0 else None)
+
+
+def _now(hold: Hold) -> int:
+    """How many of the calls go to the request that bought them: none where it only buys for later."""
+    return int(hold.ask.method != BUY)
 
 
 def _kept(hold: Hold) -> Steps[Secret | None]:
@@ -160,7 +167,7 @@ def _token(desk: _Desk, number: str, hold: Hold) -> Steps[Credential | None]:
     sold = most(hold.offer)
     calls = min(calls, sold) if type(calls) is int and calls >= 0 else sold
     since = hold.terms.valid_after
-    return Credential("", "/", {TOKEN: value}, uses_left=max(0, calls - 1), expires=float(_ends(fields.get("expires_at"), since)))
+    return Credential("", "/", {TOKEN: value}, uses_left=max(0, calls - _now(hold)), expires=float(_ends(fields.get("expires_at"), since)))
 
 
 def _ends(said: object, since: int) -> int:

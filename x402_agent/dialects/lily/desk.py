@@ -33,7 +33,7 @@ MOST_HOURS = 24 * 30
 _WAYS = ("auto", "proof", "session", "credits")
 _COINS = ("USDC", "SOL")
 _WORD = re.compile(r"[0-9A-Za-z_.:-]{1,128}").fullmatch
-_HINT = '[dialects.lily."https://seller.example"] rest_url = "https://project.supabase.co", key_env = "LILY_KEY", service_id = "…"'
+_HINT = 'dialects.lily."https://agents.example" = { rest_url = "https://project.supabase.co", key_env = "LILY_KEY", service_id = "…" }'
 
 
 class Desk(NamedTuple):
@@ -170,4 +170,4 @@ def _dollars(said: Mapping[str, str], name: str) -> Decimal | None:
 
 
 def _wrong(name: str, what: str) -> SettingsError:
-    return SettingsError(f"{name} of a Lily seller is {what}", rule=f"[dialects.lily] {name}", hint=_HINT)
+    return SettingsError(f"{name} of a Lily seller is {what}", rule=f"{name} of dialects.lily in settings.toml", hint=_HINT)

@@ -31,7 +31,8 @@ _GUIDE = frozenset({"error", "amount", "currency", "message", "success", "detail
 _OTHERS = frozenset({"accepts", "x402Version", "payment", "payment_options", "payment_methods", "payment_id", "paymentEndpoint", "extra", "challengeToken"})
 _TEXT = b"Payment validation failed"
 _COINS = ("USDC", "SOL", "USD")
-_UNSET = 'it says no payee, and no settings do: [dialects.lily."{}"] rest_url = "https://…", key_env = "…", service_id = "…" (or pay_to) in settings.toml'
+_HINT = "x402-agent get --dry-run URL"
+_UNSET = 'it says no payee, and no settings do. A line of settings.toml: dialects.lily."{}" = {{ rest_url = "https://…", key_env = "…", service_id = "…" }} (or pay_to = "…")'
 
 
 def challenge(reply: Reply, ask: Ask, desk: Desk | None) -> Challenge | None:
@@ -82,10 +83,10 @@ def _price(said: list[str | None]) -> Decimal | None:
     found = {number(text) for text in said if text is not None}
     if None in found or len(found) > 1:
         row = "(R5)" if len(found) > 1 else "(P3, P4, P5)"
-        raise ChallengeInvalid(f"the price {', '.join(show(each) for each in said if each is not None)} is not one plain number", rule=f"dollars as 0.01 {row}")
+        raise ChallengeInvalid(f"the price {', '.join(show(each) for each in said if each is not None)} is not one plain number", rule=f"dollars as 0.01 {row}", hint=_HINT)
     price = found.pop() if found else None
     if price is not None and not 0 < price <= 10**6:
-        raise ChallengeInvalid(f"the price {plainly(price)} is not above 0 and at most 1,000,000 dollars", rule="a price that can be one (P2, P8)")
+        raise ChallengeInvalid(f"the price {plainly(price)} is not above 0 and at most 1,000,000 dollars", rule="a price that can be one (P2, P8)", hint=_HINT)
     return price
 
 
@@ -93,5 +94,5 @@ def _coin(said: list[object]) -> str:
     """The currency, "" where none is said; raises ChallengeInvalid."""
     found = [each for each in said if each is not None]
     if any(each not in _COINS or each != found[0] for each in found):
-        raise ChallengeInvalid(f"the currency {plain(', '.join(map(show, found)), 80)} is not one of {', '.join(_COINS)}", rule="one currency (A1)")
+        raise ChallengeInvalid(f"the currency {plain(', '.join(map(show, found)), 80)} is not one of {', '.join(_COINS)}", rule="one currency (A1)", hint=_HINT)
     return str(found[0]) if found else ""

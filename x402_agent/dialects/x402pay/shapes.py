@@ -149,7 +149,7 @@ def _bearer(fields: Mapping[str, Any], header: str, ask: Ask, desk: Desk) -> Off
     if parts is None or (told and _parts(told[1], ask) != parts):
         raise broken(f"paymentEndpoint {show(place)} is not one address of this origin (R3)")
     if not desk.recipient:
-        raise Passed(f'it names nobody who is paid: [dialects.x402pay."{ask.origin}"] recipient = "SP…" does (R2)', broken=False)
+        raise Passed(f'it names nobody who is paid: dialects.x402pay."{ask.origin}" = {{ recipient = "SP…" }} in settings.toml does (R2)', broken=False)
     said = fields.get("requiredAmount")
     asset = token(fields.get("currency"), network_of(desk.recipient))
     price = units(repr(said) if type(said) is float else said, asset, whole=True)
