@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .errors import PaymentError, PolicyDenied
+from .errors import PolicyDenied
 from .model import Credential
 from .secret import Veiled
 from .steps import Busy, Collect, Look, Reply, Return, Send, Sleep, Use
@@ -71,7 +71,7 @@ def _show(credential: Credential, kit: Kit) -> Steps[Reply]:
     """
     try:
         headers = kit.fresh(credential)
-    except PaymentError:  # nobody signs in
+    except BaseException:  # nobody signs in
         if credential.lease:
             yield Return(credential, unsent=True)
         raise
@@ -84,7 +84,7 @@ def _show(credential: Credential, kit: Kit) -> Steps[Reply]:
     left = kit.left(reply, credential)
     refused = reply.status == 402 or (left == 0 and reply.status == 401)
     if credential.lease or refused or left is not None:
-        yield Return(credential, left, refused)
+        yield Return(credential, left, refused, good=reply.status < 400)
     return (yield Send()) if refused and reply.status == 401 and (credential.lease or kit.exchanges) else reply
 
 

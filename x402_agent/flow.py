@@ -65,7 +65,7 @@ class Dialect(Protocol):
         """The challenge in a 402, None when it is not this dialect's; raises ChallengeInvalid when it is broken."""
 
     def present(self, hold: model.Hold, proof: model.Proof) -> Steps[Presented]:
-        """Headers that carry the proof, byte for byte the same for the same hold and proof."""
+        """Headers that carry the proof, byte for byte the same for the same hold and proof; those of what it has bought may say the time."""
 
     def receipt(self, reply: Reply, offer: model.Offer) -> model.Claim:
         """What the seller says happened; never raises: a broken receipt is an empty claim."""

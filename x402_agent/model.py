@@ -24,6 +24,7 @@ __all__ = [
     "INVOICE",
     "NEVER",
     "NOBODY",
+    "NOTES",
     "NO_ANCHOR",
     "QUOTA",
     "Account",
@@ -59,6 +60,7 @@ FEES = ("facilitator", "priority", "network")  # kinds of fees beside a price
 Unit = Literal["micros", "payments", "units"]
 
 
+NOTES = "/.x402/"  # what a dialect keeps below this path is a note on a payment that it is making: no request is ever shown it
 FOREVER = 1 << 39  # unix seconds: no clock ends it
 QUOTA = "quota"  # the flow of offers that buy calls of a whole origin
 INVOICE = "invoice"  # of those that pay one invoice, named by `wire[1]`: once, whoever asks

@@ -197,12 +197,13 @@ class Use(NamedTuple):
 
 
 class Return(NamedTuple):
-    """What came of a credential that was shown. `left` is the seller's count; `unsent`: no byte of it left. -> None."""
+    """What came of a credential that was shown. `left` is the seller's count; `unsent`: no byte of it left; `good`: it opened the door. -> None."""
 
     credential: Credential
     left: int | None = None
     refused: bool = False
     unsent: bool = False
+    good: bool = False
 
 
 class Keep(NamedTuple):

@@ -109,3 +109,11 @@ def test_c3_threads_and_processes_take_turns(desk, ledger, tmp_path):
     told = [each.communicate(timeout=120) for each in run]
     assert not any(errors for _, errors in told), told
     assert sum(int(out) for out, _ in told) == 60 and threading.active_count() < 50
+
+
+def test_nobody_gives_back_the_turn_of_another_agent(ledger):
+    ledger.keep(session()._replace(agent="research")).run()
+    lease, _ = ledger.use(NAME, serial=True).run()
+    ledger.used(Used("b" * 32, lease, agent="thief")).run()
+    ledger.flush()
+    assert isinstance(ledger.use(NAME, serial=True).run(), Busy)

@@ -35,7 +35,7 @@ class Bank(Shop):
             self.shown.append(said)
             text, _, signature = raw.partition("; signature=")
             good = bool(signature) and verify_ed25519(unbase58(said["wallet"], 44), text.encode(), unbase58(signature, 90))
-            if not good or signature in self.signatures or not self.spending:
+            if not good or signature in self.signatures or not self.spending or Decimal(said["amount"]) < Decimal(self.price):
                 return self.refuse("VALIDATION_FAILED", "Payment validation failed")
             if (self.balance or 0) < Decimal(self.price):
                 return self.refuse("INSUFFICIENT_BALANCE", "Insufficient credits", currentBalance=float(self.balance or 0))

@@ -13,6 +13,8 @@ from lily.bank import Bank
 from lily.conftest import told
 from x402_agent import NoAcceptableOffer, PaymentInDoubt, Policy
 from x402_agent.dialects.lily import credits as credits_room
+from x402_agent.payer.ahead import Balance
+from x402_agent.payer.kit import Kit
 from x402_agent.payer.quoting import HELD
 from x402_agent.policy.file import parse
 
@@ -91,6 +93,16 @@ def test_only_a_rule_tops_up_by_itself(payer, bank, seller):
     assert rows(payer) == [("CLAIMED", 500_000)] * 2 and bank.balance == Decimal("0.49")
 
 
+def test_no_more_is_paid_ahead_than_was_said(payer, bank, seller):
+    bank.price, bank.config["base_price"] = "0.40", 0.4
+    with pytest.raises(NoAcceptableOffer, match="a top-up is of a call at least"):
+        payer.top_up(bank.url(), "0.30")
+    tops_up(payer, seller, "0.30")
+    with payer.client(timeout=60) as http, pytest.raises(NoAcceptableOffer, match=r"one call costs 0.4, and 0.3 would be paid"):
+        http.get(bank.url())
+    assert rows(payer) == []
+
+
 def test_policy_judges_a_top_up_as_any_payment(payer, bank, seller):
     tops_up(payer, seller, "6.00")
     with payer.client(timeout=60) as http, pytest.raises(Exception, match="for 600 calls, the limit for one payment is"):
@@ -121,10 +133,38 @@ def test_paid_and_not_booked_is_said_and_never_paid_twice(payer, bank):
     assert len(rows(payer)) == 1 and bank.balance == Decimal("0.29")
 
 
-def test_where_noting_books_nothing_the_balance_is_written_as_published_clients_do(payer, bank):
+def test_where_noting_books_nothing_the_balance_is_written_as_published_clients_do(payer, bank, seller):
     bank.books, bank.writes = False, True
     assert payer.top_up(bank.url(), "0.30").outcome == "spent"
     assert bank.balance == Decimal("0.3") and bank.patched == ["PATCH"] and rows(payer) == [("CLAIMED", 300_000)]
+    (written,) = [hit.path for hit in seller.hits if hit.method == "PATCH"]
+    assert written.endswith("&balance=eq.0")  # what another has written meanwhile is not written over
+
+
+def test_a_balance_that_has_moved_meanwhile_is_not_written_over(payer, bank):
+    bank.balance, bank.books, bank.writes, honest = Decimal(1), False, True, bank.written
+
+    def spent_meanwhile(table, hit):
+        made, bank.balance = honest(table, hit), Decimal("0.40")
+        return made
+
+    bank.written = spent_meanwhile
+    with pytest.raises(PaymentInDoubt, match=r"its balance is 0\.4, and was 1 before"):
+        payer.top_up(bank.url(), "0.30")
+    assert bank.patched == [] and bank.balance == Decimal("0.40") and len(bank.noted) == 1
+
+
+def test_what_could_not_be_noted_is_noted_later_though_the_chain_has_shown_it(payer, bank):
+    before, honest = bank.earned, bank.found
+    bank.found = lambda table, query: None if table == "x402_payment_credits" and bank.earned > before else honest(table, query)
+    with pytest.raises(PaymentInDoubt, match="is paid, and not noted"):
+        payer.top_up(bank.url(), "0.30")
+    payer.resume()
+    assert rows(payer) == [("CONFIRMED", 300_000)] and bank.noted == []
+    bank.found = honest
+    assert payer.top_up(bank.url(), "0.30").again and bank.balance == Decimal("0.3") and len(bank.noted) == 1 and len(rows(payer)) == 1
+    (row,) = payer.ledger.payments()
+    assert row.delivered, "or it would be shown again for ever, and nothing else bought there"
 
 
 def test_credits_that_are_refused_buy_nothing_twice(payer, bank, seller):
@@ -139,6 +179,15 @@ def test_credits_that_are_refused_buy_nothing_twice(payer, bank, seller):
     assert len(rows(payer)) == 1 and bank.balance == Decimal("0.49")
 
 
+def test_credits_that_were_bought_serve_at_another_price(payer, bank):
+    payer.top_up(bank.url(), "0.30")
+    with payer.client(timeout=60) as http:
+        assert http.get(bank.url()).text == "goods"
+        bank.price, bank.config["base_price"] = "0.02", 0.02
+        assert [http.get(bank.url()).text for _ in range(2)] == ["goods"] * 2
+    assert rows(payer) == [("CLAIMED", 300_000)] and bank.balance == Decimal("0.25")
+
+
 def test_a_key_that_signs_nowhere_spends_no_credits_and_says_so(payer, bank, monkeypatch):
     bank.balance = Decimal(1)
     monkeypatch.setattr(type(payer.wallet.signers[0]), "local", False)
@@ -149,6 +198,33 @@ def test_a_key_that_signs_nowhere_spends_no_credits_and_says_so(payer, bank, mon
     with payer.client(timeout=60) as http, pytest.raises(NoAcceptableOffer, match="locked or remote"):
         http.get(bank.url())
     assert bank.balance == 1 and not bank.shown
+
+
+@pytest.mark.parametrize("said", [{}, {"pays": "proof"}], ids=["no settings", "proofs alone"])
+def test_credits_are_shown_only_where_settings_still_want_it(said, payer, bank):
+    bank.balance = Decimal(1)
+    with payer.client(timeout=60) as http:
+        assert http.get(bank.url()).text == "goods"
+        told(payer, bank.settings(**said) if said else {})
+        bank.config["is_active"] = False
+        with pytest.raises(NoAcceptableOffer):
+            http.get(bank.url())
+    assert len(bank.shown) == 1 and rows(payer) == []
+
+
+def test_a_signature_that_fails_oddly_gives_its_turn_back(payer, bank, monkeypatch):
+    def odd(*_):
+        raise RuntimeError("a signer of somebody's")
+
+    bank.balance = Decimal(1)
+    with payer.client(timeout=60) as http:
+        assert http.get(bank.url()).text == "goods"
+        with monkeypatch.context() as patched:
+            patched.setattr(Kit, "sign_in", odd)
+            with pytest.raises(RuntimeError):
+                http.get(bank.url())
+        assert http.get(bank.url()).text == "goods"
+    assert bank.balance == Decimal("0.98")
 
 
 def test_settings_may_want_credits_alone(payer, bank):
@@ -182,10 +258,20 @@ def test_a_standing_authorisation_binds_beside_policy(payer, bank, most, words):
     assert len(rows(payer)) == (0 if "request" in most else 1)
 
 
-def test_where_one_is_wanted_and_none_is_active_nothing_is_paid(payer, bank):
-    bank.authorisations, bank.config["requires_preauth"] = [authorisation(bank, "paused")], True
-    with payer.client(timeout=60) as http, pytest.raises(NoAcceptableOffer, match="authorisation, and yours there is paused"):
+@pytest.mark.parametrize("answer", [(503, b""), (200, b"<html>")], ids=["away", "odd"])
+def test_authorisations_that_cannot_be_read_allow_nothing(answer, payer, bank, seller):
+    seller.serves("/rest/v1/x402_payment_authorizations", seller.answer(*answer))
+    with payer.client(timeout=60) as http, pytest.raises(NoAcceptableOffer, match="authorisations there cannot be read"):
         http.get(bank.url())
+    assert rows(payer) == []
+
+
+def test_where_one_is_wanted_and_none_is_active_nothing_is_paid(payer, bank):
+    bank.config["requires_preauth"] = True
+    for status, ends, words in (("paused", None, "paused"), ("active", "2020-02-02T00:00:00Z", "expired")):
+        bank.authorisations = [authorisation(bank, status) | {"expires_at": ends}]
+        with payer.client(timeout=60) as http, pytest.raises(NoAcceptableOffer, match=f"authorisation, and yours there is {words}"):
+            http.get(bank.url())
     assert rows(payer) == []
 
 
@@ -218,6 +304,10 @@ def test_a_rule_about_top_ups_is_of_one_seller():
     with pytest.raises(Exception, match="credits are topped up at one"):
         parse('[budgets."asset:USDC"]\ntop_up = "1.00"', "policy.toml")
     assert parse('[budgets."origin:https://a.example"]\ntop_up = "1.00"', "policy.toml") != Policy()
+
+
+def test_any_balance_and_price_are_a_number_of_calls():
+    assert Balance("", Decimal("9" * 12), Decimal("1E-18")).calls == int("9" * 12) * 10**18
 
 
 def test_what_settings_do_not_name_is_told_in_words(payer, seller, bank):

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import threading
+import time
 import tomllib
+from datetime import datetime
 
 import pytest
 from solders.pubkey import Pubkey
 
 from lily.conftest import told
 from lily.shop import KEY, Shop
-from lily.test_buying import left, many, rows
+from lily.test_buying import failing, left, many, rows
+from needles import Needles, leaks
 from x402_agent import ChallengeInvalid, NoAcceptableOffer, PaymentInDoubt, PolicyDenied
+from x402_agent.dialects import Lily
+from x402_agent.dialects.lily.till import ASIDE
 
 
 def test_a_402_without_settings_says_which_line_is_missing(seller, payer):
@@ -102,3 +109,83 @@ def test_a_token_is_in_no_error_log_or_name(payer, shop, caplog):
     (said,) = shop.posted
     shown = f"{caught.value!r} {caught.value} {payer.ledger.tokens()} {payer.ledger.payments()} {caplog.text}"
     assert said["session_token"] not in shown and KEY not in shown and KEY not in repr(payer.settings)
+
+
+def test_a_call_that_is_cancelled_while_a_table_is_silent_shows_no_token_in_any_frame(payer, shop):
+    asked = threading.Event()
+
+    def silent(hit, _write):
+        shop.posted.append(json.loads(hit.body))
+        asked.set()
+        shop.seller.stop.wait(1)
+        return b""
+
+    async def go():
+        with payer.task("many", expect_calls=5) as task:
+            async with task.async_client(timeout=60) as http:
+                call = asyncio.ensure_future(http.get(shop.url()))
+                assert await asyncio.to_thread(asked.wait, 30)
+                call.cancel()
+                try:
+                    await call
+                except asyncio.CancelledError as why:
+                    return why
+        raise AssertionError("it was cancelled")
+
+    shop.insert = silent
+    stopped = asyncio.run(go())
+    (said,) = shop.posted
+    assert leaks(stopped, Needles(token=said["session_token"], key=KEY)) == []
+
+
+# -- a session that is opened late, or shown again --------------------------------------------------------------------------
+
+
+DAYS = 2 * 86_400
+
+
+def test_a_session_that_is_opened_late_lives_as_long_is_shown_at_its_time_and_by_the_same_token(payer, shop):
+    told(payer, shop.settings(pays="session"))
+    failing(shop, 403)
+    with pytest.raises(PaymentInDoubt):
+        many(payer, shop, 1, expect=1)
+    shop.seller.serves(ASIDE, shop.seller.answer(200, b"nothing"))
+    with payer.client() as http:
+        http.get(shop.url(ASIDE))  # what is noted there is no credential
+    assert "x-402-payment" not in shop.seller.hits[-1].headers
+    payer.dialects = tuple(Lily(shop.settings(pays="session")["lily"], clock=lambda: time.time() + DAYS) if each.name == "lily" else each for each in payer.dialects)
+    assert many(payer, shop, 1, expect=1) == ["goods"] and len(rows(payer)) == 1
+    first, last = shop.posted
+    assert first["session_token"] == last["session_token"]
+    assert DAYS - 60 < (datetime.fromisoformat(last["expires_at"]) - datetime.fromisoformat(first["expires_at"])).total_seconds() < DAYS + 60
+    assert abs(int(shop.shown[-1]["timestamp"]) / 1000 - time.time() - DAYS) < 60
+
+
+def test_what_is_shown_again_raises_no_count(payer, shop):
+    honest, shop.by_session = shop.by_session, lambda said: b""
+    with pytest.raises(PaymentInDoubt):
+        many(payer, shop, 1)
+    shop.by_session, shop.counts = lambda said: shop.seller.answer(500, b"broken"), False
+    assert many(payer, shop, 5) == ["broken"] * 5 and left(payer) == [4]
+    shop.by_session = honest
+    shop.rows = lambda rows: [{**each, **({"remaining_amount": "0.1"} if "remaining_amount" in each else {})} for each in rows]  # a seller who counts elsewhere
+    payer.resume()
+    payer.ledger.flush()
+    assert left(payer) == [4] and len(rows(payer)) == 1
+
+
+def test_a_session_whose_first_call_was_lost_is_followed_by_another_once_it_is_used_up(payer, shop):
+    honest = shop.by_session
+
+    def lost(said):
+        honest(said)  # it is counted there
+        return b""
+
+    told(payer, shop.settings(pays="session"))
+    shop.by_session = lost
+    with payer.task("few", expect_calls=5) as task, task.client(timeout=60) as http, pytest.raises(PaymentInDoubt):
+        http.post(shop.url())
+    shop.by_session = honest
+    assert many(payer, shop, 4, expect=5) == ["goods"] * 4 and left(payer) == [0]
+    assert rows(payer) == [("CLAIMED", 50_000)]
+    assert many(payer, shop, 1, expect=5) == ["goods"] and len(rows(payer)) == 2 and len(shop.sessions) == 2

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from lily.bank import Bank
 from lily.conftest import told
-from x402_agent import BudgetExceeded, NoAcceptableOffer, Settings
+from x402_agent import BudgetExceeded, NoAcceptableOffer, PaymentInDoubt, Settings
 from x402_agent.cli import ahead, credentials
 from x402_agent.cli.app import app
 from x402_agent.dialects.lily import credits as credits_room
@@ -101,6 +101,16 @@ def test_calls_are_bought_listed_and_revoked(bank, run):
     assert "its seller's row says revoked" in done.output and bank.sessions[0]["status"] == "revoked"
     assert bank.sessions[0]["session_token"] not in done.output
     assert run("buy", bank.url(), "--calls", "0").exit_code == 2
+
+
+def test_what_is_refused_and_paid_for_is_given_up_only_where_somebody_says_so(payer, bank, run):
+    assert run("buy", bank.url(), "--calls", "3").exit_code == 0
+    bank.sessions.clear()
+    with payer.client(timeout=60) as http, pytest.raises(PaymentInDoubt):
+        http.get(bank.url())
+    (token,) = payer.ledger.tokens()
+    done = run("renew", token.name)
+    assert done.exit_code == 3 and "paid calls left" in done.output and "--give-up" in done.output and len(payer.ledger.tokens()) == 1
 
 
 def test_credits_are_topped_up_and_shown(bank, run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import anyio
 import pytest
@@ -11,6 +12,7 @@ from first import First, moved, shop, states
 from x402_agent import NoAcceptableOffer, Payer, PaymentInDoubt, PolicyDenied
 from x402_agent.chains.solana import transfer
 from x402_agent.model import ChainRules
+from x402_agent.payer import following
 from x402_agent.sandbox.solana.token import TOKEN
 from x402_agent.sandbox.solana.token import transfer as moving
 from x402_agent.steps import Sleep
@@ -87,6 +89,23 @@ def test_what_arrived_although_no_answer_said_so_is_shown_and_not_paid_again(pay
     monkeypatch.setattr(transfer.reads, "status", honest)
     assert get(payer, url, "sync", **KEY).status_code == 200
     assert moved(payer) == PRICE and len(shown) == 1 and len(states(payer)) == 1
+
+
+def test_a_node_that_is_slow_to_answer_stretches_no_wait(payer, seller, monkeypatch):
+    """What a chain waits for blocks is counted in pauses; a node that keeps each question for as long as it may would make hours of that."""
+    url, shown = shop(seller, payer.box)
+
+    def slow(_node, _signature):
+        time.sleep(0.2)
+        return None
+        yield
+
+    monkeypatch.setattr(following, "ON_CHAIN", 0.3)
+    monkeypatch.setattr(transfer.reads, "status", slow)
+    began = time.monotonic()
+    with pytest.raises(PaymentInDoubt, match="nodes are slow to answer") as caught:
+        get(payer, url, "sync", **KEY)
+    assert time.monotonic() - began < 30 and "x402-agent resume" in caught.value.hint and shown == [] and len(states(payer)) == 1
 
 
 def test_one_that_failed_gives_its_price_back_and_only_then_is_another_made(payer, seller, monkeypatch):

@@ -79,8 +79,8 @@ def renew(
             with sandbox_payer(Settings.load()) if ledger.sandbox else own_payer() as payer:
                 words = "; ".join(each.note for each in payer.resume(one.payment_id))
         else:
-            if one.uses_left and one.lives(ledger.clock()) and not give_up:
-                raise PolicyDenied(f"it opens {told_left(one)}, {told_until(one)}, and that is paid for", rule="what is paid for is used first",
+            if one.uses_left and (one.expires is None or ledger.clock() < one.expires) and not give_up:
+                raise PolicyDenied(f"{'it opens' if one.uses_left > 0 else 'it is'} {told_left(one)}, {told_until(one)}, and that is paid for", rule="what is paid for is used first",
                                    hint=f"x402-agent credentials renew {one.name[:8]} --give-up")  # fmt: skip
             ledger.forget_token(one.name)
             bought = _payment(ledger, one)

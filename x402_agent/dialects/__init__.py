@@ -5,6 +5,7 @@ Third-party dialects are entry points of the group `x402_agent.dialects`; found 
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
@@ -16,7 +17,7 @@ from .x402 import X402
 from .x402pay import X402Pay
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ..flow import Dialect
 
@@ -25,10 +26,10 @@ __all__ = ["X402", "Escrow", "Kamiyo", "Lily", "StacksV1", "TronInvoice", "X402P
 GROUP = "x402_agent.dialects"
 
 
-def builtin(settings: Mapping[str, Mapping[str, Mapping[str, str]]] | None = None) -> tuple[Dialect, ...]:
-    """Our own dialects, in their order of trust, each with its own part of `Settings.dialects`."""
+def builtin(settings: Mapping[str, Mapping[str, Mapping[str, str]]] | None = None, clock: Callable[[], float] = time.time) -> tuple[Dialect, ...]:
+    """Our own dialects, in their order of trust, each with its own part of `Settings.dialects`; `clock` says unix seconds, for those that need them."""
     said = settings or {}
-    return (X402(), Kamiyo(), Escrow(), StacksV1(), X402Pay(said.get(X402Pay.name)), Lily(said.get(Lily.name)), TronInvoice())
+    return (X402(), Kamiyo(), Escrow(), StacksV1(), X402Pay(said.get(X402Pay.name)), Lily(said.get(Lily.name), clock=clock), TronInvoice())
 
 
 def load(names: Iterable[str]) -> tuple[Dialect, ...]:

@@ -373,6 +373,8 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
                 move(store, row, "RELEASED", note=answer.note)
             return
         if row.state in _KNOWN_BETTER and row.state != state and not states.legal(row.state, state):
+            if state == "CLAIMED" and not answer.status:  # bought for later, and kept: as good as an answer to a payment that the chain has confirmed before
+                answer = answer._replace(status=200)
             state = row.state  # a later, worse answer takes nothing back
         move(store, row, state, answer=answer, idle=state in states.ON_CHAIN)
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import LedgerError
 from ..model import QUOTA
-from . import lock
+from . import lock, states
+from .moves import Answer, known, move
 from .opened import Opened
 from .serial import LEASE
 from .writer import Forgiving, Job, Late, done_job
@@ -47,6 +48,10 @@ _OLDER = (
     "SELECT t.token_hash FROM x402_tokens t JOIN x402_payments p ON p.payment_id = t.payment_id "
     "JOIN x402_offers o ON o.offer_digest = p.offer_digest "
     f"WHERE t.payment_id = ? AND t.token_hash <> ? AND o.flow = '{QUOTA}'"
+)
+_OPEN = (
+    "SELECT p.payment_id FROM x402_tokens t JOIN x402_payments p ON p.payment_id = t.payment_id JOIN x402_offers o ON o.offer_digest = p.offer_digest "
+    f"WHERE t.token_hash = ? AND p.is_open = 1 AND o.flow = '{QUOTA}' AND p.state IN {states.listed(states.SPENT | {'UNKNOWN', 'PROVING'})}"
 )
 _LEAST = "UPDATE x402_tokens SET uses_left = MIN(COALESCE(uses_left, ?1), ?1) WHERE token_hash = ?2"
 
@@ -87,7 +92,7 @@ class Live(NamedTuple):
 
 class Used(NamedTuple):
     """What came of a use: `left` is what the seller says is left, None when he says nothing. `agent` ("" is everybody's
-    word): by whose word, which moves no credential of another's. `serial`: others wait for this one to end.
+    word): by whose word, which moves no credential of another's. `serial`: others wait for this one to end. `good`: it opened the door.
     """
 
     name: str
@@ -97,6 +102,7 @@ class Used(NamedTuple):
     unsent: bool = False
     agent: str = ""
     serial: bool = False
+    good: bool = False
 
 
 class Tokens(Opened):
@@ -144,7 +150,8 @@ class Tokens(Opened):
         return kind(writer, lambda store: self._back(store, use), write=True, full=False)
 
     def _back(self, store: Store, use: Used) -> None:
-        self._serial.back(use.lease)
+        if use.serial:  # else it is no turn of whoever says so
+            self._serial.back(use.lease)
         _used(store, use)
 
     def forget_token(self, name: str) -> bool:
@@ -246,7 +253,20 @@ def _used(store: Store, use: Used) -> None:
         store.db.execute("UPDATE x402_tokens SET uses_left = uses_left + 1 WHERE token_hash = ?", (use.name,))
     elif use.left is not None:
         store.db.execute(_LEAST, (use.left, use.name))
+    if use.good and use.serial:
+        _served(store, use.name)
     _changed(store)
+
+
+def _served(store: Store, name: str) -> None:
+    """A session opens the door: the payment that bought it has delivered, though its own first call may have failed. Else it would be shown again
+    once the session is used up, for ever, and no other bought."""  # fmt: skip
+    found = store.db.execute(_OPEN, (name,)).fetchone()
+    row = known(store, found[0]) if found else None
+    if row is not None:
+        store.cache.loud(row.ask_key, row.payment_id)
+        state = "CLAIMED" if states.legal(row.state, "CLAIMED") else row.state
+        move(store, row, state, answer=Answer(status=200, note="what it bought opens the door"))
 
 
 def _owed(store: Store, name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NoAcceptableOffer, PolicyDenied, SettingsError
@@ -41,7 +42,7 @@ class Balance:
     @property
     def calls(self) -> int:
         """How many calls it pays for."""
-        return int(self.dollars // self.price) if self.dollars is not None and self.price else 0
+        return int(Fraction(self.dollars) // Fraction(self.price)) if self.dollars is not None and self.price else 0
 
 
 def lead(payer: Payer, *, calls: int = 0, amount: str = "") -> Callable[[Ask], Kit]:

@@ -23,7 +23,6 @@ from ..steps import (
     Approve,
     Aside,
     Broadcast,
-    Call,
     Close,
     Collect,
     Commit,
@@ -31,16 +30,14 @@ from ..steps import (
     Hold,
     Keep,
     Look,
-    Progress,
     Return,
     Sign,
     Use,
-    Walk,
     Whose,
     Worth,
 )
 from ..wallet import LockedSigner
-from . import before, consent
+from . import before, consent, following
 from .paying import Paying
 from .prepay import LIFETIME, same_terms
 
@@ -346,29 +343,7 @@ class Kit:
         hold, where = step.hold, step.hold.offer.network
         chain: Any = self.payer.chains[where.namespace]
         self.sent = str(step.proof.payload["transaction"])
-        return Aside(self._followed(hold, chain.broadcast(hold.offer, hold.terms, step.proof, self.payer.settings.nodes.get(where.id, ""))))
-
-    def _followed(self, hold: HeldBudget, steps: Steps[Proof | None]) -> Steps[Proof | None]:
-        """The same steps; how far they have come is written down, and told to whoever looks on. -> the proof to show, if another."""
-        walk = Walk(steps)
-        for step in walk:
-            try:
-                if isinstance(step, Progress):
-                    yield from self._told(hold, step)
-                else:
-                    walk.got = yield step
-            except BaseException as why:
-                walk.failed = why
-        shown: Proof | None = walk.result
-        if shown is not None:
-            self.sent = str(shown.payload["transaction"])
-        yield from self._told(hold, Progress("PROVING", "its id may be shown"))
-        return shown
-
-    def _told(self, hold: HeldBudget, step: Progress) -> Steps[None]:
-        yield Call(self.payer.ledger.progress(hold, step.state, step.words, step.fee).run, ours=True)
-        if self.payer.trace is not None:
-            self.payer.trace(hold.ask, step, hold)
+        return Aside(following.followed(self, hold, chain.broadcast(hold.offer, hold.terms, step.proof, self.payer.settings.nodes.get(where.id, ""))))
 
     def _close(self, step: Close, milliseconds: int) -> Any:
         hold, receipt = step.hold, step.receipt

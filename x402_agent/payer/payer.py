@@ -82,7 +82,7 @@ class Payer(Services):
         self.wallet = wallet
         self.policy = policy or Policy()
         self.live: Live | None = None
-        self.dialects = tuple(dialect_room.builtin(self.settings.dialects) if dialects is None else dialects)
+        self.dialects = tuple(dialect_room.builtin(self.settings.dialects, clock) if dialects is None else dialects)
         self.chains = {c.namespace: c for c in (chain_room.builtin() if chains is None else chains)}
         self.approve = approve
         self.env: Mapping[str, str] = Env()

@@ -80,7 +80,7 @@ class Bought:
         """Tell what came of one that was shown."""
         one = step.credential
         message = {"op": "returned", "name": one.name, "lease": one.lease, "left": step.left, "refused": step.refused,
-                   "unsent": step.unsent}  # fmt: skip
+                   "unsent": step.unsent, "good": step.good}  # fmt: skip
         return self._desk.forgiving(lambda: self._tell(message, one.lease), "what became of a credential")
 
     def _tell(self, message: dict[str, Any], lease: int) -> None:

@@ -71,7 +71,7 @@ def _returned(session: Session, told: Fields, _: bytes) -> dict[str, Any]:
     serial = session.leased.pop(lease, None) is not None
     shown = Credential("", "", {}, name=told.text("name", 64), lease=lease, serial=serial)
     left = told.whole("left", (1 << 53) - 1) if told.has("left") else None
-    step = Return(shown, left, bool(told.flag("refused")), bool(told.flag("unsent")))
+    step = Return(shown, left, bool(told.flag("refused")), bool(told.flag("unsent")), bool(told.flag("good")))
     session.service.bought(session.agent).returned(step).run()
     return {}
 

@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import AddressRefused
+from ..secret import without_frames
 from ..steps import Call, Fetch, Fetched, Progress, Sleep, Walk
 from .streams import DEADLINE, install
 
@@ -195,6 +196,9 @@ def _fetch(step: Fetch, client: Any) -> Fetched:
                 reply.close()
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, AddressRefused):
         return _NONE
+    except BaseException as why:  # the library's frames have the address, the key and the body
+        without_frames(why)
+        raise
     finally:
         DEADLINE.reset(token)
 
@@ -221,3 +225,6 @@ async def _fetch_async(step: Fetch, client: Any) -> Fetched:
                         await reply.aclose()
     except Exception:  # the stream below raises what httpx2 would have translated
         return _NONE
+    except BaseException as why:
+        without_frames(why)
+        raise

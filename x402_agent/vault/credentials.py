@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from ..errors import PaymentError
 from ..ledger import Token, Used
-from ..model import Credential
+from ..model import NOTES, Credential
 from ..secret import Secret, Veiled
 from ..steps import Busy
 
@@ -112,7 +112,7 @@ class Credentials:
         if known is not None and brought != self._brought:
             self._seen(known, brought)
         if known is not None and ask.origin not in known.goods:
-            return self._fit(known.tokens.get(ask.origin, ()), ask)
+            return self._fit(_doors(known.tokens.get(ask.origin, ())), ask)
         key = _key(ask)
         return ledger.look(lambda live, read: self._pick(live, read, ask, key, brought))
 
@@ -123,7 +123,7 @@ class Credentials:
         bought = live.goods.get(ask.origin, {}).get(key, "")
         waiting = read(bought) if bought and ask.again is not True else None
         goods = None if waiting is None else self._keeping.opened(waiting, sandbox=self._open_ledger().sandbox)
-        return goods or self._fit(live.tokens.get(ask.origin, ()), ask)
+        return goods or self._fit(_doors(live.tokens.get(ask.origin, ())), ask)
 
     def use(self, credential: Credential) -> Job[Credential | Busy | None]:
         """Take one use of it, before it is sent; None when the last one went elsewhere, Busy while a serial one is in use."""
@@ -139,7 +139,7 @@ class Credentials:
         if step.refused:
             log.info("a credential for %s was refused and is forgotten", credential.origin)
         return self._open_ledger().used(Used(credential.name, credential.lease, step.left, step.refused, step.unsent, self.agent,
-                                                credential.serial))  # fmt: skip
+                                                credential.serial, step.good))  # fmt: skip
 
     def keep(self, credential: Credential, ask: Ask) -> Job[None] | None:
         """Write one down. Raises LedgerError, WalletError. What no request can carry, or is of another origin, is not kept."""
@@ -199,6 +199,11 @@ class Credentials:
             except PaymentError:
                 return
             ledger.seal_plain(lambda token: self._sealed(token, held[token.name]))
+
+
+def _doors(tokens: Iterable[Token]) -> list[Token]:
+    """Those that open something; notes are looked at by their payment alone."""
+    return [each for each in tokens if not each.path.startswith(NOTES)]
 
 
 def _key(ask: Ask) -> str:

@@ -8,32 +8,31 @@ asked again by the same transaction, and never paid a second time.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import PaymentInDoubt
-from ...model import Ask, Credential
+from ...model import NOTES, Ask, Credential
 from ...secret import Secret, Veiled, plain
 from ...steps import Keep, Look, Presented, Sleep
 from .desk import amount_in, pause, rows_of, text_in
-from .header import HEADER, calls, number, parts, plainly, written
+from .header import EXACT, HEADER, calls, number, parts, plainly, written
 from .shapes import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from decimal import Decimal
 
     from ...model import Account, Hold, Proof
     from ...steps import Fetched, Steps
     from .desk import Desk
 
-__all__ = ["CREDITS", "KIND", "TRANSACTIONS", "Credits", "balance", "booked", "credential", "shown", "signed", "spends"]
+__all__ = ["CREDITS", "KIND", "TRANSACTIONS", "Credits", "balance", "booked", "credential", "shown", "signed", "spends", "wanted"]
 
 CREDITS, TRANSACTIONS = "x402_payment_credits", "x402_transactions"
 KIND = "credits"  # the last word of such an offer's wire
-ASIDE = "/.x402/credits-that-are-being-topped-up"  # where no request goes: what the balance was is kept there until it is another
+ASIDE = f"{NOTES}credits-that-are-being-topped-up"  # what the balance was is kept there until it is another
 TRIES = 5
 PAUSE = 0.5  # seconds after the first failure; then twice as many each time
-_DONE = frozenset({"CLAIMED", "CONFIRMED"})
 _BUSY = (0, 429, 500, 502, 503, 504)
 _RULE = "paid once: the same transaction is noted again, never a second payment"
 
@@ -76,6 +75,11 @@ def spends(header: str) -> bool:
     return not {"session", "proof"} & parts(header).keys()
 
 
+def wanted(desk: Desk) -> bool:
+    """Whether settings let an account's credits be spent there: no seller is named in what is signed, so nobody else is ever shown it."""
+    return desk.serves and desk.pays in ("auto", "credits")
+
+
 def shown(header: str, milliseconds: int, sign: Callable[[str, str, str], str]) -> Secret:
     """The header of credits at a time, signed; raises SigningFailed, WalletError."""
     said = {**parts(header), "timestamp": str(milliseconds)}
@@ -92,7 +96,7 @@ def booked(hold: Hold, proof: Proof, desk: Desk) -> Steps[Presented]:
     before, known = yield from _before(hold, txid, desk)
     assert top_up is not None
     if before is None:
-        return Presented({}, credential(account, (yield from balance(account, desk)) or top_up * 0, number(price) or top_up, currency))
+        return Presented({}, credential(account, (yield from balance(account, desk)) or Decimal(0), number(price) or top_up, currency))
     document = {
         "transaction_signature": txid, "wallet_address": account, **desk.service, "amount": top_up, "currency": currency, "status": "completed",
         "resource_type": desk.service_type, "http_method": "POST", "purpose": "credit_top_up",
@@ -101,15 +105,17 @@ def booked(hold: Hold, proof: Proof, desk: Desk) -> Steps[Presented]:
     after = yield from balance(account, desk)
     if got.status == 409 and hold.resumed and not known and after is not None:  # noted earlier, and what was before is forgotten once it is booked
         return Presented({}, credential(account, after, number(price) or top_up, currency))
-    if got.status in (200, 201, 204, 409) and after is not None and after <= before:
-        yield from _by_hand(account, before, before + top_up, desk)
+    if got.status in (200, 201, 204, 409) and after == before:
+        yield from _by_hand(account, before, EXACT.add(before, top_up), desk)
         after = yield from balance(account, desk)
     if after is None or after <= before:
-        why = f"its balance is {plainly(before)} as before" if after is not None else "its balance cannot be read"
+        less = "" if after is None else f"its balance is {plainly(after)}, and was {plainly(before)} before"
+        why = f"its balance is {plainly(before)} as before" if after == before else less or "its balance cannot be read"
         raise PaymentInDoubt(f"{hold.offer.money} for credits at {hold.ask.host} is paid, and not booked: {why} (its table answered {got.status or 'nothing'})",
                              rule=_RULE, hint=f"x402-agent resume {hold.payment_id[:8]}", payment_id=hold.payment_id)  # fmt: skip
     bought = credential(account, after, number(price) or after, currency)
-    short = "" if after - before >= top_up else f"its seller booked {plainly(after - before)} of {plainly(top_up)} dollars"
+    more = EXACT.subtract(after, before)
+    short = "" if more >= top_up else f"its seller booked {plainly(more)} of {plainly(top_up)} dollars"
     return Presented({}, bought, note=plain(short, 200))
 
 
@@ -122,7 +128,7 @@ def _before(hold: Hold, txid: str, desk: Desk) -> Steps[tuple[Decimal | None, bo
         said = number(parts(found.headers.get(HEADER, "")).get("amount", "")) if isinstance(found, Credential) and found.path == ASIDE else None
         if said is not None:
             return said, True
-        if hold.state in _DONE or (yield from desk.rows(TRANSACTIONS, {"transaction_signature": txid})):
+        if hold.state == "CLAIMED" or (yield from desk.rows(TRANSACTIONS, {"transaction_signature": txid})):
             return None, True
     have = yield from balance(hold.terms.payer, desk)
     if have is None:
@@ -134,10 +140,10 @@ def _before(hold: Hold, txid: str, desk: Desk) -> Steps[tuple[Decimal | None, bo
 
 
 def _by_hand(account: str, before: Decimal, after: Decimal, desk: Desk) -> Steps[None]:
-    """As published clients do it, once, where noting it has changed nothing: the balance itself is written."""
+    """As published clients do it, once, where noting it has changed nothing: the balance itself is written, if it still is what it was."""
     where = {"wallet_address": account, **desk.service}
-    got = yield from desk.ask("PATCH", CREDITS, where, {"balance": after})
-    if not (got.status == 200 and rows_of(got)) and not before:
+    got = yield from desk.ask("PATCH", CREDITS, {**where, "balance": f"{before:f}"}, {"balance": after})
+    if not (got.status == 200 and rows_of(got)) and not before and (yield from desk.rows(CREDITS, where)) == []:
         yield from desk.ask("POST", CREDITS, document={**where, "balance": after})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ...model import Asset, Network
     from ...steps import Steps
 
-__all__ = ["CONFIGS", "NOBODY", "SESSIONS", "Desk", "amount_in", "desk", "pause", "text_in"]
+__all__ = ["CONFIGS", "NOBODY", "SESSIONS", "Desk", "amount_in", "desk", "pause", "text_in", "time_in"]
 
 CONFIGS, SESSIONS = "x402_service_configs", "x402_payment_sessions"
 SOLANA = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"
@@ -78,9 +79,13 @@ class Desk(NamedTuple):
         """The filter for rows about the service itself."""
         return {"service_id": self.service_id, "service_type": self.service_type}
 
-    def ask(self, method: str, table: str, where: Mapping[str, str] | None = None, document: Mapping[str, Any] | None = None) -> Steps[Fetched]:
+    def ask(self, method: str, table: str, where: Mapping[str, str | Secret] | None = None, document: Mapping[str, Any] | None = None) -> Steps[Fetched]:
         """One question about rows whose columns equal these. In the document a Decimal is written as the number that it is."""
-        query = "&".join(f"{name}=eq.{quote(value, safe='')}" for name, value in (where or {}).items())
+        got: Fetched = yield self._question(method, table, where or {}, document)  # no frame that waits has the key or a token in its locals
+        return got
+
+    def _question(self, method: str, table: str, where: Mapping[str, str | Secret], document: Mapping[str, Any] | None) -> Fetch:
+        query = "&".join(f"{name}=eq.{quote(Secret(value).text, safe='')}" for name, value in where.items())
         headers = {"accept": "application/json"}
         if len(self.key):
             headers |= {"apikey": self.key.text, "authorization": f"Bearer {self.key.text}"}
@@ -89,8 +94,7 @@ class Desk(NamedTuple):
             headers |= {"content-type": "application/json", "prefer": "return=representation"}
             body = _json(document)
         url = f"{self.rest}/rest/v1/{table}" + (f"?{query}" if query else "") + ("&select=*" if method == "GET" else "")
-        got: Fetched = yield Fetch(method, url, body, Veiled(headers), timeout=TIMEOUT, theirs=False)
-        return got
+        return Fetch(method, url, body, Veiled(headers), timeout=TIMEOUT, theirs=False)
 
     def rows(self, table: str, where: Mapping[str, str]) -> Steps[list[strict.Document] | None]:
         """The rows of a table that match; None where nobody gave any answer that can be read."""
@@ -131,6 +135,16 @@ def text_in(row: strict.Document, name: str) -> str:
 def amount_in(row: strict.Document, name: str) -> Decimal | None:
     """A column's number as it was written, never through a float; None where it is null, or is no plain number."""
     return number(row.raw.get(name, "").strip('"'))
+
+
+def time_in(row: strict.Document, name: str) -> int | None:
+    """A column of ISO 8601 as unix seconds, UTC where it names no zone; None for what is none."""
+    text = text_in(row, name)
+    try:
+        at = datetime.fromisoformat(text) if 0 < len(text) <= 40 else None
+        return None if at is None else int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        return None
 
 
 def pause(got: Fetched, usual: float) -> float:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import secrets
+import time
 from typing import TYPE_CHECKING
 
 from ...errors import ChallengeInvalid
 from ...model import Claim
 from ...secret import Secret, Veiled
 from .. import strict
-from .credits import shown, spends
+from .credits import shown, spends, wanted
 from .desk import NOBODY, amount_in, desk
 from .header import HEADER, at, calls, number, parts
-from .shapes import NAME, challenge, details_of
+from .shapes import NAME, asked, challenge, details_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,13 +36,13 @@ def _token() -> Secret:
 
 class Lily:
     """Calls sold for SOL or USDC on Solana. Stateless: one instance serves every thread. `settings` are tables by origin (settings.py);
-    `chance` makes the token of a session."""  # fmt: skip
+    `chance` makes the token of a session, `clock` says unix seconds: since when it lives, and when its header is shown."""  # fmt: skip
 
     name = NAME
 
-    def __init__(self, settings: Mapping[str, Mapping[str, str]] | None = None, chance: Callable[[], Secret] = _token) -> None:
+    def __init__(self, settings: Mapping[str, Mapping[str, str]] | None = None, chance: Callable[[], Secret] = _token, clock: Callable[[], float] = time.time) -> None:
         self._desks = {origin: desk(said) for origin, said in (settings or {}).items()}
-        self._chance = chance
+        self._chance, self._clock = chance, clock
 
     def read(self, reply: Reply, ask: Ask) -> Challenge | None:
         """The challenge in a 402, None when it is not this dialect's; raises ChallengeInvalid when it is broken."""
@@ -53,17 +54,20 @@ class Lily:
         """Its offers, by the service's own row and by settings."""
         from .pages import agrees
 
-        return agrees(challenge, ask, self._desk(ask))
+        return agrees(challenge, ask, self._desk(ask), self._clock())
 
     def present(self, hold: Hold, proof: Proof) -> Steps[Presented]:
         """The transaction's id, or the session that it has paid for; raises PaymentInDoubt where that cannot be opened yet."""
         from .till import present
 
-        return present(hold, proof, self._desk(hold.ask), self._chance)
+        return present(hold, proof, self._desk(hold.ask), self._chance, self._clock())
 
     def fresh(self, credential: Credential, now: float, sign: Callable[[str, str, str], str]) -> Mapping[str, str]:
-        """The header of a session that was kept, with the time of the request that it goes with (unix seconds); of credits, signed."""
+        """The header of a session that was kept, with the time of the request that it goes with (unix seconds); of credits, signed, where
+        settings still want them spent at this origin, else none."""  # fmt: skip
         header, milliseconds = credential.headers[HEADER], int(now * 1000)
+        if spends(header) and not wanted(self._desks.get(credential.origin, NOBODY)):
+            return Veiled({})
         made = shown(header, milliseconds, sign) if spends(header) else at(header, milliseconds)
         return Veiled({**credential.headers, HEADER: made.text})
 
@@ -80,8 +84,12 @@ class Lily:
         return revoked(credential, self._desks.get(credential.origin, NOBODY))
 
     def left(self, reply: Reply, credential: Credential) -> int | None:
-        """How many calls its session still has, by the amount that an answer says is left; None where it says nothing."""
-        price = number(parts(credential.headers.get(HEADER, "")).get("amount", ""))
+        """How many calls its session still has, by the amount that an answer says is left; None where it says nothing. Credits that are signed for
+        less than is asked now have none: how many there are is asked anew."""  # fmt: skip
+        header = credential.headers.get(HEADER, "")
+        price = number(parts(header).get("amount", ""))
+        if price and spends(header) and (asked(reply) or price) > price:
+            return 0
         said = [number(text) for text in reply.headers.get_list(_REMAINING)] or [_balance(reply)]
         return calls(said[0], price) if price and len(said) == 1 and said[0] is not None else None
 

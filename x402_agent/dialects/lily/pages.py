@@ -15,7 +15,7 @@ from ...model import BUY, QUOTA, Offer
 from ...secret import plain
 from ...steps import Whose, Worth
 from ..x402.passed import Passed, show
-from .credits import KIND, Credits, balance, signed
+from .credits import KIND, Credits, balance, signed, wanted
 from .desk import CONFIGS, amount_in, text_in
 from .header import EXACT, calls, number, plainly
 from .shapes import GUIDE, NAME
@@ -31,7 +31,6 @@ __all__ = ["agrees", "credits_at", "rate_of"]
 
 LIFETIME = 300  # seconds that our transfer may take to begin: a blockhash ends sooner
 APART = Fraction(2, 100)  # that a seller's rate may be from our own price's spread
-_SMALLEST = Decimal(10) ** -9
 _MOST = 1 << 63
 PROOF = "proof"  # the flow of one that is paid before it is asked for
 _FIXED = ("", "per_request")
@@ -52,8 +51,8 @@ class _Terms(NamedTuple):
     guided: bool = False
 
 
-def agrees(challenge: Challenge, ask: Ask, desk: Desk) -> Steps[Challenge]:
-    """The challenge with its offers, or with the reasons why there are none."""
+def agrees(challenge: Challenge, ask: Ask, desk: Desk, now: float) -> Steps[Challenge]:
+    """The challenge with its offers, or with the reasons why there are none; `now` in unix seconds."""
     offers: tuple[Offer, ...] = ()
     passed: tuple[str, ...] = ()
     bound: tuple[Limit, ...] = ()
@@ -62,7 +61,7 @@ def agrees(challenge: Challenge, ask: Ask, desk: Desk) -> Steps[Challenge]:
         row = yield from _row(desk)
         terms = _terms(challenge.pages, row, desk)
         account = yield Whose("solana")
-        bound = yield from limits(account.address, terms.price, ask, desk, ahead=terms.ahead)
+        bound = yield from limits(account.address, terms.price, ask, desk, now, ahead=terms.ahead)
         have = (yield from balance(account.address, desk)) if _counts(terms, account, desk) else None
         held, unused = signed(account, have, terms.price, terms.currency)
         passed = (unused,) if unused else ()
@@ -90,7 +89,7 @@ def credits_at(challenge: Challenge, desk: Desk) -> Steps[Credits]:
 
 def _counts(terms: _Terms, account: Account, desk: Desk) -> bool:
     """Whether credits come into it at all."""
-    return desk.serves and bool(account.address) and desk.pays in ("auto", "credits") and not terms.metered
+    return wanted(desk) and bool(account.address) and not terms.metered
 
 
 def _row(desk: Desk) -> Steps[strict.Document | None]:
@@ -163,13 +162,16 @@ def _offers(terms: _Terms, ask: Ask, desk: Desk, *, tops_up: bool) -> Steps[tupl
     made: list[Offer] = []
     passed: list[str] = []
     if ask.top_up and tops_up:
-        return (_offer(KIND, max(Decimal(ask.top_up) / 10**6, terms.price), terms, asset, rate, ask, desk),), ()
+        usd = Decimal(ask.top_up).scaleb(-6, EXACT)  # what a person or a rule has said, and never more
+        if usd < terms.price:
+            raise _no(f"one call costs {plainly(terms.price)}, and {plainly(usd)} would be paid ahead: a top-up is of a call at least")
+        return (_offer(KIND, usd, terms, asset, rate, ask, desk),), ()
     if ask.top_up and ask.method == BUY:
         raise _no("credits are topped up by a key of this process alone, where settings name the tables and they can be read")
     works = {"session": desk.serves and _wants_session(terms, ask, desk), "proof": desk.pays in ("auto", "proof") and not (terms.ahead or terms.guided or ask.method == BUY)}
-    for kind, wanted in works.items():
+    for kind, works_here in works.items():
         try:
-            if wanted:
+            if works_here:
                 usd = _session(terms, ask, desk) if kind == "session" else _single(terms, ask, desk)
                 made.append(_offer(kind, usd, terms, asset, rate, ask, desk))
         except Passed as why:
@@ -242,9 +244,9 @@ def rate_of(quoted: Decimal | None, asset: Asset) -> Steps[Decimal]:
         raise _no(f"it is paid in {asset.symbol}, and nobody says what that is worth: Payer(prices=…) does")
     price, spread = (Fraction(each, 10**6) for each in ours)
     if not quoted:
-        return (Decimal(ours[0]) / 10**6).quantize(_SMALLEST)
+        return Decimal(ours[0]).scaleb(-6, EXACT)
     if not (price - spread) * (1 - APART) <= Fraction(quoted) <= (price + spread) * (1 + APART):
-        raise _no(f"it counts {asset.symbol} at {plainly(quoted)} dollars, and ours is {plainly(Decimal(ours[0]) / 10**6)}: more than 2 % apart (P18)")
+        raise _no(f"it counts {asset.symbol} at {plainly(quoted)} dollars, and ours is {plainly(Decimal(ours[0]).scaleb(-6, EXACT))}: more than 2 % apart (P18)")
     return quoted
 
 

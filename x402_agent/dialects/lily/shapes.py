@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ...steps import Reply
     from .desk import Desk
 
-__all__ = ["GUIDE", "NAME", "challenge", "details_of"]
+__all__ = ["GUIDE", "NAME", "asked", "challenge", "details_of"]
 
 NAME = "lily"
 GUIDE = "guide"  # who writes in its words knows sessions alone
@@ -42,13 +42,21 @@ def challenge(reply: Reply, ask: Ask, desk: Desk | None) -> Challenge | None:
     if (row is not None and row.fields.keys() & _OTHERS) or not (amount is not None or _ours(row, reply, known=desk is not None)):
         return None
     told = row or strict.Document({}, {}, [])
-    price = _price([amount, *(told.raw[name].strip('"') for name in ("requiredAmount", "amount") if told.fields.get(name) is not None)])
+    price = _price(_prices(amount, told))
     coin = _coin([currency, told.fields.get("currency")])
     if desk is None:
         return Challenge(NAME, (), (_UNSET.format(ask.origin),))
     rate = amount_in(details_of(told), "conversionRate") or amount_in(told, "conversion_rate")
     guided = amount is None and not {"errorCode", "requiredAmount"} & told.fields.keys()
     return Challenge(NAME, (), pages=(plainly(price) if price else "", coin, plainly(rate) if rate else "", GUIDE if guided else ""))
+
+
+def asked(reply: Reply) -> Decimal | None:
+    """The price in a 402, None where it says none that is one."""
+    try:
+        return _price(_prices(reply.header(_AMOUNT), strict.parse(reply.content))) if reply.status == 402 else None
+    except ChallengeInvalid:
+        return None
 
 
 def details_of(row: strict.Document) -> strict.Document:
@@ -76,6 +84,10 @@ def _ours(row: strict.Document | None, reply: Reply, *, known: bool) -> bool:
     if fields.get("paymentRequired") is True:
         return known or "errorCode" in fields or "requiredAmount" in fields
     return fields.get("error") == "Payment required" and {"amount", "currency"} <= fields.keys() <= _GUIDE
+
+
+def _prices(amount: str | None, row: strict.Document) -> list[str | None]:
+    return [amount, *(row.raw[name].strip('"') for name in ("requiredAmount", "amount") if row.fields.get(name) is not None)]
 
 
 def _price(said: list[str | None]) -> Decimal | None:

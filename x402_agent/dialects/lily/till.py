@@ -13,12 +13,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import PaymentInDoubt
-from ...model import BUY, QUOTA, Ask, Credential
+from ...model import BUY, NOTES, QUOTA, Ask, Credential
 from ...secret import Secret, Veiled, plain
 from ...steps import Keep, Look, Presented, Sleep
 from .credits import KIND, booked
-from .desk import SESSIONS, amount_in, pause, rows_of, text_in
-from .header import HEADER, calls, number, parts, written
+from .desk import SESSIONS, amount_in, pause, rows_of, text_in, time_in
+from .header import EXACT, HEADER, calls, number, parts, written
 from .shapes import NAME
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["present", "revoked", "session_in"]
 
-ASIDE = "/.x402/a-session-that-is-being-opened"  # where no request goes: its token is kept there until the row is written
+ASIDE = f"{NOTES}a-session-that-is-being-opened"  # its token is kept there until the row is written
 TRIES = 5
 PAUSE = 0.5  # seconds after the first failure; then twice as many each time
 LEAST = 3_600  # seconds: an end sooner than that is believed only of sessions that were to be as short
@@ -59,59 +59,61 @@ def sold(offer: Offer) -> _Sold:
     return _Sold(Decimal(price), Decimal(usd), currency, number(rate), service_id, service_type, int(hours))
 
 
-def present(hold: Hold, proof: Proof, desk: Desk, chance: Callable[[], Secret]) -> Steps[Presented]:
-    """The transaction's id, or the session that it has paid for. Raises PaymentInDoubt where that cannot be opened just now."""
+def present(hold: Hold, proof: Proof, desk: Desk, chance: Callable[[], Secret], now: float) -> Steps[Presented]:
+    """The transaction's id, or the session that it has paid for; `now` in unix seconds. Raises PaymentInDoubt where that cannot be opened just now."""
     txid = str(proof.payload["transaction"])
     if hold.offer.flow != QUOTA:
-        return Presented(_shown(hold, "proof", Secret(txid)))
+        return Presented(_shown(hold, "proof", Secret(txid), hold.terms.valid_after))
     if not desk.serves:
         raise _stuck(hold, "settings name no tables of this seller any more: rest_url, service_id")
     if hold.offer.wire[-1] == KIND:
         return (yield from booked(hold, proof, desk))
-    row, token = yield from _opened(hold, txid, desk, chance)
-    kept = _credential(hold, token, row)
+    row, token, had = yield from _opened(hold, txid, desk, chance, now)
+    kept = _credential(hold, token, row, now, had)
     over = _over(hold, row)
-    return Presented(kept.headers, kept if kept.uses_left and not over else None, note=over)
+    return Presented(_shown(hold, "session", token, now), kept if kept.uses_left and not over else None, note=over)
 
 
-def _shown(hold: Hold, kind: str, value: Secret) -> Veiled:
-    """The header, at the payment's own time: the same bytes each time."""
+def _shown(hold: Hold, kind: str, value: Secret, at: float) -> Veiled:
+    """The header `at` a time: a proof's and what is kept of a session at the payment's own, the same bytes each time; a session is shown at the time it is
+    shown, since sellers refuse an old header."""  # fmt: skip
     said = sold(hold.offer)
     return Veiled({HEADER: written({kind: value.text, "wallet": hold.terms.payer, "amount": hold.offer.wire[0] if kind == "session" else hold.offer.wire[1],
-                                    "currency": said.currency, "timestamp": str(hold.terms.valid_after * 1000)})})  # fmt: skip
+                                    "currency": said.currency, "timestamp": str(int(at * 1000))})})  # fmt: skip
 
 
-def _opened(hold: Hold, txid: str, desk: Desk, chance: Callable[[], Secret]) -> Steps[tuple[strict.Document | None, Secret]]:
-    """The session of this payment: its row, where the seller shows it, and its token. Raises PaymentInDoubt."""
-    token, before = chance(), False
+def _opened(hold: Hold, txid: str, desk: Desk, chance: Callable[[], Secret], now: float) -> Steps[tuple[strict.Document | None, Secret, Credential | None]]:
+    """The session of this payment: its row, where the seller shows it, its token, and what was kept of it for calls. Raises PaymentInDoubt."""
+    token, noted, had = chance(), None, None
     if hold.resumed:
-        kept, opened = (yield from _kept(hold, ASIDE)), (yield from _kept(hold, hold.ask.path))
-        before, token = len(kept) > 0, kept if len(kept) else token
+        noted, had = (yield from _kept(hold, ASIDE)), (yield from _kept(hold, hold.ask.path))
+        token = token if noted is None else Secret(session_in(noted))
         rows = yield from _rows(hold, txid, desk)
         if rows:
-            return rows[0], Secret(text_in(rows[0], "session_token"))
-        if rows == [] and (hold.state == "CLAIMED" or len(opened)):
+            return rows[0], Secret(text_in(rows[0], "session_token")), had
+        if rows == [] and (hold.state == "CLAIMED" or had is not None):
             raise _stuck(hold, "its seller has no row of it any more")
-        if rows is None and not before:  # it may be open already: written a second time it would be two for one payment
-            if len(opened):
-                return None, opened
+        if rows is None and noted is None:  # it may be open already: written a second time it would be two for one payment
+            if had is not None:
+                return None, Secret(session_in(had)), had
             raise _stuck(hold, f"its table cannot be read ({SESSIONS})")
-    yield Keep(replace(_credential(hold, token, None), origin=hold.ask.origin, path=ASIDE, payment_id=hold.payment_id, dialect=NAME))
-    got = yield from _written(hold, token, txid, desk)
+    note = _credential(hold, token, None, now)  # without an end, and of a use that nobody takes: it is there until the row is
+    yield Keep(replace(note, origin=hold.ask.origin, path=ASIDE, payment_id=hold.payment_id, uses_left=1, expires=None, dialect=NAME))
+    got = yield from _written(hold, token, txid, desk, now)
     found = _ours(rows_of(got) or [], hold, txid) if got.status in (200, 201) else []
     rows = found or (yield from _rows(hold, txid, desk))
     if rows:
-        return rows[0], Secret(text_in(rows[0], "session_token"))
-    if got.status in (200, 201, 204) or (got.status == 409 and before and rows is None):
-        return None, token
+        return rows[0], Secret(text_in(rows[0], "session_token")), had
+    if got.status in (200, 201, 204) or (got.status == 409 and noted is not None and rows is None):
+        return None, token, had
     raise _stuck(hold, f"its session's row could not be written ({_why(got)})")
 
 
-def _kept(hold: Hold, path: str) -> Steps[Secret]:
-    """The token that this very payment was given before: while its row was being written (ASIDE), or for calls."""
+def _kept(hold: Hold, path: str) -> Steps[Credential | None]:
+    """What this very payment was given before: while its row was being written (ASIDE), or for calls."""
     ask = hold.ask
     found = yield Look(Ask("GET", ask.origin + path, ask.origin, ask.host, path), hold.payment_id)
-    return Secret(session_in(found)) if isinstance(found, Credential) and (found.path == ASIDE) == (path == ASIDE) else Secret()
+    return found if isinstance(found, Credential) and (found.path == ASIDE) == (path == ASIDE) and session_in(found) else None
 
 
 def session_in(credential: Credential) -> str:
@@ -126,7 +128,7 @@ def revoked(credential: Credential, desk: Desk) -> Steps[str]:
         return ""
     if not desk.serves:
         return "its seller was not told: settings name no tables of it"
-    got = yield from desk.ask("PATCH", SESSIONS, {"session_token": token.text}, {"status": "revoked"})
+    got = yield from desk.ask("PATCH", SESSIONS, {"session_token": token}, {"status": "revoked"})
     said = [text_in(each, "status") for each in rows_of(got) or ()] if got.status == 200 else []
     if said == ["revoked"]:
         return "its seller's row says revoked, too; what was left of it is not paid back"
@@ -147,15 +149,15 @@ def _ours(rows: list[strict.Document], hold: Hold, txid: str) -> list[strict.Doc
     return [each for each in rows if all(text_in(each, name) == value for name, value in mine.items()) and _TOKEN(text_in(each, "session_token"))]
 
 
-def _written(hold: Hold, token: Secret, txid: str, desk: Desk) -> Steps[Fetched]:
+def _written(hold: Hold, token: Secret, txid: str, desk: Desk, now: float) -> Steps[Fetched]:
     """The row, written until somebody answers; the same one each time. -> the last answer."""
     said, offer = sold(hold.offer), hold.offer
-    ends = datetime.fromtimestamp(hold.terms.valid_after + said.hours * 3600, UTC)
+    ends = datetime.fromtimestamp(_last(hold, now), UTC)
     document: dict[str, object] = {
         "wallet_address": hold.terms.payer, "session_token": token, "authorized_amount": said.usd, "remaining_amount": said.usd,
         "currency": said.currency, "resource_pattern": f"agent/{said.service_id}/*", "service_id": said.service_id, "service_type": said.service_type,
         "expires_at": ends.isoformat().replace("+00:00", "Z"), "auto_renew": False, "status": "active", "initial_payment_signature": txid, "usd_amount": said.usd,
-        **({"sol_amount": Decimal(offer.amount).scaleb(-offer.asset.decimals), "conversion_rate": said.rate} if said.rate else {}),
+        **({"sol_amount": Decimal(offer.amount).scaleb(-offer.asset.decimals, EXACT), "conversion_rate": said.rate} if said.rate else {}),
     }  # fmt: skip
     wait = PAUSE
     for left in range(TRIES, 0, -1):
@@ -167,15 +169,22 @@ def _written(hold: Hold, token: Secret, txid: str, desk: Desk) -> Steps[Fetched]
     return got
 
 
-def _credential(hold: Hold, token: Secret, row: strict.Document | None) -> Credential:
-    """The session, for the calls after this one: of their count and ours the lower, and an end that both can live with."""
-    said, since = sold(hold.offer), hold.terms.valid_after
-    bought, life = calls(said.usd, said.price), said.hours * 3600
+def _credential(hold: Hold, token: Secret, row: strict.Document | None, now: float, had: Credential | None = None) -> Credential:
+    """The session, for the calls after this one: of their count and ours the lower, and an end that both can live with. `had` is what is kept of it already."""
+    said, last = sold(hold.offer), _last(hold, now)
     remaining = None if row is None else amount_in(row, "remaining_amount")
-    left = bought if remaining is None else min(bought, calls(remaining, said.price))
-    told = _seconds(text_in(row, "expires_at")) if row is not None else None
-    ends = since + life if told is None else min(max(told, since + min(LEAST, life)), since + life)
-    return Credential("", "/", _shown(hold, "session", token), uses_left=max(0, left - (hold.ask.method != BUY)), expires=float(ends - EARLY), serial=True)
+    told = None if row is None else time_in(row, "expires_at")
+    left = calls(said.usd, said.price)
+    left = max(0, (left if remaining is None else min(left, calls(remaining, said.price))) - (hold.ask.method != BUY))
+    ends = float((last if told is None else min(max(told, hold.terms.valid_after + min(LEAST, said.hours * 3600)), last)) - EARLY)
+    if had is not None:
+        left, ends = min(left, had.uses_left or 0), ends if row is not None or had.expires is None else had.expires
+    return Credential("", "/", _shown(hold, "session", token, hold.terms.valid_after), uses_left=left, expires=ends, serial=True)
+
+
+def _last(hold: Hold, now: float) -> int:
+    """When a session ends that is opened now: however late that is, its hours are those that were paid for."""
+    return max(hold.terms.valid_after, int(now)) + sold(hold.offer).hours * 3600
 
 
 def _over(hold: Hold, row: strict.Document | None) -> str:
@@ -188,15 +197,6 @@ def _over(hold: Hold, row: strict.Document | None) -> str:
     if remaining is not None and remaining < sold(hold.offer).price:
         return "its seller's row says that the session is used up"
     return ""
-
-
-def _seconds(text: str) -> int | None:
-    """ISO 8601 as unix seconds, UTC where it names no zone; None for what is none."""
-    try:
-        at = datetime.fromisoformat(text) if 0 < len(text) <= 40 else None
-        return None if at is None else int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
-    except (ValueError, OverflowError):
-        return None
 
 
 def _why(got: Fetched) -> str:
