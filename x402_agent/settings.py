@@ -177,8 +177,10 @@ def _seller(name: str, origin: str, said: Any, place: str, env: Mapping[str, str
             raise SettingsError(f"{base} is not https, nor on this machine", rule=place, hint=_TABLES[name])
     if "key_env" not in said:
         return Veiled(said)
-    if "key" in said or not env.get(said["key_env"]):
-        raise SettingsError("key and key_env both" if "key" in said else f"{said['key_env']} is not in the environment", rule=place, hint="key_env alone, and its variable")
+    if "key" in said:
+        raise SettingsError("key and key_env both", rule=place, hint="key_env alone, and its variable")
+    if not env.get(said["key_env"]):
+        raise SettingsError(f"{said['key_env']} is not in the environment", rule=place, hint=f"export {said['key_env']}=…")
     return Veiled({**{key: value for key, value in said.items() if key != "key_env"}, "key": env[said["key_env"]]})
 
 
