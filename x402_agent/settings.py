@@ -161,6 +161,7 @@ _TABLES = {  # a line each, as it may be typed above everything else
 }
 _TABLE = " or ".join(_TABLES.values())
 _NAME = re.compile(r"[a-z_]{1,20}").fullmatch
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,40}").fullmatch
 _LINE = re.compile(r"[!-~]{1,512}").fullmatch
 
 
@@ -180,7 +181,8 @@ def _seller(name: str, origin: str, said: Any, place: str, env: Mapping[str, str
     if "key" in said:
         raise SettingsError("key and key_env both", rule=place, hint="key_env alone, and its variable")
     if not env.get(said["key_env"]):
-        raise SettingsError(f"{said['key_env']} is not in the environment", rule=place, hint=f"export {said['key_env']}=…")
+        shown = said["key_env"] if _VARIABLE(said["key_env"]) else "the variable of key_env"  # it may be the key itself, in the wrong line
+        raise SettingsError(f"{shown} is not in the environment", rule=place, hint=f"export {shown}=…" if shown == said["key_env"] else "its name, as key_env")
     return Veiled({**{key: value for key, value in said.items() if key != "key_env"}, "key": env[said["key_env"]]})
 
 
