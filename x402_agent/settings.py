@@ -161,6 +161,7 @@ _TABLES = {  # a line each, as it may be typed above everything else
 }
 _TABLE = " or ".join(_TABLES.values())
 _NAME = re.compile(r"[a-z_]{1,20}").fullmatch
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,40}").fullmatch
 _LINE = re.compile(r"[!-~]{1,512}").fullmatch
 
 
@@ -177,8 +178,11 @@ def _seller(name: str, origin: str, said: Any, place: str, env: Mapping[str, str
             raise SettingsError(f"{base} is not https, nor on this machine", rule=place, hint=_TABLES[name])
     if "key_env" not in said:
         return Veiled(said)
-    if "key" in said or not env.get(said["key_env"]):
-        raise SettingsError("key and key_env both" if "key" in said else f"{said['key_env']} is not in the environment", rule=place, hint="key_env alone, and its variable")
+    if "key" in said:
+        raise SettingsError("key and key_env both", rule=place, hint="key_env alone, and its variable")
+    if not env.get(said["key_env"]):
+        shown = said["key_env"] if _VARIABLE(said["key_env"]) else "the variable of key_env"  # it may be the key itself, in the wrong line
+        raise SettingsError(f"{shown} is not in the environment", rule=place, hint=f"export {shown}=…" if shown == said["key_env"] else "its name, as key_env")
     return Veiled({**{key: value for key, value in said.items() if key != "key_env"}, "key": env[said["key_env"]]})
 
 

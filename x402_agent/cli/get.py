@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 _MOST = 32 << 20  # bytes of a body in one JSON document; without --json there is no limit
+_ELSEWHERE = ("X402_AGENT_NETWORKS", "settings.toml")  # what a hint says of who forgot --sandbox
 _CODES = {"spent": Exit.OK, "in_doubt": Exit.IN_DOUBT, "refused": Exit.IN_DOUBT, "released": Exit.REFUSED}
 
 
@@ -107,7 +108,7 @@ def _hinted(url: str, sandbox: bool) -> Iterator[None]:
 
 def _forgotten(why: Exception | None, url: str, sandbox: bool) -> None:
     """Who forgets --sandbox is told so, and not to pay in test money of his own."""
-    if isinstance(why, NoAcceptableOffer) and not sandbox and sandboxed(Settings.load(), url):
+    if isinstance(why, NoAcceptableOffer) and any(each in why.hint for each in _ELSEWHERE) and not sandbox and sandboxed(Settings.load(), url):
         why.hint = f"x402-agent get --sandbox {url}"
 
 
