@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
@@ -11,7 +10,6 @@ import anyio
 import pytest
 
 from x402_agent import LedgerError
-from x402_agent.ledger import lock
 from x402_agent.ledger.writer import Forgiving, Job, Late, Writer
 from x402_agent.transport.waiting import wait
 
@@ -127,27 +125,6 @@ def test_a_close_that_could_not_be_written_rides_in_the_next_batch(desk, ledger,
     assert other.find(desk.ask()).run().payment_id == hold.payment_id  # not "somebody is at it": bought anew it would be twice
     desk.pay(ledger, desk.ask("/other"))
     assert other.payment(hold.payment_id).state == "UNKNOWN"
-
-
-def test_a_hold_whose_task_is_cancelled_gives_its_budget_back(desk, ledger):
-    """asyncio's own cancel() knows no shield: the row is written all the same, and nobody would close it."""
-    other = desk.open()
-
-    async def go():
-        lock.acquire(other._store.fd)
-        task = asyncio.ensure_future(wait(ledger.hold(desk.ask(), desk.offer(), desk.terms(), (), reserve=True)))
-        await asyncio.sleep(0.02)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        lock.unlock(other._store.fd)
-        for _ in range(3000):
-            if [each.state for each in other.payments()] == ["RELEASED"]:
-                break
-            await asyncio.sleep(0.01)
-
-    asyncio.run(go())
-    assert [each.state for each in other.payments()] == ["RELEASED"] and desk.counted(other) == 0 and other.verify() == []
 
 
 def test_a_hold_that_a_person_interrupts_gives_its_budget_back(desk, ledger, monkeypatch):
