@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from .bought import SHOWN, WAITED, ask_with, wait
 from .errors import NoAcceptableOffer, NodeError, PaymentError, PaymentInDoubt
-from .model import ASKED_FIRST, BUY, CROWDED, QUOTA, Claim
+from .model import ASKED_FIRST, BUY, CROWDED, QUOTA, Claim, Credential
 from .secret import Veiled
 from .steps import (
     Approve,
@@ -23,13 +23,16 @@ from .steps import (
     Find,
     Hold,
     Keep,
+    Look,
     NoAnswer,
     Presented,
     Reply,
+    Return,
     Send,
     Sign,
     Sleep,
     Steps,
+    Use,
 )
 
 if TYPE_CHECKING:
@@ -311,6 +314,8 @@ def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = 
         state, refused = hold.state, False
     reply.receipt = kit.receipt(hold, claim, state, refused=refused)
     bought = claim.credential or presented.good
+    if bought is not None and bought is presented.good and bought.uses_left is not None:
+        bought = replace(bought, uses_left=max(0, bought.uses_left - repeated))
     if bought is not None and state == "CLAIMED":
         kept = (yield from _keep(hold, bought)) and kept
     note = presented.note
@@ -343,10 +348,10 @@ def _keep(hold: model.Hold, credential: model.Credential) -> Steps[bool]:
     return True
 
 
-def _send(hold: model.Hold, headers: Mapping[str, str], dialect: Dialect) -> Steps[tuple[Reply, bool]]:
-    """The paid leg. The same bytes go out again, twice at most, where repeating the request itself is harmless."""
+def _send(hold: model.Hold, headers: Mapping[str, str], dialect: Dialect) -> Steps[tuple[Reply, int]]:
+    """The paid leg, and how often it was repeated. The same bytes go out again, twice at most, where repeating the request itself is harmless."""
     tries = RESENDS if hold.ask.method in IDEMPOTENT else 0
-    repeated = False
+    repeated = 0
     while True:
         try:
             reply = yield Send(headers, paid=True)
@@ -360,8 +365,19 @@ def _send(hold: model.Hold, headers: Mapping[str, str], dialect: Dialect) -> Ste
                 return reply, repeated
             pause = again
         tries -= 1
-        repeated = True
+        repeated += 1
+        if hold.offer.flow == QUOTA:
+            yield from _count(hold)
         yield Sleep(pause)
+
+
+def _count(hold: model.Hold) -> Steps[None]:
+    """One more of the calls that it bought: a seller counts each showing, and what nobody counts here would be missing at the end."""
+    found = yield Look(hold.ask, hold.payment_id)
+    if isinstance(found, Credential) and found.payment_id == hold.payment_id and found.uses_left is not None and not found.serial:
+        taken = yield Use(found)
+        if isinstance(taken, Credential):
+            yield Return(taken)
 
 
 def judge(status: int, claim: model.Claim, *, fresh: bool) -> tuple[str, bool]:

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import anyio
 import pytest
 
+from kamiyo.shop import Shop
+from x402_agent import PaymentInDoubt
 from x402_agent.model import Hold
 
 
@@ -39,6 +41,30 @@ def test_the_same_for_event_loops(payer, shop, backend):
 
     assert anyio.run(main, backend=backend) == [b"goods"] * 3
     assert moved(payer) == 100_000 and states(payer) == ["CLAIMED"]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_calls_whose_first_was_lost_are_followed_by_others_once_they_are_used_up(payer, seller, told):
+    """The first call that they open delivers their payment; else that would be shown for ever, and no other made."""
+    shop = Shop(seller, payer.box, gateway=False, per_dollar=80)
+    honest = shop.door
+
+    def lost(hit):
+        reply = honest(hit)
+        return seller.answer(502) if shop.opened and told else b"" if shop.opened else reply
+
+    seller.serves("/exploits", lost)
+    with payer.client(timeout=30) as http:
+        if told:
+            assert http.get(shop.url()).status_code == 502
+        else:
+            with pytest.raises(PaymentInDoubt):
+                http.get(shop.url())
+        seller.serves("/exploits", honest)
+        had = len(shop.opened)
+        assert [http.get(shop.url()).content for _ in range(8 - had)] == [b"goods"] * (8 - had) and had < 8
+        assert states(payer) == ["CLAIMED"]
+        assert http.get(shop.url()).content == b"goods" and len(states(payer)) == 2 and moved(payer) == 200_000
 
 
 def test_calls_bought_for_later_are_all_there_and_found_again_after_a_crash(payer, shop):

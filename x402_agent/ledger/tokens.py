@@ -253,14 +253,14 @@ def _used(store: Store, use: Used) -> None:
         store.db.execute("UPDATE x402_tokens SET uses_left = uses_left + 1 WHERE token_hash = ?", (use.name,))
     elif use.left is not None:
         store.db.execute(_LEAST, (use.left, use.name))
-    if use.good and use.serial:
+    if use.good:
         _served(store, use.name)
     _changed(store)
 
 
 def _served(store: Store, name: str) -> None:
-    """A session opens the door: the payment that bought it has delivered, though its own first call may have failed. Else it would be shown again
-    once the session is used up, for ever, and no other bought."""  # fmt: skip
+    """What was bought opens the door: the payment that bought it has delivered, though its own first call may have failed. Else it would be shown again
+    once that is used up, for ever, and no other bought."""  # fmt: skip
     found = store.db.execute(_OPEN, (name,)).fetchone()
     row = known(store, found[0]) if found else None
     if row is not None:
