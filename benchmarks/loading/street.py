@@ -25,7 +25,7 @@ from x402_agent.sandbox.seller import seller
 
 __all__ = ["STALLS", "Stall", "fast"]
 
-PIECES = 2_000  # articles of the blog, each to be bought once
+PIECES = 4_000  # articles of the blog, each to be bought once
 ALLOWED = 10**12  # atomic units that an account is given: no test of ours is about an empty purse
 
 
