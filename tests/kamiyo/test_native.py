@@ -67,6 +67,21 @@ def test_calls_whose_first_was_lost_are_followed_by_others_once_they_are_used_up
         assert http.get(shop.url()).content == b"goods" and len(states(payer)) == 2 and moved(payer) == 200_000
 
 
+def test_a_transaction_that_opens_calls_is_counted_each_time_it_is_shown(payer, shop):
+    """Where no token is sold the transaction opens them, and a seller who answers 502 has counted that call."""
+    honest = shop.door
+
+    def counted_and_lost(hit):
+        reply = honest(hit)
+        return shop.seller.answer(502) if len(shop.opened) == 1 else reply
+
+    shop.generate = lambda *_: shop.seller.answer(404)
+    shop.seller.serves("/exploits", counted_and_lost)
+    with payer.client(timeout=30) as http:
+        assert http.get(shop.url()).content == b"goods" and shop.opened == ["tx", "tx"]
+    assert [each.uses_left for each in payer.ledger.tokens()] == [shop.left[1]] == [98]
+
+
 def test_calls_bought_for_later_are_all_there_and_found_again_after_a_crash(payer, shop):
     receipt = payer.buy_ahead(shop.url(), calls=50)
     assert receipt.outcome == "spent" and [each.uses_left for each in payer.ledger.tokens()] == [100] and shop.asked == ["verify", "token"]

@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 
+from crowd import Crowd
 from loopback import Seller, Till
 from x402_agent import PaymentInDoubt, Policy
 from x402_agent.recovery import side_by_side
@@ -69,20 +70,15 @@ def test_sellers_side_by_side_and_each_asked_one_thing_at_a_time(sellers, buyer)
 
 
 def test_the_order_stays_and_no_more_than_eight_run():
-    running, most, lock = 0, 0, threading.Lock()
+    crowd = Crowd()
 
     def work(number):
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        time.sleep(0.002 * (number % 3))
-        with lock:
-            running -= 1
+        with crowd:
+            time.sleep(0.002 * (number % 3))
         return -number
 
     assert side_by_side(work, range(60), lambda number: str(number % 20)) == [-number for number in range(60)]
-    assert 1 < most <= 8
+    assert 1 < crowd.most <= 8
     here = threading.get_ident()
     assert side_by_side(lambda _: threading.get_ident(), range(3), lambda _: "one") == [here] * 3
     assert side_by_side(work, [], str) == []

@@ -10,6 +10,7 @@ import httpx
 import httpx2
 import pytest
 
+from crowd import Crowd
 from x402_agent import BudgetExceeded, NotReplayable, Payer, PolicyDenied, SettingsError
 from x402_agent.sandbox import scenario
 
@@ -136,22 +137,17 @@ def test_after_the_deadline_nothing_is_sent():
 
 
 def test_so_many_at_a_time_and_no_more():
-    running, most, lock = 0, 0, threading.Lock()
+    crowd = Crowd()
 
     def answer(_):
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        threading.Event().wait(0.03)
-        with lock:
-            running -= 1
+        with crowd:
+            threading.Event().wait(0.03)
         return httpx.Response(200)
 
     with Payer.sandbox() as payer:
         payer.box.transport = lambda: httpx.MockTransport(answer)
         plan = payer.plan([f"http://127.0.0.1/{number}" for number in range(12)], workers=3)
-        assert most == 3 and len(plan.run(workers=2)) == 12 and plan.total == "0.00"
+        assert crowd.most == 3 and len(plan.run(workers=2)) == 12 and plan.total == "0.00"
 
 
 @pytest.mark.parametrize("lib", [httpx, httpx2], ids=["httpx", "httpx2"])

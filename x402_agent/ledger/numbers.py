@@ -34,7 +34,7 @@ _TAKEN = (
     "AND state <> 'RELEASED' UNION SELECT account_nonce FROM x402_payments WHERE network = ?1 AND from_address = ?2 "
     "AND account_nonce >= ?3 AND account_nonce >= 0 AND state <> 'RELEASED'"
 )
-_SIGNED = (
+_SIGNED = (  # both conditions of x402_payments_account_nonce stand in it, so that index serves
     "SELECT payment_id, owner, agent, updated_at FROM x402_payments WHERE network = ? AND from_address = ? AND account_nonce >= ? "
     "AND account_nonce >= 0 AND state <> 'RELEASED' AND state = 'RESERVED'"
 )
