@@ -166,7 +166,7 @@ _LINE = re.compile(r"[!-~]{1,512}").fullmatch
 
 
 def _seller(name: str, origin: str, said: Any, place: str, env: Mapping[str, str]) -> Mapping[str, str]:
-    """The table of one origin, `key_env` read."""
+    """The table of one origin, `key_env` read; it stays where its variable is not set, which matters to whoever deals with that origin alone."""
     parts = urlsplit(origin)
     if not _is_safe(Secret(origin)) or origin != f"{parts.scheme}://{parts.netloc}".lower() or parts.username is not None:
         raise SettingsError(f"{origin!r:.80} is no origin", rule=place, hint=_TABLES[name])
@@ -181,8 +181,9 @@ def _seller(name: str, origin: str, said: Any, place: str, env: Mapping[str, str
     if "key" in said:
         raise SettingsError("key and key_env both", rule=place, hint="key_env alone, and its variable")
     if not env.get(said["key_env"]):
-        shown = said["key_env"] if _VARIABLE(said["key_env"]) else "the variable of key_env"  # it may be the key itself, in the wrong line
-        raise SettingsError(f"{shown} is not in the environment", rule=place, hint=f"export {shown}=…" if shown == said["key_env"] else "its name, as key_env")
+        if _VARIABLE(said["key_env"]):
+            return Veiled(said)
+        raise SettingsError("the variable of key_env is not in the environment", rule=place, hint="its name, as key_env")  # it may be the key itself, in the wrong line
     return Veiled({**{key: value for key, value in said.items() if key != "key_env"}, "key": env[said["key_env"]]})
 
 

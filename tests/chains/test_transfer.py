@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from x402_agent.model import FOREVER, ChainRules, Offer
 from x402_agent.sandbox.token import raw_address
 from x402_agent.steps import Fetched, Progress, Walk
 from x402_agent.transport.fetch import _perform, drive
+from x402_agent.transport.lines import Lines
 
 NETWORK = "eip155:84532"
 EVM = Evm()
@@ -165,9 +167,10 @@ def proved(terms, proof):
 def watched(steps, seen):
     """Perform them, and keep what is told of them."""
     walk = Walk(steps)
-    for step in walk:
-        seen += [step] if isinstance(step, Progress) else []
-        walk.got = _perform(step)
+    with closing(Lines()) as lines:
+        for step in walk:
+            seen += [step] if isinstance(step, Progress) else []
+            walk.got = _perform(step, lines)
 
 
 def test_a_coin_moves_exactly_its_amount_and_is_known_by_its_id(bench):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import threading
 import time
+from contextlib import aclosing, closing
 from itertools import product
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from x402_agent import AddressRefused, Guard, Payer, PaymentInDoubt, Policy, Set
 from x402_agent.steps import Fetch
 from x402_agent.transport.drivers import Pays
 from x402_agent.transport.fetch import fetch, fetch_async
+from x402_agent.transport.lines import Lines
 
 LIBS = {"httpx": httpx, "httpx2": httpx2}
 WORLDS = ("sync", "asyncio", "trio")
@@ -292,7 +294,16 @@ def test_what_a_dialect_asks_of_a_sellers_own_address_stands_under_the_same_guar
 
     def asked(guard, step):
         client = (guard.client if how == "sync" else guard.async_client)()._transport
-        return fetch(step, client) if how == "sync" else anyio.run(fetch_async, step, client, backend=how)
+        lines = Lines()
+        if how == "sync":
+            with closing(lines):
+                return fetch(step, lines, client)
+
+        async def main():
+            async with aclosing(lines):
+                return await fetch_async(step, lines, client)
+
+        return anyio.run(main, backend=how)
 
     assert asked(Guard(loopback=True), step).status == 200
     assert asked(Guard(), step).status == 0 and len(seller.hits) == 1

@@ -431,7 +431,7 @@ def install(monkeypatch: Any, current: list[World]) -> None:
 
     monkeypatch.setattr(store.Store, "_commit", watched)
     monkeypatch.setattr(Writer, "_nudge", lambda writer: None)
-    monkeypatch.setattr("x402_agent.transport.fetch.fetch", lambda step: current[-1].node(step, honest=True))
+    monkeypatch.setattr("x402_agent.transport.fetch.fetch", lambda step, lines: current[-1].node(step, honest=True))
     monkeypatch.setattr("x402_agent.recovery.again.show", lambda payer, hold, output: "the seller is gone")
 
 

@@ -14,7 +14,8 @@ import pytest
 
 import tls
 from x402_agent.steps import MAX_BODY, Fetch, Sleep
-from x402_agent.transport.fetch import authorities, drive, fetch, fetch_async
+from x402_agent.transport.fetch import drive, drive_async
+from x402_agent.transport.lines import authorities
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
 BUSY = b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n"
@@ -88,9 +89,17 @@ def serve():
 
 @pytest.fixture(params=["sync", "asyncio", "trio"])
 def get(request):
+    """One question, or one after the other, of one conversation."""
+
+    def asked(*steps):
+        made = []
+        for step in steps:
+            made.append((yield step))
+        return made if len(made) > 1 else made[0]
+
     if request.param == "sync":
-        return fetch
-    return lambda step: anyio.run(partial(fetch_async, step), backend=request.param)
+        return lambda *steps: drive(asked(*steps))
+    return lambda *steps: anyio.run(drive_async, asked(*steps), backend=request.param)
 
 
 def test_an_answer(get, serve):
@@ -99,6 +108,37 @@ def test_an_answer(get, serve):
     assert (got.status, got.content) == (200, b"hi")
     assert server.seen[0].startswith(b"POST /a?b HTTP/1.1\r\n") and server.seen[0].endswith(b"\r\n\r\n{}")
     assert b"accept-encoding: identity\r\n" in server.seen[0].lower()
+
+
+def test_questions_of_one_conversation_share_a_connection_that_ends_with_it(get, serve):
+    ended = threading.Event()
+
+    def three(one):
+        for _ in range(3):
+            one.sendall(OK)
+            server.seen.append(server._request(one))
+        ended.set()
+
+    server = serve(three)
+    assert [each.content for each in get(*[Fetch("POST", server.url(f"/{n}"), b"{}") for n in range(3)])] == [b"hi"] * 3
+    assert ended.wait(5) and [each[:7] for each in server.seen] == [b"POST /0", b"POST /1", b"POST /2", b""]  # and no byte more
+    assert get(Fetch("GET", server.url())).status == 200 and len(server.seen) >= 5  # another conversation, another connection
+
+
+def test_a_connection_that_ends_when_it_is_used_again_costs_no_answer(get, serve):
+    def once(one):
+        one.sendall(OK)
+        server.seen.append(server._request(one))
+
+    server = serve(once, OK)
+    first, second = get(Fetch("GET", server.url("/a")), Fetch("POST", server.url("/b"), b"{}"))
+    assert (first.status, second.status) == (200, 200)
+    assert [each[:6] for each in server.seen] == [b"GET /a", b"POST /", b"POST /"]
+
+
+def test_a_new_connection_without_an_answer_is_asked_once(get, serve):
+    server = serve(lambda one: None)
+    assert get(Fetch("POST", server.url(), b"{}")).status == 0 and len(server.seen) == 1
 
 
 def test_userinfo_is_basic_authentication(get, serve):
@@ -197,11 +237,11 @@ def test_drive_performs_fetches_and_pauses(serve):
 def test_a_server_that_nobody_vouches_for_is_no_server_and_who_vouches_is_read_once(get, serve, monkeypatch, tmp_path):
     server, trusting = tls.pair(tmp_path)
     read, honest = [], authorities.__wrapped__
-    monkeypatch.setattr("x402_agent.transport.fetch.authorities", cache(lambda: read.append(0) or honest()))
+    monkeypatch.setattr("x402_agent.transport.lines.authorities", cache(lambda: read.append(0) or honest()))
     plain, hidden = serve(OK), serve(OK)
     hidden.context = server
     assert [get(Fetch("GET", plain.url())).status for _ in range(2)] == [200, 200] and read == []
     secure = Fetch("GET", f"https://localhost:{hidden.port}/")
     assert [get(secure).status for _ in range(2)] == [0, 0] and read == [0] and hidden.seen == []
-    monkeypatch.setattr("x402_agent.transport.fetch.authorities", lambda: trusting)
+    monkeypatch.setattr("x402_agent.transport.lines.authorities", lambda: trusting)
     assert get(secure).status == 200

@@ -6,11 +6,14 @@ import json
 import threading
 
 import pytest
+from typer.testing import CliRunner
 
 from first import states
 from loopback import Seller
 from x402_agent import ChallengeInvalid, NoAcceptableOffer, PaymentInDoubt, SettingsError
 from x402_agent.chains.stacks import Stacks, messages
+from x402_agent.cli.app import app
+from x402_agent.dialects import builtin
 from x402_agent.dialects.x402pay import till
 from x402_agent.errors import SigningFailed
 from x402_agent.sandbox.stacks.contracts import Contract, Function
@@ -259,15 +262,33 @@ def test_the_file_is_read_and_its_key_is_in_no_repr(tmp_path):
 
 
 @pytest.mark.parametrize("text", [
-    GOOD, GOOD + 'key = "b"\n', GOOD.replace("https://a", "http://a"), GOOD.replace("a.example", "a.example/"), GOOD.replace("a.example", "u:p@a.example"),
+    GOOD.replace("THE_KEY", "very-secret"), GOOD + 'key = "b"\n', GOOD.replace("https://a", "http://a"), GOOD.replace("a.example", "a.example/"), GOOD.replace("a.example", "u:p@a.example"),
     GOOD.replace("x402pay", "other"), "x = 1", "[dialects", "dialects = 5", "dialects.x402pay = 5", GOOD.replace('"THE_KEY"', "5"), GOOD.replace("api =", "apis ="),
     GOOD.replace("https://api", "http://api"), GOOD.replace("a.example", "A.example"), "[dialects.x402pay]\n'https://a.example' = 5",
 ])  # fmt: skip
 def test_what_it_does_not_know_is_an_error_and_quotes_no_key(tmp_path, text):
-    env = {} if text == GOOD else {"THE_KEY": "very-secret"}
     with pytest.raises(SettingsError) as caught:
-        load(tmp_path, text, **env)
+        load(tmp_path, text, THE_KEY="very-secret")
     assert "settings.toml" in caught.value.rule and "very-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dialect", ["x402pay", "lily"])
+def test_a_key_that_is_not_set_matters_to_its_own_origin_alone(dialect, payer, shop, tmp_path, seller, monkeypatch):
+    base = {"x402pay": "api", "lily": "rest_url"}[dialect]
+    (tmp_path / "settings.toml").write_text(f'[dialects.{dialect}."https://other.example"]\n{base} = "https://api.example"\nkey_env = "NO_KEY"\n')
+    monkeypatch.setenv("X402_AGENT_SETTINGS", str(tmp_path / "settings.toml"))
+    told = Settings.load().dialects
+    payer.dialects = builtin(told)
+    assert get(payer, shop.url())[0].status_code == 200 and states(payer) == ["CLAIMED"]  # who reads the rest of the file pays as ever
+    assert CliRunner().invoke(app, ["log"]).exit_code == 0
+    checks = CliRunner().invoke(app, ["doctor"]).output
+    assert "NO_KEY, which the environment has not; try: export NO_KEY=…" in " ".join(checks.split())
+    payer.dialects = builtin({dialect: {shop.seller.origin: told[dialect]["https://other.example"]}})
+    body = {"error": {"code": "PAYMENT_REQUIRED", "message": "Payment required", "details": {"requiredAmount": 0.01, "currency": "USDC"}}}
+    seller.serves("/lily", lambda _: seller.answer(402, json.dumps(body).encode()))
+    with pytest.raises(SettingsError, match="NO_KEY is not in the environment"):
+        get(payer, shop.url("/articles/article-2") if dialect == "x402pay" else f"{seller.origin}/lily")
+    assert states(payer) == ["CLAIMED"]
 
 
 def test_a_402_that_is_spoilt_is_never_paid(api, shop):

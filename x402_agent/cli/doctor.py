@@ -107,6 +107,8 @@ def _approval(settings: Settings) -> Check:
 def _sellers(settings: Settings) -> Check:
     """Of whom settings.toml tells what a 402 does not say."""
     where = Env().get("X402_AGENT_SETTINGS") or settings.sellers_path
+    if lacking := [said["key_env"] for own in settings.dialects.values() for said in own.values() if "key_env" in said]:
+        return Check("sellers", False, f"{where} names {', '.join(lacking)}, which the environment has not; try: export {lacking[0]}=…")
     named = [f"{origin} ({name})" for name, own in settings.dialects.items() for origin in own]
     return Check("sellers", True if named else None, f"{where} tells of {', '.join(named) or 'nobody; x402Pay and Lily need a line there'}")
 

@@ -22,6 +22,7 @@ from ..model import ASKED_FIRST
 from ..steps import ON_CHAIN, Aside, Fetch, Return, Sleep, Walk
 from ..steps import Hold as BudgetHeld
 from ..transport.fetch import drive, fetch
+from ..transport.lines import Lines
 from . import purses, reading, shelf, till
 from .frames import PROTOCOL, Fields, Malformed, frame, receive, receive_tail
 from .nouns import Unasked, error_out
@@ -234,17 +235,20 @@ class Session:
     def drive(self, kit: Kit, steps: Steps[Any]) -> Any:
         """Perform every step of a conversation that sends nothing; -> what it returns."""
         until = time.monotonic() + self.payer.deadline
-        walk, self.driving = Walk(steps), True
-        for step in walk:
-            try:
-                walk.got = self._step(kit, step, until)
-            except BaseException as why:
-                walk.failed = why
-        return walk.result
+        walk, lines, self.driving = Walk(steps), Lines(), True
+        try:
+            for step in walk:
+                try:
+                    walk.got = self._step(kit, step, until, lines)
+                except BaseException as why:
+                    walk.failed = why
+            return walk.result
+        finally:
+            lines.close()
 
-    def _step(self, kit: Kit, step: Any, until: float) -> Any:
+    def _step(self, kit: Kit, step: Any, until: float, lines: Lines) -> Any:
         if isinstance(step, Fetch):
-            return fetch(step, self)
+            return fetch(step, lines, self)
         if isinstance(step, Sleep):
             if time.monotonic() > until or gone(self._sock):
                 raise SigningFailed("the signer waits no longer", rule=f"{self.payer.deadline:.0f} seconds")

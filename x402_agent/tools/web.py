@@ -14,7 +14,7 @@ from anyio.lowlevel import current_token
 from ..errors import PolicyDenied
 from ..guard import Guard
 from ..steps import Send
-from ..transport.fetch import authorities
+from ..transport.lines import authorities
 from .consent import identity
 
 if TYPE_CHECKING:

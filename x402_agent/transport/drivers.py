@@ -21,6 +21,7 @@ from ..secret import without_frames
 from ..steps import MAX_BODY, Aside, Close, Fetch, Goods, NoAnswer, Reply, Send, Sleep, Walk
 from . import wire
 from .fetch import drive, drive_async, fetch, fetch_async
+from .lines import Lines
 from .streams import DEADLINE, install, suspect
 from .waiting import wait
 
@@ -47,7 +48,7 @@ class Rooms(Protocol):
 class Talk:
     """One conversation: what both drivers share, and nothing that waits."""
 
-    __slots__ = ("ask", "challenge", "deadline", "kit", "lib", "open", "request", "rooms", "start", "walk")
+    __slots__ = ("ask", "challenge", "deadline", "kit", "lib", "lines", "open", "request", "rooms", "start", "walk")
 
     def __init__(self, rooms: Rooms, lib: Any, request: Any) -> None:
         self.rooms = rooms
@@ -59,6 +60,7 @@ class Talk:
         self.ask = wire.ask(request, lib)
         self.kit = rooms.talk(self.ask)
         self.challenge: Reply | None = None
+        self.lines = Lines()
         self.open: Any = None  # an answer whose connection must go back to the pool before the next leg
         self.walk: Walk[Reply] = Walk(self.kit.conversation())
 
@@ -200,6 +202,7 @@ class Pays:
             raise
         finally:
             DEADLINE.reset(token)
+            talk.lines.close()
         talk.watch(talk.walk.result, hold)
         return talk.give(talk.walk.result)
 
@@ -207,7 +210,7 @@ class Pays:
         if isinstance(step, Send):
             value: Any = self._send(talk, step)
         elif isinstance(step, Fetch):
-            value = fetch(step, self.inner)
+            value = fetch(step, talk.lines, self.inner)
         elif isinstance(step, Sleep):
             left = talk.left()
             time.sleep(step.seconds if left is None else min(step.seconds, left))
@@ -306,6 +309,8 @@ class Pays:
                 return response
             await self._adrop(talk.open)
             raise
+        finally:
+            await talk.lines.aclose()
         talk.watch(talk.walk.result, hold)
         return talk.give(talk.walk.result)
 
@@ -313,7 +318,7 @@ class Pays:
         if isinstance(step, Send):
             value: Any = await self._asend(talk, step)
         elif isinstance(step, Fetch):
-            value = await fetch_async(talk.within(step), self.inner)
+            value = await fetch_async(talk.within(step), talk.lines, self.inner)
         elif isinstance(step, Sleep):
             left = talk.left()
             await sleep(step.seconds if left is None else min(step.seconds, left))

@@ -8,75 +8,77 @@ from __future__ import annotations
 
 import time
 from contextlib import aclosing
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import AddressRefused
 from ..secret import without_frames
 from ..steps import Call, Fetch, Fetched, Progress, Sleep, Walk
-from .streams import DEADLINE, install
+from .lines import Lines
+from .streams import DEADLINE
 
 if TYPE_CHECKING:
-    import ssl
-
     from ..steps import Steps
 
-__all__ = ["authorities", "drive", "drive_async", "fetch", "fetch_async"]
+__all__ = ["drive", "drive_async", "fetch", "fetch_async"]
 
 T = TypeVar("T")
 _NONE = Fetched(0, {}, b"")
 _AGAIN = frozenset({0, 429, 502, 503, 504})
 
 
-def fetch(step: Fetch, client: Any = None) -> Fetched:
+def fetch(step: Fetch, lines: Lines, client: Any = None) -> Fetched:
     """Perform one Fetch; no answer is status 0, never an exception. `client` is the transport of whoever asks: its guard counts."""
     if not step.retries:
-        return _fetch(step, client)
+        return _fetch(step, lines, client)
     from tenacity import Retrying
 
-    answer: Fetched = Retrying(**_pace(step))(_fetch, step, client)
+    answer: Fetched = Retrying(**_pace(step))(_fetch, step, lines, client)
     return answer
 
 
-async def fetch_async(step: Fetch, client: Any = None) -> Fetched:
+async def fetch_async(step: Fetch, lines: Lines, client: Any = None) -> Fetched:
     """The same, for asyncio and trio."""
     if not step.retries:
-        return await _fetch_async(step, client)
+        return await _fetch_async(step, lines, client)
     import anyio
     from tenacity import AsyncRetrying
 
-    return await AsyncRetrying(sleep=anyio.sleep, **_pace(step))(_fetch_async, step, client)
+    return await AsyncRetrying(sleep=anyio.sleep, **_pace(step))(_fetch_async, step, lines, client)
 
 
 def drive(steps: Steps[T]) -> T:
     """Perform the Fetch, Sleep, Call and Progress steps of a generator in this thread; -> what it returns. It may take no others."""
-    walk = Walk(steps)
+    walk, lines = Walk(steps), Lines()
     token = DEADLINE.set(None)  # whoever is driven here has a time of its own
     try:
         for step in walk:
             try:
-                walk.got = _perform(step)
+                walk.got = _perform(step, lines)
             except BaseException as failed:
                 walk.failed = failed
         return walk.result
     finally:
         DEADLINE.reset(token)
+        lines.close()
 
 
 async def drive_async(steps: Steps[T]) -> T:
     """The same, for asyncio and trio: a cancellation is thrown into the generator, so that it can clean up."""
-    walk = Walk(steps)
-    for step in walk:
-        try:
-            walk.got = await _perform_async(step)
-        except BaseException as failed:
-            walk.failed = failed
-    return walk.result
+    walk, lines = Walk(steps), Lines()
+    try:
+        for step in walk:
+            try:
+                walk.got = await _perform_async(step, lines)
+            except BaseException as failed:
+                walk.failed = failed
+        return walk.result
+    finally:
+        await lines.aclose()
 
 
-def _perform(step: Any) -> Any:
+def _perform(step: Any, lines: Lines) -> Any:
     if isinstance(step, Fetch):
-        return fetch(step)
+        return fetch(step, lines)
     if isinstance(step, Call):
         made = step.work()
         return _awaited(made, step.seconds) if hasattr(made, "__await__") else made
@@ -113,11 +115,11 @@ def _awaited(made: Any, seconds: float | None) -> Any:
     return found[1]
 
 
-async def _perform_async(step: Any) -> Any:
+async def _perform_async(step: Any, lines: Lines) -> Any:
     import anyio
 
     if isinstance(step, Fetch):
-        return await fetch_async(step)
+        return await fetch_async(step, lines)
     if isinstance(step, Call):
         with anyio.CancelScope(shield=step.ours), anyio.fail_after(step.seconds):
             # in a list: trio takes no awaitable out of a thread
@@ -156,44 +158,23 @@ def _request(lib: Any, step: Fetch) -> Any:
     return lib.Request(step.method, url, content=content, headers=headers, extensions={"timeout": timeout})
 
 
-@cache
-def authorities() -> ssl.SSLContext:
-    """Who vouches for a server, read once in a process: each reading takes some 30 ms, and a payment may ask five times."""
-    import httpx2
-
-    return httpx2.create_ssl_context(trust_env=False)
-
-
-def _verify(step: Fetch) -> ssl.SSLContext | bool:
-    """What a transport checks servers by; without TLS there is nothing to check, so nothing is read for it."""
-    return False if step.url[:5].lower() == "http:" else authorities()
-
-
-def _guarded(step: Fetch, transport: Any, client: Any) -> Any:
-    """The transport of an address that is a seller's own stands under the guard of the client that asks, where it has one."""
-    guard = getattr(client, "guard", None) if step.theirs else None
-    return transport if guard is None else guard.over(transport)
-
-
-def _fetch(step: Fetch, client: Any) -> Fetched:
+def _fetch(step: Fetch, lines: Lines, client: Any) -> Fetched:
     import httpx2
 
     end = time.monotonic() + step.timeout
     outer = DEADLINE.get()
     token = DEADLINE.set(end if outer is None else min(end, outer))  # a drip lasts no longer than a silence
     try:
-        with _guarded(step, httpx2.HTTPTransport(verify=_verify(step), trust_env=False), client) as transport:
-            install(transport)
-            reply = transport.handle_request(_request(httpx2, step))
-            try:
-                body = b""
-                for chunk in reply.iter_raw():
-                    body += chunk
-                    if len(body) >= step.limit:
-                        break
-                return Fetched(reply.status_code, dict(reply.headers), body[: step.limit])
-            finally:
-                reply.close()
+        reply = lines.reply(step, _request(httpx2, step), client)
+        try:
+            body = b""
+            for chunk in reply.iter_raw():
+                body += chunk
+                if len(body) >= step.limit:
+                    break
+            return Fetched(reply.status_code, dict(reply.headers), body[: step.limit])
+        finally:
+            reply.close()
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, AddressRefused):
         return _NONE
     except BaseException as why:  # the library's frames have the address, the key and the body
@@ -203,26 +184,25 @@ def _fetch(step: Fetch, client: Any) -> Fetched:
         DEADLINE.reset(token)
 
 
-async def _fetch_async(step: Fetch, client: Any) -> Fetched:
+async def _fetch_async(step: Fetch, lines: Lines, client: Any) -> Fetched:
     import anyio
     import httpx2
 
     try:
         with anyio.fail_after(step.timeout):
-            async with _guarded(step, httpx2.AsyncHTTPTransport(verify=_verify(step), trust_env=False), client) as transport:
-                reply = await transport.handle_async_request(_request(httpx2, step))
-                try:
-                    body = b""
-                    stream: Any = getattr(reply.stream, "_httpcore_stream", reply.stream)  # httpx2 leaves its generator
-                    async with aclosing(aiter(stream)) as chunks:  # open when a body is cut; trio warns of it
-                        async for chunk in chunks:
-                            body += chunk
-                            if len(body) >= step.limit:
-                                break
-                    return Fetched(reply.status_code, dict(reply.headers), body[: step.limit])
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        await reply.aclose()
+            reply = await lines.areply(step, _request(httpx2, step), client)
+            try:
+                body = b""
+                stream: Any = getattr(reply.stream, "_httpcore_stream", reply.stream)  # httpx2 leaves its generator
+                async with aclosing(aiter(stream)) as chunks:  # open when a body is cut; trio warns of it
+                    async for chunk in chunks:
+                        body += chunk
+                        if len(body) >= step.limit:
+                            break
+                return Fetched(reply.status_code, dict(reply.headers), body[: step.limit])
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await reply.aclose()
     except Exception:  # the stream below raises what httpx2 would have translated
         return _NONE
     except BaseException as why:

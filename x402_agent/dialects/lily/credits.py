@@ -15,7 +15,8 @@ from ...errors import PaymentInDoubt
 from ...model import NOTES, Ask, Credential
 from ...secret import Secret, Veiled, plain
 from ...steps import Keep, Look, Presented, Sleep
-from .desk import amount_in, pause, rows_of, text_in
+from ..desks import pause
+from .desk import amount_in, rows_of, text_in
 from .header import EXACT, HEADER, calls, number, parts, plainly, written
 from .shapes import NAME
 

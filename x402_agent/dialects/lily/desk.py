@@ -14,6 +14,7 @@ from ...errors import ChallengeInvalid, SettingsError
 from ...secret import Secret, Veiled
 from ...steps import Fetch, Fetched
 from .. import strict
+from ..desks import TIMEOUT
 from .header import number
 
 if TYPE_CHECKING:
@@ -22,12 +23,10 @@ if TYPE_CHECKING:
     from ...model import Asset, Network
     from ...steps import Steps
 
-__all__ = ["CONFIGS", "NOBODY", "SESSIONS", "Desk", "amount_in", "desk", "pause", "text_in", "time_in"]
+__all__ = ["CONFIGS", "NOBODY", "SESSIONS", "Desk", "amount_in", "desk", "text_in", "time_in"]
 
 CONFIGS, SESSIONS = "x402_service_configs", "x402_payment_sessions"
 SOLANA = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"
-TIMEOUT = 20.0
-LONGEST = 30.0  # seconds that a seller may ask us to wait
 ROWS = 64  # of one answer that are looked at
 HOURS = 24
 MOST_HOURS = 24 * 30
@@ -40,6 +39,7 @@ _HINT = 'dialects.lily."https://agents.example" = { rest_url = "https://project.
 class Desk(NamedTuple):
     """`rest` is the base of its tables ("" for none), `key` goes there alone; `currency` "" is what the service's row says.
 
+    `lacks` names the variable that its key should be in and is not.
     `pays` is auto, proof, session or credits; `most` dollars for models without a fixed price; `price` dollars where there is no row.
     """
 
@@ -54,6 +54,7 @@ class Desk(NamedTuple):
     most: Decimal | None = None
     hours: int = HOURS
     price: Decimal | None = None
+    lacks: str = ""
 
     @property
     def where(self) -> Network:
@@ -147,13 +148,6 @@ def time_in(row: strict.Document, name: str) -> int | None:
         return None
 
 
-def pause(got: Fetched, usual: float) -> float:
-    """Seconds until the next question: what Retry-After says, within reason, else the usual ones."""
-    text = got.headers.get("retry-after", "")
-    asked = float(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0.0
-    return min(max(asked, usual), max(LONGEST, usual))
-
-
 def desk(said: Mapping[str, str]) -> Desk:
     """The table of one origin. Raises SettingsError for what nobody can pay by."""
     where = assets.network(said.get("network", SOLANA))
@@ -171,7 +165,7 @@ def desk(said: Mapping[str, str]) -> Desk:
         raise _wrong("hours", f"1 to {MOST_HOURS}")
     return Desk(said.get("rest_url", "").rstrip("/"), Secret(said.get("key", "")), said.get("service_id", ""), said.get("service_type", "agent_execution"),
                 said.get("pay_to", ""), where.id, said.get("currency", ""), said.get("pays", "auto"), _dollars(said, "max_payment"), int(hours),
-                _dollars(said, "price"))  # fmt: skip
+                _dollars(said, "price"), said.get("key_env", ""))  # fmt: skip
 
 
 def _dollars(said: Mapping[str, str], name: str) -> Decimal | None:

@@ -10,6 +10,7 @@ from ...errors import ChallengeInvalid
 from ...model import Claim
 from ...secret import Secret, Veiled
 from .. import strict
+from ..desks import keyed
 from .credits import shown, spends, wanted
 from .desk import NOBODY, amount_in, desk
 from .header import HEADER, at, calls, number, parts
@@ -81,7 +82,7 @@ class Lily:
         """The seller is told that a session of ours is over; what came of it, in words, "" for what is no session."""
         from .till import revoked
 
-        return revoked(credential, self._desks.get(credential.origin, NOBODY))
+        return revoked(credential, keyed(self._desks, credential.origin, NOBODY))
 
     def left(self, reply: Reply, credential: Credential) -> int | None:
         """How many calls its session still has, by the amount that an answer says is left; None where it says nothing. Credits that are signed for
@@ -99,7 +100,7 @@ class Lily:
         return Claim()
 
     def _desk(self, ask: Ask) -> Desk:
-        return self._desks.get(ask.origin, NOBODY)
+        return keyed(self._desks, ask.origin, NOBODY)
 
 
 def _balance(reply: Reply) -> Decimal | None:

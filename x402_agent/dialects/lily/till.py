@@ -16,8 +16,9 @@ from ...errors import PaymentInDoubt
 from ...model import BUY, NOTES, QUOTA, Ask, Credential
 from ...secret import Secret, Veiled, plain
 from ...steps import Keep, Look, Presented, Sleep
+from ..desks import pause
 from .credits import KIND, booked
-from .desk import SESSIONS, amount_in, pause, rows_of, text_in, time_in
+from .desk import SESSIONS, amount_in, rows_of, text_in, time_in
 from .header import EXACT, HEADER, calls, number, parts, written
 from .shapes import NAME
 

@@ -9,26 +9,25 @@ from ...errors import ChallengeInvalid
 from ...secret import Secret, Veiled
 from ...steps import Fetch, Fetched
 from .. import strict
+from ..desks import TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ...steps import Steps
 
-__all__ = ["NOBODY", "Desk", "desk", "fields_of", "pause"]
-
-TIMEOUT = 20.0
-LONGEST = 30.0  # seconds that a seller may ask us to wait
+__all__ = ["NOBODY", "Desk", "desk", "fields_of"]
 
 
 class Desk(NamedTuple):
     """`api` is the base of its API ("" for none), `key` goes there alone (X-API-Key), `agent` is our name (X-Agent-Id);
-    `recipient` is who is paid where a 402 names nobody."""  # fmt: skip
+    `recipient` is who is paid where a 402 names nobody, `lacks` the variable that its key should be in and is not."""  # fmt: skip
 
     api: str = ""
     key: Secret = Secret()
     agent: str = ""
     recipient: str = ""
+    lacks: str = ""
 
     def ask(self, method: str, path: str, document: Mapping[str, Any] | None = None, bearer: str = "") -> Steps[Fetched]:
         """One question to the API."""
@@ -49,7 +48,7 @@ NOBODY = Desk()
 
 def desk(said: Mapping[str, str]) -> Desk:
     """The table of one origin, which settings have checked."""
-    return Desk(said.get("api", "").rstrip("/"), Secret(said.get("key", "")), said.get("agent", ""), said.get("recipient", ""))
+    return Desk(said.get("api", "").rstrip("/"), Secret(said.get("key", "")), said.get("agent", ""), said.get("recipient", ""), said.get("key_env", ""))
 
 
 def fields_of(got: Fetched) -> dict[str, Any]:
@@ -58,10 +57,3 @@ def fields_of(got: Fetched) -> dict[str, Any]:
         return strict.parse(got.content).fields
     except ChallengeInvalid:
         return {}
-
-
-def pause(got: Fetched, usual: float) -> float:
-    """Seconds until the next question: what Retry-After says, within reason, else the usual ones."""
-    text = got.headers.get("retry-after", "")
-    asked = float(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0.0
-    return min(max(asked, usual), max(LONGEST, usual))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ...errors import ChallengeInvalid
 from ...model import Claim
 from .. import strict
+from ..desks import keyed
 from .desk import NOBODY, desk
 from .shapes import NAME, PROOF, challenge
 
@@ -99,4 +100,4 @@ class X402Pay:
         return Claim(waiting=reply.status == 402)
 
     def _desk(self, ask: Ask) -> Desk:
-        return self._desks.get(ask.origin, NOBODY)
+        return keyed(self._desks, ask.origin, NOBODY)

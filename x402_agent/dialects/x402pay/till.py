@@ -18,7 +18,8 @@ from ...model import Credential
 from ...secret import Secret, Veiled
 from ...steps import Fetch, Fetched, Look, Presented, Sleep
 from .. import strict
-from .desk import fields_of, pause
+from ..desks import pause
+from .desk import fields_of
 from .shapes import PROOF, nonce_of, token_of
 
 if TYPE_CHECKING:

@@ -1,0 +1,91 @@
+"""The connections of one conversation to nodes and to what is asked beside its seller: each is opened once and closed with it.
+
+A node is asked several times for one payment, and over TLS a new connection is three round trips for a question that needs one.
+Nothing outlives the conversation: no other one's bytes, no idle socket, nothing that a fork would share.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from .streams import install
+
+if TYPE_CHECKING:
+    import ssl
+
+    from ..steps import Fetch
+
+__all__ = ["Lines", "authorities"]
+
+
+@cache
+def authorities() -> ssl.SSLContext:
+    """Who vouches for a server, read once in a process: each reading takes some 30 ms."""
+    import httpx2
+
+    return httpx2.create_ssl_context(trust_env=False)
+
+
+class Lines:
+    """Transports that are opened when first needed, sync or async, never both. What stands under a guard shares nothing with what does not."""
+
+    __slots__ = ("_open",)
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[bool, Any], Any] = {}
+
+    def reply(self, step: Fetch, request: Any, client: Any) -> Any:
+        """The answer in threads, its body unread; `client` is the transport of whoever asks: its guard counts for an address that is a seller's own.
+
+        Where a server closed a connection that had served us, and this shows only now, the question goes once more on a new one."""
+        import httpx2
+
+        line = self._line(step, client, httpx2.HTTPTransport)
+        served = bool(line._pool.connections)
+        try:
+            return line.handle_request(request)
+        except (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError):
+            if not served:
+                raise
+            self.close()
+            return self._line(step, client, httpx2.HTTPTransport).handle_request(request)
+
+    async def areply(self, step: Fetch, request: Any, client: Any) -> Any:
+        """The same for asyncio and trio."""
+        import httpx2
+
+        line = self._line(step, client, httpx2.AsyncHTTPTransport)
+        served = bool(line._pool.connections)
+        try:
+            return await line.handle_async_request(request)
+        except (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError):
+            if not served:
+                raise
+            await self.aclose()
+            return await self._line(step, client, httpx2.AsyncHTTPTransport).handle_async_request(request)
+
+    def _line(self, step: Fetch, client: Any, make: Any) -> Any:
+        tls = step.url[:5].lower() != "http:"  # without TLS there is nothing to check, so nothing is read for it
+        guard = getattr(client, "guard", None) if step.theirs else None
+        found = self._open.get((tls, guard))
+        if found is None:
+            found = make(verify=authorities() if tls else False, trust_env=False)
+            found = found if guard is None else guard.over(found)
+            install(found)
+            self._open[tls, guard] = found
+        return found
+
+    def close(self) -> None:
+        """Close what was opened in threads."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    async def aclose(self) -> None:
+        """Close what was opened on asyncio or trio, whatever is cancelled meanwhile."""
+        if self._open:
+            import anyio
+
+            with anyio.move_on_after(1, shield=True):
+                while self._open:
+                    await self._open.popitem()[1].aclose()
