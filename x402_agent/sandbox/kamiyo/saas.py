@@ -17,6 +17,7 @@ from ...errors import ChallengeInvalid, SettingsError
 from ..books import stamp
 from ..limits import Limiter
 from ..messages import Answer, json_answer
+from ..remembered import Remembered
 from .sight import MICRO, Seen, Unpaid, dollars
 from .tenants import TIERS, Tenant, Tenants
 
@@ -57,7 +58,7 @@ class Saas:
         self._ground, self._sight, self._books, self._admin_key = ground, sight, books, admin_key
         self.tenants = Tenants(books, ground.now)
         self._limits = Limiter(ground.now)
-        self._cache: dict[tuple[str, str, str], tuple[int, dict[str, Any]]] = {}
+        self._cache: Remembered[dict[str, Any]] = Remembered(CACHE, CACHED)
         self._failures, self._closed_until = 0, 0
 
     def count_in(self, counts: Counts) -> None:
@@ -137,8 +138,8 @@ class Saas:
 
     def _judged(self, request: Request, tenant: Tenant | None, quirks: Quirks) -> Answer:
         tx, chain, expected = self._asked(request, tenant, quirks)
-        key = (tenant.id if tenant else "", chain, tx.lower() if tx.startswith("0x") else tx)
-        known = self._remembered(key) if tenant else None
+        key = f"{tenant.id if tenant else ''} {chain} {tx.lower() if tx.startswith('0x') else tx}"
+        known = self._cache.get(key, self._ground.now()) if tenant else None
         if known is not None and (not expected or known["amountUsdc"] * MICRO >= expected):
             return json_answer(200, known)
         self._afford(tenant, quirks)
@@ -210,17 +211,11 @@ class Saas:
         self._failures = 0
         return seen, ""
 
-    def _remembered(self, key: tuple[str, str, str]) -> dict[str, Any] | None:
-        found = self._cache.get(key)
-        return found[1] if found and found[0] > self._ground.now() else None
-
-    def _remember(self, key: tuple[str, str, str], document: dict[str, Any]) -> None:
+    def _remember(self, key: str, document: dict[str, Any]) -> None:
         now = int(self._ground.now())
-        if len(self._cache) >= CACHED:
-            self._cache = {name: each for name, each in self._cache.items() if each[0] > now}
         at = stamp(now).replace(" ", "T") + "Z"
         more = {"cached": True, "timestamp": at, "verifiedAt": at, "message": "Payment was verified within the last hour"}
-        self._cache[key] = (now + CACHE, {**document, **more})
+        self._cache.put(key, {**document, **more}, now)
 
     # -- the rest -------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...chains.stacks import messages
 from ...encodings import unc32_address
 from ..books import stamp
+from ..remembered import Remembered
 from .content import people
 from .store import digest
 
@@ -55,7 +56,7 @@ class Desk:
 
     def __init__(self, books: X402PayBooks, tokens: Tokens, clock: Callable[[], float], version: int = 26) -> None:
         self._database, self._tokens, self._clock, self._version = books.database, tokens, clock, version
-        self._used: dict[str, float] = {}  # login signatures, until their message is too old
+        self._used: Remembered[bool] = Remembered(2 * LOGIN)  # login messages, until they are too old
 
     def now(self) -> str:
         """The seller's time."""
@@ -82,10 +83,9 @@ class Desk:
         found = _SIGNATURE(signature)
         if not found or not messages.verify(messages.plain_digest(message), bytes.fromhex(found[2]), address):
             raise Refusal(401, "INVALID_SIGNATURE", "The signature is not by this address")
-        self._used = {each: ends for each, ends in self._used.items() if ends > now}
-        if f"{address} {said}" in self._used:
+        if self._used.get(f"{address} {said}", now):
             raise Refusal(401, "MESSAGE_USED", "This login message was used")
-        self._used[f"{address} {said}"] = now + 2 * LOGIN
+        self._used.put(f"{address} {said}", value=True, now=now)
         user = people(self._database, address, self.now())
         token = self._tokens.issue("session", int(now) + SESSION, sub=address, user=user)
         return {"token": token, "user": {"id": user, "walletAddress": address}}
