@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 import time
-from functools import cache, partial
+from functools import cache
 
 import anyio
 import pytest
