@@ -14,7 +14,8 @@ from first import states
 from x402_agent import NoAcceptableOffer, Payer, PaymentError, PaymentInDoubt, PolicyDenied
 from x402_agent.chains.solana import transfer
 from x402_agent.cli.app import app
-from x402_agent.dialects.lily import desk, till
+from x402_agent.dialects import desks
+from x402_agent.dialects.lily import till
 from x402_agent.sandbox import scenarios
 from x402_agent.sandbox.lily import gate
 
@@ -36,7 +37,7 @@ LATE = "expired_but_landed"
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch):
-    for place, name in ((till, "PAUSE"), (desk, "LONGEST")):
+    for place, name in ((till, "PAUSE"), (desks, "LONGEST")):
         monkeypatch.setattr(place, name, 0.02)
     monkeypatch.setattr(transfer, "PATIENCE", 0.5)
 

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from first import states
 from x402_agent import Payer, PaymentError, PolicyDenied, Settings
 from x402_agent.cli.app import app
-from x402_agent.dialects.x402pay import desk, till
+from x402_agent.dialects import desks
+from x402_agent.dialects.x402pay import till
 from x402_agent.ledger import SqliteLedger
 from x402_agent.sandbox import scenarios
 
@@ -104,7 +105,7 @@ def judged(name):
 
 @pytest.fixture
 def hurried(monkeypatch):
-    for place, name in ((till, "PAUSE"), (desk, "LONGEST")):
+    for place, name in ((till, "PAUSE"), (desks, "LONGEST")):
         monkeypatch.setattr(place, name, 0.02)
 
 

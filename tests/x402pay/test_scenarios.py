@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from x402_agent import Payer, PaymentError
-from x402_agent.dialects.x402pay import desk, till
+from x402_agent.dialects import desks
+from x402_agent.dialects.x402pay import till
 from x402_agent.sandbox import scenarios
 from x402pay.conftest import Half
 
@@ -26,7 +27,7 @@ QUICK = ("honest", "four_arguments", "gateway", "challenge_expires", "nonce_expi
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
     monkeypatch.setattr(till, "PAUSE", 0.02)
-    monkeypatch.setattr(desk, "LONGEST", 0.02)
+    monkeypatch.setattr(desks, "LONGEST", 0.02)
 
 
 def moved(box):

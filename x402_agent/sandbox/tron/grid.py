@@ -6,6 +6,8 @@ Lists are newest first unless `order_by=block_timestamp,asc`; times are millisec
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["answer_grid"]
 
 _LIMIT, _MOST = 20, 200
+_time = attrgetter("timestamp")
 _EVENTS = {
     keccak(f"{name}(address,address,uint256)".encode()): (name, names)
     for name, names in {"Transfer": ("from", "to", "value"), "Approval": ("owner", "spender", "value")}.items()
@@ -60,8 +63,11 @@ def answer_grid(chain: Chain, path: str, query: Mapping[str, str]) -> tuple[int,
         return 400, {"success": False, "error": str(cause)[:200], "statusCode": 400}
 
 
-def _all(chain: Chain) -> Iterator[_Event]:
-    for mined in chain.history():
+def _within(chain: Chain, first: int, last: int) -> Iterator[_Event]:
+    """Events of both times and between, oldest first; a chain may be long, and what is asked about is mostly its end."""
+    history = chain.history()  # in the order of its blocks, so of their times
+    here = slice(bisect_left(history, first, key=_time), bisect_right(history, last, key=_time))
+    for mined in history[here]:
         for index, log in enumerate(mined.logs):
             known = _EVENTS.get(log.topics[0]) if len(log.topics) == 3 else None
             if known:
@@ -86,9 +92,8 @@ def _timely(chain: Chain, query: Mapping[str, str], prefix: str) -> list[_Event]
     solid = chain.solid().number
     kept = [
         each
-        for each in _all(chain)
-        if first <= each.mined.timestamp <= last
-        and not (_flag(query, "only_confirmed") and each.mined.block > solid)
+        for each in _within(chain, first, last)
+        if not (_flag(query, "only_confirmed") and each.mined.block > solid)
         and not (_flag(query, "only_unconfirmed") and each.mined.block <= solid)
     ]
     order = query.get("order_by", "block_timestamp,desc")
