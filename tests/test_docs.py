@@ -6,6 +6,7 @@ line, and a line of its own for any number of lines.
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
@@ -169,6 +170,59 @@ def test_every_command_that_a_page_names_exists():
     for page in PAGES:
         named = set(re.findall(r"x402-agent ([a-z]+)", page.read_text("utf-8")))
         assert named <= real, f"{page.name}: {named - real}"
+
+
+def told(path):
+    """Every text of a module's code, `{}` where an f-string puts a value in: (line, what stands behind a command's name)."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+        text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts)
+        for typed in text.split("x402-agent ")[1:]:
+            yield node.lineno, re.split(r"[`;()\n]| -- ", typed)[0]
+
+
+def missing(typed, root):
+    """What is no command, or no option of it, in words to be typed; "" where all is. A hole may be any command of its group."""
+    found = [root]
+    for word in typed.split():
+        name, _, hole = word.rstrip(",.:").partition("{")
+        if not (below := getattr(found[0], "commands", None)):
+            break
+        if name not in below and (name or not hole):
+            return name
+        found = [below[name]] if name else [*below.values()]
+        if name != word:
+            break
+    if any(command.context_settings.get("ignore_unknown_options") for command in found):
+        return ""
+    real = {"--help"}.union(*(option.opts + option.secondary_opts for command in found for option in command.params))
+    return " ".join(option for option in re.findall(r"(?<!\S)--?[a-zA-Z][a-z-]*", typed) if option not in real)
+
+
+def test_every_command_that_a_hint_names_exists_with_its_options():
+    import typer
+
+    from x402_agent.cli.app import app
+
+    root = typer.main.get_command(app)
+    prose = {"asks", "command", "evidence", "process"}  # words that follow our name, and no commands
+    files = [path for folder in ("x402_agent", "mcp_server") for path in sorted((ROOT / folder).rglob("*.py"))]
+    named = [(path, *each) for path in files if "x402-agent " in path.read_text("utf-8") for each in told(path)]
+    wrong = [f"{path.relative_to(ROOT)}:{line}: {typed}" for path, line, typed in named if missing(typed, root) not in {"", *prose}]
+    assert len(named) > 200 and wrong == []
+
+
+@pytest.mark.parametrize(("typed", "lacks"), [
+    ("wallet fund --network {}", ""), ("budget set {}{}", ""), ("credentials {} --sandbox {}", ""), ("resume ID --output FILE writes them", ""),
+    ("mcp serve --http", ""), ("slip resume {}, in any process", ""), ("freeze{}", ""), ("{}", ""),
+    ("walet new", "walet"), ("wallet nwe", "nwe"), ("get --dry URL", "--dry"), ("wallet{} --nothing", "--nothing"), ("credentials {} --paid", "--paid"),
+])  # fmt: skip
+def test_a_hint_that_cannot_be_typed_is_found(typed, lacks):
+    import typer
+
+    from x402_agent.cli.app import app
+
+    assert missing(typed, typer.main.get_command(app)) == lacks
 
 
 def test_every_dependency_has_a_row_that_says_why():

@@ -119,7 +119,7 @@ def _account(payer: Payer, asset: Asset) -> str:
 def _contracts(node: Node, *addresses: str) -> Steps[None]:
     for each in addresses:
         if not (yield from reads.code(node, each)):
-            raise NodeError(f"{node!r} shows no contract at {each}", rule=f"contracts on {node.network.name}")
+            raise NodeError(f"{node!r} shows no contract at {each}", rule=f"contracts on {node.network.name}", hint="name another node: X402_AGENT_NODES")
 
 
 def _priced(node: Node, made: Plan, max_fee: int) -> Steps[Plan]:
@@ -195,7 +195,7 @@ def _build(payer: Payer, node: Node, made: Plan) -> Steps[Transaction]:
         )  # fmt: skip
         if payer.ledger.build(row, pending, gas_of(payer.policy, asset.network, made.fee_cap)):
             return row
-    raise LedgerError("other processes take every account nonce", rule="one account nonce, one transaction (C6)")
+    raise LedgerError("other processes take every account nonce", rule="one account nonce, one transaction (C6)", hint="try again, once they are done")
 
 
 def _finish_others(
@@ -265,7 +265,7 @@ def _look(payer: Payer, node: Node, row: Transaction) -> Steps[Transaction]:
     if mined is None:
         return payer.ledger.follow(row.txid, "INFLIGHT", note="no longer in a block") if row.state == "MINED" else row
     if mined.ok and not _proved(row, mined):
-        raise NodeError(f"{node!r} shows a success without its log", rule="status and logs (C4)")
+        raise NodeError(f"{node!r} shows a success without its log", rule="status and logs (C4)", hint="name another node: X402_AGENT_NODES")
     if mined.ok and row.state == "INFLIGHT":
         yield from _allowed(payer, node, row)
     note = "" if mined.ok else "was mined and reverted"
@@ -350,7 +350,7 @@ def _resume(payer: Payer, row: Transaction, patience: float) -> Steps[tuple[Tran
 
     asset = asset_by_id(row.asset)
     if asset is None:
-        raise SettingsError(f"{row.asset} left the table", rule="what is not in assets.toml is never asked for")
+        raise SettingsError(f"{row.asset} left the table", rule="what is not in assets.toml is never asked for", hint="install the release of x402-agent-sdk that wrote it")
     node = node_of(payer, asset.network)
     what = "revoke" if row.kind == "revoke" else f"{row.kind} of {Money(row.amount, asset)}"
     if transfers.ours(row):

@@ -125,7 +125,7 @@ class _Sqlite(Database):
             self._link.execute("pragma foreign_keys = on")
             self._link.execute("pragma wal_autocheckpoint = 10000")  # pages: what is written again and again is copied back once
         except sqlite3.Error as cause:
-            raise SettingsError(f"{path}: {cause}", rule="database") from None
+            raise SettingsError(f"{path}: {cause}", rule="database", hint="another file, in a folder of yours") from None
 
     def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
         cursor = self._link.execute(sql, values)
@@ -240,7 +240,7 @@ def connect(url: str, schema: str) -> Database:
         return _Postgres(url, schema)
     with suppress(ValueError):
         if urlsplit(url).scheme not in ("", "sqlite") and "://" in url:
-            raise SettingsError(f"no database is reached by {urlsplit(url).scheme[:20]}://", rule="postgresql:// or sqlite:///")
+            raise SettingsError(f"no database is reached by {urlsplit(url).scheme[:20]}://", rule="postgresql:// or sqlite:///", hint="sqlite:///file.db")
     return _Sqlite(url.removeprefix("sqlite:///") or ":memory:")
 
 

@@ -138,7 +138,8 @@ def read_dialects(path: Path, env: Mapping[str, str]) -> Mapping[str, Mapping[st
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError) as why:
-        raise SettingsError(f"settings.toml cannot be read: {getattr(why, 'strerror', None) or 'it is not UTF-8'}", rule=str(path)) from None
+        said, hint = ("it is not UTF-8", "save it as UTF-8") if isinstance(why, UnicodeDecodeError) else (why.strerror, f"ls -l {path}")
+        raise SettingsError(f"settings.toml cannot be read: {said}", rule=str(path), hint=hint) from None
     import tomllib
 
     try:

@@ -86,7 +86,7 @@ def plan(payer: Payer, asset: Asset, to: str, amount: int, *, max_fee: int, kept
         raise SigningFailed(f"nothing is sent to {to[:60]!r}: {reason}", rule="recipients (R1, R2)")
     had: int = yield from chain.balance(asset, owner, node)
     if had < amount:
-        raise SigningFailed(f"{owner} has {Money(had, asset)}, not {Money(amount, asset).text}", rule="balance on chain")
+        raise SigningFailed(f"{owner} has {Money(had, asset)}, not {Money(amount, asset).text}", rule="balance on chain", hint=f"x402-agent wallet fund --network {where.name}")
     rules = ChainRules(fees={where.namespace: max_fee})
     anchor: Anchor = yield from chain.prepare(offer, owner, node, rules)
     payer.ledger.afford(where.id, anchor.cost, gas_of(payer.policy, where, anchor.cost))
@@ -196,7 +196,7 @@ def _build(payer: Payer, made: Planned) -> Transaction:
                           anchor.cost, _packed(offer, terms, proof))  # fmt: skip
         if payer.ledger.build(row, made.anchor.number if anchor.number >= 0 else number, gas_of(payer.policy, where, anchor.cost)):
             return row
-    raise LedgerError("other processes take every account nonce", rule="one account nonce, one transaction (C6)")
+    raise LedgerError("other processes take every account nonce", rule="one account nonce, one transaction (C6)", hint="try again, once they are done")
 
 
 def _packed(offer: Offer, terms: Terms, proof: Proof) -> bytes:
@@ -210,7 +210,7 @@ def _unpacked(row: Transaction) -> tuple[Offer, Terms, Proof]:
     """The same again; raises SettingsError for an asset that left the table."""
     asset, kept = asset_by_id(row.asset), json.loads(row.raw)
     if asset is None:
-        raise SettingsError(f"{row.asset} left the table", rule="what is not in assets.toml is never asked for")
+        raise SettingsError(f"{row.asset} left the table", rule="what is not in assets.toml is never asked for", hint="install the release of x402-agent-sdk that wrote it")
     method = _METHODS[row.kind]
     offer = Offer("own", method, asset, row.amount, row.party, kept["lifetime"], method=method)
     terms = Terms(kept["payer"], kept["nonce"], kept["after"], kept["before"], Anchor(*kept["anchor"]), kept["proved"])

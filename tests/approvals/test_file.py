@@ -197,7 +197,7 @@ def test_a_folder_that_others_may_write_to_is_refused(shop, get, folder):
     payer = shop(**BY_FILE)
     with pytest.raises(PolicyDenied, match="could not be asked") as denied:
         get(payer)
-    assert isinstance(denied.value.__cause__, SettingsError)
+    assert isinstance(denied.value.__cause__, SettingsError) and denied.value.hint.startswith("chmod 700 ")
     run("list", code=2)
 
 

@@ -15,6 +15,7 @@ from x402_agent.signer import service as service_room
 from x402_agent.signer.frames import MAX_FRAME
 from x402_agent.signer.session import Session
 from x402_agent.steps import Fetch
+from x402_agent.transport.lines import Lines
 
 
 def spent(box):
@@ -231,4 +232,4 @@ def test_the_silent_and_the_many_do_not_hold_up_others(running, monkeypatch):
 def test_an_agent_sends_the_service_to_no_private_address(origin):
     """What a dialect asks at a seller's own address, the service asks under a guard: a socket there would fail this test."""
     step = Fetch("GET", f"{origin}/x402/supported-chains", theirs=True)
-    assert Session._step(object.__new__(Session), None, step, 0.0).status == 0
+    assert Session._step(object.__new__(Session), None, step, 0.0, Lines()).status == 0

@@ -74,6 +74,8 @@ def test_every_error_arrives_as_itself(name):
     got = nouns.error_in(wire(nouns.error_out(made)))
     assert type(got) is type(made) and (got.what, got.rule, got.payment_id) == ("what", "rule", "0123")
     assert got.hint == "whoever runs the signer: x402-agent budget set 5.00/day"
+    made.hint = "x402-agent credentials revoke ID"  # an agent's own
+    assert nouns.error_in(wire(nouns.error_out(made))).hint == made.hint
 
 
 def test_a_strangers_error_is_one_of_ours():

@@ -57,9 +57,9 @@ class Terminal:
 
 def _open() -> int:
     """The terminal, opened anew: not blocking here leaves everybody else's as it is."""
-    nobody = "no terminal to ask at"
+    nobody = PolicyDenied("no terminal to ask at", hint='how = "file" or "webhook" under [approval] in policy.toml')
     if sys.platform == "win32" or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
-        raise PolicyDenied(nobody)
+        raise nobody
     flags = os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         fd = os.open(os.ttyname(sys.stderr.fileno()), flags)
@@ -67,14 +67,14 @@ def _open() -> int:
         try:
             fd = os.open("/dev/tty", flags)
         except OSError:
-            raise PolicyDenied(nobody) from None
+            raise nobody from None
     try:
         mine = os.tcgetpgrp(fd) == os.getpgrp()
     except OSError:
         mine = False
     if not mine:  # to read it would stop this process
         os.close(fd)
-        raise PolicyDenied("not in the foreground of its terminal")
+        raise PolicyDenied("not in the foreground of its terminal", hint="fg, then the same again")
     return fd
 
 

@@ -72,7 +72,7 @@ class Webhook:
 
     def _answered(self, request: Request, reply: Fetched) -> bool:
         if not _signed(self._secret, request.id, reply.headers, reply.content):
-            raise PolicyDenied("its answer is not signed with our secret, or not now")
+            raise PolicyDenied("its answer is not signed with our secret, or not now", hint="one secret, and the right time, on both sides")
         try:
             found: Any = json.loads(reply.content)
         except (ValueError, RecursionError):
@@ -106,4 +106,4 @@ def _key(secret: Secret) -> Secret:
     try:
         return Secret(base64.b64decode(secret.raw[6:], validate=True))
     except binascii.Error:
-        raise SettingsError("a secret that begins with whsec_ goes on in base64", rule="Webhook(secret)") from None
+        raise SettingsError("a secret that begins with whsec_ goes on in base64", rule="Webhook(secret)", hint="the whole of it, as it was shown") from None

@@ -185,7 +185,7 @@ def _typed(name: str) -> None:
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         raise SettingsError("a person ends a quarantine", rule="ledger decide asks", hint=f"x402-agent ledger decide {name[:8]} … --yes-i-accept")
     if input(f"type {name[:8]} to accept: ").strip() != name[:8]:
-        raise SettingsError("nothing was changed", rule="ledger decide asks")
+        raise SettingsError("nothing was changed", rule="ledger decide asks", hint=f"the same command, then {name[:8]}")
 
 
 @app.command("export", short_help="Every payment as JSON lines or CSV.")

@@ -69,7 +69,7 @@ def _read(file: str) -> list[Any]:
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
     except UnicodeDecodeError:
-        raise SettingsError("a plan is text in UTF-8", rule=file) from None
+        raise SettingsError("a plan is text in UTF-8", rule=file, hint="save it as UTF-8") from None
     found: list[Any] = []
     for number, line in enumerate(text.splitlines(), 1):
         row = line.strip()

@@ -30,7 +30,7 @@ def replaced(settings: Settings, payment: str, kind: Kind, max_fee: str, *, yes:
     ledger, row = found(settings, payment)
     network = assets.network(row.network)
     if network is None:
-        raise LedgerError(f"{row.network} left the table", rule="assets.toml")
+        raise LedgerError(f"{row.network} left the table", rule="assets.toml", hint="install the release of x402-agent-sdk that wrote it")
     most = units_of(max_fee, network.decimals, "--max-fee", "0.02") if max_fee else None
     with sandbox_payer(settings) if ledger.sandbox else own_payer() as payer:
         _replace(payer, row.payment_id, kind, most, yes=yes)

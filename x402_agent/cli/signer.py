@@ -138,7 +138,7 @@ def _gid(group: str) -> int:
     try:
         return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
     except KeyError:
-        raise SettingsError(f"there is no group {group!r}", rule="--group") from None
+        raise SettingsError(f"there is no group {group!r}", rule="--group", hint="--group with its name, or its number") from None
 
 
 def _uid(user: str, policy: Policy) -> int:
@@ -147,7 +147,7 @@ def _uid(user: str, policy: Policy) -> int:
     try:
         return int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
     except KeyError:
-        raise SettingsError(f"there is no user {user!r}", rule=policy.place("signer.agents")) from None
+        raise SettingsError(f"there is no user {user!r}", rule=policy.place("signer.agents"), hint='[signer.agents] 1001 = "research"') from None
 
 
 def _folder(path: Path, gid: int) -> None:

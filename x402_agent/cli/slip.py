@@ -80,7 +80,7 @@ def run(
             try:
                 process = subprocess.Popen(command, env={**os.environ, "X402_AGENT_SLIP": token})  # noqa: S603 - the person's own
             except OSError as why:
-                raise SettingsError(f"{command[0]} cannot be run: {why.strerror}", rule="slip run", hint="slip run 0.50 -- python agent.py") from None
+                raise SettingsError(f"{command[0]} cannot be run: {why.strerror}", rule="slip run", hint="x402-agent slip run 0.50 -- python agent.py") from None
             while process.returncode is None:
                 with suppress(KeyboardInterrupt):  # the program has it, too
                     process.wait()

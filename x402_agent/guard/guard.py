@@ -100,7 +100,7 @@ class Guard:
             raise SettingsError("a guarded client goes through no proxy and no socket: names would be looked up elsewhere",
                                 rule="Guard.over(client)", hint="httpx.Client(trust_env=False), without proxy= and uds=")  # fmt: skip
         if pool.connections:
-            raise SettingsError("a client is guarded before its first request: its connections were never judged", rule="Guard.over(client)")
+            raise SettingsError("a client is guarded before its first request: its connections were never judged", rule="Guard.over(client)", hint="guard.client(), or a client that is new")
         pinned = AsyncPinned if hasattr(pool, "handle_async_request") else Pinned
         beneath(pool, lambda backend: pinned(backend, self.addresses, pool))
 

@@ -108,7 +108,7 @@ class Freezes(Opened):
 
 def _name(kind: Kind, name: str) -> str:
     if kind not in get_args(Kind) or (kind == "all") != (not name):
-        raise LedgerError(f"{kind!r} is frozen by its name, or everything without one", rule="all, host, agent or payee")
+        raise LedgerError(f"{kind!r} is frozen by its name, or everything without one", rule="all, host, agent or payee", hint='freeze("host", "api.example.com")')
     odd = {"host": not _HOST(name), "payee": not _PLAIN(name)}.get(kind, False)
     if odd:  # no payment has such a name: a freeze that stops nothing is worse than an error
         hint = "api.example.com, as a URL's host alone, in punycode" if kind == "host" else "the address alone: it is stopped on every network"

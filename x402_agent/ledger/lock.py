@@ -111,7 +111,7 @@ def open_private(path: Path, *, create: bool = True) -> int:
     """Open a file of ours, 0600, never through a symbolic link; raises LedgerError, or FileNotFoundError."""
     flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | (os.O_CREAT if create else 0)
     if path.is_symlink():
-        raise LedgerError(f"{path} is a symbolic link", rule="ledger files are plain files (Z13)")
+        raise LedgerError(f"{path} is a symbolic link", rule="ledger files are plain files (Z13)", hint=f"ls -l {path}")
     try:
         fd = os.open(path, flags, 0o600)
     except FileNotFoundError:
@@ -122,7 +122,7 @@ def open_private(path: Path, *, create: bool = True) -> int:
     made = os.fstat(fd)
     if not stat.S_ISREG(made.st_mode) or (hasattr(os, "getuid") and made.st_uid != os.getuid()):
         os.close(fd)
-        raise LedgerError(f"{path} is not a file of this user", rule="ledger files belong to their user (Z13)")
+        raise LedgerError(f"{path} is not a file of this user", rule="ledger files belong to their user (Z13)", hint=f"ls -l {path}")
     if sys.platform != "win32" and made.st_mode & 0o077:
         os.fchmod(fd, 0o600)
     return fd

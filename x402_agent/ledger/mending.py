@@ -83,7 +83,7 @@ class Mending:
         """
         made: Mended = Job(Writer(self.store), lambda _: self._all(known), write=True, full=True).run()
         if made.problems and (wrong := recovery.verify(self.store)):
-            raise LedgerError(f"what was made of it is not whole: {wrong[0]}", rule="nothing was changed")
+            raise LedgerError(f"what was made of it is not whole: {wrong[0]}", rule="nothing was changed", hint="put a backup in its place")
         return made
 
     def _all(self, known: tuple[str, ...]) -> Mended:

@@ -98,7 +98,7 @@ class Note:
             finally:
                 os.close(fd)
         except OSError as cause:
-            raise LedgerError(f"{self._path} cannot be written: {cause.strerror}", rule="no journal, no signature") from cause
+            raise LedgerError(f"{self._path} cannot be written: {cause.strerror}", rule="no journal, no signature", hint=f"ls -ld {self._path.parent}: it must be yours") from cause
         self._kept = True
 
     def _read(self) -> str:

@@ -72,7 +72,7 @@ class Opened:
         if self._forked:
             self._open()
         if self._store is None:
-            raise LedgerError("the ledger is closed", rule="no journal, no signature")
+            raise LedgerError("the ledger is closed", rule="no journal, no signature", hint="a new Payer: this one was closed")
         return Job(self._writer, operation, write=write, full=full)
 
     def _holding(self, operation: Callable[[Store], Any]) -> Job[Any]:
@@ -93,7 +93,7 @@ class Opened:
     def secret(self) -> Secret:
         """32 bytes of this ledger, kept beside it and in no row: half of the key to what is sealed in it."""
         if self._store is None:
-            raise LedgerError("the ledger is closed", rule="no journal, no signature")
+            raise LedgerError("the ledger is closed", rule="no journal, no signature", hint="a new Payer: this one was closed")
         return Secret(self._store.secret)
 
     def _busy(self, store: Store, row: sqlite3.Row) -> bool:

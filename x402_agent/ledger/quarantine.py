@@ -57,7 +57,7 @@ def end_quarantine(ledger: SqliteLedger, made: Verdict) -> Payment:
     def write(store: Store) -> None:
         row = known(store, made.payment.payment_id)
         if row is None or row.state != "QUARANTINE":
-            raise LedgerError("it has moved meanwhile", rule="compare and swap", payment_id=made.payment.payment_id)
+            raise LedgerError("it has moved meanwhile", rule="compare and swap", hint=f"x402-agent why {row.payment_id[:8]}" if row else "x402-agent log", payment_id=made.payment.payment_id)
         store.now()  # a broken ledger decides nothing
         move(store, row, "CONFIRMED" if made.paid else "DEAD", note=f"a person decided: {'paid' if made.paid else 'not paid'}")
         store.db.execute("UPDATE x402_payments SET proof_digest = ? WHERE payment_id = ?", (NO_PROOF, row.payment_id))

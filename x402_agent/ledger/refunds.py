@@ -71,13 +71,14 @@ def _link(store: Store, payment_id: str, txid: str, amount: int) -> bool:
         if known[0] == payment_id:
             return False
         raise LedgerError(
-            f"this transaction gives back payment {known[0]}", rule="one transaction, one refund (V8)", payment_id=payment_id
-        )
+            f"this transaction gives back payment {known[0]}", rule="one transaction, one refund (V8)",
+            hint=f"x402-agent why {known[0][:8]}", payment_id=payment_id,
+        )  # fmt: skip
     before = store.db.execute("SELECT amount FROM x402_refunds WHERE payment_id = ?", (payment_id,)).fetchall()
     if amount <= 0 or sum(int(each) for (each,) in before) + amount > paid:
         raise LedgerError(
             f"{amount} atomic units would be more than the {paid} that were paid", rule="no more than was paid (V11)",
-            payment_id=payment_id,
+            hint=f"x402-agent why {payment_id[:8]}", payment_id=payment_id,
         )  # fmt: skip
     values = (network, txid, payment_id, str(amount), int(store.clock()))
     store.db.execute("INSERT INTO x402_refunds (network, txid, payment_id, amount, created_at) VALUES (?,?,?,?,?)", values)

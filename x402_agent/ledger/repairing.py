@@ -60,7 +60,7 @@ def repair(
             lock.unlock(fd)
     except (OSError, sqlite3.Error) as cause:
         what = getattr(cause, "strerror", "") or str(cause)
-        raise LedgerError(f"{path} cannot be mended: {what}", rule="no journal, no signature") from cause
+        raise LedgerError(f"{path} cannot be mended: {what}", rule="no journal, no signature", hint="x402-agent ledger test; where that is fine, put a backup in its place") from cause
     finally:
         os.close(fd)
 

@@ -193,7 +193,7 @@ class Reports(Opened):
         """What is counted, by host, agent, group, task, tool, category, payee or UTC day; the largest first, days in their order."""
         order = "name" if by == "day" else "micros DESC"
         if by not in get_args(By):
-            raise LedgerError(f"there are no totals by {by!r}", rule=", ".join(get_args(By)))
+            raise LedgerError(f"there are no totals by {by!r}", rule=", ".join(get_args(By)), hint='totals("host")')
         column = {"group": "team", "payee": _PAYEE}.get(by, by)
         query = (
             f"SELECT {column} AS name, realm, COUNT(*), SUM(micros) AS micros FROM x402_payments "

@@ -183,12 +183,13 @@ def offer_of(row: sqlite3.Row | dict[str, Any]) -> Offer:
     """The Offer that was signed; raises LedgerError when its asset left the table or its digest does not match."""
     asset = asset_by_id(row["asset"])
     if row["wire"] is None:
-        raise LedgerError(f"the offer of payment {row['payment_id']} is missing", rule="one offer per payment (Z1)",
+        raise LedgerError(f"the offer of payment {row['payment_id']} is missing", rule="one offer per payment (Z1)", hint="x402-agent ledger verify",
                           payment_id=row["payment_id"])  # fmt: skip
     if asset is None:
         raise LedgerError(
             f"payment {row['payment_id']} is in {row['asset']}, which assets.toml no longer lists",
             rule="what is not in assets.toml is never paid",
+            hint="install the release of x402-agent-sdk that wrote it",
             payment_id=row["payment_id"],
         )
     offer = Offer(

@@ -276,7 +276,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
     def _approve(self, store: Store, hold: Hold, note: str, terms: Terms | None) -> Hold | Busy:
         row = known(store, hold.payment_id)
         if row is None or row.state != "RESERVED" or row.owner != store.owner:
-            raise LedgerError("what was approved is no longer reserved", rule="compare and swap", payment_id=hold.payment_id)
+            raise LedgerError("what was approved is no longer reserved", rule="compare and swap", hint="the same call again asks anew", payment_id=hold.payment_id)
         if terms is not None:
             plan = numbers.numbered(store, replace(_plan(store, hold.ask, hold.offer, terms, hold.limits, hold.stop), gas=hold.gas), self._at_work)
             if isinstance(plan, Busy):

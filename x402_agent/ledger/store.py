@@ -127,7 +127,7 @@ class Store:
             os.close(lock.open_private(self.path))  # so that it is born 0600; its -wal and -shm inherit that
         made = os.lstat(self.path)
         if not stat.S_ISREG(made.st_mode) or (hasattr(os, "getuid") and made.st_uid != os.getuid()):
-            raise LedgerError(f"{self.path} is not a plain file of this user", rule="never through a link (Z13)")
+            raise LedgerError(f"{self.path} is not a plain file of this user", rule="never through a link (Z13)", hint=f"ls -l {self.path}")
         if sys.platform != "win32" and made.st_mode & 0o077:
             os.chmod(self.path, 0o600)
         db = sqlite3.connect(
@@ -150,7 +150,7 @@ class Store:
         finally:
             os.close(fd)
         if len(found) != 32:
-            raise LedgerError(f"{self._beside('.secret')} is damaged", rule="the ledger's secret is 32 bytes")
+            raise LedgerError(f"{self._beside('.secret')} is damaged", rule="the ledger's secret is 32 bytes", hint="put a backup of it there; or x402-agent ledger repair --dry-run")
         return found
 
     def _check_mirror(self) -> None:
@@ -212,7 +212,7 @@ class Store:
             _fail(jobs, cause)
         except OSError as cause:
             what = f"the ledger {self.path} cannot be written: {cause.strerror}"
-            _fail(jobs, LedgerError(what, rule="no journal, no signature"))
+            _fail(jobs, LedgerError(what, rule="no journal, no signature", hint="x402-agent ledger test"))
         except _SPOILT as cause:
             if len(jobs) == 1:
                 _fail(jobs, failed(cause, self.path))
@@ -373,7 +373,7 @@ def _prepare_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = folder.stat()
     except OSError as cause:
-        raise LedgerError(f"{folder} cannot be used: {cause.strerror}", rule="no journal, no signature") from cause
+        raise LedgerError(f"{folder} cannot be used: {cause.strerror}", rule="no journal, no signature", hint="another folder: export X402_AGENT_HOME=/path") from cause
     if sys.platform != "win32" and made.st_mode & 0o002:
         raise LedgerError(
             f"everybody may write in {folder}", rule="the ledger's folder is private (Z13)", hint=f"chmod 700 {folder}"

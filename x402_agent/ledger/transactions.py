@@ -142,10 +142,10 @@ def replace(store: Store, made: Transaction, payment_id: str, limits: Sequence[L
     afford(store, made.network, made.fee_cap, limits)
     row = store.db.execute("SELECT state, network, from_address, account_nonce FROM x402_payments WHERE payment_id = ?", (payment_id,)).fetchone()
     if row is None or row[0] not in states.IN_DOUBT - {"QUARANTINE", "PROVING"} or tuple(row[1:]) != (made.network, made.account, made.account_nonce):
-        raise LedgerError("no open payment has this account nonce", rule="what is replaced is still open", payment_id=payment_id)
+        raise LedgerError("no open payment has this account nonce", rule="what is replaced is still open", hint=f"x402-agent why {payment_id[:8]}", payment_id=payment_id)
     before = beside(store, made.network, made.account, made.account_nonce)
     if any(each.fee_cap >= made.fee_cap or (each.kind == "cancel" != made.kind) for each in before):
-        raise LedgerError("another process has replaced it meanwhile", rule="each form offers more than the one before", payment_id=payment_id)
+        raise LedgerError("another process has replaced it meanwhile", rule="each form offers more than the one before", hint=f"x402-agent resume {payment_id[:8]}", payment_id=payment_id)
     _insert(store, made)
 
 
@@ -189,7 +189,7 @@ def find(store: Store, txid: str) -> tuple[Transaction, int]:
     """The transaction and the number of its last event; raises LedgerError when there is none."""
     row = store.db.execute(f"SELECT {COLUMNS} FROM x402_transactions WHERE txid = ?", (txid,)).fetchone()
     if row is None:
-        raise LedgerError(f"no transaction is called {txid}", rule="written down before it is broadcast (b1)")
+        raise LedgerError(f"no transaction is called {txid}", rule="written down before it is broadcast (b1)", hint="x402-agent wallet transactions")
     return transaction_of(row), row[17]
 
 

@@ -322,7 +322,7 @@ class Writer:
             calls: dict[_Via, list[Callable[[], object]]] = {}
             for job in batch:
                 if not whole and job.error is None:
-                    job.error = LedgerError("the ledger was interrupted", rule="no journal, no signature")
+                    job.error = LedgerError("the ledger was interrupted", rule="no journal, no signature", hint="repeat the call")
                 done = job.publish()
                 if done is not None:
                     calls.setdefault(job.via, []).append(done)

@@ -295,7 +295,7 @@ def _row(number: int, wanted: _Wanted, found: list[Quote], status: int, error: E
     quote = found[0] if found else Quote(status, reason=error if isinstance(error, PaymentError) else None)
     error = error or quote.reason
     if error is None and status == 402 and not found:
-        error = NoAcceptableOffer("402 without an offer that any dialect here understands", rule="dialects", hint="x402-agent get --dry-run")
+        error = NoAcceptableOffer("402 without an offer that any dialect here understands", rule="dialects", hint="x402-agent get --dry-run URL")
     return Row(wanted.method, wanted.url, quote, error, number, wanted)
 
 

@@ -73,7 +73,7 @@ def read_approval(table: Any, where: Mapping[str, str]) -> Approval:
         if name not in kinds:
             raise SettingsError(f"approval has no rule {name!r}", rule=line, hint=", ".join(kinds))
         if type(value) is not kinds[name]:
-            raise SettingsError(f"approval.{name} is {'text' if kinds[name] is str else 'a whole number'}", rule=line)
+            raise SettingsError(f"approval.{name} is {'text' if kinds[name] is str else 'a whole number'}", rule=line, hint=f'{name} = "…"' if kinds[name] is str else f"{name} = 120")
     if table.get("url") and posted_to(Secret(table["url"])) is None:
         raise SettingsError("a webhook's url is https, or http on this machine", rule=where.get("approval.url", place), hint='url = "https://…"')
     return Approval(**table, rule=f"[approval] in {place}")

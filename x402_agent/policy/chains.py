@@ -27,7 +27,7 @@ def read_chains(table: Any, place: Callable[..., str]) -> ChainRules:
         if name not in ("trust_blockhash", "fees"):
             raise SettingsError(f"chains has no rule {name!r}", rule=line, hint="trust_blockhash, fees")
         if name == "trust_blockhash" and type(value) is not bool:
-            raise SettingsError("trust_blockhash is true or false", rule=line)
+            raise SettingsError("trust_blockhash is true or false", rule=line, hint="trust_blockhash = true")
     return ChainRules(trusting=table.get("trust_blockhash", False), fees=_fees(table.get("fees", {}), place))
 
 

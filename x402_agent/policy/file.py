@@ -58,8 +58,8 @@ def load(path: Path) -> Policy:
     except FileNotFoundError:
         return Policy()
     except (OSError, UnicodeDecodeError) as why:
-        said = "it is not UTF-8" if isinstance(why, UnicodeDecodeError) else why.strerror
-        raise SettingsError(f"policy.toml cannot be read: {said}", rule=str(path)) from None
+        said, hint = ("it is not UTF-8", "save it as UTF-8") if isinstance(why, UnicodeDecodeError) else (why.strerror, f"ls -l {path}")
+        raise SettingsError(f"policy.toml cannot be read: {said}", rule=str(path), hint=hint) from None
     made = parse(text, str(path))
     log.info("policy %s, sha256 %s", path, hashlib.sha256(text.encode()).hexdigest())  # who edited it meanwhile shows (Z14)
     return made
@@ -121,7 +121,7 @@ class _Reader:
                 values[name] = _value(name, value, place)
         for name in _TOP:
             if name in values and name in budgets.get("all", {}):
-                raise SettingsError(f"{name} stands twice", rule=f"{self.where[name]} and {self.place('budgets', 'all', name)}")
+                raise SettingsError(f"{name} stands twice", rule=f"{self.where[name]} and {self.place('budgets', 'all', name)}", hint="take one of the two lines away")
             if name in budgets.get("all", {}):
                 self.where[name] = self.place("budgets", "all", name)
         values["budgets"] = {scope: Bounds(**own) for scope, own in budgets.items()}
@@ -149,7 +149,7 @@ class _Reader:
                 line = self.place(kind, name, key)
                 field, bound = _bound(scope, key, one, line)
                 if field in made and field != "units":
-                    raise SettingsError(f"{key} of {scope} stands twice", rule=f"{self.where[f'{scope}.{key}']} and {line}")
+                    raise SettingsError(f"{key} of {scope} stands twice", rule=f"{self.where[f'{scope}.{key}']} and {line}", hint="take one of the two lines away")
                 made[field] = (*made.get("units", ()), *bound) if field == "units" else bound
                 self.where[f"{scope}.{key}" if scope != "all" else key] = line
 
@@ -185,7 +185,7 @@ def _value(name: str, value: Any, place: str, shown: str = "") -> Any:
         return tuple(value)
     if name in _FLAGS:
         if not isinstance(value, bool):
-            raise SettingsError(f"{name} is true or false", rule=place)
+            raise SettingsError(f"{name} is true or false", rule=place, hint=f"{name} = true")
         return value
     if name in _WORDS:
         if value not in ("ask", "deny"):
@@ -201,7 +201,7 @@ def _value(name: str, value: Any, place: str, shown: str = "") -> Any:
             raise SettingsError("repeat is a number of times in a time", rule=place, hint='repeat = "5 in 10 minutes"')
         return Often(int(found[1]), int(found[2]) * _SECONDS[found[3]])
     if not isinstance(value, int) or isinstance(value, bool):
-        raise SettingsError(f"{name} is a whole number", rule=place)
+        raise SettingsError(f"{name} is a whole number", rule=place, hint=f"{name} = 300, without quotes")
     return value
 
 

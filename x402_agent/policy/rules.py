@@ -109,18 +109,18 @@ class Policy:
         self._check_networks()
         self._check_assets()
         if not 0 < self.max_lifetime <= 3600:
-            raise SettingsError("max_lifetime is 1 to 3600 seconds", rule=self.place("max_lifetime"))
+            raise SettingsError("max_lifetime is 1 to 3600 seconds", rule=self.place("max_lifetime"), hint="max_lifetime = 600")
         if self.drift is not None and self.drift < 1:
             raise SettingsError("a drift is 1 or more times the price", rule=self.place("drift"), hint='drift = "2.0"')
         for rule in (*(f"max_{kind}_fee" for kind in FEES if getattr(self, f"max_{kind}_fee") is not None), "max_fee", "prepay_age", "prepay_uses", "price_max_age", "rebuy_after", "stop_after"):
             if getattr(self, rule) < 0:
-                raise SettingsError(f"{rule} is not below 0", rule=self.place(rule))
+                raise SettingsError(f"{rule} is not below 0", rule=self.place(rule), hint=f'{rule} = "0.02"' if rule.endswith("_fee") else f"{rule} = 0")
         if self.repeat is not None and not all(number > 0 for number in self.repeat):
             raise SettingsError("a repeat is a number of times in a time", rule=self.place("repeat"), hint='repeat = "5 in 10 minutes"')
         expected(self.expect_calls, self.place("expect_calls"))
         for rule in ("on_drift", "unknown_price"):
             if getattr(self, rule) not in ("ask", "deny"):
-                raise SettingsError(f"{rule} is ask or deny", rule=self.place(rule))
+                raise SettingsError(f"{rule} is ask or deny", rule=self.place(rule), hint=f'{rule} = "ask"')
         self._compile()
 
     def _check_networks(self) -> None:
@@ -153,7 +153,7 @@ class Policy:
         for text, own in self.budgets.items():
             name = scopes.scope(text, self.place("budgets"))
             if name in named or own.state not in STATES:
-                raise SettingsError(f"{text!r} stands twice, or is {own.state!r}", rule=self.place("state", name))
+                raise SettingsError(f"{text!r} stands twice, or is {own.state!r}", rule=self.place("state", name), hint=f"one budget for it; its state is one of {', '.join(STATES)}")
             named[name] = own
         every = named.pop("all", Bounds())
         for rule in _OWN:

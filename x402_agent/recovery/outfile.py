@@ -30,7 +30,7 @@ class OutFile:
         try:
             self._file = os.fdopen(self._opened(), "wb")
         except OSError as why:
-            raise SettingsError(f"{self.path} cannot be written: {why.strerror}", rule="--output") from None
+            raise SettingsError(f"{self.path} cannot be written: {why.strerror}", rule="--output", hint="--output FILE, in a folder of yours") from None
 
     def _opened(self) -> int:
         folder, mode = self.path.parent, os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)

@@ -186,9 +186,9 @@ class Books(ABC):
                     self._row(strict.value(line), number)
                 except broken as cause:
                     words = plain(str(cause).partition("\n")[0])
-                    raise SettingsError(f"{path}:{number} is no row of {self.schema}: {words}", rule="an export of this seller") from cause
+                    raise SettingsError(f"{path}:{number} is no row of {self.schema}: {words}", rule="an export of this seller", hint="x402-agent sandbox db export FILE writes one") from cause
             if not number:
-                raise SettingsError(f"{path} is empty", rule="an export of this seller")
+                raise SettingsError(f"{path} is empty", rule="an export of this seller", hint="x402-agent sandbox db export FILE writes one")
             self._go_on()
         return number - 1
 

@@ -65,7 +65,7 @@ class Redis:
             self._link = lib.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=10)
             self._link.ping()
         except (lib.RedisError, ValueError) as cause:
-            raise SettingsError(f"Redis does not answer: {type(cause).__name__}", rule="redis://host:port/number") from None
+            raise SettingsError(f"Redis does not answer: {type(cause).__name__}", rule="redis://host:port/number", hint="--redis redis://127.0.0.1:6379/0, or without it") from None
 
     def add(self, key: str, seconds: int, now: int) -> tuple[int, int]:
         """Count one call; raises SettingsError while Redis is away: who cannot be counted does not come in."""

@@ -93,7 +93,7 @@ def machine(backend: Backend | None, chain_id: int) -> Machine:
     if backend is not None:
         made: dict[str, type[_PyRevm | _PyEvm]] = {"pyrevm": _PyRevm, "py-evm": _PyEvm}
         if backend not in made:
-            raise SettingsError(f"no EVM is called {backend!r}", rule="backend pyrevm or py-evm")
+            raise SettingsError(f"no EVM is called {backend!r}", rule="backend pyrevm or py-evm", hint="pyrevm")
         try:
             return _Once(made[backend](chain_id))
         except ImportError as cause:

@@ -48,9 +48,9 @@ class Scene:
 
     def with_(self, **parameters: Any) -> Self:
         """The same scenario with other parameters; raises SettingsError for one that does not exist or fit."""
-        unknown = sorted(parameters.keys() - {each.name for each in fields(self)})
-        if unknown:
-            raise SettingsError(f"a scenario has no parameter {unknown[0]!r}", rule=f"scenario {self.name}")
+        known = {each.name for each in fields(self)}
+        if unknown := sorted(parameters.keys() - known):
+            raise SettingsError(f"a scenario has no parameter {unknown[0]!r}", rule=f"scenario {self.name}", hint=", ".join(sorted(known)))
         made: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in parameters.items()}
         return replace(self, **made)
 
@@ -78,5 +78,5 @@ def load(folder: Traversable, kind: type[S]) -> dict[str, S]:
     made = [(name, read((folder / name).read_text("utf-8"), name, kind)) for name in named]
     for name, each in made:
         if name != f"{each.name}.toml":
-            raise SettingsError(f"{name} holds the scenario {each.name!r}", rule="the file is called like the scenario")
+            raise SettingsError(f"{name} holds the scenario {each.name!r}", rule="the file is called like the scenario", hint=f"{each.name}.toml")
     return {each.name: each for _, each in made}

@@ -172,7 +172,7 @@ def scenario(which: str | Scene, seller: str = "shop") -> Any:
     if isinstance(which, Scene):
         if isinstance(which, _class(seller, 1)):
             return which
-        raise SettingsError(f"{which.name!r} is no scenario of {seller}", rule="a scenario is of one seller")
+        raise SettingsError(f"{which.name!r} is no scenario of {seller}", rule="a scenario is of one seller", hint=f"x402-agent sandbox scenarios --seller {seller}")
     found = _all(seller).get(which)
     if found is None:
         hint = "x402-agent sandbox scenarios" + ("" if seller == "shop" else f" --seller {seller}")

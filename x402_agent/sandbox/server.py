@@ -26,7 +26,7 @@ class LoopbackServer:
 
     def __init__(self, app: App, host: str, port: int) -> None:
         if not _loopback(host):
-            raise SettingsError(f"the sandbox listens on loopback only, not on {host}", rule="host 127.0.0.1")
+            raise SettingsError(f"the sandbox listens on loopback only, not on {host}", rule="test money stays on this machine", hint='host="127.0.0.1"')
         self._app = app
         self._host = host
         self._port = port

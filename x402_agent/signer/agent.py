@@ -100,7 +100,7 @@ class AgentKit(Kit):
 
     def sign_in(self, namespace: str, account: str, message: str) -> str:
         """Nowhere: over there no agent's words are signed."""
-        raise SigningFailed("a signer signs payments, and no messages of its agents", rule="X402_AGENT_SIGNER")
+        raise SigningFailed("a signer signs payments, and no messages of its agents", rule="X402_AGENT_SIGNER", hint="run it as the signer's own user")
 
     def _account(self, namespace: str) -> Any:
         return self.payer.desk.blocking(lambda: Account(self.payer.desk.account(namespace)))

@@ -329,7 +329,7 @@ def token_in(told: Fields) -> Token:
 def error_out(why: PaymentError) -> dict[str, Any]:
     """A refusal in words. A hint names commands of the operator's: the agent cannot run them, and is told so."""
     hint = why.hint
-    if hint.startswith("x402-agent ") and not hint.startswith(("x402-agent resume", "x402-agent why")):
+    if hint.startswith("x402-agent ") and not hint.startswith(("x402-agent resume", "x402-agent why", "x402-agent credentials")):
         hint = f"whoever runs the signer: {hint}"
     return {"error": type(why).__name__, "what": why.what, "rule": why.rule, "hint": hint, "payment_id": why.payment_id}
 

@@ -64,7 +64,7 @@ def refuse_unsafe(folder: Path, what: str) -> None:
         try:
             made, link = place.stat(), place.lstat()
         except OSError as why:
-            raise SettingsError(f"{place} cannot be looked at: {why.strerror}", rule=what) from None
+            raise SettingsError(f"{place} cannot be looked at: {why.strerror}", rule=what, hint=f"ls -ld {place}") from None
         ours = {made.st_uid, link.st_uid} <= {0, os.geteuid()}
         sticky = made.st_mode & stat.S_ISVTX and place not in (absolute, real)  # others cannot rename what is ours there
         if not ours or (made.st_mode & 0o022 and not sticky):

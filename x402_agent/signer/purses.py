@@ -67,7 +67,7 @@ def standing(session: Session, numbers: tuple[str, ...]) -> Confines:
         slip = _known(session, number)
         bounds = None if slip is None else slips.bounds_of(slip)
         if bounds is None or bounds.under.agent != session.agent.name:
-            raise PolicyDenied("there is no such slip of this agent's", rule="a slip is its agent's")
+            raise PolicyDenied("there is no such slip of this agent's", rule="a slip is its agent's", hint="whoever gave it gives another one: payer.slip(…)")
         found = bounds.within(found)
     return found
 

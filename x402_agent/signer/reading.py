@@ -70,4 +70,4 @@ OPS = {"open": _list, "state": _state, "counted": _counted, "receipt": _receipt,
 def nothing(payment_id: str) -> LedgerError:
     """The error for a payment that is not this agent's, or nobody's."""
     shown = payment_id[:16] if payment_id.isalnum() else "?"
-    return LedgerError(f"no payment of yours begins with {shown}", rule="an agent sees its own payments only")
+    return LedgerError(f"no payment of yours begins with {shown}", rule="an agent sees its own payments only", hint="they are in x402-agent log")

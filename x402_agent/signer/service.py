@@ -78,7 +78,7 @@ class Service:
             made.listen(MAX_PER_USER)
         except OSError as why:
             made.close()
-            raise SettingsError(f"no socket can be made at {self.path}: {why.strerror or why}", rule="--socket") from None
+            raise SettingsError(f"no socket can be made at {self.path}: {why.strerror or why}", rule="--socket", hint="--socket PATH, in a folder of yours") from None
         return made
 
     def _refuse_second(self) -> None:
@@ -139,7 +139,7 @@ class Service:
         with sock, suppress(OSError, Malformed):
             sock.settimeout(0)
             sock.sendall(frame(error_out(
-                SigningFailed(f"the signer has too many connections of user {who.uid}", rule=f"at most {MAX_PER_USER} of one user, {MAX_PEERS} in all")
+                SigningFailed(f"the signer has too many connections of user {who.uid}", rule=f"at most {MAX_PER_USER} of one user, {MAX_PEERS} in all", hint="repeat it later")
                 if busy else
                 PolicyDenied(f"user {who.uid} is no agent of this signer", rule=self.payer.policy.place("signer.agents"),
                              hint=f'[signer.agents] {who.uid} = "name" in policy.toml'))))  # fmt: skip

@@ -201,7 +201,7 @@ class Session:
     def _perform(self, op: str, told: Fields, tail: bytes) -> Any:
         try:
             if not self.agent.name:
-                raise PolicyDenied("the operator of a signer pays nothing through it", rule=self.payer.policy.place("signer.agents"))
+                raise PolicyDenied("the operator of a signer pays nothing through it", rule=self.payer.policy.place("signer.agents"), hint="as an agent's user; or unset X402_AGENT_SIGNER")
             return WORK[op](self, told, tail)
         except PaymentError as why:
             if op in ("pay", "again"):
@@ -211,7 +211,7 @@ class Session:
             raise
         except Exception as why:
             log.error("%s of %s failed: %s", op, self.agent.name, type(why).__name__)  # noqa: TRY400 - no values
-            return error_out(SigningFailed(f"the signer failed ({type(why).__name__})", rule="its log says more"))
+            return error_out(SigningFailed(f"the signer failed ({type(why).__name__})", rule="an error of its own", hint="its log says more"))
 
     # -- what the rooms beside this one need --------------------------------------------------------------------------
 
@@ -251,7 +251,7 @@ class Session:
             return fetch(step, lines, self)
         if isinstance(step, Sleep):
             if time.monotonic() > until or gone(self._sock):
-                raise SigningFailed("the signer waits no longer", rule=f"{self.payer.deadline:.0f} seconds")
+                raise SigningFailed("the signer waits no longer", rule=f"{self.payer.deadline:.0f} seconds", hint="repeat the call")
             time.sleep(step.seconds)
             return None
         if isinstance(step, BudgetHeld) and step.offer.flow in ASKED_FIRST and not kit.consulted:

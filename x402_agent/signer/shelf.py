@@ -85,7 +85,7 @@ def _keep(session: Session, told: Fields, _: bytes) -> dict[str, Any]:
     if not sound(credential, hold.ask):
         return {"kept": False}
     if sum(each.agent == session.agent.name for each in ledger.tokens()) >= MOST_TOKENS:
-        raise LedgerError(f"{MOST_TOKENS} credentials are kept for you already", rule="so many for one agent", hint="x402-agent credentials revoke")
+        raise LedgerError(f"{MOST_TOKENS} credentials are kept for you already", rule="so many for one agent", hint="x402-agent credentials revoke ID")
     job = session.service.bought(session.agent).keep(credential, hold.ask)
     if job is not None:
         job.run()
@@ -116,7 +116,7 @@ def _stored(session: Session, told: Fields, tail: bytes) -> dict[str, Any]:
         raise PolicyDenied(f"payment {hold.payment_id} is {hold.state}: nothing is expected of it", rule="open payments only")
     ((_, status), *headers), body = _parsed(tail, goods=True)
     if session.payer.ledger.kept_bytes(session.agent.name) + len(tail) > MOST_KEPT:
-        raise LedgerError(f"{MOST_KEPT >> 20} MiB of yours wait already", rule="so much for one agent", hint="resume --output FILE")
+        raise LedgerError(f"{MOST_KEPT >> 20} MiB of yours wait already", rule="so much for one agent", hint="x402-agent resume ID --output FILE")
     session.payer.ledger.keep_goods(hold, session.payer.keeping.goods(hold, int(status), headers, body)).run()
     return {}
 

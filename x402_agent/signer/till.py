@@ -82,7 +82,7 @@ def _pay(session: Session, told: Fields, tail: bytes) -> dict[str, Any]:
 def _again(session: Session, told: Fields, _: bytes) -> dict[str, Any]:
     hold = session.own(told)
     if hold.state not in shelf.OPEN:
-        raise PolicyDenied(f"payment {hold.payment_id} is {hold.state}: there is nothing to show again", rule="open payments only")
+        raise PolicyDenied(f"payment {hold.payment_id} is {hold.state}: there is nothing to show again", rule="open payments only", hint=f"x402-agent why {hold.payment_id[:8]}")
     kit = session.kit(hold.ask)
     fate = "unknown" if hold.state in ("CONFIRMED", "PAID_UNDELIVERED") else drive(kit.fate(hold))
     if fate in FREES:
@@ -96,7 +96,7 @@ def _again(session: Session, told: Fields, _: bytes) -> dict[str, Any]:
         return {"fate": fate}
     committed = session.drive(kit, prove_hold(hold))
     if committed is None:
-        raise PolicyDenied(f"payment {hold.payment_id} is being shown right now", rule="one proof, one conversation at a time")
+        raise PolicyDenied(f"payment {hold.payment_id} is being shown right now", rule="one proof, one conversation at a time", hint="repeat it later")
     return {**_hand_out(session, *committed), "fate": fate}
 
 

@@ -75,7 +75,7 @@ class PaidSession:
         `read_timeout_seconds` may make the deadline over all legs longer; nothing that the seller says does (row T9). Raises PaymentError, TimeoutError, and what the session raises.
         """
         if not name.strip(".") or not name.isprintable():
-            raise SettingsError(f"{plain(name, 80)!r} names no tool", rule="printable letters, not dots alone")
+            raise SettingsError(f"{plain(name, 80)!r} names no tool", rule="printable letters, not dots alone", hint="session.list_tools() names them")
         call = _Call(self.session, name, arguments, progress_callback, dict(meta or {}), options)
         request = _lib.Request(
             CALL, f"{self.origin}{self._path}/{quote(name, safe='')}", content=_canonical(arguments or {}).encode(),

@@ -45,7 +45,7 @@ def ask(request: Any, lib: Any) -> Ask:
                             hint=", ".join(sorted(OPTIONS)))  # fmt: skip
     again = options.get("again")
     if again is not None and not isinstance(again, bool):  # "false" is true
-        raise SettingsError("again is True, False or None", rule='extensions={"payment": {"again": …}}')
+        raise SettingsError("again is True, False or None", rule='extensions={"payment": {"again": …}}', hint='"again": True, or leave it out')
     target = url.raw_path.decode("ascii")
     _remember(request, lib)
     made = Ask(
@@ -91,7 +91,7 @@ def _offer(given: object) -> Offer:
 def _under(options: Mapping[str, Any]) -> Under:
     task, tool = (str(options.get(name) or "") for name in ("task", "tool"))
     if not (task + tool).isprintable() or len(task) > 200 or len(tool) > 64:
-        raise SettingsError("the name of a task or tool is some letters", rule='extensions={"payment": {"task": …, "tool": …}}')
+        raise SettingsError("the name of a task or tool is some letters", rule='extensions={"payment": {"task": …, "tool": …}}', hint="task up to 200 letters, tool up to 64")
     return Under(task=task, tool=tool)
 
 

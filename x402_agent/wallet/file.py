@@ -133,7 +133,7 @@ class WalletFile:
                               hint="type it again; if you are sure of it, the file was changed: restore a backup")  # fmt: skip
         entries = tuple(map(_entry, json.loads(opened.raw)))
         if [_account(entry) for entry in entries] != [dict(account) for account in self.accounts]:
-            raise WalletError(f"the addresses in {self.path} are not those of its keys", rule="derived at unlock")
+            raise WalletError(f"the addresses in {self.path} are not those of its keys", rule="derived at unlock", hint="restore it from a backup")
         return entries
 
     @classmethod
@@ -175,7 +175,7 @@ class WalletFile:
 def _distinct(path: Path, entries: Sequence[Entry]) -> None:
     """Raises WalletError where two accounts have one key, or one name."""
     if len(entries) > MOST_ACCOUNTS:
-        raise WalletError(f"{path} would have {len(entries)} accounts", rule=f"at most {MOST_ACCOUNTS} in one wallet")
+        raise WalletError(f"{path} would have {len(entries)} accounts", rule=f"at most {MOST_ACCOUNTS} in one wallet", hint="another file: X402_AGENT_WALLET=/path/other.json")
     seen: set[str] = set()
     for entry in entries:
         if not _NAME(entry.name):
@@ -183,7 +183,7 @@ def _distinct(path: Path, entries: Sequence[Entry]) -> None:
                               hint="research, or team-2")  # fmt: skip
         for each in (f"the name {entry.name}" if entry.name else "", *entry.addresses().values()):
             if each and each in seen:
-                raise WalletError(f"{each} is in {path} already", rule="one key, once; one name, once")
+                raise WalletError(f"{each} is in {path} already", rule="one key, once; one name, once", hint="x402-agent wallet account list")
             seen.add(each)
 
 

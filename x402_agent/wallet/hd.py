@@ -63,7 +63,7 @@ def checked(words: Secret) -> Secret:
     words = Secret(" ".join(unicodedata.normalize("NFKD", words.text).lower().split()))
     count = len(words.text.split())
     if count not in _LENGTHS:
-        raise WalletError(f"a mnemonic has 12, 15, 18, 21 or 24 words, this text has {count}", rule="BIP-39")
+        raise WalletError(f"a mnemonic has 12, 15, 18, 21 or 24 words, this text has {count}", rule="BIP-39", hint="compare these words with what you wrote down")
     strange = [str(i + 1) for i, word in enumerate(words.text.split()) if word not in _words()]
     if strange:
         raise WalletError(

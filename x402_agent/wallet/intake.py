@@ -87,7 +87,7 @@ def _solana(bare: Secret) -> Secret | None:
     if len(found) not in (32, 64):
         return None
     if len(found) == 64 and ed25519_public(Secret(found.raw[:32])) != found.raw[32:]:
-        raise WalletError("the two halves of this key do not belong together", rule="64 bytes: the key, then its public key")
+        raise WalletError("the two halves of this key do not belong together", rule="64 bytes: the key, then its public key", hint="export it again from the program that made it")
     return Secret(found.raw[:32])
 
 

@@ -22,6 +22,7 @@ __all__ = ["looks_like", "read", "write"]
 
 COST = 1 << 18
 MOST_ROUNDS = 10_000_000
+_AGAIN = "export it again from the program that made it"
 
 
 def looks_like(data: Secret) -> bool:
@@ -39,10 +40,10 @@ def read(data: bytes, passphrase: Secret) -> Secret:
         raise WalletError("the passphrase does not open this keystore file", rule="its MAC", hint="type it again")
     key = aes128_ctr(Secret(derived.raw[:16]), bytes.fromhex(crypto["cipherparams"]["iv"]), Secret(sealed))
     if len(key) != 32:
-        raise WalletError("the keystore file does not hold a key of 32 bytes", rule="ciphertext")
+        raise WalletError("the keystore file does not hold a key of 32 bytes", rule="ciphertext", hint=_AGAIN)
     named = str(facts.get("address") or "").lower().removeprefix("0x")
     if named and evm_address(key)[2:].lower() != named:
-        raise WalletError("the keystore file names another address than its key has", rule="address")
+        raise WalletError("the keystore file names another address than its key has", rule="address", hint=_AGAIN)
     return key
 
 
@@ -60,20 +61,20 @@ def _parsed(data: bytes) -> Mapping[str, Any]:
         good = False
     if not good:
         raise WalletError("this is no keystore file of version 3 with aes-128-ctr", rule="Web3 Secret Storage Definition",
-                          hint="export it again from the program that made it")  # fmt: skip
+                          hint=_AGAIN)  # fmt: skip
     return facts  # type: ignore[no-any-return]
 
 
 def _derived(kdf: Any, given: Mapping[str, Any], passphrase: Secret) -> Secret:
     salt = bytes.fromhex(given["salt"])
     if given.get("dklen") != 32 or kdf not in ("scrypt", "pbkdf2"):
-        raise WalletError(f"the keystore file derives its key by {kdf!r:.20}", rule="scrypt or pbkdf2, dklen 32")
+        raise WalletError(f"the keystore file derives its key by {kdf!r:.20}", rule="scrypt or pbkdf2, dklen 32", hint=_AGAIN)
     if kdf == "scrypt":
         return scrypt(passphrase, salt, given.get("n"), given.get("r"), given.get("p"))
     rounds = given.get("c")
     if given.get("prf") != "hmac-sha256" or type(rounds) is not int or not 0 < rounds <= MOST_ROUNDS:
         raise WalletError("the keystore file asks for PBKDF2 parameters that we do not run",
-                          rule=f"hmac-sha256, at most {MOST_ROUNDS} rounds")  # fmt: skip
+                          rule=f"hmac-sha256, at most {MOST_ROUNDS} rounds", hint=_AGAIN)  # fmt: skip
     return Secret(hashlib.pbkdf2_hmac("sha256", passphrase.raw, salt, rounds, 32))
 
 

@@ -18,6 +18,7 @@ __all__ = ["alone", "read", "replace", "write_new"]
 MAX_BYTES = 64 * 1024
 _PLAIN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_ROOM = "room on the disk, and a folder that is yours"
 
 
 def read(path: Path, *, links: bool = False, public: bool = False) -> Secret:
@@ -54,16 +55,16 @@ def _opened(path: Path, *, links: bool = False) -> int:
     except FileNotFoundError:
         raise WalletError(f"there is no file {path}", rule=str(path), hint="x402-agent wallet new") from None
     except OSError as why:
-        raise WalletError(f"{path} cannot be read: {why.strerror}", rule=str(path)) from None
+        raise WalletError(f"{path} cannot be read: {why.strerror}", rule=str(path), hint=f"ls -l {path}") from None
 
 
 def _refuse(path: Path, made: os.stat_result, *, links: bool, public: bool) -> None:
     if not (stat.S_ISREG(made.st_mode) or (links and stat.S_ISFIFO(made.st_mode))):
-        raise WalletError(f"{path} is not a plain file", rule="a wallet file is a plain file (Z13)")
+        raise WalletError(f"{path} is not a plain file", rule="a wallet file is a plain file (Z13)", hint=f"ls -l {path}")
     if sys.platform == "win32":
         return  # permissions are access lists there, and a profile is private by default
     if made.st_uid != os.geteuid() and not (links and made.st_uid == 0):
-        raise WalletError(f"{path} belongs to another user", rule="a wallet file belongs to who pays (Z13)")
+        raise WalletError(f"{path} belongs to another user", rule="a wallet file belongs to who pays (Z13)", hint=f"ls -l {path}")
     granted = links and made.st_uid == 0 and os.geteuid() != 0  # orchestrators hand secrets of root's to our group
     if not public and made.st_mode & (0o037 if granted else 0o077):
         raise WalletError(
@@ -80,7 +81,7 @@ def write_new(path: Path, data: bytes, *, hint: str = "x402-agent wallet show, o
     except FileExistsError:
         raise WalletError(f"{path} exists and is never overwritten", rule="new files only", hint=hint) from None
     except OSError as why:
-        raise WalletError(f"{path} cannot be written: {why.strerror}", rule=str(path)) from None
+        raise WalletError(f"{path} cannot be written: {why.strerror}", rule=str(path), hint=_ROOM) from None
     finally:
         os.unlink(fresh)
     _sync(path.parent)
@@ -93,7 +94,7 @@ def replace(path: Path, data: bytes) -> None:
         os.replace(fresh, path)
     except OSError as why:
         os.unlink(fresh)
-        raise WalletError(f"{path} cannot be written: {why.strerror}", rule=str(path)) from None
+        raise WalletError(f"{path} cannot be written: {why.strerror}", rule=str(path), hint=_ROOM) from None
     _sync(path.parent)
 
 
@@ -104,7 +105,7 @@ def _beside(path: Path, data: bytes) -> Path:
         _refuse_folder(path.parent)
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _PLAIN | _NOFOLLOW, 0o600)
     except OSError as why:
-        raise WalletError(f"nothing can be written in {path.parent}: {why.strerror}", rule=str(path)) from None
+        raise WalletError(f"nothing can be written in {path.parent}: {why.strerror}", rule=str(path), hint=_ROOM) from None
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
@@ -113,7 +114,7 @@ def _beside(path: Path, data: bytes) -> Path:
     except OSError as why:
         with suppress(OSError):
             os.unlink(fresh)
-        raise WalletError(f"{path} cannot be written: {why.strerror}", rule=str(path)) from None
+        raise WalletError(f"{path} cannot be written: {why.strerror}", rule=str(path), hint=_ROOM) from None
     return fresh
 
 

@@ -113,7 +113,7 @@ class Evm(Permits):
 
         asked = Node(network, node)
         if (found := (yield from reads.head(asked, "latest"))) is None:
-            raise NodeError(f"{asked!r} shows no block", rule=asked.spec)
+            raise NodeError(f"{asked!r} shows no block", rule=asked.spec, hint="name another node: X402_AGENT_NODES")
         return int(found[0], 16), found[1]
 
     def needs(self, network: Network, account: str, node: str) -> Steps[int]:

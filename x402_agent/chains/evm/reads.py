@@ -119,7 +119,7 @@ def authorization_state(node: Node, token: str, payer: str, used: str, block: st
     """Whether an EIP-3009 nonce (0x + 32 bytes hex) is used or cancelled at a block."""
     word: int = yield from _call(node, token, "0xe94a0102" + _word(payer) + used[2:], block)
     if word > 1:
-        raise NodeError(f"{node!r} gave no truth value", rule="EIP-3009 authorizationState")
+        raise NodeError(f"{node!r} gave no truth value", rule="EIP-3009 authorizationState", hint="name another node: X402_AGENT_NODES")
     return word == 1
 
 

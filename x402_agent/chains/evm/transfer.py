@@ -137,7 +137,7 @@ def _mined(asked: Node, offer: Offer, fixed: Terms, txid: str) -> Steps[reads.Mi
         fine = any(log.address == unsigned.to.lower() and log.topics == topics and int.from_bytes(log.data) == offer.amount
                    for log in mined.logs)  # fmt: skip
     if not fine:
-        raise NodeError(f"{asked!r} shows a success without what was signed", rule="status and logs (C4)")
+        raise NodeError(f"{asked!r} shows a success without what was signed", rule="status and logs (C4)", hint="name another node: X402_AGENT_NODES")
     return mined
 
 

@@ -81,10 +81,10 @@ def _word(node: Node, offer: Offer, terms: Terms, signed: Anchored, slot: int) -
             looks += 1
             shown = yield from found(node, seen.signature)
             if shown is None or looks > _LOOKS:
-                raise NodeError(f"{node!r} does not show what its history names", rule="Solana JSON-RPC")
+                raise NodeError(f"{node!r} does not show what its history names", rule="Solana JSON-RPC", hint="name another node: X402_AGENT_NODES")
             if shown.message == wanted:
                 if shown.failed != seen.failed:
-                    raise NodeError(f"{node!r} says of one transaction that it failed and that it did not", rule="Solana JSON-RPC")
+                    raise NodeError(f"{node!r} says of one transaction that it failed and that it did not", rule="Solana JSON-RPC", hint="name another node: X402_AGENT_NODES")
                 return "failed" if seen.failed else "settled"
         if not page:  # a page that is merely short may be a node's own limit
             return ""

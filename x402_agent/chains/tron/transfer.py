@@ -174,7 +174,7 @@ def _seen(asked: Node, offer: Offer, fixed: Terms, raw: transaction.Raw, *, soli
         event = reads.APPROVAL if offer.method == APPROVE else reads.TRANSFER
         fine = mined.ok and offer.amount in reads.moved(mined, offer.asset.address, fixed.payer, offer.pay_to, event)
     if not fine:
-        raise NodeError(f"{asked!r} shows a success without what was signed", rule="status and logs (C4)")
+        raise NodeError(f"{asked!r} shows a success without what was signed", rule="status and logs (C4)", hint="name another node: X402_AGENT_NODES")
     return mined
 
 

@@ -63,7 +63,7 @@ class Hooks:
         said = named.get(SIGNATURE, "")
         made = hmac.new(self._secret.raw, body, hashlib.sha256).hexdigest()
         if not _HMAC(said) or not hmac.compare_digest(said, made):
-            raise ChallengeInvalid("a webhook that is not signed by its secret", rule=f"{SIGNATURE}: HMAC-SHA256 of the body, 64 hex digits")
+            raise ChallengeInvalid("a webhook that is not signed by its secret", rule=f"{SIGNATURE}: HMAC-SHA256 of the body, 64 hex digits", hint="the secret that its subscription shows, and the body as it came, byte for byte")
         fields = strict.parse(body).fields
         delivery, event, at, data = fields.get("id"), fields.get("type"), fields.get("timestamp"), fields.get("data")
         if not (isinstance(delivery, str) and _ID(delivery) and isinstance(event, str) and type(at) is int and isinstance(data, dict)):
@@ -72,7 +72,7 @@ class Hooks:
             raise ChallengeInvalid("a webhook whose headers say otherwise than its body", rule=EVENT)
         now = self._clock()
         if abs(now - at) > self._window:
-            raise ChallengeInvalid("a webhook of another time", rule=f"a timestamp within {self._window} seconds")
+            raise ChallengeInvalid("a webhook of another time", rule=f"a timestamp within {self._window} seconds", hint="set the clock of this machine, if it is wrong")
         self._once(delivery, now)
         return Delivery(delivery, event, data, at)
 

@@ -69,7 +69,7 @@ class Tenants:
     def create(self, email: str, tier: str = "free", environment: str = "live", payee: str = "") -> tuple[str, str]:
         """A new tenant: its id and its first key, which is shown this once. Raises SettingsError."""
         if tier not in TIERS or tier == "none":
-            raise SettingsError(f"no tier is called {tier[:40]!r}", rule="free, starter, pro, enterprise")
+            raise SettingsError(f"no tier is called {tier[:40]!r}", rule="free, starter, pro, enterprise", hint='tier="free"')
         identity, now = secrets.token_hex(12), self.now()
         made = self._database.one(
             'insert into "X402Tenant" (id, email, tier, "basePaymentAddress", "monthlyVerificationLimit", "quotaResetDate",'
@@ -84,7 +84,7 @@ class Tenants:
     def key(self, tenant: str, environment: str = "live", scopes: tuple[str, ...] = SCOPES) -> str:
         """A new key, shown this once: x402_live_ or x402_test_ and 43 characters. Raises SettingsError."""
         if environment not in ("live", "test"):
-            raise SettingsError(f"no environment is called {environment[:40]!r}", rule="live or test")
+            raise SettingsError(f"no environment is called {environment[:40]!r}", rule="live or test", hint='environment="test"')
         made = f"x402_{environment}_{secrets.token_urlsafe(32)}"
         self._database.rows(
             'insert into "X402ApiKey" (id, "tenantId", "keyHash", environment, scopes, "createdAt") values (?, ?, ?, ?, ?, ?)',
