@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from .bought import SHOWN, WAITED, ask_with, wait
-from .errors import NoAcceptableOffer, NodeError, PaymentError, PaymentInDoubt
+from .errors import NoAcceptableOffer, NodeError, PaymentError, PaymentInDoubt, SettingsError
 from .model import ASKED_FIRST, BUY, CROWDED, QUOTA, Claim, Credential
 from .secret import Veiled
 from .steps import (
@@ -304,7 +304,7 @@ def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = 
     except BaseException as cause:
         yield Close(hold, "UNKNOWN", refused=hold.refused, note=str(getattr(cause, "what", type(cause).__name__)))
         if isinstance(cause, Exception) and not isinstance(cause, PaymentInDoubt):
-            raise in_doubt(hold, type(cause).__name__) from cause
+            raise in_doubt(hold, cause.what if isinstance(cause, SettingsError) else type(cause).__name__) from cause
         raise
     claim = dialect.receipt(reply, hold.offer)
     state, refused = judge(reply.status, claim, fresh=refusable or not (hold.resumed or repeated))

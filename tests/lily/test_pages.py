@@ -179,7 +179,7 @@ def test_settings_that_nobody_can_pay_by_are_an_error(said):
 
 def test_settings_as_they_stand_by_themselves():
     assert desk({})._asdict() | {"key": ""} == {"rest": "", "key": "", "service_id": "", "service_type": "agent_execution", "pay_to": "",
-        "network": "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "currency": "", "pays": "auto", "most": None, "hours": 24, "price": None}  # fmt: skip
+        "network": "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "currency": "", "pays": "auto", "most": None, "hours": 24, "price": None, "lacks": ""}  # fmt: skip
     assert desk({"max_payment": "0.50"}).most == Decimal("0.5")
 
 

@@ -220,6 +220,15 @@ def test_what_the_sellers_history_says_is_told_and_decides_nothing(api, stuck):
     assert "history has it as confirmed for article-1" in row.note and stuck.moved() == PRICE and len(states(api)) == 1
 
 
+def test_what_is_open_where_a_key_is_not_set_any_more_says_so(api, stuck):
+    api.dialects = builtin({"x402pay": {stuck.seller.origin: {"api": f"{stuck.seller.origin}/v1", "key_env": "NO_KEY"}}})
+    (row,) = api.resume()
+    assert "NO_KEY is not in the environment" in row.note and (row.before, row.after) == ("PROVING", "CONFIRMED")
+    with pytest.raises(SettingsError, match="NO_KEY is not in the environment"):
+        get(api, stuck.url())
+    assert len(states(api)) == 1
+
+
 @pytest.mark.parametrize("rows", [
     [{"txId": "0x" + "22" * 32, "contentId": "article-1", "status": "confirmed"}], [5, None, []], [{}] * 3,
 ])  # fmt: skip
@@ -284,10 +293,11 @@ def test_a_key_that_is_not_set_matters_to_its_own_origin_alone(dialect, payer, s
     checks = CliRunner().invoke(app, ["doctor"]).output
     assert "NO_KEY, which the environment has not; try: export NO_KEY=…" in " ".join(checks.split())
     payer.dialects = builtin({dialect: {shop.seller.origin: told[dialect]["https://other.example"]}})
-    body = {"error": {"code": "PAYMENT_REQUIRED", "message": "Payment required", "details": {"requiredAmount": 0.01, "currency": "USDC"}}}
+    body = {"error": "x", "errorCode": "x", "paymentRequired": True, "requiredAmount": 0.01, "currency": "USDC"}
     seller.serves("/lily", lambda _: seller.answer(402, json.dumps(body).encode()))
+    seller.serves("/x402pay", lambda _: shop.ask())
     with pytest.raises(SettingsError, match="NO_KEY is not in the environment"):
-        get(payer, shop.url("/articles/article-2") if dialect == "x402pay" else f"{seller.origin}/lily")
+        get(payer, f"{seller.origin}/{dialect}")
     assert states(payer) == ["CLAIMED"]
 
 
