@@ -138,7 +138,7 @@ class Fetch(NamedTuple):
 
     `timeout` in seconds bounds the whole call; `retries` is how often a call that changes nothing may be repeated
     when no answer, 429 or 502 to 504 came; `limit` is the most that is read of an answer, in bytes. `theirs` says that a seller or
-    a caller chose the address: a guarded client asks there under its guard.
+    a caller chose the address: a guarded client asks there under its guard. `twice` says that it may arrive twice, as signed bytes may.
     """
 
     method: str
@@ -149,6 +149,7 @@ class Fetch(NamedTuple):
     retries: int = 0
     limit: int = MAX_BODY
     theirs: bool = False
+    twice: bool = False
 
     def __repr__(self) -> str:
         return f"Fetch({self.method})"

@@ -69,8 +69,8 @@ class World:
         if isinstance(lie, Fetched):
             return lie
         if isinstance(lie, Exception):
-            return Fetched(200, {}, json.dumps({"id": 1, "error": {"code": -32000, "message": str(lie)}}).encode())
-        return Fetched(200, {}, json.dumps({"id": 1, "result": lie}).encode())
+            return Fetched(200, {}, json.dumps({"id": sent["id"], "error": {"code": -32000, "message": str(lie)}}).encode())
+        return Fetched(200, {}, json.dumps({"id": sent["id"], "result": lie}).encode())
 
     def sent(self, method="eth_sendRawTransaction"):
         return [params[0] for called, params in self.calls if called == method]

@@ -120,7 +120,7 @@ def test_a_node_of_another_chain_is_not_believed(fate):
 
 
 def test_a_busy_block_cut_off_in_its_transactions_still_tells_the_time(fate):
-    text = json.dumps({"jsonrpc": "2.0", "id": 1, "result": block(2001, transactions=["0x" + "2" * 64] * 2000)})
+    text = json.dumps({"jsonrpc": "2.0", "result": block(2001, transactions=["0x" + "2" * 64] * 2000), "id": 1})
     cut = Fetched(200, {}, text.encode()[:65536])
     assert len(text) > 65536
     assert fate(eth_call=NO, eth_getBlockByNumber=cut)[0] == "dead"

@@ -292,3 +292,30 @@ def test_brackets_in_a_nodes_words_are_words():
     words = Fetched(200, {}, b'{"result":null,"error":{"message":"' + b"[" * 300 + b'"}}')
     with pytest.raises(NodeError, match=r"error: \[\["):
         ask(Net(one={**FINE, "eth_getBalance": words}), reads.native, OWNER, where=ONE)
+
+
+def test_an_answer_belongs_to_one_question():
+    """Questions share a connection, so what a node says late, or twice, must not be taken for the answer to the next one."""
+    numbers = []
+
+    def said(text):
+        class Numbered(Net):
+            def answer(self, url, sent):
+                numbers.append(sent["id"])
+                return super().answer(url, sent) if sent["method"] == "eth_chainId" else Fetched(200, {}, text.replace("ID", str(sent["id"])).encode())
+
+        return Numbered(one=FINE)
+
+    for wrong in ('"id":7,', '"id":"ID",', '"id":null,', '"id":IDID,', ""):
+        with pytest.raises(NodeError, match="an answer to another question"):
+            ask(said(f'{{{wrong}"result":"0x7"}}'), reads.native, OWNER, where=ONE)
+    assert ask(said('{"id":ID,"result":"0x7"}'), reads.native, OWNER, where=ONE) == 7
+    for error in ('"id":ID,', '"id":null,', ""):
+        with pytest.raises(NodeError, match="error: no"):
+            ask(said(f'{{{error}"error":{{"message":"no"}}}}'), reads.native, OWNER, where=ONE)
+    block = '"result":{"number":"0x7","timestamp":"0x9","transactions":["0x'
+    assert ask(said('{"id":ID,' + block), reads.head, "finalized", where=ONE) == ("0x7", 9)  # however much is cut
+    assert ask(said("{" + block), reads.head, "finalized", where=ONE) == ("0x7", 9)
+    with pytest.raises(NodeError, match="an answer to another question"):
+        ask(said('{"id":7,' + block), reads.head, "finalized", where=ONE)
+    assert len(set(numbers)) == len(numbers)

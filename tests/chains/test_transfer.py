@@ -141,8 +141,8 @@ def test_another_chain_is_not_believed(bench):
     offer = bench.offer()
     terms, _ = bench.made(offer)
     walk = Walk(EVM.fate(offer, terms, "https://node.example"))
-    for _ in walk:
-        walk.got = Fetched(200, {}, b'{"jsonrpc":"2.0","id":1,"result":"0x1"}')
+    for step in walk:
+        walk.got = Fetched(200, {}, b'{"jsonrpc":"2.0","id":%d,"result":"0x1"}' % json.loads(step.content)["id"])
     assert walk.result == "unknown"
     assert repr(Node(offer.network, "https://node.example/key")) == "Node(base-sepolia, https://node.example)"
 
@@ -239,7 +239,7 @@ def test_no_coin_goes_to_a_contract_and_a_delegated_account_is_none(bench):
         asked = Walk(reads.is_account(Node(ETH.network, "https://node.example"), address))
         for step in asked:
             said = "0x14a34" if b"eth_chainId" in step.content else "0x" + held.hex()
-            asked.got = Fetched(200, {}, json.dumps({"jsonrpc": "2.0", "id": 1, "result": said}).encode())
+            asked.got = Fetched(200, {}, json.dumps({"jsonrpc": "2.0", "id": json.loads(step.content)["id"], "result": said}).encode())
         assert asked.result == (address == "0x" + "c2" * 20)
     with pytest.raises(NoAcceptableOffer, match="is a contract"):
         bench.made(coin(bench, pay_to=bench.offer().asset.address))

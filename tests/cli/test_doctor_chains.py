@@ -108,8 +108,8 @@ def test_a_node_that_stands_still_or_is_behind_is_named(monkeypatch):
     assert where.name in check.name
 
 
-CHAIN = {"base-sepolia": b'{"jsonrpc":"2.0","id":1,"result":"0x14a34"}',
-         "solana-devnet": b'{"jsonrpc":"2.0","id":1,"result":"EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG"}',
+CHAIN = {"base-sepolia": b'{"jsonrpc":"2.0","id":ID,"result":"0x14a34"}',
+         "solana-devnet": b'{"jsonrpc":"2.0","id":ID,"result":"EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG"}',
          "stacks-testnet": b'{"network_id": 2147483648, "stacks_tip_height": "\\u001b[31m"}',
          "tron-nile": b'{"blockID": "0000000000000000d698d4192c56cb6be724a558448e2684802de4d6cd8690dc"}'}  # fmt: skip
 
@@ -118,11 +118,13 @@ CHAIN = {"base-sepolia": b'{"jsonrpc":"2.0","id":1,"result":"0x14a34"}',
 def test_a_node_that_names_its_chain_and_babbles_is_no_node(doctor, name):
     class Babbles(BaseHTTPRequestHandler):
         def do_POST(self):
-            self.rfile.read(int(self.headers.get("content-length", 0)))
+            asked = self.rfile.read(int(self.headers.get("content-length", 0)))
+            number = str(json.loads(asked or b"{}").get("id")).encode()
+            said = CHAIN[name].replace(b"ID", number) if b"jsonrpc" in asked else CHAIN[name]
             self.send_response(200)
-            self.send_header("content-length", str(len(CHAIN[name])))
+            self.send_header("content-length", str(len(said)))
             self.end_headers()
-            self.wfile.write(CHAIN[name])
+            self.wfile.write(said)
 
         def do_GET(self):
             self.do_POST()

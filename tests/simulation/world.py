@@ -266,7 +266,7 @@ class World:
             result = f"0x{int(used):064x}"
         else:
             return Fetched(200, {}, json.dumps({"error": {"message": "unknown method"}}).encode())
-        return Fetched(200, {}, json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode())
+        return Fetched(200, {}, json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}).encode())
 
     # -- the driver ------------------------------------------------------------------------------------------------
 

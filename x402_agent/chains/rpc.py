@@ -9,6 +9,7 @@ what a node says is data: escaped, cut, and cleaned of the URL that it may quote
 from __future__ import annotations
 
 import json
+import os
 import re
 from abc import ABC, abstractmethod
 from ipaddress import ip_address
@@ -33,6 +34,7 @@ HEADERS = {"content-type": "application/json", "accept": "application/json"}
 _SAID = 200
 _DEEPEST = 64  # a receipt nests five levels; a thread's stack ends somewhere beyond a thousand
 _BRACKETS = re.compile(r"[\[\]{}]").findall
+_IDS = re.compile(rb'"id"\s*:\s*([0-9]{1,20})').findall
 _HINT = "x402-agent doctor; X402_AGENT_NODES='name=https://one|https://another' names several"
 
 
@@ -78,7 +80,7 @@ class Node(ABC):
     that is neither https nor on this machine.
     """
 
-    __slots__ = ("_right", "_wrong", "network", "urls")
+    __slots__ = ("_number", "_right", "_wrong", "network", "urls")
     asks: tuple[object, ...] = ("",)  # the call by which a node names its chain, and its parameters
     named_in = 4096  # bytes that its answer has at most
     spec = ""  # what says how its answers look
@@ -89,6 +91,7 @@ class Node(ABC):
         self.urls = [_admitted(each) for each in map(Secret, where.text.split("|"))]
         self._right: set[Secret] = set()
         self._wrong: set[Secret] = set()
+        self._number = -1  # of the last question, where a family has numbers
 
     def __repr__(self) -> str:
         return f"Node({self.network.name}, {self.hosts})"
@@ -136,23 +139,32 @@ class Node(ABC):
     ) -> Steps[Any]:
         yield from self._know(url)
         got: Fetched = yield self.question(url, method, params, retries, limit)
-        return _whole(got) if raw else self.result(_document(got, limit))
+        return self._cut(_whole(got)) if raw else self.result(_document(got, limit))
 
     def question(self, url: Secret, method: str, params: tuple[object, ...], retries: int, limit: int) -> Fetch:
-        """How a node is asked: by JSON-RPC."""
-        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        """How a node is asked: by JSON-RPC, under a number that nobody else has: one connection carries many questions."""
+        self._number = int.from_bytes(os.urandom(4))
+        body = {"jsonrpc": "2.0", "id": self._number, "method": method, "params": params}
         content = json.dumps(body, separators=(",", ":")).encode()
-        return Fetch("POST", url.text, content, HEADERS, retries=retries, limit=limit)
+        return Fetch("POST", url.text, content, HEADERS, retries=retries, limit=limit, twice=True)
 
     def result(self, answer: dict[str, Any]) -> Any:
-        """What an answer holds; raises Odd for one that holds nothing."""
-        error = answer.get("error")
+        """What an answer holds; raises Odd for one that holds nothing, or belongs to another question."""
+        error, number = answer.get("error"), answer.get("id")
+        if number != self._number and (error is None or number is not None):
+            raise Odd("an answer to another question")
         if error is not None:
             words = error.get("message") if isinstance(error, dict) else None
             raise Odd(f"error: {words}" if isinstance(words, str) else "an error without a message")
         if "result" not in answer:
             raise Odd("an answer without a result")
         return answer["result"]
+
+    def _cut(self, content: bytes) -> bytes:
+        """An answer that may be cut: where it still says which question it is of, it is ours. Raises Odd."""
+        if self._number >= 0 and (found := _IDS(content)) and b"%d" % self._number not in found:
+            raise Odd("an answer to another question")
+        return content
 
     def each(self) -> list[Self]:
         """One Node for each URL: to hear them all where one's word is not enough (C2)."""

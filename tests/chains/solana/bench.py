@@ -75,8 +75,8 @@ def bent(steps, told=None, **lies):
 def says(result):
     """A node that answers this, whatever is asked."""
 
-    def lie(_):
-        return Fetched(200, {}, json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode())
+    def lie(step):
+        return Fetched(200, {}, json.dumps({"jsonrpc": "2.0", "id": json.loads(step.content)["id"], "result": result}).encode())
         yield
 
     return lie

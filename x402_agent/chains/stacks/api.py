@@ -57,7 +57,7 @@ class Node(rpc.Node):
         where = (parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/") + path.partition("?")[0], query, "")
         key = Secret(unquote(parts.password or parts.username or ""))
         headers = Veiled({**rpc.HEADERS, **({"x-api-key": key.text} if len(key) else {})})
-        return Fetch(verb, urlunsplit(where), content, headers, retries=retries, limit=limit)
+        return Fetch(verb, urlunsplit(where), content, headers, retries=retries, limit=limit, twice=True)
 
     def result(self, answer: dict[str, Any]) -> Any:
         """The answer itself."""

@@ -39,7 +39,7 @@ class Node(rpc.Node):
     def question(self, url: Secret, method: str, params: tuple[object, ...], retries: int, limit: int) -> Fetch:
         """POST to a path below the URL, which keeps nothing of a key."""
         content = json.dumps(params[0], separators=(",", ":")).encode()
-        return Fetch("POST", _below(url, method).text, content, _headers(url), retries=retries, limit=limit)
+        return Fetch("POST", _below(url, method).text, content, _headers(url), retries=retries, limit=limit, twice=True)
 
     def result(self, answer: dict[str, Any]) -> Any:
         """The answer itself; raises Odd for an error."""
