@@ -169,7 +169,7 @@ def test_a_clock_of_his_own_moves_nothing(payer, shop, seller):
 def test_his_silence_takes_no_more_time_than_all_legs_have(payer, shop, seller, loop, monkeypatch):
     payer.deadline, asked = 2.0, []
     honest = drivers.fetch_async
-    monkeypatch.setattr(drivers, "fetch_async", lambda step, client: asked.append(step.timeout) or honest(step, client))
+    monkeypatch.setattr(drivers, "fetch_async", lambda step, *rest: asked.append(step.timeout) or honest(step, *rest))
     seller.serves("/x402/verify-payment", seller.hang)
 
     async def main():

@@ -110,37 +110,6 @@ def test_an_answer(get, serve):
     assert b"accept-encoding: identity\r\n" in server.seen[0].lower()
 
 
-def test_questions_of_one_conversation_share_a_connection_that_ends_with_it(get, serve):
-    ended = threading.Event()
-
-    def three(one):
-        for _ in range(3):
-            one.sendall(OK)
-            server.seen.append(server._request(one))
-        ended.set()
-
-    server = serve(three)
-    assert [each.content for each in get(*[Fetch("POST", server.url(f"/{n}"), b"{}") for n in range(3)])] == [b"hi"] * 3
-    assert ended.wait(5) and [each[:7] for each in server.seen] == [b"POST /0", b"POST /1", b"POST /2", b""]  # and no byte more
-    assert get(Fetch("GET", server.url())).status == 200 and len(server.seen) >= 5  # another conversation, another connection
-
-
-def test_a_connection_that_ends_when_it_is_used_again_costs_no_answer(get, serve):
-    def once(one):
-        one.sendall(OK)
-        server.seen.append(server._request(one))
-
-    server = serve(once, OK)
-    first, second = get(Fetch("GET", server.url("/a")), Fetch("POST", server.url("/b"), b"{}"))
-    assert (first.status, second.status) == (200, 200)
-    assert [each[:6] for each in server.seen] == [b"GET /a", b"POST /", b"POST /"]
-
-
-def test_a_new_connection_without_an_answer_is_asked_once(get, serve):
-    server = serve(lambda one: None)
-    assert get(Fetch("POST", server.url(), b"{}")).status == 0 and len(server.seen) == 1
-
-
 def test_userinfo_is_basic_authentication(get, serve):
     server = serve(OK)
     assert get(Fetch("GET", f"http://me:secret@127.0.0.1:{server.port}/")).status == 200

@@ -221,7 +221,7 @@ def test_what_the_chain_took_is_none_of_the_time_to_ask_in(payer, shop, monkeypa
     """A minute until it is solid, and as long a deadline: the monitor was asked without any time left."""
     ends = []
     ask = drivers.fetch
-    monkeypatch.setattr(drivers, "fetch", lambda step, client: (ends.append((step.url, DEADLINE.get())), ask(step, client))[1])
+    monkeypatch.setattr(drivers, "fetch", lambda step, *rest: (ends.append((step.url, DEADLINE.get())), ask(step, *rest))[1])
     with payer.client(timeout=60) as http:
         assert http.get(shop.url()).text == "goods"
     asked = [end for url, end in ends if "/payment_status/" in url]

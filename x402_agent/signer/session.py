@@ -258,7 +258,7 @@ class Session:
             raise Unasked
         value = kit.perform(step, 0)
         if isinstance(value, Aside):
-            return drive(self._heeded(value.steps))
+            return drive(self._heeded(value.steps), lines)
         return value.run() if hasattr(value, "run") else value
 
     def _heeded(self, steps: Steps[Any]) -> Steps[Any]:

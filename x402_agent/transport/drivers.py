@@ -223,7 +223,7 @@ class Pays:
                 value = value.run()
             elif isinstance(value, Aside):
                 with talk.paused():
-                    value = drive(value.steps)
+                    value = drive(value.steps, talk.lines)
                 DEADLINE.set(talk.deadline)  # later by what was waited: else what is asked next has no time at all
             if isinstance(value, Goods):
                 self._drop(talk.done_with())
@@ -331,7 +331,7 @@ class Pays:
                 value = await wait(value)
             elif isinstance(value, Aside):
                 with talk.paused():
-                    value = await drive_async(value.steps)
+                    value = await drive_async(value.steps, talk.lines)
             if isinstance(value, Goods):
                 await self._adrop(talk.done_with())
                 value = wire.stored(value, talk.request, talk.lib)

@@ -7,14 +7,14 @@ A Fetch that may be repeated says how often (`retries`); tenacity paces it, in t
 from __future__ import annotations
 
 import time
-from contextlib import aclosing
+from contextlib import aclosing, closing, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import AddressRefused
 from ..secret import without_frames
 from ..steps import Call, Fetch, Fetched, Progress, Sleep, Walk
 from .lines import Lines
-from .streams import DEADLINE
+from .streams import DEADLINE, suspect
 
 if TYPE_CHECKING:
     from ..steps import Steps
@@ -46,34 +46,35 @@ async def fetch_async(step: Fetch, lines: Lines, client: Any = None) -> Fetched:
     return await AsyncRetrying(sleep=anyio.sleep, **_pace(step))(_fetch_async, step, lines, client)
 
 
-def drive(steps: Steps[T]) -> T:
-    """Perform the Fetch, Sleep, Call and Progress steps of a generator in this thread; -> what it returns. It may take no others."""
-    walk, lines = Walk(steps), Lines()
+def drive(steps: Steps[T], lines: Lines | None = None) -> T:
+    """Perform the Fetch, Sleep, Call and Progress steps of a generator in this thread; -> what it returns. It may take no others.
+
+    `lines` are those of the conversation that these steps are a part of; without, they are a conversation of their own.
+    """
+    walk = Walk(steps)
     token = DEADLINE.set(None)  # whoever is driven here has a time of its own
     try:
-        for step in walk:
-            try:
-                walk.got = _perform(step, lines)
-            except BaseException as failed:
-                walk.failed = failed
-        return walk.result
+        with nullcontext(lines) if lines is not None else closing(Lines()) as line:
+            for step in walk:
+                try:
+                    walk.got = _perform(step, line)
+                except BaseException as failed:
+                    walk.failed = failed
+            return walk.result
     finally:
         DEADLINE.reset(token)
-        lines.close()
 
 
-async def drive_async(steps: Steps[T]) -> T:
+async def drive_async(steps: Steps[T], lines: Lines | None = None) -> T:
     """The same, for asyncio and trio: a cancellation is thrown into the generator, so that it can clean up."""
-    walk, lines = Walk(steps), Lines()
-    try:
+    walk = Walk(steps)
+    async with nullcontext(lines) if lines is not None else aclosing(Lines()) as line:
         for step in walk:
             try:
-                walk.got = await _perform_async(step, lines)
+                walk.got = await _perform_async(step, line)
             except BaseException as failed:
                 walk.failed = failed
         return walk.result
-    finally:
-        await lines.aclose()
 
 
 def _perform(step: Any, lines: Lines) -> Any:
@@ -172,6 +173,8 @@ def _fetch(step: Fetch, lines: Lines, client: Any) -> Fetched:
                 body += chunk
                 if len(body) >= step.limit:
                     break
+            else:
+                suspect(reply, reply.stream)
             return Fetched(reply.status_code, dict(reply.headers), body[: step.limit])
         finally:
             reply.close()
@@ -199,6 +202,8 @@ async def _fetch_async(step: Fetch, lines: Lines, client: Any) -> Fetched:
                         body += chunk
                         if len(body) >= step.limit:
                             break
+                    else:
+                        suspect(reply, reply.stream)
                 return Fetched(reply.status_code, dict(reply.headers), body[: step.limit])
             finally:
                 with anyio.CancelScope(shield=True):

@@ -2,7 +2,8 @@
 
 Sync: one deadline over every read, because a timeout per read alone lets a drip go on for ever; async drivers use a
 cancel scope instead. Both: "has the peer closed this idle connection?", which a pool asks of every idle connection
-for every request, asked of the socket itself. A connection whose 402 was odd counts as closed: the proof goes on a fresh one.
+for every request, asked of the socket itself, and of what holds bytes above it. A connection whose answer was odd counts as closed:
+the proof, or the next question, goes on a fresh one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["DEADLINE", "beneath", "install", "suspect"]
+__all__ = ["DEADLINE", "beneath", "install", "opened", "suspect"]
 
 _PIECE = 1 << 16  # bytes of an upload between two looks at the deadline
 DEADLINE: ContextVar[float | None] = ContextVar("x402_agent_deadline", default=None)
@@ -44,7 +45,7 @@ class _Connection:
         self.odd = False
 
     def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable" and self.odd:
+        if info == "is_readable" and (self.odd or _held(self._inner)):
             return True
         if info != "is_readable" or self._socket is None:
             return self._inner.get_extra_info(info)
@@ -55,6 +56,16 @@ class _Connection:
             self._poll, self._number = select.poll(), number
             self._poll.register(number, select.POLLIN)
         return bool(self._poll.poll(0))
+
+
+def _held(stream: Any) -> bool:
+    """Whether bytes lie above the socket that nobody asked for, where no poll shows them: asyncio reads ahead, and so does TLS in both worlds."""
+    while stream is not None:
+        read = getattr(stream, "_read_bio", None) or getattr(stream, "_incoming", None)  # of anyio's TLS, and of trio's
+        if getattr(read, "pending", 0) or getattr(getattr(stream, "_protocol", None), "read_queue", None):
+            return True
+        stream = getattr(stream, "_stream", None) or getattr(stream, "transport_stream", None)
+    return False
 
 
 class _Stream(_Connection):
@@ -88,7 +99,14 @@ class _AsyncStream(_Connection):
         self.read, self.write, self.aclose = inner.read, inner.write, inner.aclose
 
     async def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> _AsyncStream:
-        return _AsyncStream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+        try:
+            return _AsyncStream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+        except BaseException:  # the libraries close it for an Exception alone: a cancellation in a handshake would leave it open
+            from anyio import move_on_after
+
+            with move_on_after(1, shield=True):
+                await self._inner.aclose()
+            raise
 
 
 class _Backend:
@@ -96,8 +114,10 @@ class _Backend:
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
+        self.opened = 0
 
     def connect_tcp(self, host: str, port: int, timeout: float | None = None, **options: Any) -> _Stream:
+        self.opened += 1
         return _Stream(self._inner.connect_tcp(host, port, _within(timeout), **options))
 
     def connect_unix_socket(self, path: str, timeout: float | None = None, **options: Any) -> _Stream:
@@ -113,8 +133,10 @@ class _AsyncBackend:
     def __init__(self, inner: Any) -> None:
         self._inner = inner
         self.sleep = inner.sleep
+        self.opened = 0
 
     async def connect_tcp(self, host: str, port: int, **options: Any) -> _AsyncStream:
+        self.opened += 1
         return _AsyncStream(await self._inner.connect_tcp(host, port, **options))
 
     async def connect_unix_socket(self, path: str, **options: Any) -> _AsyncStream:
@@ -122,20 +144,22 @@ class _AsyncBackend:
 
 
 def suspect(response: Any, body: Any) -> None:
-    """Look at a 402 whose `body` was just read whole: where something is odd, its connection carries no proof (row W11)."""
+    """Look at an answer whose `body` was just read whole: where something is odd, its connection carries nothing more, no proof (row W11) and no question."""
     network = response.extensions.get("network_stream")
     if isinstance(network, _Connection) and (_odd(response) or _left_over(body)):
         network.odd = True
 
 
 def _odd(response: Any) -> bool:
-    """An answer about whose end two readers could disagree, or which wants to have a say in the connection."""
+    """An answer about whose end two readers could disagree, which wants to have a say in the connection, or behind which another may come:
+    a gateway that has given up on a server may pass on all the same what that says late."""  # fmt: skip
     headers, version = response.headers, response.extensions.get("http_version", b"HTTP/1.1")
     if version == b"HTTP/2":
         return False
     says = headers.get("connection", "keep-alive").strip().lower()
     return (
-        version != b"HTTP/1.1"
+        response.status_code >= 500
+        or version != b"HTTP/1.1"
         or ("transfer-encoding" in headers and "content-length" in headers)
         or "upgrade" in headers
         or says not in ("keep-alive", "close")
@@ -159,6 +183,12 @@ def install(transport: Any) -> None:
         return
     wrapper = _AsyncBackend if hasattr(pool, "handle_async_request") else _Backend
     pool._network_backend = wrapper(backend)  # type: ignore[union-attr]
+
+
+def opened(transport: Any) -> int:
+    """How many connections a transport that was installed has opened so far, or tried to."""
+    made: int = transport._pool._network_backend.opened
+    return made
 
 
 def beneath(pool: Any, make: Callable[[Any], Any]) -> None:
