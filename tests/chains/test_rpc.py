@@ -306,10 +306,11 @@ def test_an_answer_belongs_to_one_question():
 
         return Numbered(one=FINE)
 
-    for wrong in ('"id":7,', '"id":"ID",', '"id":null,', '"id":IDID,', ""):
+    for wrong in ('"id":7,', '"id":"ID",', '"id":IDID,'):
         with pytest.raises(NodeError, match="an answer to another question"):
             ask(said(f'{{{wrong}"result":"0x7"}}'), reads.native, OWNER, where=ONE)
-    assert ask(said('{"id":ID,"result":"0x7"}'), reads.native, OWNER, where=ONE) == 7
+    for right in ('"id":ID,', '"id":1,', '"id":null,', ""):  # small nodes say 1 whatever they were asked
+        assert ask(said(f'{{{right}"result":"0x7"}}'), reads.native, OWNER, where=ONE) == 7
     for error in ('"id":ID,', '"id":null,', ""):
         with pytest.raises(NodeError, match="error: no"):
             ask(said(f'{{{error}"error":{{"message":"no"}}}}'), reads.native, OWNER, where=ONE)

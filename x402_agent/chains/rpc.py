@@ -35,6 +35,7 @@ _SAID = 200
 _DEEPEST = 64  # a receipt nests five levels; a thread's stack ends somewhere beyond a thousand
 _BRACKETS = re.compile(r"[\[\]{}]").findall
 _IDS = re.compile(rb'"id"\s*:\s*([0-9]{1,20})').findall
+_ANYONES = (None, 0, 1)  # numbers that small nodes give whatever they were asked; ours are others
 _HINT = "x402-agent doctor; X402_AGENT_NODES='name=https://one|https://another' names several"
 
 
@@ -143,16 +144,16 @@ class Node(ABC):
 
     def question(self, url: Secret, method: str, params: tuple[object, ...], retries: int, limit: int) -> Fetch:
         """How a node is asked: by JSON-RPC, under a number that nobody else has: one connection carries many questions."""
-        self._number = int.from_bytes(os.urandom(4))
+        self._number = 2 + int.from_bytes(os.urandom(4))
         body = {"jsonrpc": "2.0", "id": self._number, "method": method, "params": params}
         content = json.dumps(body, separators=(",", ":")).encode()
         return Fetch("POST", url.text, content, HEADERS, retries=retries, limit=limit, twice=True)
 
     def result(self, answer: dict[str, Any]) -> Any:
         """What an answer holds; raises Odd for one that holds nothing, or belongs to another question."""
-        error, number = answer.get("error"), answer.get("id")
-        if number != self._number and (error is None or number is not None):
+        if answer.get("id") not in (self._number, *_ANYONES):
             raise Odd("an answer to another question")
+        error = answer.get("error")
         if error is not None:
             words = error.get("message") if isinstance(error, dict) else None
             raise Odd(f"error: {words}" if isinstance(words, str) else "an error without a message")
@@ -162,7 +163,7 @@ class Node(ABC):
 
     def _cut(self, content: bytes) -> bytes:
         """An answer that may be cut: where it still says which question it is of, it is ours. Raises Odd."""
-        if self._number >= 0 and (found := _IDS(content)) and b"%d" % self._number not in found:
+        if self._number >= 0 and (found := _IDS(content)) and not {self._number, *_ANYONES} & set(map(int, found)):
             raise Odd("an answer to another question")
         return content
 
