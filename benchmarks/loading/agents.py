@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -75,7 +76,8 @@ class Street:
 
 def swarm(told: dict[str, Any]) -> subprocess.Popen[str]:
     """One process of agents: it says when it is ready, and without `until` it is told then how long to go on."""
-    made = subprocess.Popen([sys.executable, HERE / "swarm.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    plain = {**os.environ, "MALLOC_ARENA_MAX": "1"}  # else glibc keeps for each new thread what it once needed, up to 16 times: no growth of ours
+    made = subprocess.Popen([sys.executable, HERE / "swarm.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=plain)
     assert made.stdin is not None
     made.stdin.write(json.dumps(told) + "\n")
     made.stdin.flush()

@@ -16,7 +16,6 @@ import threading
 import time
 import tracemalloc
 from collections import Counter
-from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -154,7 +153,7 @@ class Swarm:
         """Let them buy; -> what there is to say."""
         ends = time.monotonic() + self.told["until"] - time.time()
         loop = asyncio.get_running_loop()
-        watch = asyncio.create_task(self.watch())
+        beside = [asyncio.create_task(self.watch()), asyncio.create_task(self.tidy())]
         limits = httpx2.Limits(max_connections=200, max_keepalive_connections=50)
         first = self.told["first"]
         async with self.payer.async_client(library="httpx2", limits=limits, timeout=httpx2.Timeout(10.0, pool=60.0)) as http:
@@ -165,25 +164,27 @@ class Swarm:
                 task.cancel()
             ended = await asyncio.gather(*agents, return_exceptions=True)
             broken = [repr(each)[:300] for each in ended if isinstance(each, BaseException)]
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
+        for each in beside:
+            each.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await loop.shutdown_default_executor()
         return {"count": self.count, "why": self.why, "hung": self.hung, "broken": broken, "samples": self.samples,
                 "longest": self.longest, "piece": self.piece, "done": len(done)}  # fmt: skip
 
     async def watch(self) -> None:
-        """How much memory, how many connections and threads there are, each second; and `resume` as a person would type it."""
-        began, last = time.monotonic(), time.monotonic()
+        """How much memory, how many connections and threads there are, each second, whatever else takes its time."""
+        began = time.monotonic()
         while True:
             await asyncio.sleep(1)
             rss, fds, threads = self.resources()
             traced = tracemalloc.get_traced_memory()[0] if tracemalloc.is_tracing() else 0
             self.samples.append((round(time.monotonic() - began, 1), rss, fds, threads, traced))
-            if time.monotonic() - last > self.told["resumes"]:
-                last = time.monotonic()
-                await asyncio.to_thread(self.resume)
-                last = time.monotonic()
+
+    async def tidy(self) -> None:
+        """`resume` as a person would type it, again and again; one may take minutes where sellers do not answer."""
+        while True:
+            await asyncio.sleep(self.told["resumes"])
+            await asyncio.to_thread(self.resume)
 
     def resume(self) -> None:
         try:
