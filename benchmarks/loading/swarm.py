@@ -166,7 +166,7 @@ class Swarm:
             broken = [repr(each)[:300] for each in ended if isinstance(each, BaseException)]
         for each in beside:
             each.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
+        broken += [repr(each)[:300] for each in await asyncio.gather(*beside, return_exceptions=True) if isinstance(each, Exception)]
         await loop.shutdown_default_executor()
         return {"count": self.count, "why": self.why, "hung": self.hung, "broken": broken, "samples": self.samples,
                 "longest": self.longest, "piece": self.piece, "done": len(done)}  # fmt: skip
