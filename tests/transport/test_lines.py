@@ -16,12 +16,13 @@ import anyio
 import pytest
 
 import tls
-from x402_agent import Guard
+from x402_agent import Guard, Payer
 from x402_agent.assets import network
 from x402_agent.chains.evm import reads
 from x402_agent.chains.evm.rpc import Node
 from x402_agent.errors import NodeError
 from x402_agent.steps import Call, Fetch, Sleep
+from x402_agent.transport import lines
 from x402_agent.transport.fetch import drive, drive_async, fetch, fetch_async
 from x402_agent.transport.lines import Lines
 
@@ -444,3 +445,36 @@ def test_asyncios_own_cancel_while_they_are_closed_closes_the_others(serve):
     before = open_files()
     asyncio.run(main())
     over(*peers, files=before)
+
+
+@pytest.mark.parametrize("timed", [False, True], ids=["cancelled", "timed out"])
+def test_who_gives_up_while_connections_close_has_not_lost_what_was_paid(timed, monkeypatch):
+    """The answer was judged and is on its way: a cancellation waits until it is where a body that breaks is noticed."""
+    closing, ended = threading.Event(), lines._within
+
+    async def slowly(found):
+        closing.set()
+        await asyncio.sleep(0.3)
+        await ended(found)
+
+    async def get(payer, url, late):
+        async with payer.async_client(timeout=30) as http, asyncio.timeout(None) as limit:
+            if late:
+                asyncio.get_running_loop().run_in_executor(None, closing.wait, 10).add_done_callback(lambda _: limit.reschedule(0))
+            return (await http.get(url)).status_code
+
+    async def cancelled(payer, url):
+        task = asyncio.ensure_future(get(payer, url, timed))
+        if not timed:
+            await asyncio.to_thread(closing.wait, 10)
+            task.cancel()
+        await task
+
+    with Payer.sandbox(chain="stacks", seller="x402pay", serve=True) as payer:
+        url = payer.sandbox.url("/articles/paying-by-transfer")
+        monkeypatch.setattr(lines, "_within", slowly)
+        with pytest.raises(TimeoutError if timed else asyncio.CancelledError):
+            asyncio.run(cancelled(payer, url))
+        monkeypatch.setattr(lines, "_within", ended)
+        assert closing.is_set() and asyncio.run(get(payer, url, False)) == 200
+        assert len(payer.ledger.payments()) == 1

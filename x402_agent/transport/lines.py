@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .streams import install, opened
+from .waiting import whole
 
 if TYPE_CHECKING:
     import ssl
@@ -91,18 +92,22 @@ class Lines:
             self._open.popitem()[1].close()
 
     async def aclose(self) -> None:
-        """Close what was opened on asyncio or trio, whatever is cancelled meanwhile."""
+        """Close what was opened on asyncio or trio. A cancellation waits until then: an answer that was paid for is on its way, and must reach who notices that it is lost."""
         if self._open:
-            import anyio
-
             lines, self._open = list(self._open.values()), {}
-            with anyio.move_on_after(1, shield=True):
-                await _ended(lines)
+            await whole(lambda: _within(lines))
 
 
 def _harmless(step: Fetch) -> bool:
     """Whether nothing is changed, bought or used up where it arrives twice."""
     return step.twice or step.retries > 0 or step.method == "GET"
+
+
+async def _within(lines: Iterable[Any]) -> None:
+    import anyio
+
+    with anyio.move_on_after(1, shield=True):
+        await _ended(lines)
 
 
 async def _ended(lines: Iterable[Any]) -> None:

@@ -5,15 +5,17 @@ A cancellation waits for that, asyncio's own too: who asked has heard of it firs
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from anyio import CancelScope, Event, get_cancelled_exc_class, to_thread
 from anyio.lowlevel import current_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
-__all__ = ["Deferred", "wait"]
+__all__ = ["Deferred", "wait", "whole"]
+
+T = TypeVar("T")
 
 
 class Deferred(Protocol):
@@ -31,7 +33,7 @@ async def wait(work: Deferred) -> Any:
     native: Any = current_token().native_token
     with CancelScope(shield=True):
         if start is None:
-            return await _in_thread(work.run, native)
+            return await whole(lambda: to_thread.run_sync(work.run))
         finished = Event()
         wake = getattr(native, "run_sync_soon", None) or native.call_soon_threadsafe
         start(finished.set, wake)
@@ -39,13 +41,17 @@ async def wait(work: Deferred) -> Any:
         return work.result()  # type: ignore[attr-defined]
 
 
-async def _in_thread(run: Callable[[], Any], native: Any) -> Any:
-    if not hasattr(native, "create_task"):  # trio, where nothing passes a shield
-        return await to_thread.run_sync(run)
-    finished, task = Event(), native.create_task(to_thread.run_sync(run))
-    task.add_done_callback(lambda _: finished.set())
-    await _told(finished)
-    return task.result()
+async def whole(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Await what must not be cut: a cancellation comes with the next await after it."""
+    native: Any = current_token().native_token
+    with CancelScope(shield=True):
+        if not hasattr(native, "create_task"):  # trio, where nothing passes a shield
+            return await make()
+        finished, task = Event(), native.create_task(make())
+        task.add_done_callback(lambda _: finished.set())
+        await _told(finished)
+        made: T = task.result()
+        return made
 
 
 async def _told(finished: Event) -> None:
