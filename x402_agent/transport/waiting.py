@@ -44,14 +44,16 @@ async def wait(work: Deferred) -> Any:
 async def whole(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Await what must not be cut: a cancellation comes with the next await after it."""
     native: Any = current_token().native_token
+    made: list[T] = []
     with CancelScope(shield=True):
         if not hasattr(native, "create_task"):  # trio, where nothing passes a shield
-            return await make()
-        finished, task = Event(), native.create_task(make())
-        task.add_done_callback(lambda _: finished.set())
-        await _told(finished)
-        made: T = task.result()
-        return made
+            made.append(await make())
+        else:
+            finished, task = Event(), native.create_task(make())
+            task.add_done_callback(lambda _: finished.set())
+            await _told(finished)
+            made.append(task.result())
+    return made[0]
 
 
 async def _told(finished: Event) -> None:
