@@ -292,6 +292,8 @@ class _Types:
 
 
 def _watched(lib: Any) -> Callable[..., Any]:
+    from anyio.lowlevel import checkpoint
+
     from .waiting import wait
 
     class Watched(lib.SyncByteStream, lib.AsyncByteStream):  # type: ignore[misc]
@@ -327,6 +329,7 @@ def _watched(lib: Any) -> Callable[..., Any]:
         async def __aiter__(self) -> Any:
             start, seen = time.monotonic(), 0
             try:
+                await checkpoint()  # a cancellation that was held back comes here, where it is noticed: a body that is there already awaits nothing
                 async for chunk in self._inner:
                     seen += len(chunk)
                     self._pace(start, seen)
