@@ -65,7 +65,7 @@ def judge(name: str, told: dict[str, Any], street: Any, said: list[dict[str, Any
         truth = street.do("truth")
         _books(made, told, ledger, problems)
         _money(made, told, truth)
-        _ends(made, told)
+        _ends(made, told, set(truth["used_up"]))
     _calls(made, said, processes, killed)
     made.told |= {"killed": killed, "faults": truth["faults"], "requests": truth["requests"]}
     purchases: Counter[str] = Counter()
@@ -121,14 +121,19 @@ def _money(made: Judged, told: dict[str, Any], truth: dict[str, Any]) -> None:
     made.say("what left is what is counted", not wrong, "; ".join(words))
 
 
-def _ends(made: Judged, told: dict[str, Any]) -> None:
-    """Every payment has come to an end that is known, or is in doubt with a reason; none was paid twice."""
+def _ends(made: Judged, told: dict[str, Any], used_up: set[str]) -> None:
+    """Every payment has come to an end that is known, or is in doubt with a reason; none was paid twice.
+
+    A session is bought by one call and serves as many as it holds, of all agents: who bought one that is used up may buy the next.
+    """
     blank = _rows(told, f"SELECT payment_id, state FROM x402_payments WHERE state NOT IN ('RELEASED', 'DEAD', 'CLAIMED', 'CONFIRMED') AND note = '' AND status_code = 0 AND {_LEFT}")
     pending = _rows(told, "SELECT COUNT(*) FROM x402_payments WHERE state IN ('RESERVED', 'INFLIGHT', 'SEEN', 'MINED', 'PROVING')")[0][0]
     doubt = _rows(told, "SELECT COUNT(*) FROM x402_payments WHERE state NOT IN ('RELEASED', 'DEAD', 'REVERTED', 'CLAIMED', 'CONFIRMED')")[0][0]
     made.say("every payment ended, or says why not", not blank and not pending, f"{doubt} open with a reason, {len(blank)} without, {pending} under way")
-    twice = _rows(told, f"SELECT url, COUNT(*) FROM x402_payments WHERE {_LEFT} GROUP BY ask_key HAVING COUNT(*) > 1")
-    made.say("nothing was paid twice", not twice, "; ".join(f"{url} {count} times" for url, count in twice[:5]) or "one payment for each Ask")
+    paid = _rows(told, f"SELECT url, tx_hash FROM x402_payments WHERE {_LEFT} AND ask_key IN (SELECT ask_key FROM x402_payments WHERE {_LEFT} GROUP BY 1 HAVING COUNT(*) > 1)")
+    lasting = Counter(url for url, transaction in paid if transaction not in used_up)
+    twice = [(url, count) for url, count in lasting.items() if count > 1]
+    made.say("nothing was paid twice", not twice, "; ".join(f"{url} {count} times" for url, count in twice[:5]) or f"one payment for each Ask, and {len(paid) - len(lasting)} more for what was used up")
 
 
 def _calls(made: Judged, said: list[dict[str, Any]], processes: int, killed: int) -> None:

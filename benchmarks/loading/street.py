@@ -95,7 +95,7 @@ class Street:
         return {ground.asset.id: ground.balance(ground.payer_address) for ground in self.grounds.values()}
 
     def truth(self) -> dict[str, Any]:
-        """Atomic units that left the payer for goods, by asset; and which transactions or nonces moved them, each once."""
+        """Atomic units that left the payer for goods, by asset; and the transactions whose sessions are used up or over."""
         moved = {asset: self._had[asset] - now for asset, now in self._held().items()}
         stacks = self.grounds["stacks"]
         ours = stacks.payer_address
@@ -103,7 +103,13 @@ class Street:
         sent = sum(move.amount for each in history for move in each.moves if move.sender == ours and move.asset == "STX")
         moved[next(each.id for each in _coins() if each.network.id == stacks.networks[2])] = sent
         faults = dict(sorted(self.faults.count.items()))
-        return {"moved": moved, "faults": faults, "requests": sum(box.requests_since(0)[1] for _, box in self.boxes)}
+        return {"moved": moved, "used_up": self._used_up(), "faults": faults, "requests": sum(box.requests_since(0)[1] for _, box in self.boxes)}
+
+    def _used_up(self) -> list[str]:
+        """By the books of who sells sessions."""
+        (books,) = (box.seller.store.books for stall, box in self.boxes if stall.seller == "lily")  # type: ignore[attr-defined]
+        found = books.database.rows("select initial_payment_signature as paid from x402_payment_sessions where status <> 'active'")
+        return [row["paid"] for row in found]
 
     def command(self, told: dict[str, Any]) -> Any:
         """One line from who drives."""

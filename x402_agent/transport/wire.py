@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -297,10 +298,14 @@ def _watched(lib: Any) -> Callable[..., Any]:
     from .waiting import wait
 
     class Watched(lib.SyncByteStream, lib.AsyncByteStream):  # type: ignore[misc]
-        """The body of an answer to a proof, unbuffered: when it breaks, the ledger and the caller hear of it."""
+        """The body of an answer to a proof, unbuffered: when it breaks, the ledger and the caller hear of it.
+
+        So they do when it was never begun for an exception, or when one comes while it is closed: the caller does not get it then.
+        """
 
         def __init__(self, response: Any, talk: Any, hold: Any) -> None:
             self._inner, self._talk, self._hold = response.stream, talk, hold
+            self._begun = False
             if "content-encoding" in response.headers:
                 response._decoder = Guarded(response, lambda exc: talk.broken(hold, exc))
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -310,8 +315,12 @@ def _watched(lib: Any) -> Callable[..., Any]:
             if self._paced and time.monotonic() > start + GRACE + seen / SLOWEST:
                 raise lib.ReadTimeout("the paid body drips slower than 1 KiB a second")
 
+        def _lost(self, exc: BaseException | None) -> bool:
+            """Whether a good answer is closed for an exception before anybody read of it: of a hook, or a cancellation there."""
+            return exc is not None and not self._begun and self._hold.state == "CLAIMED"
+
         def __iter__(self) -> Any:
-            start, seen = time.monotonic(), 0
+            start, seen, self._begun = time.monotonic(), 0, True
             try:
                 for chunk in self._inner:
                     seen += len(chunk)
@@ -327,7 +336,7 @@ def _watched(lib: Any) -> Callable[..., Any]:
                 raise error from exc
 
         async def __aiter__(self) -> Any:
-            start, seen = time.monotonic(), 0
+            start, seen, self._begun = time.monotonic(), 0, True
             try:
                 await checkpoint()  # a cancellation that was held back comes here, where it is noticed: a body that is there already awaits nothing
                 async for chunk in self._inner:
@@ -344,10 +353,24 @@ def _watched(lib: Any) -> Callable[..., Any]:
                 raise error from exc
 
         def close(self) -> None:
-            self._inner.close()
+            why = sys.exc_info()[1]
+            try:
+                self._inner.close()
+            except BaseException as exc:
+                self._talk.broken(self._hold, exc)[0].run()
+                raise
+            if self._lost(why):
+                self._talk.broken(self._hold, why)[0].run()
 
         async def aclose(self) -> None:
-            await self._inner.aclose()
+            why = sys.exc_info()[1]
+            try:
+                await self._inner.aclose()
+            except BaseException as exc:
+                await wait(self._talk.broken(self._hold, exc)[0])
+                raise
+            if self._lost(why):
+                await wait(self._talk.broken(self._hold, why)[0])
 
     return Watched
 

@@ -1,0 +1,122 @@
+"""Who gives up at any moment, by each kind of cancellation, has lost nothing that was paid: the next call gets it, for one payment."""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from dataclasses import replace
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from x402_agent import Payer, PaymentError, Policy
+
+PATIENT = Policy(networks=("testnet",), stop_after=0, day=None)
+MOST = 200  # waits of one call; it has far fewer
+
+
+@types.coroutine
+def cut(call, number, cancel):
+    """What a call waits for, until its `number`-th wait (from 1) begins: that is cancelled."""
+    steps, back = call.__await__(), None
+    try:
+        asked = steps.send(None)
+        while True:
+            number -= 1
+            if number == 0:
+                cancel()
+            try:
+                back = yield asked
+            except BaseException as why:
+                asked = steps.throw(why)
+            else:
+                asked = steps.send(back)
+    except StopIteration as ended:
+        return ended.value
+
+
+async def _cancelled(make, number):
+    """-> whether asyncio's own cancel() came before it ended."""
+
+    async def task():
+        await cut(make(), number, asyncio.current_task().cancel)
+        return False
+
+    try:
+        return await asyncio.ensure_future(task())
+    except (asyncio.CancelledError, PaymentError):  # where anyio was connecting, it may take it for its own: then a node did not answer
+        return True
+
+
+async def _scoped(make, number):
+    """-> whether a scope's cancel() came before it ended."""
+    with anyio.CancelScope() as scope:
+        await cut(make(), number, scope.cancel)
+    return scope.cancelled_caught
+
+
+KINDS = {"task": ("asyncio", _cancelled), "scope": ("asyncio", _scoped), "trio": ("trio", _scoped)}
+
+
+@pytest.fixture(params=KINDS)
+def gives_up(request):
+    """`gives_up(open, call)`: the first call is cancelled at its first wait, the second at its second, until one has fewer; each is made again. -> how many."""
+    backend, kind = KINDS[request.param]
+
+    async def go(client, call):
+        async with client() as http:
+            for number in range(1, MOST):
+                cancelled = await kind(lambda key=number: call(http, key), number)
+                if not cancelled:
+                    return number - 1
+                await call(http, number)
+        raise AssertionError("it does not end")
+
+    return lambda client, call: anyio.run(go, client, call, backend=backend)
+
+
+async def hook(_response):
+    """A caller's own, who looks at each answer before its body."""
+    await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("hooked", [False, True], ids=["", "hooked"])
+def test_T13_who_gives_up_at_any_moment_gets_what_was_paid_with_the_next_call(gives_up, hooked, library, seller, till):
+    payer, url = till.payer(policy=PATIENT), seller.sells("/paid")
+
+    async def get(http, key):
+        reply = await http.get(url, extensions={"payment": {"key": key}})
+        assert (reply.status_code, reply.content) == (200, b"paid content")
+
+    many = gives_up(lambda: payer.async_client(library=library, event_hooks={"response": [hook] * hooked}), get)
+    assert many > 5 and len(seller.nonces) == many + 1
+    assert {state for state, _ in till.rows(payer)} <= {"CLAIMED", "RELEASED"}
+
+
+def stocked(catalogue):
+    """As many articles as calls may be made."""
+    model = catalogue.find("paying-by-transfer")
+    for number in range(MOST):
+        catalogue.put(f"piece-{number}", model.owner, {"stx": "0.10"}, model.about, "published")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("chain", "shop", "path"), [("stacks", "x402pay", "/articles/piece-{}"), ("solana", "lily", "/joke?of={}")])
+def test_T13_who_gives_up_at_any_moment_gets_what_was_paid_on_a_chain_with_the_next_call(gives_up, chain, shop, path):
+    with Payer.sandbox(chain=chain, seller=shop, serve=True) as payer:
+        payer.policy, box = replace(payer.policy, stop_after=0), payer.sandbox
+        if shop == "x402pay":
+            stocked(box.seller.catalogue)
+
+        made = set()
+
+        async def get(http, key):
+            if key not in made:
+                made.add(key)
+                box.ground.warp(61)  # it answers about ten payments a minute
+            assert (await http.get(box.url(path.format(key)))).status_code == 200
+
+        many = gives_up(lambda: payer.async_client(timeout=30), get)
+        left = [each for each in payer.ledger.payments() if each.state not in ("RELEASED", "DEAD")]
+        assert many > 20 and len(left) == many + 1
