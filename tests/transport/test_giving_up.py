@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from x402_agent import Payer, PaymentError, Policy
+from x402_agent import Payer, PaymentError, PaymentInDoubt, Policy, Wallet
 
 PATIENT = Policy(networks=("testnet",), stop_after=0, day=None)
 MOST = 200  # waits of one call; it has far fewer
@@ -86,12 +86,30 @@ def test_T13_who_gives_up_at_any_moment_gets_what_was_paid_with_the_next_call(gi
     payer, url = till.payer(policy=PATIENT), seller.sells("/paid")
 
     async def get(http, key):
-        reply = await http.get(url, extensions={"payment": {"key": key}})
+        reply = await http.get(f"{url}?of={key}")
         assert (reply.status_code, reply.content) == (200, b"paid content")
 
     many = gives_up(lambda: payer.async_client(library=library, event_hooks={"response": [hook] * hooked}), get)
     assert many > 5 and len(seller.nonces) == many + 1
     assert {state for state, _ in till.rows(payer)} <= {"CLAIMED", "RELEASED"}
+
+
+def test_T13_who_gives_up_at_any_moment_gets_goods_that_wait_with_the_next_call(gives_up, seller, till):
+    payer, mended, keys = till.payer(policy=PATIENT), [], range(1, 8)
+    payer.wallet = Wallet.from_key("0x" + "5a" * 32)
+    url = seller.sells("/paid", lambda hit: seller.ok() if mended else hit.reset())
+    with payer.client() as http:
+        for key in keys:
+            with pytest.raises(PaymentInDoubt):
+                http.get(f"{url}?of={key}")
+    mended.append(True)
+    assert [each.after for each in payer.resume()] == ["CLAIMED"] * len(keys)
+
+    async def get(http, key):
+        assert (await http.get(f"{url}?of={key}")).content == b"paid content"
+
+    many = gives_up(payer.async_client, get)
+    assert 0 < many < len(keys) and len(seller.nonces) == len(keys)
 
 
 def stocked(catalogue):

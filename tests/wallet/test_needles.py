@@ -300,11 +300,11 @@ async def got(payer, library):
 def test_a_library_that_breaks_with_the_proof_in_its_locals(library, backend, control, paying, needles, monkeypatch):
     import anyio
 
-    from x402_agent.transport import drivers
+    from x402_agent.transport import talk
 
     payer, steps = paying("honest")
     if control:
-        monkeypatch.setattr(drivers, "without_frames", lambda error: None)
+        monkeypatch.setattr(talk, "without_frames", lambda error: None)
     if backend == "sync":
         with payer.client(library=library, transport=inner(library, __import__(library).HTTPTransport())) as http:
             error = raises(http.get, payer.sandbox.url("/joke"))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..model import Ask, Receipt
-    from .drivers import Rooms
+    from .talk import Rooms
 
 __all__ = ["PaidSession", "address"]
 
