@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import socket
 import ssl
 import struct
@@ -20,12 +21,25 @@ from x402_agent.ledger import SqliteLedger
 from x402_agent.wallet import KeySigner
 
 USDC = "0x036CbD53842c5426634e7929541eC2318f3dCF7e"
+_LENGTH = re.compile(rb"(?i)content-length: (\d+)")
 LONG = 30.0  # seconds: never the limit that a test is about
 
 
 def reads(seconds: float | None) -> tuple[float, float | None, float, float]:
     """A client's timeouts: this for each read, and patience for whatever a busy machine is late with by itself."""
     return LONG, seconds, LONG, LONG
+
+
+def request_of(line: Any) -> bytes:
+    """A request as it came, head and as much body as it announces; b"" where it ends before."""
+    read = b""
+    while data := line.recv(65536):
+        read += data
+        head, end, body = read.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        if end and len(body) >= (int(length[1]) if length else 0):
+            return read
+    return b""
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import anyio
 import httpx2
@@ -12,6 +13,7 @@ from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent
 
+from giving_up import KINDS, given_up
 from x402_agent import Budget, Payer, PaymentInDoubt, PolicyDenied, SettingsError
 from x402_agent.sandbox import scenarios
 
@@ -348,3 +350,16 @@ async def test_a_client_session_is_wrapped_too(made):
         paid = payer.mcp(session, payer.box.url("/mcp"))
         await paid.list_tools()
         assert (await paid.call_tool("joke")).payment.outcome == "spent"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_M12_who_gives_up_at_any_moment_gets_what_was_paid_with_the_next_call(made, opened, kind):
+    payer = made()
+    payer.policy = replace(payer.policy, stop_after=0)
+
+    async def call(session, number):
+        result = await session.call_tool("joke", {"note": str(number)})
+        assert "joke" in result.structured_content
+
+    many = given_up(kind, lambda: opened(payer), call)
+    assert 2 < many and len(payer.box.settlements) == many + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def other() -> Iterator[Seller]:
-    made = Seller()
-    yield made
-    made.close()
+def closed() -> Iterator[Callable[[Any], Any]]:
+    """`closed(made)`: the same, and its close() at the end of the test."""
+    with ExitStack() as stack:
+        yield lambda made: stack.enter_context(closing(made))
+
+
+@pytest.fixture
+def other(closed: Callable[[Any], Any]) -> Seller:
+    made: Seller = closed(Seller())
+    return made
 
 
 @pytest.fixture

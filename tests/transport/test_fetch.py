@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import socket
 import threading
 import time
@@ -13,6 +12,7 @@ import anyio
 import pytest
 
 import tls
+from loopback import request_of
 from x402_agent.steps import MAX_BODY, Fetch, Sleep
 from x402_agent.transport.fetch import drive, drive_async
 from x402_agent.transport.lines import authorities
@@ -50,24 +50,12 @@ class Server:
             one.close()
             return
         with one:
-            self.seen.append(self._request(one))
+            self.seen.append(request_of(one))
             answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
             try:
                 answer(one) if callable(answer) else one.sendall(answer)
             except OSError:
                 return
-
-    @staticmethod
-    def _request(one):
-        """Headers and as much body as they announce."""
-        read = b""
-        while data := one.recv(65536):
-            read += data
-            head, end, body = read.partition(b"\r\n\r\n")
-            length = re.search(rb"content-length: (\d+)", head.lower())
-            if end and len(body) >= (int(length[1]) if length else 0):
-                break
-        return read
 
     def close(self):
         self.sock.shutdown(socket.SHUT_RDWR)
@@ -75,16 +63,8 @@ class Server:
 
 
 @pytest.fixture
-def serve():
-    made = []
-
-    def start(*script):
-        made.append(Server(*script))
-        return made[-1]
-
-    yield start
-    for each in made:
-        each.close()
+def serve(closed):
+    return lambda *script: closed(Server(*script))
 
 
 @pytest.fixture(params=["sync", "asyncio", "trio"])

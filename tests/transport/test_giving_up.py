@@ -2,78 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import types
 from dataclasses import replace
+from functools import partial
 
-import anyio
 import anyio.lowlevel
 import pytest
 
-from x402_agent import Payer, PaymentError, PaymentInDoubt, Policy, Wallet
+from giving_up import KINDS, MOST, given_up
+from x402_agent import Payer, PaymentInDoubt, Policy, Wallet
 
 PATIENT = Policy(networks=("testnet",), stop_after=0, day=None)
-MOST = 200  # waits of one call; it has far fewer
-
-
-@types.coroutine
-def cut(call, number, cancel):
-    """What a call waits for, until its `number`-th wait (from 1) begins: that is cancelled."""
-    steps, back = call.__await__(), None
-    try:
-        asked = steps.send(None)
-        while True:
-            number -= 1
-            if number == 0:
-                cancel()
-            try:
-                back = yield asked
-            except BaseException as why:
-                asked = steps.throw(why)
-            else:
-                asked = steps.send(back)
-    except StopIteration as ended:
-        return ended.value
-
-
-async def _cancelled(make, number):
-    """-> whether asyncio's own cancel() came before it ended."""
-
-    async def task():
-        await cut(make(), number, asyncio.current_task().cancel)
-        return False
-
-    try:
-        return await asyncio.ensure_future(task())
-    except (asyncio.CancelledError, PaymentError):  # where anyio was connecting, it may take it for its own: then a node did not answer
-        return True
-
-
-async def _scoped(make, number):
-    """-> whether a scope's cancel() came before it ended."""
-    with anyio.CancelScope() as scope:
-        await cut(make(), number, scope.cancel)
-    return scope.cancelled_caught
-
-
-KINDS = {"task": ("asyncio", _cancelled), "scope": ("asyncio", _scoped), "trio": ("trio", _scoped)}
 
 
 @pytest.fixture(params=KINDS)
 def gives_up(request):
-    """`gives_up(open, call)`: the first call is cancelled at its first wait, the second at its second, until one has fewer; each is made again. -> how many."""
-    backend, kind = KINDS[request.param]
-
-    async def go(client, call):
-        async with client() as http:
-            for number in range(1, MOST):
-                cancelled = await kind(lambda key=number: call(http, key), number)
-                if not cancelled:
-                    return number - 1
-                await call(http, number)
-        raise AssertionError("it does not end")
-
-    return lambda client, call: anyio.run(go, client, call, backend=backend)
+    return partial(given_up, request.param)
 
 
 async def hook(_response):

@@ -16,6 +16,7 @@ import anyio
 import pytest
 
 import tls
+from loopback import request_of
 from x402_agent import Guard, Payer
 from x402_agent.assets import network
 from x402_agent.chains.evm import reads
@@ -25,8 +26,6 @@ from x402_agent.steps import Call, Fetch, Sleep
 from x402_agent.transport import lines
 from x402_agent.transport.fetch import drive, drive_async, fetch, fetch_async
 from x402_agent.transport.lines import Lines
-
-LENGTH = re.compile(rb"content-length: (\d+)")
 
 
 def ok(body, head=b""):
@@ -71,14 +70,7 @@ class Peer:
 
     @staticmethod
     def _question(line):
-        read = b""
-        while data := line.recv(65536):
-            read += data
-            head, end, body = read.partition(b"\r\n\r\n")
-            length = LENGTH.search(head.lower())
-            if end and len(body) >= (int(length[1]) if length else 0):
-                return b" ".join(head.split(b" ", 2)[:2]).decode()
-        return ""
+        return b" ".join(request_of(line).split(b" ", 2)[:2]).decode()
 
     def close(self):
         self.sock.shutdown(socket.SHUT_RDWR)
@@ -123,25 +115,15 @@ class Veil:
 
 
 @pytest.fixture
-def serve(tmp_path, monkeypatch):
-    made = []
-
+def serve(closed, tmp_path, monkeypatch):
     def start(*scripts, secure=False):
         context = None
         if secure:
             context, trusting = tls.pair(tmp_path)
             monkeypatch.setattr("x402_agent.transport.lines.authorities", lambda: trusting)
-        made.append(Peer(*scripts, context=context))
-        return made[-1]
+        return closed(Peer(*scripts, context=context))
 
-    yield start
-    for each in made:
-        each.close()
-
-
-@pytest.fixture(params=["sync", "asyncio", "trio"])
-def world(request):
-    return request.param
+    return start
 
 
 @pytest.fixture

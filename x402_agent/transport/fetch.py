@@ -159,6 +159,18 @@ def _request(lib: Any, step: Fetch) -> Any:
     return lib.Request(step.method, url, content=content, headers=headers, extensions={"timeout": timeout})
 
 
+def _full(body: bytearray, chunk: bytes, step: Fetch) -> bool:
+    """Whether that is as much of an answer as is read."""
+    body += chunk
+    return len(body) >= step.limit
+
+
+def _fetched(reply: Any, body: bytearray, step: Fetch) -> Fetched:
+    if len(body) < step.limit:  # it was read to its end
+        suspect(reply, reply.stream)
+    return Fetched(reply.status_code, dict(reply.headers), bytes(body[: step.limit]))
+
+
 def _fetch(step: Fetch, lines: Lines, client: Any) -> Fetched:
     import httpx2
 
@@ -168,14 +180,11 @@ def _fetch(step: Fetch, lines: Lines, client: Any) -> Fetched:
     try:
         reply = lines.reply(step, _request(httpx2, step), client)
         try:
-            body = b""
+            body = bytearray()
             for chunk in reply.iter_raw():
-                body += chunk
-                if len(body) >= step.limit:
+                if _full(body, chunk, step):
                     break
-            else:
-                suspect(reply, reply.stream)
-            return Fetched(reply.status_code, dict(reply.headers), body[: step.limit])
+            return _fetched(reply, body, step)
         finally:
             reply.close()
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, AddressRefused):
@@ -195,16 +204,13 @@ async def _fetch_async(step: Fetch, lines: Lines, client: Any) -> Fetched:
         with anyio.fail_after(step.timeout):
             reply = await lines.areply(step, _request(httpx2, step), client)
             try:
-                body = b""
+                body = bytearray()
                 stream: Any = getattr(reply.stream, "_httpcore_stream", reply.stream)  # httpx2 leaves its generator
                 async with aclosing(aiter(stream)) as chunks:  # open when a body is cut; trio warns of it
                     async for chunk in chunks:
-                        body += chunk
-                        if len(body) >= step.limit:
+                        if _full(body, chunk, step):
                             break
-                    else:
-                        suspect(reply, reply.stream)
-                return Fetched(reply.status_code, dict(reply.headers), body[: step.limit])
+                    return _fetched(reply, body, step)
             finally:
                 with anyio.CancelScope(shield=True):
                     await reply.aclose()
