@@ -93,6 +93,7 @@ async def test_a_door_that_is_killed_while_it_pays_and_started_again_pays_once(r
 
 
 def test_what_is_wrong_is_said_in_a_line(capsys, monkeypatch):
+    monkeypatch.setattr("x402_agent_mcp.logs.to_stderr", lambda: None)  # this process goes on, and its logs are looked at by others
     assert main(["proxy", "weather"]) == 2
     assert "a door leads to a URL" in capsys.readouterr().err
     with Payer.sandbox(seller="mcp") as payer:
