@@ -20,6 +20,8 @@ __all__ = ["RULES", "Broken", "copied", "judges", "noticed", "passed"]
 
 ROOT = Path(__file__).parents[2]
 EVM, SOL, STX, TRX = ["tests/chains/test_rows_signed.py", "tests/chains/test_evm_signing.py"], ["tests/chains/solana"], ["tests/chains/stacks"], ["tests/chains/tron"]
+LINES = ["tests/transport/test_lines.py", "tests/transport/test_fetch.py"]
+GIVING_UP = ["tests/transport/test_giving_up.py"]
 FATE = ["tests/chains/test_fate.py"]
 PERMIT2 = ["tests/chains/test_permit2_signing.py", "tests/chains/test_rows_signed.py"]
 FIRST = ["tests/chains/test_transfer.py"]
@@ -47,6 +49,19 @@ RULES = [
     Broken("a node over plain http is asked", "chains/rpc.py", "if not fine:", "if False:", [*SOL_READY, *TRX_FATE, "tests/chains/test_rpc.py"]),
     Broken("the answer to another question is taken", "chains/rpc.py", 'if answer.get("id") not in (self._number, *_ANYONES):', "if False:", ["tests/chains/test_rpc.py"]),
     Broken("the cut answer to another question is taken", "chains/rpc.py", "not {self._number, *_ANYONES} & set(map(int, found))", "False", ["tests/chains/test_rpc.py"]),
+    # -- connections of one conversation
+    Broken("bytes left behind an answer are the next one's", "transport/streams.py", "return bool(body[0])", "return False", LINES),
+    Broken("bytes read ahead are the next one's", "transport/streams.py", 'if getattr(read, "pending", 0) or getattr(getattr(stream, "_protocol", None), "read_queue", None):', "if False:", LINES),
+    Broken("behind a 5xx the connection serves on", "transport/streams.py", "response.status_code >= 500\n        or ", "", LINES),
+    Broken("what may not arrive twice does", "transport/lines.py", 'return step.twice or step.retries > 0 or step.method == "GET"', "return True", LINES),
+    Broken("a seller's own address is asked without the guard", "transport/lines.py", 'guard = getattr(client, "guard", None) if step.theirs else None', "guard = None", LINES),
+    # -- a paid answer on its way
+    Broken("a cancellation that was held back takes a paid body along", "transport/watched.py", "            await checkpoint()", "            pass", GIVING_UP),
+    Broken("one that comes while a paid answer is closed does", "transport/watched.py", "await wait(self._talk.broken(self._hold, exc)[0])", "pass", GIVING_UP),
+    Broken("one in a hook before the body does", "transport/watched.py", "await wait(self._talk.broken(self._hold, why)[0])", "pass", GIVING_UP),
+    Broken("Ctrl-C while a paid answer is closed does", "transport/watched.py", "            self._talk.broken(self._hold, exc)[0].run()", "            pass", GIVING_UP),
+    Broken("a hook that raises does", "transport/watched.py", "            self._talk.broken(self._hold, why)[0].run()", "            pass", GIVING_UP),
+    Broken("a cancellation takes goods along that waited", "transport/drivers.py", "                await checkpoint()", "                pass", GIVING_UP),
     # -- EVM
     Broken("EVM: another amount is signed", "chains/evm/eip3009.py", 'value.to_bytes(32, "big"),', '(value + 1).to_bytes(32, "big"),', EVM),
     Broken("EVM: another payee is signed", "chains/evm/eip3009.py", "            address_bytes(pay_to),", "            address_bytes(payer),", EVM),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 import anyio.lowlevel
+import httpx
 import pytest
 
 from giving_up import KINDS, MOST, given_up
@@ -35,6 +36,48 @@ def test_T13_who_gives_up_at_any_moment_gets_what_was_paid_with_the_next_call(gi
     many = gives_up(lambda: payer.async_client(library=library, event_hooks={"response": [hook] * hooked}), get)
     assert many > 5 and len(seller.nonces) == many + 1
     assert {state for state, _ in till.rows(payer)} <= {"CLAIMED", "RELEASED"}
+
+
+class Interrupts(httpx.HTTPTransport):
+    """Ctrl-C, once, while the first good answer is closed."""
+
+    pending = True
+
+    def handle_request(self, request):
+        reply = super().handle_request(request)
+        if reply.status_code == 200 and self.pending:
+            self.pending, close = False, reply.stream.close
+
+            def interrupted():
+                close()
+                raise KeyboardInterrupt
+
+            reply.stream.close = interrupted
+        return reply
+
+
+def test_T13_ctrl_c_while_an_answer_is_closed_leaves_it_to_the_next_call(seller, payer):
+    url = seller.sells("/paid")
+    with payer.client(transport=Interrupts()) as http:
+        with pytest.raises(KeyboardInterrupt):
+            http.get(url)
+        assert http.get(url).content == b"paid content"
+    assert len(seller.nonces) == 1
+
+
+def test_T13_a_hook_that_raises_leaves_an_answer_to_the_next_call(library, seller, payer):
+    url, raised = seller.sells("/paid"), []
+
+    def once(reply):
+        if not raised:
+            raised.append(reply.status_code)
+            raise RuntimeError
+
+    with payer.client(library=library, event_hooks={"response": [once]}) as http:
+        with pytest.raises(RuntimeError):
+            http.get(url)
+        assert http.get(url).content == b"paid content"
+    assert raised == [200] and len(seller.nonces) == 1
 
 
 def test_T13_who_gives_up_at_any_moment_gets_goods_that_wait_with_the_next_call(gives_up, seller, till):
