@@ -13,6 +13,7 @@ from swarm import ledger_of, payer_of
 __all__ = ["Judged", "judge"]
 
 QUIET = 3_700  # seconds: longer than any proof of ours lives
+LIVED = 60  # seconds after warm-up, a sample each, that show whether memory grows
 FLAT = 4_096  # KiB that may be resident more at the end than after warm-up, and that for each 1,000 purchases
 
 
@@ -153,7 +154,7 @@ def _calls(made: Judged, said: list[dict[str, Any]], processes: int, killed: int
     for one in said:
         warm = [rss for at, rss, *_ in one["samples"] if at <= ready]
         rest = [rss for at, rss, *_ in one["samples"] if at > ready]
-        if warm and len(rest) >= 4:
+        if warm and len(rest) >= LIVED:
             grown.append(max(rest[-3:]) - max(warm))
             words.append(f"{max(warm) // 1024} to {max(rest[-3:]) // 1024} MiB")
         (_, fds, threads), (_, fds_after, threads_after) = one["before"], one["after"]
