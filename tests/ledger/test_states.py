@@ -56,6 +56,16 @@ def test_every_state_is_reached_and_counts_what_the_table_says(desk, ledger, at_
     assert again.verify() == []
 
 
+@pytest.mark.parametrize(("via", "after"), sorted((via, after) for via in MOVES["INFLIGHT"] for after in MOVES[via] if after != "RELEASED"))
+def test_a_close_goes_on_from_where_another_process_has_moved_it(desk, ledger, at_state, via, after):
+    hold, other = at_state(ledger, "INFLIGHT"), desk.open()
+    for mover, state in ((other, via), (ledger, after)):
+        mover.close(hold, state, status=200 if state == "CLAIMED" else 500).run()
+        mover.flush()
+    assert [each.payment(hold.payment_id).state for each in (ledger, other)] == [after, after]
+    assert ledger.verify() == []
+
+
 def test_only_released_and_dead_are_not_counted():
     assert {"RELEASED", "DEAD"} == STATES - COUNTED
     assert all(not MOVES[state] for state in ("RELEASED", "DEAD", "CONFIRMED", "REVERTED"))

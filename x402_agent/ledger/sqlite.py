@@ -357,7 +357,7 @@ class SqliteLedger(Allowances, Broadcasts, Charges, Evidence, Exports, Freezes, 
         self._committing.discard(hold.payment_id)
         store.cache.loud(hold.ask.key, hold.payment_id)
         row = self._live.pop(hold.payment_id, None)
-        if row is not None:
+        if row is not None and (row.state == state or states.legal(row.state, state)):  # else another process may have moved it
             try:
                 self._settle(store, row, state, answer)
                 return
