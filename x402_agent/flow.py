@@ -152,8 +152,9 @@ def ahead(ask: model.Ask, kit: Kit) -> Steps[Reply]:
         return reply
     challenge = kit.read(reply, ask)
     sold = tuple(each for each in challenge.offers if each.flow == QUOTA) if challenge is not None else ()
-    if challenge is None or (challenge.offers and not sold):
-        what = "answers 402 in a way that nobody here understands" if challenge is None else "sells one answer at a time"
+    account = not ask.top_up or (challenge is not None and hasattr(kit.dialect(challenge.dialect), "credits"))  # an amount in dollars buys no calls of another price
+    if challenge is None or not account or (challenge.offers and not sold):
+        what = "answers 402 in a way that nobody here understands" if challenge is None else "sells one answer at a time" if not sold else "keeps no account of yours"
         raise NoAcceptableOffer(f"{ask.host} {what}; nothing was bought ahead", rule="a seller of sessions, credits or calls in advance (Lily, KAMIYO)",
                                 hint=f"x402-agent get --dry-run {ask.origin}{ask.path}")  # fmt: skip
     if (made := (yield from prove(ask, replace(challenge, offers=sold), kit))) is not None and not isinstance(had := (yield from _present(*made, kit)), Reply):

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from kamiyo.shop import Shop
-from x402_agent import PaymentInDoubt
+from x402_agent import NoAcceptableOffer, PaymentInDoubt
 from x402_agent.model import Hold
 
 
@@ -31,6 +31,13 @@ def test_one_transfer_buys_calls_of_the_whole_origin(payer, shop):
     assert moved(payer) == 100_000 and states(payer) == ["CLAIMED"] and shop.asked == ["verify", "token"]
     (token,) = payer.ledger.tokens()
     assert token.uses_left == shop.left[1] == 96
+
+
+def test_an_amount_in_dollars_is_for_who_keeps_an_account_and_buys_no_calls_of_another_price(payer, shop):
+    for amount in ("0.05", "0.50"):
+        with pytest.raises(NoAcceptableOffer, match="keeps no account"):
+            payer.top_up(shop.url(), amount)
+    assert moved(payer) == 0 and states(payer) == []
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -97,7 +97,7 @@ class Kit:
         self.ask = ask
         self.standing = tasks.standing(payer, task)
         tasks.place(ask, self.standing[0])
-        ask.top_up = ask.top_up or payer.policy.top_up(ask)
+        ask.top_up = payer.policy.top_up(ask) if ask.method != BUY else ask.top_up  # a person buys what he says
         ask.expect = ask.expect or self.standing[0].expect or payer.policy.expect_calls
         self.signed = ""  # the offer that we take, as its seller signed it
         self.sent = ""  # the transaction by which we paid first: no seller's word names another
