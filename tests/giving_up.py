@@ -7,7 +7,7 @@ import types
 
 import anyio
 
-from x402_agent import PaymentError
+from x402_agent.errors import NoAcceptableOffer, NodeError
 
 __all__ = ["KINDS", "MOST", "given_up"]
 
@@ -43,7 +43,7 @@ async def _cancelled(make, number):
 
     try:
         return await asyncio.ensure_future(task())
-    except (asyncio.CancelledError, PaymentError):  # where anyio was connecting, it may take it for its own: then a node did not answer
+    except (asyncio.CancelledError, NoAcceptableOffer, NodeError):  # where anyio was connecting, it may take it for its own: then a node did not answer
         return True
 
 

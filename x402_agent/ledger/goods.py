@@ -12,7 +12,7 @@ from ..model import Hold
 from . import rows, states
 from .moves import Answer, known, move
 from .tokens import Live, Tokens, _live
-from .writer import Late
+from .writer import Forgiving, Late
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +90,8 @@ class Goods(Tokens):
     def collected(self, payment_id: str) -> Job[None]:
         """Somebody has the goods: they leave the ledger, and their payment is delivered. He waits for nothing, so no cancellation takes them away again."""
         writer = self._writer if self._store is not None and not self._forked else None
-        return Late(writer, lambda store: _collected(store, payment_id), write=True, full=False)
+        kind = Forgiving if self._child else Late
+        return kind(writer, lambda store: _collected(store, payment_id), write=True, full=False)
 
 
 def _waiting(store: Store, payment_id: str) -> Waiting | None:

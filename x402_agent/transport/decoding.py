@@ -13,7 +13,7 @@ __all__ = ["Guarded"]
 class Guarded:
     """In place of a response's own decoder. `broken` gives the work of writing it down, and the error to raise."""
 
-    def __init__(self, response: Any, broken: Callable[[Exception], tuple[Any, BaseException]]) -> None:
+    def __init__(self, response: Any, broken: Callable[[BaseException], tuple[Any, BaseException]]) -> None:
         self._response, self._broken = response, broken
         self._inner: Any = None
 
@@ -35,17 +35,23 @@ class Guarded:
     def _heeded(self, work: Callable[[], Any]) -> Any:
         try:
             made = work()
-        except Exception as exc:
-            raise self._noted(exc) from exc
+        except BaseException as exc:  # Ctrl-C, too
+            self._note(exc)
+            raise
         return made if isinstance(made, bytes) else self._each(made)  # httpx2 gives them piece by piece
 
     def _each(self, pieces: Any) -> Any:
         try:
             yield from pieces
-        except Exception as exc:
-            raise self._noted(exc) from exc
+        except GeneratorExit:
+            raise
+        except BaseException as exc:
+            self._note(exc)
+            raise
 
-    def _noted(self, exc: Exception) -> BaseException:
+    def _note(self, exc: BaseException) -> None:
+        """Write it down; raises the error for the caller where that is another."""
         work, error = self._broken(exc)
         work.run()
-        return error
+        if error is not exc:
+            raise error from exc

@@ -171,6 +171,12 @@ class Pays:
         finally:
             await talk.lines.aclose()
         talk.watch(talk.walk.result, hold)
+        try:
+            if hold is not None:
+                await checkpoint()  # a cancellation that was held back comes here: where it came later, nobody would hear that the answer is lost
+        except BaseException:
+            await self._adrop(talk.walk.result.response)
+            raise
         return talk.give(talk.walk.result)
 
     async def _ado(self, talk: Talk, step: Step) -> Any:

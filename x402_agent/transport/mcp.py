@@ -83,8 +83,6 @@ class PaidSession:
         )  # fmt: skip
         try:
             response = await self._pays.handle_async_request(request)
-            async for _ in response.stream:  # nothing, and where a cancellation that was held back is noticed
-                pass
         except _lib.TimeoutException as late:
             raise TimeoutError(f"{self.origin} did not answer to the call of {plain(name, 80)!r} in time") from late
         result = _made(call.answer)

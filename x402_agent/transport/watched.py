@@ -6,8 +6,6 @@ import sys
 import time
 from typing import Any
 
-from anyio.lowlevel import checkpoint
-
 from .decoding import Guarded
 from .waiting import wait
 
@@ -22,12 +20,14 @@ STREAMS = frozenset({"text/event-stream", "application/x-ndjson", "application/n
 class Watched:
     """The body of an answer to a proof, unbuffered: when it breaks, the ledger and the caller hear of it.
 
-    So they do when it was never begun for an exception, or when one comes while it is closed: the caller does not get it then.
+    So does the ledger when it is closed for an exception before anybody read of it (a hook's, a cancellation there), for a cancellation
+    or Ctrl-C before its end, and when one comes while it is closed: the caller does not get it then.
     """
 
     def __init__(self, response: Any, talk: Any, hold: Any) -> None:
         self._inner, self._talk, self._hold, self._lib = response.stream, talk, hold, talk.lib
-        self._begun = False
+        self._begun, self._ended = False, False
+        self._before = id(sys.exc_info()[1])  # what the caller handles already has nothing to do with it
         if "content-encoding" in response.headers:
             response._decoder = Guarded(response, lambda exc: talk.broken(hold, exc))
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -38,8 +38,10 @@ class Watched:
             raise self._lib.ReadTimeout("the paid body drips slower than 1 KiB a second")
 
     def _lost(self, exc: BaseException | None) -> bool:
-        """Whether a good answer is closed for an exception before anybody read of it: of a hook, or a cancellation there."""
-        return exc is not None and not self._begun and self._hold.state == "CLAIMED"
+        """Whether a good answer is closed for this exception, which came after it."""
+        if exc is None or self._ended or self._hold.state != "CLAIMED" or isinstance(exc, GeneratorExit) or id(exc) == self._before:
+            return False
+        return not (self._begun and isinstance(exc, Exception))
 
     def __iter__(self) -> Any:
         start, seen, self._begun = time.monotonic(), 0, True
@@ -48,6 +50,7 @@ class Watched:
                 seen += len(chunk)
                 self._pace(start, seen)
                 yield chunk
+            self._ended = True
         except GeneratorExit:
             raise
         except BaseException as exc:
@@ -60,11 +63,11 @@ class Watched:
     async def __aiter__(self) -> Any:
         start, seen, self._begun = time.monotonic(), 0, True
         try:
-            await checkpoint()  # a cancellation that was held back comes here, where it is noticed: a body that is there already awaits nothing
             async for chunk in self._inner:
                 seen += len(chunk)
                 self._pace(start, seen)
                 yield chunk
+            self._ended = True
         except GeneratorExit:
             raise
         except BaseException as exc:
