@@ -13,6 +13,7 @@ from swarm import ledger_of, payer_of
 __all__ = ["Judged", "judge"]
 
 QUIET = 3_700  # seconds: longer than any proof of ours lives
+LAG = 2.0  # seconds of the chains' clock between what two processes write down of one moment
 LIVED = 60  # seconds after warm-up, a sample each, that show whether memory grows
 FLAT = 4_096  # KiB that may be resident more at the end than after warm-up, and that for each 1,000 purchases
 
@@ -66,7 +67,7 @@ def judge(name: str, told: dict[str, Any], street: Any, said: list[dict[str, Any
         truth = street.do("truth")
         _books(made, told, ledger, problems)
         _money(made, told, truth)
-        _ends(made, told, set(truth["used_up"]))
+        _ends(made, told, truth["used_up"])
     _calls(made, said, processes, killed)
     made.told |= {"killed": killed, "faults": truth["faults"], "requests": truth["requests"]}
     purchases: Counter[str] = Counter()
@@ -122,7 +123,7 @@ def _money(made: Judged, told: dict[str, Any], truth: dict[str, Any]) -> None:
     made.say("what left is what is counted", not wrong, "; ".join(words))
 
 
-def _ends(made: Judged, told: dict[str, Any], used_up: set[str]) -> None:
+def _ends(made: Judged, told: dict[str, Any], used_up: dict[str, float]) -> None:
     """Every payment has come to an end that is known, or is in doubt with a reason; none was paid twice.
 
     A session is bought by one call and serves as many as it holds, of all agents: who bought one that is used up may buy the next.
@@ -131,10 +132,10 @@ def _ends(made: Judged, told: dict[str, Any], used_up: set[str]) -> None:
     pending = _rows(told, "SELECT COUNT(*) FROM x402_payments WHERE state IN ('RESERVED', 'INFLIGHT', 'SEEN', 'MINED', 'PROVING')")[0][0]
     doubt = _rows(told, "SELECT COUNT(*) FROM x402_payments WHERE state NOT IN ('RELEASED', 'DEAD', 'REVERTED', 'CLAIMED', 'CONFIRMED')")[0][0]
     made.say("every payment ended, or says why not", not blank and not pending, f"{doubt} open with a reason, {len(blank)} without, {pending} under way")
-    paid = _rows(told, f"SELECT url, tx_hash FROM x402_payments WHERE {_LEFT} AND ask_key IN (SELECT ask_key FROM x402_payments WHERE {_LEFT} GROUP BY 1 HAVING COUNT(*) > 1)")
-    lasting = Counter(url for url, transaction in paid if transaction not in used_up)
-    twice = [(url, count) for url, count in lasting.items() if count > 1]
-    made.say("nothing was paid twice", not twice, "; ".join(f"{url} {count} times" for url, count in twice[:5]) or f"one payment for each Ask, and {len(paid) - len(lasting)} more for what was used up")
+    paid = _rows(told, f"SELECT ask_key, url, tx_hash, created_at FROM x402_payments WHERE {_LEFT} AND ask_key IN (SELECT ask_key FROM x402_payments WHERE {_LEFT} GROUP BY 1 HAVING COUNT(*) > 1) ORDER BY ask_key, id")
+    pairs = [(before, after) for before, after in zip(paid, paid[1:], strict=False) if before[0] == after[0]]
+    twice = [after[1] for before, after in pairs if used_up.get(before[2], float("inf")) > after[3] + LAG]
+    made.say("nothing was paid twice", not twice, "; ".join(twice[:5]) or f"one payment for each Ask, and {len(pairs)} more after a session that was used up")
 
 
 def _calls(made: Judged, said: list[dict[str, Any]], processes: int, killed: int) -> None:

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,7 +96,7 @@ class Street:
         return {ground.asset.id: ground.balance(ground.payer_address) for ground in self.grounds.values()}
 
     def truth(self) -> dict[str, Any]:
-        """Atomic units that left the payer for goods, by asset; and the transactions whose sessions are used up or over."""
+        """Atomic units that left the payer for goods, by asset; and the transactions whose sessions are used up, with when."""
         moved = {asset: self._had[asset] - now for asset, now in self._held().items()}
         stacks = self.grounds["stacks"]
         ours = stacks.payer_address
@@ -105,11 +106,16 @@ class Street:
         faults = dict(sorted(self.faults.count.items()))
         return {"moved": moved, "used_up": self._used_up(), "faults": faults, "requests": sum(box.requests_since(0)[1] for _, box in self.boxes)}
 
-    def _used_up(self) -> list[str]:
-        """By the books of who sells sessions."""
-        (books,) = (box.seller.store.books for stall, box in self.boxes if stall.seller == "lily")  # type: ignore[attr-defined]
-        found = books.database.rows("select initial_payment_signature as paid from x402_payment_sessions where status <> 'active'")
-        return [row["paid"] for row in found]
+    def _used_up(self) -> dict[str, float]:
+        """By the books of who sells sessions: the payment of each that is used up, and the unix second (of the chains' clock) of its last call."""
+        found: dict[str, float] = {}
+        for stall, box in self.boxes:
+            if stall.seller == "lily":
+                rows = box.seller.store.books.database.rows(  # type: ignore[attr-defined]
+                    "select initial_payment_signature as paid, last_used_at as used from x402_payment_sessions where status = 'depleted'"
+                )
+                found |= {row["paid"]: datetime.fromisoformat(row["used"]).replace(tzinfo=timezone.utc).timestamp() for row in rows}
+        return found
 
     def command(self, told: dict[str, Any]) -> Any:
         """One line from who drives."""

@@ -65,6 +65,45 @@ def test_T13_ctrl_c_while_an_answer_is_closed_leaves_it_to_the_next_call(seller,
     assert len(seller.nonces) == 1
 
 
+def test_T13_who_is_cancelled_between_two_pieces_of_a_stream_gets_it_with_the_next_call(gives_up, seller, till):
+    payer, url = till.payer(policy=PATIENT), seller.sells("/paid", lambda hit: iter([b"HTTP/1.1 200 X\r\ncontent-length: 12\r\n\r\n", b"paid ", b"content"]))
+
+    async def read(http, key):
+        async with http.stream("GET", f"{url}?of={key}") as reply:
+            async for _ in reply.aiter_raw(chunk_size=5):
+                await anyio.lowlevel.checkpoint()
+
+    many = gives_up(payer.async_client, read)
+    assert many > 5 and len(seller.nonces) == many + 1
+
+
+def handled(http, url):
+    """Left early, while something else is handled."""
+    try:
+        raise LookupError
+    except LookupError:
+        with http.stream("GET", url) as reply:
+            assert reply.status_code == 200
+
+
+def left(http, url):
+    """By a generator that nobody goes on with."""
+
+    def headers():
+        with http.stream("GET", url) as reply:
+            yield reply.status_code
+
+    assert next(headers()) == 200
+
+
+@pytest.mark.parametrize("leaves", [handled, left])
+def test_who_leaves_a_stream_by_himself_has_had_it(leaves, library, seller, till, payer):
+    url = seller.sells("/paid")
+    with payer.client(library=library) as http:
+        leaves(http, url)
+    assert till.rows(payer) == [("CLAIMED", "spent")]
+
+
 def test_T13_a_hook_that_raises_leaves_an_answer_to_the_next_call(library, seller, payer):
     url, raised = seller.sells("/paid"), []
 
