@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import anyio
 import pytest
+from typer.testing import CliRunner
 
 from kamiyo.shop import Shop
-from x402_agent import NoAcceptableOffer, PaymentInDoubt
+from x402_agent import BudgetExceeded, NoAcceptableOffer, PaymentInDoubt
+from x402_agent.cli import ahead
+from x402_agent.cli.app import app
 from x402_agent.model import Hold
 
 
@@ -99,3 +104,23 @@ def test_calls_bought_for_later_are_all_there_and_found_again_after_a_crash(paye
     with payer.client() as http:
         assert http.get(shop.url()).content == b"goods"
     assert moved(payer) == 100_000 and payer.ledger.tokens()[0].uses_left == 99
+
+
+def test_who_buys_200_calls_gets_no_fewer_because_of_a_limit(payer, shop):
+    with pytest.raises(BudgetExceeded, match="for 200 calls"):
+        payer.buy_ahead(shop.url(), calls=200)
+    assert moved(payer) == 0 and states(payer) == [] and shop.asked == []
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["words", "json"])
+def test_fewer_calls_than_were_asked_for_are_named_beside_them(payer, shop, monkeypatch, as_json):
+    """Its pages do not say how many calls a dollar buys: the least is bought, and its token says what that was."""
+    shop.seller.serves("/x402/pricing", shop.seller.answer(404))
+    monkeypatch.setattr(ahead, "sandbox_payer", lambda _: nullcontext(payer))
+    done = CliRunner().invoke(app, ["credentials", "buy", "--sandbox", shop.url(), "--calls", "200", *(["--json"] if as_json else [])])
+    assert done.exit_code == 0 and moved(payer) == 100_000, done.output
+    if as_json:
+        told = json.loads(done.stdout)
+        assert (told["asked"], told["uses_left"]) == (200, 100)
+    else:
+        assert "100 calls of 200 are paid for" in done.stdout

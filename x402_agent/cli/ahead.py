@@ -38,7 +38,7 @@ def buy(
     Exit code 5: it is paid, and not opened; the same command, or `resume`, opens it by the same payment.
     """
     with errors(json), _payer("buy", url, sandbox=sandbox) as payer:
-        _said(payer, payer.buy_ahead(url, calls=calls, method=method), json=json, sandbox=sandbox)
+        _said(payer, payer.buy_ahead(url, calls=calls, method=method), json=json, sandbox=sandbox, calls=calls)
 
 
 def top_up(
@@ -90,7 +90,7 @@ def _payer(verb: str, url: str, *, sandbox: bool) -> Payer:
     return sandbox_payer(settings) if sandbox else own_payer()
 
 
-def _said(payer: Payer, receipt: Receipt, *, json: bool, sandbox: bool) -> None:
+def _said(payer: Payer, receipt: Receipt, *, json: bool, sandbox: bool, calls: int | None = None) -> None:
     """Raises PaymentInDoubt for what is paid, and opens nothing yet."""
     payer.ledger.flush()
     kept = next((each for each in payer.ledger.tokens() if each.payment_id == receipt.payment_id), None)
@@ -100,7 +100,8 @@ def _said(payer: Payer, receipt: Receipt, *, json: bool, sandbox: bool) -> None:
                              hint=f"x402-agent resume {receipt.payment_id[:8]}")  # fmt: skip
     if json:
         as_json({"payment": receipt.payment_id, "outcome": receipt.outcome, "money": str(receipt.money), "transaction": receipt.transaction,
-                 "credential": kept.name if kept else "", "uses_left": left, "again": receipt.again, "sandbox": sandbox})  # fmt: skip
+                 "credential": kept.name if kept else "", "uses_left": left, "asked": calls, "again": receipt.again, "sandbox": sandbox})  # fmt: skip
         return
-    how = "" if left is None else f"; {left} calls are paid for"
+    short = calls is not None and left is not None and left < calls
+    how = "" if left is None else f"; {left} calls of {calls} are paid for: its seller gives no more for one payment" if short else f"; {left} calls are paid for"
     print(f"{receipt.offer.description if receipt.offer else 'bought'} for {receipt.money}{' (paid before)' if receipt.again else ''}{how}")

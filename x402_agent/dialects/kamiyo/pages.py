@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import ChallengeInvalid
-from ...model import QUOTA
+from ...model import BUY, QUOTA
 from ...steps import Fetch, Fetched
 from .. import strict
 from ..x402.passed import Passed
@@ -85,7 +85,7 @@ def _rate(fields: dict[str, Any]) -> Fraction | None:
 
 
 def _sized(offer: Offer, ask: Ask, said: _Said) -> list[Offer]:
-    """As many calls as are expected, and the fewest, by what a dollar buys there. Raises Passed."""
+    """As many calls as are expected, and the fewest, by what a dollar buys there; a person who buys so many gets no fewer. Raises Passed."""
     chain, price, rate = offer.wire[1], int(offer.wire[2]), said.rate
     named = (said.addresses or {}).get(chain, offer.pay_to)
     if said.chains is not None and chain not in said.chains:
@@ -98,7 +98,7 @@ def _sized(offer: Offer, ask: Ask, said: _Said) -> list[Offer]:
         return [_of(offer, least, calls, least // CALL)]
     if rate < RATES[0]:
         raise Passed("a dollar buys next to no calls there (/x402/pricing)", broken=False)
-    amounts = dict.fromkeys(max(least, -(-calls * 10**6 // rate)) for calls in (ask.expect, 1))
+    amounts = dict.fromkeys(max(least, -(-calls * 10**6 // rate)) for calls in ((ask.expect,) if ask.method == BUY else (ask.expect, 1)))
     return [_of(offer, amount, made, made) for amount in amounts for made in (int(amount * rate // 10**6),)]
 
 
