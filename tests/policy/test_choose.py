@@ -219,3 +219,13 @@ def test_an_offer_over_the_cap_is_never_asked_for_its_allowance():
 def test_an_allowance_that_would_help_is_named_before_a_limit_that_would_not():
     error = lacking(Policy(per_call=10_000), offer(10_000, method="permit2"), offer(20_000)).error
     assert isinstance(error, NoAcceptableOffer) and "wallet approve" in error.hint
+
+
+def test_what_its_own_answer_rules_out_is_not_blamed_on_networks():
+    """Its dialect passed everything over: no rule about networks was asked."""
+    broken = Challenge("x402", (), ("accepts[0]: the checksum of payTo is wrong (R2)",))
+    error = choose(Policy(networks=("testnet",)), ask(), broken, lambda _: "").error
+    assert isinstance(error, NoAcceptableOffer) and error.rule == "what the seller's own answer says" and "(R2)" in error.what
+    assert error.hint == "x402-agent get --dry-run https://api.example.com/x"
+    error = judged(Policy(), offer(), refuses=lambda _: "its payee is our own account").error
+    assert error is not None and "networks" not in error.rule and error.hint.startswith("x402-agent get --dry-run https://")

@@ -77,8 +77,9 @@ def test_what_is_not_paid_is_passed_over(name, payer, shop):
 
 def test_R1_our_own_account_is_not_paid(payer, shop):
     shop.spoil = lambda told: told | {"wallet_address": payer.box.payer_address}
-    with pytest.raises(NoAcceptableOffer, match="our own account"):
+    with pytest.raises(NoAcceptableOffer, match="our own account") as caught:
         buy(payer, shop.url())
+    assert "networks" not in caught.value.rule and caught.value.hint == f"x402-agent get --dry-run {shop.url()} --sandbox"
 
 
 @pytest.mark.parametrize("left, paid", [(599, False), (700, True)])

@@ -186,7 +186,7 @@ class Kit:
         choice = self.judge(ask, challenge)
         if choice.offer is None:
             error = choice.error or NoAcceptableOffer("nothing on offer")
-            if self.payer.sandboxed and " wallet approve " in error.hint:
+            if self.payer.sandboxed and (" wallet approve " in error.hint or " get --dry-run " in error.hint):
                 error.hint += " --sandbox"
             raise error
         ask.key  # noqa: B018 - a one-shot body is refused here, before anything is held

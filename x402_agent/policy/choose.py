@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import BudgetExceeded, NoAcceptableOffer, PaymentError, PolicyDenied
 from ..model import Limit, Money, Offer
+from ..secret import plain
 from .approval import Reason
 from .budget import dollars
 from .evidence import unproven
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from .facts import Facts
     from .rules import Policy
 
-__all__ = ["SELLER", "WHERE", "Choice", "choose", "refusal"]
+__all__ = ["SAYS", "SELLER", "WHERE", "Choice", "choose", "look", "refusal"]
 
 SELLER, WHERE = "what settings.toml says of this seller", "x402-agent doctor   (it says where settings.toml lies)"
+SAYS = "what the seller's own answer says"
 _HAS = "the account has only"
 _UNPRICED = "nobody knows what "  # as value.py begins
 _LATE = "it is too late to pay it"
@@ -219,16 +221,22 @@ def _uncounted(policy: Policy, ask: Ask, offer: Offer) -> BudgetExceeded:
     )  # fmt: skip
 
 
+def look(ask: Ask) -> str:
+    """What to type to see each offer and why it is passed over."""
+    return f"x402-agent get --dry-run {plain(ask.origin + ask.path)}"
+
+
 def _nothing(
     policy: Policy, ask: Ask, challenge: Challenge, over: list[tuple[Offer, str]], lacking: Offer | None
 ) -> NoAcceptableOffer:
     reasons = [f"{offer.money}: {why}" for offer, why in over] + list(challenge.passed_over)
-    rule, hint = policy.place("networks"), "x402-agent doctor"
+    rule, hint = SAYS if not over else "what this wallet and the offers' chains can pay", look(ask)
     if lacking is not None:
         rule, hint = "an allowance is given by its owner, never for a seller (D3)", lacking.approval
     elif not over and any("settings" in why for why in challenge.passed_over):  # of a seller who names nobody that is paid
         rule, hint = SELLER, WHERE
     elif any(not policy.pays_on(offer.network) for offer, _ in over):
+        rule = policy.place("networks")
         names = sorted({offer.network.name for offer, _ in over if not policy.pays_on(offer.network)})
         hint = f"X402_AGENT_NETWORKS={names[0]} if you mean to pay there"
     elif any(why.startswith(_LATE) for _, why in over):

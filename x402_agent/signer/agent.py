@@ -19,7 +19,7 @@ from ..payer import Payer
 from ..payer.before import lives
 from ..payer.kit import Kit, Quote
 from ..policy import Policy, locked, micros
-from ..policy.choose import SELLER, WHERE
+from ..policy.choose import SAYS, SELLER, WHERE, look
 from ..recovery import Resumed, in_words, side_by_side
 from ..recovery.again import ONLY_THERE, Again, handed, shown
 from ..secret import Secret
@@ -73,8 +73,8 @@ class AgentKit(Kit):
         if not challenge.offers:
             listed = "".join(f"\n    - {reason}" for reason in challenge.passed_over[:10])
             told = any("settings" in reason for reason in challenge.passed_over)  # the agent's own, since it asks the seller's pages
-            raise NoAcceptableOffer(f"none of {ask.host}'s offers can be paid from here{listed}", rule=SELLER if told else "the closed table",
-                                    hint=WHERE if told else f"x402-agent get --dry-run {ask.origin}{ask.path}")  # fmt: skip
+            raise NoAcceptableOffer(f"none of {ask.host}'s offers can be paid from here{listed}", rule=SELLER if told else SAYS,
+                                    hint=WHERE if told else look(ask))  # fmt: skip
         return challenge.offers[0], ()
 
     def buys(self, ask: Ask, challenge: Challenge) -> bool:
