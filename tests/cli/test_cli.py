@@ -233,7 +233,7 @@ def test_usage_is_exit_2(words):
 
 def test_unreachable_is_exit_1_and_says_that_nothing_was_paid():
     done = spawn("get", "http://127.0.0.1:1/")
-    assert done.returncode == 1 and "nothing was paid" in done.stderr
+    assert done.returncode == 1 and "nothing was paid" in done.stderr and "try          x402-agent sandbox up" in done.stderr
 
 
 def test_a_bad_key_is_never_shown(monkeypatch):

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from x402_agent import Budget, BudgetExceeded, Payer, Settings, __version__
-from x402_agent.cli import common, get, sandbox, try_
+from x402_agent.cli import ahead, common, get, sandbox, try_
 from x402_agent.cli.app import app
 from x402_agent.ledger import SqliteLedger
 
@@ -250,3 +250,33 @@ def test_whose_sellers_there_are_is_said_where_one_looks():
         assert words in told and words in shown
     wrong = run("sandbox", "up", "--seller", "monitor", "--chain", "evm")
     assert (wrong.exit_code, "--chain tron --seller monitor" in wrong.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(("words", "step"), [
+    (("credentials", "buy", "URL", "--calls", "5"), "x402-agent credentials buy --sandbox URL --calls 5"),
+    (("credentials", "buy", "URL", "--calls", "5", "-X", "POST"), "x402-agent credentials buy --sandbox URL --calls 5 -X POST"),
+    (("credentials", "top-up", "URL", "0.50"), "x402-agent credentials top-up --sandbox URL 0.50"),
+    (("credentials", "balance", "URL"), "x402-agent credentials balance --sandbox URL"),
+    (("credentials", "balance", "--sandbox", "URL"), "x402-agent get --dry-run --sandbox URL"),
+    (("credentials", "buy", "--sandbox", "URL", "--calls", "5"), "x402-agent get --dry-run --sandbox URL"),
+    (("credentials", "buy", "--sandbox", "URL", "--calls", "0"), "--calls 200"),
+    (("get", "--sandbox", "URL", "--expect-calls", "0"), "--expect-calls 200"),
+    (("get", "--sandbox", "BAD"), "x402-agent get --dry-run --sandbox BAD"),
+    (("sandbox", "up", "--seller", "nope"), "x402-agent sandbox sellers"),
+], ids=lambda each: " ".join(each) if isinstance(each, tuple) else "")  # fmt: skip
+def test_the_next_step_works_as_it_is_typed(seller, monkeypatch, words, step):
+    """With the URL, the money and the options that were typed."""
+    places = {"URL": seller.sells("/one"), "BAD": seller.serves("/bad", seller.answer(402, b'{"x402Version": 9, "accepts": []}'))}
+    for room in (ahead, get):
+        monkeypatch.setattr(room, "sandboxed", lambda *_: True)
+        monkeypatch.setattr(room, "sandbox_payer", lambda _: Payer.sandbox(serve=True))
+    done = run(*(places.get(word, word) for word in words), "--json")
+    for name, url in places.items():
+        step = step.replace(name, url)
+    assert done.exit_code != 0 and json.loads(done.stdout)["hint"] == step, done.output
+
+
+def test_who_looks_already_is_not_told_to_look(seller, monkeypatch):
+    monkeypatch.setattr(get, "sandbox_payer", lambda _: Payer.sandbox(serve=True))
+    done = run("get", "--sandbox", "--dry-run", seller.serves("/bad", seller.answer(402, b'{"x402Version": 9, "accepts": []}')))
+    assert done.exit_code == 6 and "x402Version" in done.output and "--dry-run" not in done.output

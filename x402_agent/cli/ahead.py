@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import PaymentInDoubt, Settings, SettingsError
+from .. import PaymentError, PaymentInDoubt, Settings, SettingsError
 from ..payer import sandboxed
+from ..policy import expected
 from ..secret import plain
-from .common import Json, as_json, errors, sandbox_payer
+from .common import Json, as_json, errors, looked, sandbox_payer
 from .secrets import payer as own_payer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..model import Receipt
     from ..payer import Payer
     from ..payer.ahead import Balance
@@ -37,7 +42,8 @@ def buy(
     The URL is asked once, unpaid, for the price. What was bought serves every call there until it is used up or ended: `credentials list`.
     Exit code 5: it is paid, and not opened; the same command, or `resume`, opens it by the same payment.
     """
-    with errors(json), _payer("buy", url, sandbox=sandbox) as payer:
+    with errors(json), _paying("buy", url, f"--calls {calls}", method, sandbox=sandbox) as payer:
+        expected(calls, "--calls")
         _said(payer, payer.buy_ahead(url, calls=calls, method=method), json=json, sandbox=sandbox, calls=calls)
 
 
@@ -53,7 +59,7 @@ def top_up(
     By itself nothing is topped up, unless policy.toml says so of a seller: [hosts."api.example.com"] top_up = "1.00".
     Exit code 5: it is paid, and not booked; the same command, or `resume`, tells the seller of the same payment again.
     """
-    with errors(json), _payer("top-up", url, sandbox=sandbox) as payer:
+    with errors(json), _paying("top-up", url, shlex.quote(plain(amount)), method, sandbox=sandbox) as payer:
         _said(payer, payer.top_up(url, amount, method=method), json=json, sandbox=sandbox)
 
 
@@ -62,7 +68,7 @@ def balance(url: _Asked, method: _Method = "GET", sandbox: _Sandbox = False, jso
 
     Exit code 1: it cannot be read, or is not used, and the line says why.
     """
-    with errors(json), _payer("balance", url, sandbox=sandbox) as payer:
+    with errors(json), _paying("balance", url, "", method, sandbox=sandbox) as payer:
         found = payer.credits(url, method=method)
         if json:
             as_json({"account": found.account, "dollars": None if found.dollars is None else f"{found.dollars:f}",
@@ -80,14 +86,21 @@ def _lies(found: Balance, url: str) -> str:
     return f"{found.dollars:f} dollars of {found.account} lie at {url}{calls}{'; ' + found.why if found.why else ''}"
 
 
-def _payer(verb: str, url: str, *, sandbox: bool) -> Payer:
-    """Whose money it is. A sandbox on this machine is paid in its own alone. Raises SettingsError."""
+@contextmanager
+def _paying(verb: str, url: str, words: str, method: str, *, sandbox: bool) -> Iterator[Payer]:
+    """Whose money it is. A sandbox on this machine is paid in its own alone. `words` is what else was typed. Raises SettingsError."""
+    rest = " ".join(("", *([words] if words else []), *([] if method == "GET" else ["-X", shlex.quote(plain(method))])))
     if "://" not in url:
-        raise SettingsError(f"{url[:200]!r} is not a URL", rule="URL", hint=f"x402-agent credentials {verb} https://{url[:200]}")
+        raise SettingsError(f"{url[:200]!r} is not a URL", rule="URL", hint=f"x402-agent credentials {verb} https://{url[:200]}{rest}")
     settings = Settings.load()
     if not sandbox and sandboxed(settings, url):
-        raise SettingsError("this seller is a sandbox's, which takes test money alone", rule="--sandbox", hint=f"x402-agent credentials {verb} --sandbox {url}")
-    return sandbox_payer(settings) if sandbox else own_payer()
+        raise SettingsError("this seller is a sandbox's, which takes test money alone", rule="--sandbox", hint=f"x402-agent credentials {verb} --sandbox {url}{rest}")
+    with sandbox_payer(settings) if sandbox else own_payer() as payer:
+        try:
+            yield payer
+        except PaymentError as why:
+            looked(why, url, sandbox=sandbox)
+            raise
 
 
 def _said(payer: Payer, receipt: Receipt, *, json: bool, sandbox: bool, calls: int | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from ..ledger import Payment, SqliteLedger
     from ..model import Offer
 
-__all__ = ["SELLER", "SOLD", "Chain", "Exit", "Json", "SellerName", "account", "as_json", "asked", "colored", "errors", "exit_code", "found", "ledgers", "link", "row", "sandbox_payer", "say"]
+__all__ = ["SELLER", "SOLD", "Chain", "Exit", "Json", "SellerName", "account", "as_json", "asked", "colored", "errors", "exit_code", "found", "ledgers", "link", "looked", "row", "sandbox_payer", "say"]
 
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
@@ -45,6 +46,8 @@ SOLD = ", ".join(f"{name} ({', '.join(chains)})" if chains else name for name, (
 SELLER = f"Whose seller: {SOLD}. `shop` is plain x402, `mcp` sells tools, `catalogue` lists what is not so."
 SellerName = Annotated[str, typer.Option("--seller", help=SELLER)]
 _OPTION = re.compile(r'extensions=\{"payment": \{"max": "([0-9.]+)"\}\}')  # what a program writes; here it is an option
+_LOOK = "x402-agent get --dry-run "
+_AWAKE = "x402-agent sandbox up, where it was the sandbox; else see whether the address is right and its server runs"
 
 
 class Exit:
@@ -87,6 +90,12 @@ def _network() -> tuple[type[Exception], ...]:
     return () if httpx is None else (httpx.HTTPError, httpx.InvalidURL)
 
 
+def looked(why: PaymentError | None, url: str, *, sandbox: bool, here: bool = False) -> None:
+    """Where the next step is a look at a seller's offers: by the URL that was typed, and in the same money; none for who is looking (`here`)."""
+    if why is not None and why.hint.startswith(_LOOK):
+        why.hint = "" if here else f"{_LOOK}{'--sandbox ' if sandbox else ''}{shlex.quote(plain(url, 2000))}"
+
+
 @contextmanager
 def errors(machine: bool) -> Iterator[None]:
     """A PaymentError becomes its three lines (or JSON) and its exit code; a network error becomes exit 1."""
@@ -102,10 +111,11 @@ def errors(machine: bool) -> Iterator[None]:
             say(f"{type(why).__name__}: {why}")
         raise SystemExit(code) from None
     except _network() as why:
+        hint = _AWAKE if type(why).__name__ == "ConnectError" else ""
         if machine:
-            as_json({"error": type(why).__name__, "what": str(why), "exit": Exit.FAILED})
+            as_json({"error": type(why).__name__, "what": str(why), "hint": hint, "exit": Exit.FAILED})
         else:
-            say(f"{type(why).__name__}: {plain(str(why))}; nothing was paid")
+            say(f"{type(why).__name__}: {plain(str(why))}; nothing was paid" + (f"\n  try          {hint}" if hint else ""))
         raise SystemExit(Exit.FAILED) from None
     except BrokenPipeError:
         raise  # whoever read our output has gone: nobody is left to tell

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import NoAcceptableOffer, Payer, Settings, SettingsError
+from .. import NoAcceptableOffer, Payer, PaymentError, Settings, SettingsError
 from ..model import Credential
 from ..payer import sandboxed
 from ..payer.quoting import HELD
@@ -22,7 +22,7 @@ from ..secret import plain
 from ..steps import Look, Progress, Return, Use
 from ..vault.credentials import covers
 from .catalogued import place
-from .common import Exit, as_json, asked, errors, ledgers, sandbox_payer, say
+from .common import Exit, as_json, asked, errors, ledgers, looked, sandbox_payer, say
 from .credentials import told_left
 from .secrets import payer as own_payer
 
@@ -78,10 +78,11 @@ def run(
             micros(maximum, "--max")
         if expect_calls is not None:
             options["extensions"] = {"payment": {"expect_calls": expected(expect_calls, "--expect-calls")}}
-        with _hinted(url, sandbox), sandbox_payer(Settings.load()) if sandbox else own_payer(signs=not dry_run) as payer:
+        with _hinted(url, sandbox, dry_run), sandbox_payer(Settings.load()) if sandbox else own_payer(signs=not dry_run) as payer:
             if dry_run:
                 quote = payer.quote(url, method=verb, **options)
                 _forgotten(quote.reason, url, sandbox)
+                looked(quote.reason, url, sandbox=sandbox, here=True)
                 code = _quote(quote, payer, json, _opens(url, sandbox) if quote.status == 402 else None)
             else:
                 listed = known.listed if known else ""
@@ -97,12 +98,13 @@ def run(
 
 
 @contextmanager
-def _hinted(url: str, sandbox: bool) -> Iterator[None]:
-    """For a payment: what `_forgotten` says."""
+def _hinted(url: str, sandbox: bool, here: bool) -> Iterator[None]:
+    """For a payment: what `_forgotten` and `looked` say."""
     try:
         yield
-    except NoAcceptableOffer as why:
+    except PaymentError as why:
         _forgotten(why, url, sandbox)
+        looked(why, url, sandbox=sandbox, here=here)
         raise
 
 

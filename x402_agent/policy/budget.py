@@ -59,5 +59,5 @@ class Budget:
 def expected(value: object, place: str) -> int:
     """How many calls a seller will be asked for: 1 to a million. Raises SettingsError."""
     if type(value) is not int or not 0 < value <= 1_000_000:
-        raise SettingsError("calls are expected in whole numbers, 1 to a million", rule=place, hint="expect_calls=200")
+        raise SettingsError("calls are expected in whole numbers, 1 to a million", rule=place, hint=f"{place} 200" if place.startswith("--") else "expect_calls=200")
     return value

@@ -183,7 +183,7 @@ def scenario(which: str | Scene, seller: str = "shop") -> Any:
 def _class(name: str, which: int) -> Any:
     found = SELLERS.get(name)
     if found is None:
-        raise SettingsError(f"the sandbox has no seller {name[:40]!r}", rule=f"one of {', '.join(SELLERS)}", hint="x402-agent sandbox scenarios --seller shop")
+        raise SettingsError(f"the sandbox has no seller {name[:40]!r}", rule=f"one of {', '.join(SELLERS)}", hint="x402-agent sandbox sellers")
     module, _, kind = str(found[which]).partition(":")
     return getattr(import_module(f".{module}", __package__), kind)
 
