@@ -31,7 +31,7 @@ UNSENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})  # of http
 
 
 def ask_with(ask: Ask, kit: Kit) -> Steps[Reply]:
-    """The request, with what was bought for it earlier where there is such a thing, until one is not refused.
+    """The request, with what was bought for it earlier where there is such a thing, until one is not refused: by a 402 that is about it.
 
     Another process may have bought one since memory looked, so a plain 402 looks again before it is paid.
     """
@@ -47,6 +47,8 @@ def ask_with(ask: Ask, kit: Kit) -> Steps[Reply]:
             yield Collect(found.receipt.payment_id if found.receipt else "")
             return found
         reply = yield from _show(found, kit)
+        if not kit.refuses(reply, found):
+            return reply
     return (yield Send()) if reply is None else reply
 
 
@@ -82,7 +84,7 @@ def _show(credential: Credential, kit: Kit) -> Steps[Reply]:
             yield Return(credential, unsent=type(cause).__name__ in UNSENT)
         raise
     left = kit.left(reply, credential)
-    refused = reply.status == 402 or (left == 0 and reply.status == 401)
+    refused = kit.refuses(reply, credential) or (left == 0 and reply.status == 401)
     if credential.lease or refused or left is not None:
         yield Return(credential, left, refused, good=reply.status < 400)
     return (yield Send()) if refused and reply.status == 401 and (credential.lease or kit.exchanges) else reply

@@ -56,9 +56,9 @@ class Dialect(Protocol):
     """How one family of sellers asks. Pure: it does no I/O but by yielding steps, and never signs.
 
     One that sells Credentials gives them with `Presented` (known before the paid leg) or `Claim` (from its answer). It may have
-    `left(reply, credential) -> int | None`: how many uses an answer says are left; it never raises; `fresh(credential, now, sign) -> headers`: as it goes
-    out at `now` (unix seconds), where it says a time or is signed; `agrees(challenge, ask) -> Steps[Challenge]`: the challenge as the seller's own pages have it.
-    And `owned(challenge, ask, account, paid, now, refused) -> Steps[Credential | None]`: what opens the door where the seller knows that we
+    `left(reply, credential) -> int | None`: how many uses an answer says are left; `refuses(reply, credential) -> bool`: whether a 402 is about it (unsaid: yes);
+    neither raises; `fresh(credential, now, sign) -> headers`: as it goes out at `now` (unix seconds), where it says a time or is signed; `agrees(challenge, ask)
+    -> Steps[Challenge]`: as the seller's own pages have it; `owned(challenge, ask, account, paid, now, refused) -> Steps[Credential | None]`: what opens where we
     have paid; and `otherwise(hold, proof, reply, presented) -> Steps[Presented | None]`: the payment itself, where what it bought was refused.
     """
 
@@ -87,6 +87,9 @@ class Kit(Protocol):
 
     def left(self, reply: Reply, credential: model.Credential) -> int | None:
         """How many uses the seller says are left, None when the answer says nothing of it."""
+
+    def refuses(self, reply: Reply, credential: model.Credential) -> bool:
+        """Whether an answer is a 402 to the credential that was shown, and not one that any request gets there."""
 
     def remembered(self, ask: model.Ask) -> model.Challenge | None:
         """What this seller asked for this URL lately, where policy lets a proof go on the first send; else None."""
@@ -145,8 +148,7 @@ def pay(ask: model.Ask, kit: Kit, billed: model.Challenge | None = None) -> Step
 
 
 def ahead(ask: model.Ask, kit: Kit) -> Steps[Reply]:
-    """Calls bought for later, at the price that one request is told: its 402 is what the caller gets, with the receipt. Raises NoAcceptableOffer
-    for one that sells none."""  # fmt: skip
+    """Calls bought for later, at the price that one request is told: its 402 comes back, with the receipt. Raises NoAcceptableOffer for a seller of none."""
     reply: Reply = yield Send()
     if reply.status != 402:
         return reply
@@ -179,8 +181,7 @@ def _prepaid(ask: model.Ask, known: model.Challenge, kit: Kit) -> Steps[Reply | 
 def prove(ask: model.Ask, challenge: model.Challenge, kit: Kit) -> Steps[tuple[model.Hold, model.Proof] | None]:
     """The one proof of this Ask, of its open payment or a new one, written down: the half that needs key, policy and ledger.
 
-    None where calls of this whole origin were bought by somebody else meanwhile, or its seller knows that it was paid for: what was
-    bought may serve this Ask.
+    None where calls of this whole origin were bought by others meanwhile, or its seller knows that it was paid for: that may serve this Ask.
     """
     whole = bool(challenge.pages) or any(offer.flow == QUOTA for offer in challenge.offers)
     while True:
@@ -284,8 +285,7 @@ def _pay_first(hold: model.Hold, proof: model.Proof) -> Steps[model.Proof]:
 
 
 def _present(hold: model.Hold, proof: model.Proof, kit: Kit, *, prepaid: bool = False) -> Steps[Reply | model.Receipt]:
-    """From here money may move: every way out closes the hold with what is known, and frees nothing. -> a Receipt where nothing was asked for:
-    what was bought is a credential, shown by whoever needs it."""  # fmt: skip
+    """From here money may move: every way out closes the hold with what is known, and frees nothing. -> a Receipt where a credential was bought alone."""
     dialect, refusable = kit.dialect(hold.offer.dialect), hold.refused
     kept = True
     try:

@@ -166,3 +166,17 @@ def test_how_many_more_is_the_lower_of_both_counts():
     assert told.opened(None, 200) == {"payment_id": "p", "credential": "n", "left": 4} and told.opened(None, 402) is None
     told(None, Return(bought, refused=True), None)
     assert told.opened(None, 200) is None
+
+
+@pytest.mark.full  # six blocks pass
+def test_a_dry_run_of_a_list_does_not_say_that_a_token_opens_it():
+    from x402_agent import Payer, Settings
+    from x402_agent.cli.sandbox import _facts, _leave_key
+
+    with Payer.sandbox(seller="kamiyo", serve=True) as payer:
+        _leave_key(Settings.load().data_dir / "sandbox" / "payer.json", _facts(payer.sandbox))
+        url = payer.sandbox.url("/exploits")
+        assert run("get", "--sandbox", url, "--expect-calls", "100").exit_code == 0
+        listed = run("get", "--sandbox", "--dry-run", payer.sandbox.url("/.well-known/x402"))
+        assert listed.exit_code != 0 and "opens it" not in listed.output and "is not sold itself" in listed.output
+        assert "bought opens it" in run("get", "--sandbox", "--dry-run", url).output

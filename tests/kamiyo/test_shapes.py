@@ -75,7 +75,9 @@ def test_a_price_above_the_minimum_is_paid():
 def test_the_well_known_page_is_plain_x402_and_its_version_is_no_signing_domain():
     reply = Reply(402, Headers(), json.dumps(golden("well-known")).encode())
     assert Kamiyo().read(reply, ask()) is None
-    found = X402().read(reply, ask())
+    listed = X402().read(reply, Ask("GET", "https://api.kamiyo.ai/.well-known/x402", "https://api.kamiyo.ai", "api.kamiyo.ai", "/.well-known/x402"))
+    assert listed.offers == () and "not sold itself" in listed.passed_over[0]
+    found = X402().read(reply, ask())  # where a page itself asks so
     assert [(each.asset.eip712, each.lifetime) for each in found.offers] == [(("USD Coin", "2"), 300)] * 2
 
 

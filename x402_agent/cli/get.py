@@ -304,6 +304,8 @@ def _opened(opens: Token) -> str:
 
 
 def _quote(quote: Quote, payer: Payer, json: bool, opens: Token | None) -> int:
+    if opens is not None and quote.dialect and opens.dialect not in ("", quote.dialect):
+        opens = None  # asked there in another way than where it was sold, and not by what it opens
     code = Exit.OK
     if quote.reason is not None:
         code = Exit.DENIED if type(quote.reason).__name__ in ("PolicyDenied", "BudgetExceeded") else Exit.NOTHING

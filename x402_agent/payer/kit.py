@@ -66,7 +66,7 @@ class Quote:
     """What a URL asks and what policy makes of it. Nothing was signed or held.
 
     `understood` is False for a 402 that no dialect reads; `status` is the answer to the unpaid request. `costs` stands beside
-    `offers`: what each costs all told, in millionths of a dollar, None where nobody knows.
+    `offers`: what each costs all told, in millionths of a dollar, None where nobody knows. `dialect` names who read it.
     """
 
     status: int
@@ -78,6 +78,7 @@ class Quote:
     limits: tuple[Limit, ...] = ()
     asks: tuple[Reason, ...] = ()
     costs: tuple[int | None, ...] = ()
+    dialect: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,12 @@ class Kit:
         told: Any = self._door(credential, "left")
         said: Any = told(reply, credential) if told else None
         return said if type(said) is int and 0 <= said < 1 << 53 else None
+
+    def refuses(self, reply: Reply, credential: Credential) -> bool:
+        if reply.status != 402:
+            return False
+        about: Any = self._door(credential, "refuses")
+        return bool(about(reply, credential)) if about else True
 
     def _door(self, credential: Credential, name: str) -> Any:
         """What its dialect may have beside its three doors; None where it has not."""

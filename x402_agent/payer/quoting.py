@@ -43,4 +43,4 @@ class QuoteKit(Kit):
             before.signed(challenge, self.ask, made.offer, self.payer.clock())
         unread = made.unread if challenge.held is None else (*made.unread, HELD)
         return Quote(402, True, made.offer, over, unread, made.error, made.limits, made.asks,
-                     tuple(made.micros(offer) for offer, _ in over))  # fmt: skip
+                     tuple(made.micros(offer) for offer, _ in over), challenge.dialect)  # fmt: skip

@@ -32,6 +32,7 @@ SELLER, WHERE = "what settings.toml says of this seller", "x402-agent doctor   (
 SAYS = "what the seller's own answer says"
 _HAS = "the account has only"
 _UNPRICED = "nobody knows what "  # as value.py begins
+_LIST = "this page lists"  # dialects/x402: what a site sells elsewhere
 _LATE = "it is too late to pay it"
 _NO_KEY = "no key for"  # how it begins that a wallet has no account of a family
 
@@ -235,6 +236,8 @@ def _nothing(
         rule, hint = "an allowance is given by its owner, never for a seller (D3)", lacking.approval
     elif not over and any("settings" in why for why in challenge.passed_over):  # of a seller who names nobody that is paid
         rule, hint = SELLER, WHERE
+    elif not over and any(why.startswith(_LIST) for why in challenge.passed_over):
+        rule, hint = "a list of pages is not sold", f"x402-agent discover crawl --source {ask.origin}; or get a page that it names"
     elif any(not policy.pays_on(offer.network) for offer, _ in over):
         rule = policy.place("networks")
         names = sorted({offer.network.name for offer, _ in over if not policy.pays_on(offer.network)})

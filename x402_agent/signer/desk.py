@@ -332,7 +332,7 @@ class Desk:
         for limit, each in zip(limits, told.each("limits", 64), strict=True):
             self.spending[limit.scope, limit.window, limit.unit] = each.whole("spent", 1 << 62)
         reason = error_in(told.inner("reason")) if told.has("reason") else None
-        return Quote(402, True, chosen, tuple(over), challenge.passed_over, reason, limits, costs=costs)
+        return Quote(402, True, chosen, tuple(over), challenge.passed_over, reason, limits, costs=costs, dialect=challenge.dialect)
 
     def spent(self, limits: Iterable[Limit], *, realm: str = "") -> list[Left]:
         """What counted against each limit of the last quote."""

@@ -11,7 +11,7 @@ from ..x402 import X402
 from .shapes import NAME, challenge
 
 if TYPE_CHECKING:
-    from ...model import Ask, Challenge, Claim, Hold, Offer, Proof
+    from ...model import Ask, Challenge, Claim, Credential, Hold, Offer, Proof
     from ...steps import Presented, Reply, Steps
 
 __all__ = ["Kamiyo"]
@@ -51,6 +51,17 @@ class Kamiyo:
         from .native import present
 
         return present(hold, proof)
+
+    def refuses(self, reply: Reply, credential: Credential) -> bool:
+        """Whether a 402 may be about what it sold: all but plain x402, which does not know of tokens. Its own says no reason, so each of those is."""
+        del credential
+        if reply.headers.get_list("payment-required"):
+            return False
+        try:
+            fields = strict.parse(reply.content).fields
+        except ChallengeInvalid:
+            return True
+        return "payment_required" in fields or not ("x402Version" in fields and "accepts" in fields)
 
     def receipt(self, reply: Reply, offer: Offer) -> Claim:
         """x402's receipt where there is one: published servers send none."""

@@ -32,6 +32,8 @@ WAITING = ("settlement_pending", "transaction_held", "transaction_pending")  # b
 _DRAFT = {"confirmed": True, "success": True, "failed": False}
 _TOKEN = re.compile(r"[!-~]{1,128}").fullmatch
 _HINT = "x402-agent get --dry-run URL"
+LISTS = frozenset({"/.well-known/x402", "/.well-known/x402.json"})  # of what a site sells elsewhere: KAMIYO's answers 402 to every proof
+LISTED = "this page lists what the site sells and is not sold itself, whatever is paid: ask for the pages that it names"
 
 
 class X402:
@@ -48,7 +50,9 @@ class X402:
             return None
         header = reply.header("payment-required")
         found = _body(reply) if header is None else strict.parse(strict.decode64(header))
-        return None if found is None or _others(found.fields.get("extra")) else challenge(found, ask)
+        if found is None or _others(found.fields.get("extra")):
+            return None
+        return Challenge(self.name, (), (LISTED,)) if ask.path in LISTS else challenge(found, ask)
 
     def present(self, hold: Hold, proof: Proof) -> Steps[Presented]:
         """PAYMENT-SIGNATURE (v2) or X-PAYMENT (v1): the same bytes for the same hold and proof."""
