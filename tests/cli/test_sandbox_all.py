@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
 
 import httpx2
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 
 from x402_agent.cli.app import app
 from x402_agent.cli.get import _Told
+from x402_agent.cli.sandbox import _another_runs
 from x402_agent.model import Credential
 from x402_agent.sandbox import GROUNDS, SELLERS
 from x402_agent.steps import Look, Return, Use
@@ -122,6 +125,39 @@ def test_a_port_that_another_sandbox_had_knows_nothing_of_what_that_one_sold(tmp
         kept = SqliteLedger(settings.sandbox_ledger, sandbox=True)
         assert len(kept.tokens()) == left
         kept.shut()
+
+
+@pytest.mark.full
+def test_the_second_sandbox_says_so_and_the_end_of_the_first_takes_nothing_from_it(tmp_path):
+    """One payer.json for both: it is the last one's, until that one ends."""
+    env = {**os.environ, "X402_AGENT_HOME": str(tmp_path)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": env}
+    words = [*MAIN, "sandbox", "up", "--json"]
+    kept = tmp_path / "sandbox" / "payer.json"
+
+    def ready(up):
+        url = ""
+        while "ready" not in (row := json.loads(up.stdout.readline())):
+            url = "/".join(row["url"].split("/")[:3])
+        return url
+
+    with subprocess.Popen(words, **pipes) as one, ExitStack() as ended:
+        ended.callback(one.terminate)
+        ready(one)
+        with subprocess.Popen(words, **pipes) as two, ExitStack() as over:
+            over.callback(two.kill)
+            url = ready(two)
+            one.terminate()
+            assert one.wait(60) == 0 and one.stderr.read() == ""
+            assert url in json.loads(kept.read_text())[0]["url"]
+            left = kept.read_text()
+            two.terminate()
+            assert two.wait(60) == 0 and not kept.exists()
+            (line,) = two.stderr.read().splitlines()
+            assert "commands with --sandbox go to this one" in line and "sandbox up --seller all" in line and "X402_AGENT_HOME" in line
+    for there, ours in ((left, set()), (left[:9], set()), ("[7]", set()), (left, {url})):  # killed, half written, not ours, ours again
+        kept.write_text(there)
+        assert not _another_runs(kept, ours)
 
 
 def test_who_forgets_to_say_sandbox_is_told_that_he_did():

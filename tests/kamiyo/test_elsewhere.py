@@ -134,6 +134,13 @@ def test_get_twice_and_why(tmp_path, monkeypatch):
             assert [http.get(payer.box.url("/exploits")).status_code for _ in range(2)] == [200, 200]
         payer.ledger.flush()
         (row,) = payer.ledger.payments()
+        with monkeypatch.context() as patched:  # test money: nobody outside is asked of it
+            patched.setattr("socket.socket.connect", lambda *_: pytest.fail("a connection"))
+            patched.setattr("socket.getaddrinfo", lambda *_, **__: pytest.fail("a name was asked for"))
+            for base in ("", "https://service.example/api"):
+                patched.setenv("X402_AGENT_KAMIYO_URL", base)
+                done = CliRunner().invoke(app, ["why", row.payment_id, "--check"])
+                assert done.exit_code == 2 and "sandbox money: no service outside knows of it" in done.output, done.output
         monkeypatch.setenv("X402_AGENT_KAMIYO_URL", payer.box.url("/api/v1/x402"))
         told = json.loads(CliRunner().invoke(app, ["why", row.payment_id, "--json"]).stdout)
         assert told["opens"][0]["uses_left"] == 98 and told["for"].startswith("about 100 calls") and told["check"] == ""

@@ -31,7 +31,7 @@ app = typer.Typer(help="Invoices in USDT on TRON that came without a 402: pay, s
 def pay(
     file: _File,
     maximum: Annotated[str, typer.Option("--max", help="Pay at most this much, in dollars. It only lowers.")] = "",
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the monitor, once it is on the chain.")] = 180.0,
+    timeout: Annotated[float, typer.Option(help="Seconds for each answer of the monitor; waiting for blocks takes as long as they do.")] = 180.0,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="In test money, of the sandbox that `sandbox up --seller monitor` runs.")] = False,
     json: Json = False,
 ) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json as js
 import os
 import signal
+import socket
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -21,6 +23,8 @@ from . import sandbox_db
 from .common import SELLER, SOLD, Chain, Json, SellerName, as_json, errors, say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..sandbox import Route
 
 __all__ = ["app"]
@@ -77,13 +81,15 @@ def up(
         for index, box in enumerate(boxes):
             box.serve(port=port and port + index)
         path = settings.data_dir / "sandbox" / "payer.json"
-        _leave_key(path, *map(_facts, boxes))
+        if _another_runs(path, {box.origin for box in boxes}):
+            say("another sandbox runs: from now on commands with --sandbox go to this one; for both: `sandbox up --seller all`, or another X402_AGENT_HOME")
+        left = _leave_key(path, *map(_facts, boxes))
         _begin_anew(settings, boxes)
         try:
             _announce(boxes, scenario, json)
             _wait(boxes, stop, json)
         finally:
-            path.unlink(missing_ok=True)
+            _take_key(path, left)
 
 
 def _boxes(settings: Settings, seller: str, chain: str, scenario: str, database: str, opened: ExitStack) -> list[Sandbox]:
@@ -124,12 +130,33 @@ def _facts(box: Sandbox) -> dict[str, Any]:
             "dialects": box.dialects, "coins": dict(box.seller.coins), **box.seller.keys()}  # fmt: skip
 
 
-def _leave_key(path: Any, *facts: dict[str, Any]) -> None:
-    """Of each sandbox its payer's key and the rest, for `get --sandbox` on this machine: test money that dies with the sandbox."""
+def _leave_key(path: Path, *facts: dict[str, Any]) -> str:
+    """Of each sandbox its payer's key and the rest, for `get --sandbox` on this machine: test money that dies with the sandbox. What was written."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        js.dump(facts, file)
+    written = js.dumps(facts)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(written)
+    return written
+
+
+def _take_key(path: Path, left: str) -> None:
+    """What was left is taken away again, unless another sandbox has put its own there."""
+    with suppress(FileNotFoundError):
+        if path.read_text("utf-8") == left:
+            path.unlink()
+
+
+def _another_runs(path: Path, ours: set[str]) -> bool:
+    """Whether a sandbox that left its key there still answers: one that was killed left it, too, and its port may be ours now."""
+    try:
+        origins = {facts["url"].rstrip("/") for facts in js.loads(path.read_text("utf-8"))} - ours
+        for at in map(urlsplit, origins):
+            with suppress(OSError), socket.create_connection((at.hostname or "", at.port or 0), timeout=1):
+                return True
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):  # none, or half of one: who wrote it was killed
+        pass
+    return False
 
 
 def _start(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -54,7 +55,7 @@ def run(
         ledger, one = found(Settings.load(), payment)
         events = ledger.events(one.payment_id)
         hint = _next(ledger, one)
-        checked = _checked(one) if check else ""
+        checked = _checked(one, sandbox=ledger.sandbox) if check else ""
         meaning, shared, opens = means(one.state, delivered=one.delivered), _shared(ledger, one), bought_by(ledger, one.payment_id)
         if json:
             refunds = [{"transaction": each.transaction, "amount": str(each.amount)} for each in ledger.refunds(one.payment_id)]
@@ -115,15 +116,18 @@ def _known(one: Payment) -> str:
     return f"{words}   x402-agent discover show {found.id}"
 
 
-def _checked(one: Payment) -> str:
+def _checked(one: Payment, *, sandbox: bool) -> str:
     """What KAMIYO's service makes of its transaction: a stranger's word, which is shown and nothing else."""
     from ..payer.verifier import Verifier, service
 
+    env = Env()
+    base = env.get("X402_AGENT_KAMIYO_URL", "")
+    if sandbox and urlsplit(base).hostname not in ("127.0.0.1", "localhost", "::1"):
+        raise SettingsError("sandbox money: no service outside knows of it", rule="--check", hint="X402_AGENT_KAMIYO_URL=http://127.0.0.1:PORT/api/v1/x402 of `sandbox up --seller kamiyo`, or no --check")
     where = assets.network(one.network)
     if where is None or not one.transaction or one.money is None or one.money.asset.symbol != "USDC":
         return "no transaction in USDC is known that the service could look at"
-    env = Env()
-    asked = Verifier(service("kamiyo", env.get("X402_AGENT_KAMIYO_KEY", ""), env.get("X402_AGENT_KAMIYO_URL", ""), time.time, loopback=True))
+    asked = Verifier(service("kamiyo", env.get("X402_AGENT_KAMIYO_KEY", ""), base, time.time, loopback=True))
     found = asked.verify(one.transaction, where.name, expected=f"{one.money.decimal:f}", to=one.pay_to)
     if found.success:
         return f"KAMIYO's service finds this payment, too ({found.confirmations} confirmations)"

@@ -38,9 +38,9 @@ class Services:
                 order_id: str = "", currency: str = "USDT_TRC20", max: str | None = None, timeout: float = 180.0) -> Paid:  # noqa: A002 - as in extensions
         """Pay an invoice in USDT on TRON that no 402 asked for, and wait until its monitor calls it completed.
 
-        `amount` is decimal text of USDT, `expires_at` unix seconds or ISO text with a zone, `max` dollars as text, `timeout` seconds. It is paid
-        once: a second call shows what became of it. Raises ChallengeInvalid, NoAcceptableOffer, PolicyDenied before anything leaves, PaymentInDoubt
-        with the transaction where the monitor has not noticed it.
+        `amount` is decimal text of USDT, `expires_at` unix seconds or ISO text with a zone, `max` dollars as text, `timeout` seconds for
+        each answer of the monitor: waiting for blocks takes as long as they do, a minute and more. It is paid once: a
+        second call shows what became of it. Raises ChallengeInvalid, NoAcceptableOffer, PolicyDenied before anything leaves, PaymentInDoubt with the transaction where the monitor has not noticed it.
         """
         from . import invoices
 
@@ -60,7 +60,8 @@ class Services:
     def buy_ahead(self, url: str, *, calls: int, method: str = "GET", timeout: float = 120.0, **options: Any) -> Receipt:
         """Buy so many calls at a seller for later, by one payment, where its 402 sells them so (Lily's sessions, KAMIYO's calls on chain).
 
-        One request is made, unpaid, for the price; `timeout` in seconds, `options` are the request's. What was bought is shown by whichever
+        One request is made, unpaid, for the price; `timeout` in seconds for each answer (blocks take as long as
+        they do), `options` are the request's. What was bought is shown by whichever
         client asks there next. Raises what a paid request raises, NoAcceptableOffer where nobody sells calls ahead.
         """
         return self._bought(url, method, timeout, options, calls=calls)
