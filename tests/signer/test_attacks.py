@@ -153,6 +153,24 @@ def test_who_comes_back_at_once_gets_the_same_proof_too(running):
             assert again["proof"] == first["proof"] and again["hold"]["resumed"], number
 
 
+def test_who_comes_back_while_it_is_written_down_waits_for_that(running, monkeypatch):
+    """Its connection is closed already, and nobody who looks at the socket can tell."""
+    real = Session._abandon
+
+    def slowly(self):
+        time.sleep(0.3)
+        real(self)
+
+    monkeypatch.setattr(Session, "_abandon", slowly)
+    box = running()
+    with Raw(box.path) as raw:
+        first = raw.call(pay(box, key="5" * 64))
+    time.sleep(0.1)
+    with Raw(box.path) as raw:
+        again = raw.call(pay(box, key="5" * 64))
+    assert again["proof"] == first["proof"] and again["hold"]["resumed"]
+
+
 def test_a_payment_id_is_no_key_to_another_agents_payment(running, monkeypatch):
     """The kernel's word is replaced here, to be two users in one process; test_two_users.py has two real ones."""
     real, users = service_room.peer, []

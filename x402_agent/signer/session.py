@@ -103,14 +103,15 @@ class Session:
         Raises SigningFailed where a node holds it up for longer: until it is written down, nobody knows whose proof would be shown again.
         """
         if (self.handed or self.driving) and self.thread is not threading.current_thread():
-            poll = select.poll()
-            with suppress(OSError, ValueError):  # closed meanwhile
+            poll, gone = select.poll(), True  # so is one that its thread has closed, and is writing down
+            with suppress(OSError, ValueError):
                 poll.register(self._sock, 0)  # hanging up is always told
-                if poll.poll(0):
-                    self.thread.join(ANSWER)
-                    if self.thread.is_alive():
-                        raise SigningFailed("what a connection of yours left that has ended is not written down yet",
-                                            rule=f"nothing is paid beside it; waited for {ANSWER:.0f} s", hint="repeat the call")  # fmt: skip
+                gone = bool(poll.poll(0))
+            if gone:
+                self.thread.join(ANSWER)
+                if self.thread.is_alive():
+                    raise SigningFailed("what a connection of yours left that has ended is not written down yet",
+                                        rule=f"nothing is paid beside it; waited for {ANSWER:.0f} s", hint="repeat the call")  # fmt: skip
 
     def end(self) -> None:
         """Cut it off."""
