@@ -172,7 +172,7 @@ def main() -> int:
     left = 0
     with tempfile.TemporaryDirectory(prefix="x402-rules-") as folder:
         copy = copied(Path(folder))
-        if not passed(copy, judges(wanted)):
+        if not all(passed(copy, judges([rule])) for rule in {tuple(each.tests): each for each in wanted}.values()):
             print("the tests fail with every rule whole: they would prove nothing")
             return 1
         for rule in wanted:

@@ -42,8 +42,10 @@ def test_a_rule_that_stands_there_no_more_is_an_error(copy):
 
 
 @pytest.mark.full
-def test_with_every_rule_whole_nothing_fails(copy):
-    assert rules.passed(copy, rules.judges(rules.RULES))
+@pytest.mark.parametrize("room", ["chains", "transport"])
+def test_with_every_rule_whole_nothing_fails(copy, room):
+    """A process for each: virtual machines of chains beside servers in threads may end one with a signal after the last test."""
+    assert rules.passed(copy, rules.judges([rule for rule in rules.RULES if (room == "transport") == rule.file.startswith("transport/")]))
 
 
 @pytest.mark.full
